@@ -1,0 +1,77 @@
+"""Looking again at what is converted: are the files there, do they agree, and what do the splits share?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from mtrl import prompting, samples
+from mtrl.converters import images
+from mtrl.files import read_json
+from mtrl.launch.plan import Check
+from mtrl.tasks import SPLITS, Task
+
+
+def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
+    """All checks of one converted task. Raises nothing for what a check can say."""
+    again = f"mtrl convert {task.name} --raw raw --out {data}"
+    card_file = data / task.name / "card.json"
+    if not card_file.exists():
+        yield Check("stop", f"{task.name} is not converted ({card_file} is missing)", again)
+        return
+    card = read_json(card_file)
+    for style in prompting.STYLES:
+        if card["prompts"].get(style) != prompting.sha256(task, style):
+            yield Check("stop", f"{task.name}: its {style} prompt has changed since it was converted", again)
+    for split in SPLITS:
+        yield from _split(task, data, split, card, again)
+    for kind, shared in card["leakage"].items():
+        if found := [f"{number} {pair.replace('_', ' ')}" for pair, number in shared.items() if number]:
+            yield Check("warning", f"{task.name}: the same {kind} in two splits: {', '.join(found)}")
+    for reason, number in card["rejects"].items():
+        yield Check("warning", f"{task.name}: {number} rows rejected: {reason}")
+    if table1:
+        yield from _table1(task, card)
+
+
+def _split(task: Task, data: Path, split: str, card: dict, again: str) -> Iterator[Check]:  # type: ignore[type-arg]
+    import pyarrow.parquet as pq
+
+    folder, expected = data / task.name, sum(card["counts"][split].values())
+    gone, bad = [], []
+    names: set[str] = set()
+    for sample in samples.read(data, task.name, split):
+        names.update(sample.images)
+    for name in sorted(names):
+        try:
+            images.check((data / name).read_bytes())
+        except OSError:
+            gone.append(name)
+        except images.Rejected as reason:
+            bad.append(f"{name} ({reason})")
+    for what, found in (("missing", gone), ("broken", bad)):
+        if found:
+            yield Check("stop", f"{task.name}/{split}: {len(found)} images are {what}, the first is {found[0]}", again)
+    try:
+        rows = {
+            "samples": samples.count(data, task.name, split),
+            "sft": len(json.loads((folder / f"sft_{split}.json").read_text())),
+            "rl": pq.read_metadata(folder / f"rl_{split}.parquet").num_rows,
+        }
+    except (OSError, ValueError) as error:
+        yield Check("stop", f"{task.name}/{split}: {error}", again)
+        return
+    if set(rows.values()) != {expected}:
+        yield Check("stop", f"{task.name}/{split}: the card says {expected} rows, the files hold {rows}", again)
+    else:
+        yield Check("ok", f"{task.name}/{split}: {expected:,} rows, {len(names):,} images")
+
+
+def _table1(task: Task, card: dict) -> Iterator[Check]:  # type: ignore[type-arg]
+    if not task.expected:
+        yield Check("warning", f"{task.name} is not in Table 1")
+    for split, cell in task.expected.items():
+        found = sum(card["counts"][split].values())
+        level = "ok" if found == cell["rows"] else "stop"
+        yield Check(level, f"{task.name}/{split}: {found:,} rows, Table 1 has {cell['rows']:,}")  # type: ignore[arg-type]

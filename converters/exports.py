@@ -1,0 +1,89 @@
+"""From samples to the files that trainers read: LLaMA-Factory's JSON and registry, and the RL parquet (EasyR1, TRL).
+
+Both are written row by row, so memory stays flat, and beside their name first, so a killed export leaves nothing half.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from mtrl import prompting
+from mtrl.files import read_json, write_json, written
+from mtrl.samples import Sample
+from mtrl.tasks import SPLITS, Task
+
+RL_ROWS_PER_GROUP = 64  # at 1 MB an image: 64 MB in memory while writing and while reading
+
+
+def ground_truth(sample: Sample) -> str:
+    """The one string that EasyR1 shows a reward function: JSON {"task", "label", "id"}."""
+    return json.dumps({"task": sample.task, "label": sample.answer, "id": sample.id}, ensure_ascii=False)
+
+
+def write_sft(path: Path, task: Task, samples: Iterable[Sample]) -> None:
+    """A JSON array, one row a line: messages, images (relative to the data folder), id, task."""
+    render = prompting.renderer(task, "sft")
+    with written(path) as beside, beside.open("w", encoding="utf-8") as file:
+        file.write("[")
+        for index, sample in enumerate(samples):
+            row = {
+                "messages": [
+                    {"role": "user", "content": render(sample)},
+                    {"role": "assistant", "content": sample.answer},
+                ],
+                "images": list(sample.images),
+                "id": sample.id,
+                "task": sample.task,
+            }
+            file.write((",\n" if index else "\n") + json.dumps(row, ensure_ascii=False))
+        file.write("\n]\n")
+
+
+def write_rl(path: Path, task: Task, samples: Iterable[Sample], data: Path) -> None:
+    """problem, answer, images list<struct<bytes, path>>, id, task; without Hugging Face's Image metadata.
+
+    With that metadata EasyR1 would carry decoded pixels through Ray instead of compressed bytes.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    text = pa.string()
+    schema = pa.schema([("problem", text), ("answer", text), ("images", pa.list_(image)), ("id", text), ("task", text)])
+    render = prompting.renderer(task, "rl")
+    with written(path) as beside:
+        with pq.ParquetWriter(beside, schema, use_dictionary=False, write_statistics=False, compression="none") as writer:
+            rows: list[dict[str, object]] = []
+            for sample in samples:
+                images = [{"bytes": (data / name).read_bytes(), "path": name} for name in sample.images]
+                rows.append(
+                    {"problem": render(sample), "answer": ground_truth(sample), "images": images,
+                     "id": sample.id, "task": sample.task}
+                )  # fmt: skip
+                if len(rows) == RL_ROWS_PER_GROUP:
+                    writer.write_table(pa.Table.from_pylist(rows, schema))
+                    rows = []
+            if rows:
+                writer.write_table(pa.Table.from_pylist(rows, schema))
+
+
+def register(data: Path) -> None:
+    """Rewrites data/dataset_info.json from what is there: one entry <task>_<split> a file. Safe beside other conversions."""
+    with (data / ".dataset_info.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        entries = {}
+        for card in sorted(data.glob("*/card.json")):
+            counts = read_json(card)["counts"]
+            for split in SPLITS:
+                if sum(counts[split].values()):
+                    entries[f"{card.parent.name}_{split}"] = {
+                        "file_name": f"{card.parent.name}/sft_{split}.json",
+                        "formatting": "sharegpt",
+                        "columns": {"messages": "messages", "images": "images"},
+                        "tags": {"role_tag": "role", "content_tag": "content",
+                                 "user_tag": "user", "assistant_tag": "assistant"},
+                    }  # fmt: skip
+        write_json(data / "dataset_info.json", entries)

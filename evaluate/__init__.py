@@ -1,0 +1,1 @@
+"""From a checkpoint to verdicts, from verdicts to numbers."""

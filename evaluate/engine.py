@@ -1,0 +1,42 @@
+"""What an engine is: requests in, answers out as they finish, in any order. vllm_engine.py is the one here.
+
+Whoever writes another (an endpoint, replicas on Ray) provides `answers` and `describe`, and evaluation asks no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mtrl.evaluate.requests import Request
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`finish_reason` is the engine's ("stop", "length"), or "rejected: why" for a request it would not take.
+
+    `tokens` counts what was generated, `latency` is in seconds from asking to the last token.
+    """
+
+    request: Request
+    response: str
+    tokens: int
+    finish_reason: str
+    latency: float
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Greedy at temperature 0. `max_tokens` caps what is generated for one answer."""
+
+    max_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+class Engine(Protocol):
+    def answers(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Answer]: ...
+
+    def describe(self) -> dict[str, Any]: ...

@@ -1,0 +1,107 @@
+"""predictions.jsonl: one line a request, written as answers arrive; and the identity of the evaluation beside it.
+
+Killed anywhere and started again, nothing is asked twice and nothing is lost: a torn last line is dropped, and what is
+not in the file is asked. Another checkpoint, prompt, data or sampling in the same folder is refused, never mixed in.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mtrl.errors import MtrlError, UserError
+from mtrl.evaluate.engine import Answer
+from mtrl.evaluate.requests import Key
+from mtrl.files import read_json, read_jsonl, write_json
+from mtrl.reward_plugins import judge
+
+FILE, IDENTITY = "predictions.jsonl", "eval.json"
+
+
+def key_of(row: dict[str, Any]) -> Key:
+    return (row["task"], row["id"], row["order"], row["vote"])
+
+
+def row_of(answer: Answer, style: str, prompt_sha256: str) -> dict[str, Any]:
+    """What is kept of an answer. `verdict` is the strict parse, null where invalid; `lenient` stands beside it."""
+    request = answer.request
+    verdict = judge.parse(answer.response, style, request.choices)
+    return {
+        "id": request.id,
+        "task": request.task,
+        "order": request.order,
+        "vote": request.vote,
+        "prompt_sha256": prompt_sha256,
+        "response": answer.response,
+        "verdict": verdict,
+        "lenient": verdict or judge.parse_lenient(answer.response, style, request.choices),
+        "label": request.label,
+        "correct": verdict == request.label,
+        "tokens": answer.tokens,
+        "finish_reason": answer.finish_reason,
+        "latency": round(answer.latency, 4),
+    }
+
+
+class Store:
+    """The predictions of one evaluation folder, held by one process at a time. Use as a context manager."""
+
+    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+        """Raises UserError where the folder holds another evaluation, or another process writes to it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.file = folder, folder / FILE
+        self._stream = self.file.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"another mtrl eval is writing to {folder}", "wait for it, or pass another --out") from None
+        self._identify(identity)
+        self.rows = {key_of(row): row for row in read_jsonl(self.file) if "prompt_sha256" in row}
+        self._end_torn_line()
+
+    def _identify(self, identity: dict[str, Any]) -> None:
+        file = self.folder / IDENTITY
+        before = read_json(file) if file.exists() else {}
+        if before:
+            old, new = before["tasks"], identity["tasks"]
+            differing = [k for k in identity if k != "tasks" and before.get(k) != identity[k]]
+            differing += [f"task {name}: {k}" for name in new if name in old for k in new[name] if old[name].get(k) != new[name][k]]
+            if differing:
+                raise UserError(
+                    f"{self.folder} holds another evaluation; different now: {', '.join(differing)}",
+                    f"pass another --out, or remove {self.folder}",
+                )
+            identity = {**identity, "tasks": {**old, **new}}
+        write_json(file, identity)
+
+    def _end_torn_line(self) -> None:
+        """Takes away what a kill left of a last line, so that the next one starts on its own."""
+        data = self.file.read_bytes()
+        if data and not data.endswith(b"\n"):
+            self._stream.truncate(data.rfind(b"\n") + 1)
+
+    def append(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Writes each row as it comes, and passes it on. Raises MtrlError where the disk is full."""
+        for row in rows:
+            try:
+                self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+                self._stream.flush()
+            except OSError as error:
+                raise MtrlError(f"writing {self.file} failed: {error.strerror}", "make room; the same command goes on") from error
+            self.rows[key_of(row)] = row
+            yield row
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+
+def load(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(identity, rows) of an evaluation folder. Raises UserError where there is none."""
+    identity = read_json(folder / IDENTITY, "mtrl eval --ckpt PATH")
+    return identity, list({key_of(row): row for row in read_jsonl(folder / FILE)}.values())

@@ -1,0 +1,53 @@
+"""What is asked of a judge: one request a sample, order and vote, from the converted data.
+
+Pairs are asked in both orders: "given" is the seeded order of the conversion, "turned" the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mtrl import prompting, samples
+from mtrl.errors import UserError
+from mtrl.tasks import Task
+
+Key = tuple[str, str, str, int]
+
+
+@dataclass(frozen=True)
+class Request:
+    """`prompt` holds one <image> marker an image; `images` are files; `label` and `choices` are verdicts."""
+
+    id: str
+    task: str
+    order: str
+    vote: int
+    prompt: str
+    images: tuple[Path, ...]
+    label: str
+    choices: tuple[str, str]
+
+    @property
+    def key(self) -> Key:
+        return (self.task, self.id, self.order, self.vote)
+
+
+def build(task: Task, style: str, data: Path, split: str, votes: int = 1, limit: int | None = None) -> Iterator[Request]:
+    """The requests of one task in file order; `limit` keeps the first so many samples. Raises UserError."""
+    render = prompting.renderer(task, style)
+    for number, sample in enumerate(samples.read(data, task.name, split)):
+        if limit is not None and number >= limit:
+            return
+        for order, shown in [("given", sample), ("turned", sample.turned())][: 2 if task.kind == "pairwise" else 1]:
+            images = tuple(data / name for name in shown.images)
+            for image in images:
+                if not image.is_file():
+                    raise UserError(
+                        f"image {image} of sample {sample.id} is gone", f"mtrl convert {task.name} --raw raw --out {data}"
+                    )
+            for vote in range(votes):
+                yield Request(
+                    sample.id, task.name, order, vote, render(shown), images, shown.answer, task.choices
+                )  # fmt: skip

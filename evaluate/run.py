@@ -1,0 +1,164 @@
+"""Scoring one checkpoint: what it is, what to ask, asking, and metrics.json from what was answered."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtrl import checkpoints, experts, prompting, recipe, samples, tasks
+from mtrl.errors import UserError
+from mtrl.evaluate import metrics, predictions, requests
+from mtrl.evaluate.engine import Engine, Sampling
+from mtrl.files import sha256_file, write_json
+from mtrl.tables import table_tasks
+
+METRICS = "metrics.json"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The judge to be scored and how it was trained to be asked. `told_by` names the file that says so."""
+
+    checkpoint: str
+    method: str
+    style: str
+    image: recipe.Image
+    max_new_tokens: int
+    fingerprint: str
+    told_by: str
+    tasks: tuple[str, ...]
+
+
+def subject(checkpoint: str, style: str | None = None) -> Subject:
+    """Reads mtrl.json beside the weights, or for a foreign checkpoint recipes/zero_shot.yaml. Raises UserError."""
+    folder = Path(checkpoint)
+    is_local = folder.exists() or folder.is_absolute() or checkpoint.startswith(".") or checkpoint.count("/") != 1
+    card = checkpoints.read_card(folder) if is_local else None
+    if card:
+        return Subject(
+            checkpoint, card["method"], style or card["style"], recipe.Image(**card["image"]),
+            _room(style or card["style"], card["max_new_tokens"]), _fingerprint(folder), str(folder / checkpoints.CARD),
+            tuple(card["tasks"]),
+        )  # fmt: skip
+    plain = recipe.load("zero_shot", model=_preset_of(checkpoint))
+    style = style or plain.style
+    return Subject(
+        checkpoint, plain.method, style, plain.image, _room(style, None),
+        _fingerprint(folder) if is_local else checkpoint, "recipes/zero_shot.yaml", (),
+    )  # fmt: skip
+
+
+def _room(style: str, trained: int | None) -> int:
+    """Tokens an answer may have: 16 for a bare verdict; for reasoning what it was trained with, else the RL recipe's."""
+    if style == "sft":
+        return 16
+    rl = recipe.load("rl_multitask").rl
+    assert rl is not None
+    return max(trained or 0, 0) if trained and trained > 16 else rl.max_response_length
+
+
+def _preset_of(checkpoint: str) -> str | None:
+    """The model preset whose weights these are, if one is: it may narrow the image range."""
+    from mtrl import resources
+    from mtrl.files import read_yaml
+
+    for name, file in resources.listing("recipes", "models", ".yaml").items():
+        path = str(read_yaml(file).get("path", ""))
+        if path == checkpoint or (path.startswith("./") and (file.parent / path).resolve() == Path(checkpoint).resolve()):
+            return name
+    return None
+
+
+def _fingerprint(folder: Path) -> str:
+    """Identity of local weights: the listed hashes of an export, else config, tensor names and shapes, and file sizes."""
+    if (folder / checkpoints.CARD).exists():
+        return sha256_file(folder / checkpoints.CARD)
+    parts = [(folder / "config.json").read_text()]
+    parts += [f"{name} {file.name} {shape}" for name, (file, shape) in sorted(experts.headers(folder).items())]
+    parts += [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in sorted(folder.glob("*.safetensors"))]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def evaluate(
+    judge: Subject,
+    names: list[str],
+    data: Path,
+    split: str,
+    out: Path,
+    votes: int,
+    limit: int | None,
+    engine: Callable[[Subject, int], Engine],
+    tick: Callable[[int, int], None],
+) -> dict[str, Any]:
+    """Asks what is not yet answered in `out`, and writes metrics.json. `tick` gets (answered, total). Raises MtrlError.
+
+    `engine` makes the engine from the judge and the most images a request has; it is not called when nothing is left.
+    """
+    chosen = {name: tasks.load(name) for name in names}
+    asked = {name: list(requests.build(task, judge.style, data, split, votes, limit)) for name, task in chosen.items()}
+    if empty := [name for name, found in asked.items() if not found]:
+        raise UserError(f"task {empty[0]} has no rows in split {split}", f"mtrl check {empty[0]}")
+    sampling = Sampling(judge.max_new_tokens, 1.0 if votes > 1 else 0.0)
+    prompt_hash = {name: prompting.sha256(task, judge.style) for name, task in chosen.items()}
+    identity = {
+        "schema": 1,
+        "checkpoint": judge.fingerprint,
+        "path": judge.checkpoint,
+        "method": judge.method,
+        "style": judge.style,
+        "image": judge.image.model_dump(),
+        "sampling": {"max_tokens": sampling.max_tokens, "temperature": sampling.temperature, "votes": votes},
+        "tasks": {
+            name: {
+                "split": split,
+                "prompt_sha256": prompt_hash[name],
+                "samples_sha256": sha256_file(samples.path_of(data, name, split)),
+                "requests": len(asked[name]),
+                "choices": list(chosen[name].choices),
+            }
+            for name in names
+        },
+    }
+    with predictions.Store(out, identity) as store:
+        left = [request for found in asked.values() for request in found if request.key not in store.rows]
+        total = sum(map(len, asked.values()))
+        tick(total - len(left), total)
+        if left:
+            images = max(len(request.images) for request in left)
+            answers = engine(judge, images).answers(left, sampling)
+            rows = (predictions.row_of(a, judge.style, prompt_hash[a.request.task]) for a in answers)
+            for done, _ in enumerate(store.append(rows), start=total - len(left) + 1):
+                tick(done, total)
+    return score(out)
+
+
+def score(out: Path) -> dict[str, Any]:
+    """metrics.json from predictions.jsonl alone: every task whose predictions are complete. Raises UserError."""
+    identity, rows = predictions.load(out)
+    by_task: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_task.setdefault(row["task"], []).append(row)
+    result: dict[str, Any] = {
+        "method": identity["method"],
+        "checkpoint": identity["path"],
+        "style": identity["style"],
+        "votes": identity["sampling"]["votes"],
+    }
+    for name, about in identity["tasks"].items():
+        found = by_task.get(name, [])
+        if len(found) == about["requests"]:
+            result[name] = {**metrics.of_task(found, tuple(about["choices"])), "split": about["split"]}
+    table2 = table_tasks(2)
+    whole = all(name in result for name in table2)
+    result["mean_macro_f1"] = sum(result[name]["macro_f1"] for name in table2) / len(table2) if whole else None
+    write_json(out / METRICS, result)
+    return result
+
+
+def task_metrics(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The per-task part of a metrics.json."""
+    return {name: value for name, value in result.items() if isinstance(value, dict) and "macro_f1" in value}
+

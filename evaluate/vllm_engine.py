@@ -1,0 +1,118 @@
+"""vLLM, offline: the default engine. Continuous batching over a bounded window of requests, so memory stays flat.
+
+Images are sent as decoded RGB inside the recipe's pixel range; the prompt is the model's own chat template. Requests go
+in one by one: vLLM rejects a whole generate() call for one bad row, and this way only that row.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mtrl.converters.images import load_rgb
+from mtrl.errors import MtrlError
+from mtrl.evaluate.engine import Answer, Sampling
+from mtrl.evaluate.requests import Request
+from mtrl.prompting import parts
+
+WINDOW = 256  # requests in flight: enough to keep vLLM's batches full
+TEXT_TOKENS = 2048  # room for a prompt's words beside its images
+
+
+class VllmEngine:
+    """Loads `checkpoint`, a folder or hub id. Raises MtrlError with vLLM's reason in one line where it cannot."""
+
+    def __init__(
+        self, checkpoint: str, min_pixels: int, max_pixels: int, images: int, max_tokens: int, tensor_parallel: int = 1
+    ) -> None:
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # nothing phones home
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+        if Path(checkpoint).exists():
+            os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        try:
+            import vllm
+            from transformers import AutoConfig, AutoTokenizer
+            from vllm.platforms import current_platform
+        except ImportError as error:
+            raise MtrlError(f"vLLM cannot be imported here: {error}", "make setup (mtrl doctor says what is missing)") from None
+        if current_platform.is_cpu():
+            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # one process less to start
+        config = AutoConfig.from_pretrained(checkpoint)
+        vision, text = config.vision_config, getattr(config, "text_config", config)
+        tokens = images * -(-max_pixels // (vision.patch_size * vision.spatial_merge_size) ** 2)
+        try:
+            self._llm = vllm.LLM(
+                model=checkpoint,
+                max_model_len=min(tokens + TEXT_TOKENS + max_tokens, text.max_position_embeddings),
+                limit_mm_per_prompt={"image": images, "video": 0},
+                mm_processor_kwargs={"min_pixels": min_pixels, "max_pixels": max_pixels},
+                tensor_parallel_size=tensor_parallel,
+                enable_prefix_caching=True,
+                enforce_eager=current_platform.is_cpu(),
+                disable_log_stats=True,
+                seed=0,
+            )
+        except Exception as error:  # vLLM raises what its dependencies raise
+            raise MtrlError(f"vLLM cannot load {checkpoint}: {one_line(error)}", likely_cause(checkpoint, str(error))) from error
+        self._tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        self._version = vllm.__version__
+
+    def describe(self) -> dict[str, Any]:
+        return {"engine": "vllm", "version": self._version}
+
+    def answers(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Answer]:
+        """Yields an answer for every request, as they finish."""
+        from vllm import SamplingParams
+
+        waiting, engine = iter(requests), self._llm.llm_engine
+        flying: dict[str, tuple[Request, float]] = {}
+        number = 0
+        while True:
+            for request in islice(waiting, WINDOW - len(flying)):
+                number += 1
+                params = SamplingParams(
+                    max_tokens=sampling.max_tokens, temperature=sampling.temperature, top_p=sampling.top_p,
+                    seed=sampling.seed + request.vote if sampling.temperature else None,
+                )  # fmt: skip
+                begun = time.monotonic()
+                try:
+                    engine.add_request(str(number), self._prompt(request), params)
+                except (ValueError, OSError) as error:  # too long, or an image that no longer decodes
+                    yield Answer(request, "", 0, f"rejected: {one_line(error)}", 0.0)
+                    continue
+                flying[str(number)] = (request, begun)
+            if not flying:
+                return
+            for output in engine.step():
+                if output.finished:
+                    request, begun = flying.pop(output.request_id)
+                    best = output.outputs[0]
+                    latency = time.monotonic() - begun
+                    yield Answer(request, best.text, len(best.token_ids), best.finish_reason or "", latency)
+
+    def _prompt(self, request: Request) -> dict[str, Any]:
+        text = self._tokenizer.apply_chat_template(
+            [{"role": "user", "content": parts(request.prompt)}], add_generation_prompt=True, tokenize=False
+        )
+        return {"prompt": text, "multi_modal_data": {"image": [load_rgb(path) for path in request.images]}}
+
+
+def one_line(error: BaseException) -> str:
+    """The innermost reason of an error, in one line of at most 300 characters."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
+
+
+def likely_cause(checkpoint: str, message: str) -> str:
+    if "expert" in message or "size mismatch" in message or "shape" in message:
+        return f"expert layout? mtrl export RUN --to DIR writes the layout that vLLM reads ({checkpoint} may not have it)"
+    if "rocessor" in message or "okenizer" in message:
+        return "processor or tokenizer files are missing beside the weights: mtrl export copies them from the base model"
+    return "mtrl doctor"

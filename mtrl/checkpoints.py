@@ -1,0 +1,162 @@
+"""From a run's checkpoint to a folder that vLLM loads: `mtrl export`.
+
+Whatever saved it (LLaMA-Factory, TRL; transformers 4 or 5), the folder gets the experts in the hub's layout, a config
+that old and new transformers read, and the processor, chat template and generation config of the base model. mtrl.json
+says what it is: evaluation needs nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mtrl import __version__, experts
+from mtrl.errors import MtrlError, UserError
+from mtrl.files import read_json, read_jsonl, sha256_file, write_json
+from mtrl.launch import backend
+from mtrl.rundir import Run
+
+CARD = "mtrl.json"
+# What a judge needs beside its weights; taken from the base model where the trainer did not save it.
+BESIDE = (
+    "generation_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json",
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt", "chat_template.jinja", "chat_template.json",
+)  # fmt: skip
+
+
+def choose(run: Run, step: str) -> tuple[Path, int]:
+    """The checkpoint folder of `step` (a number, "last" or "best") and its number. Raises UserError with what there is."""
+    steps = backend.steps(run)
+    if step == "last":
+        if backend.complete(run.checkpoints):
+            state = read_json(run.checkpoints / "trainer_state.json")
+            return run.checkpoints, int(state["global_step"])
+        if steps:
+            return steps[max(steps)], max(steps)
+    elif step == "best":
+        scored = {row["step"]: row["eval_accuracy"] for row in read_jsonl(run.path / "metrics.jsonl") if "eval_accuracy" in row}
+        kept = {number: scored[number] for number in steps if number in scored}
+        if kept:
+            best = max(kept, key=lambda number: (kept[number], number))  # of equals, the later
+            return steps[best], best
+    elif step.isdecimal() and int(step) in steps:
+        return steps[int(step)], int(step)
+    there = ", ".join(map(str, steps)) or "none"
+    raise UserError(f"run {run.name} has no checkpoint {step!r} (complete checkpoints: {there})", f"mtrl status {run.name}")
+
+
+def export(run: Run, step: str, target: Path) -> dict[str, Any]:
+    """Writes `target`, which must not exist yet, and returns its mtrl.json. Raises UserError and MtrlError."""
+    if target.exists():
+        raise UserError(f"{target} exists already", "pass another --to, or remove it")
+    recipe = run.recipe
+    source, number = choose(run, step)
+    base = local_model(recipe["model"]["path"])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        card = {
+            "mtrl": __version__,
+            "method": recipe["method"],
+            "style": recipe["style"],
+            "tasks": recipe["tasks"],
+            "image": recipe["image"],
+            "max_new_tokens": recipe["rl"]["max_response_length"] if recipe["style"] == "rl" else 16,
+            "base_model": recipe["model"]["path"],
+            "run": run.name,
+            "step": number,
+            "recipe": recipe,
+            "recipe_sha256": sha256_file(run.path / "recipe.yaml"),
+            "packages": read_json(run.path / "env.json")["packages"],
+            "experts": _write_model(source, base, beside),
+        }
+        card["files"] = {file.name: sha256_file(file) for file in sorted(beside.iterdir())}
+        write_json(beside / CARD, card)
+        os.chmod(beside, 0o755)
+        beside.rename(target)
+    except OSError as error:
+        raise MtrlError(f"writing {target} failed: {error.strerror or error}", "make room, then export again") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return card
+
+
+def local_model(path: str) -> Path | None:
+    """The folder of a model given as a folder or a hub id that is cached here; None where it is not at hand."""
+    if (Path(path) / "config.json").exists():
+        return Path(path)
+    try:
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(path, local_files_only=True))
+    except Exception:  # huggingface_hub has a family of errors for "not cached", and no base class for them
+        return None
+
+
+def _write_model(source: Path, base: Path | None, target: Path) -> str:
+    """Copies weights and the files beside them; returns the layout the experts were found in."""
+    config = _readable_config(read_json(source / "config.json"), base)
+    write_json(target / "config.json", config)
+    found = experts.headers(source)
+    if not found:
+        raise UserError(f"{source} holds no safetensors weights", "export another step")
+    layout = experts.layout({name: shape for name, (_, shape) in found.items()}, config)
+    _compare_names(found, base)
+    for file in sorted({file for file, _ in found.values()}):
+        if layout == "transposed":
+            experts.copy_transposed(file, target / file.name)
+        else:
+            shutil.copyfile(file, target / file.name)
+    if (index := source / "model.safetensors.index.json").exists():
+        shutil.copyfile(index, target / index.name)
+    for name in BESIDE:
+        # the base model's own files come first: training changes none of them, and transformers 5 writes some that 4 cannot read
+        for folder in (base, source):
+            if folder is not None and (folder / name).exists():
+                shutil.copyfile(folder / name, target / name)
+                break
+    if not (target / "tokenizer_config.json").exists() or not (target / "preprocessor_config.json").exists():
+        raise MtrlError(f"{source} and its base model lack a tokenizer or preprocessor config", "give model.path as a folder")
+    return layout
+
+
+def _readable_config(config: dict[str, Any], base: Path | None) -> dict[str, Any]:
+    """The config in the words of transformers 4, which 5 and vLLM read too; 4 misreads some of 5's in silence."""
+    text = config.get("text_config", config)
+    reference = read_json(base / "config.json") if base else {}
+    known = reference.get("text_config", reference)
+    if "rope_parameters" in text:
+        rope = dict(text.pop("rope_parameters"))
+        text["rope_theta"] = rope.pop("rope_theta", known.get("rope_theta"))
+        text["rope_scaling"] = known.get("rope_scaling") or rope
+    if "num_local_experts" in text:
+        text["num_experts"] = text.pop("num_local_experts")
+    if "num_experts" in text:
+        text.setdefault("norm_topk_prob", known.get("norm_topk_prob", True))  # vLLM 0.32 stops without it
+    return config
+
+
+def _compare_names(found: dict[str, Any], base: Path | None) -> None:
+    if base is None:
+        return
+    want = set(experts.headers(base))
+    tied = {"lm_head.weight"}  # saved or not when it is the embedding
+    missing, extra = sorted(want - set(found) - tied), sorted(set(found) - want - tied)
+    if want and (missing or extra):
+        named = [f"{kind} {names[0]} and {len(names) - 1} more" for kind, names in (("without", missing), ("with", extra)) if names]
+        raise MtrlError(f"the checkpoint's tensors are not the base model's: {'; '.join(named)}")
+
+
+def read_card(folder: Path) -> dict[str, Any] | None:
+    """mtrl.json of an export, None for a model that mtrl did not export. Raises UserError for what is no model at all."""
+    if not (folder / "config.json").exists():
+        what = "does not exist" if not folder.exists() else "is a file" if folder.is_file() else "has no config.json"
+        hint = f"mtrl export {folder.name} --to exports/{folder.name}" if (folder / "recipe.yaml").exists() else "pass a model folder"
+        raise UserError(f"--ckpt {folder} is no checkpoint: it {what}", hint)
+    card = folder / CARD
+    return json.loads(card.read_text(encoding="utf-8")) if card.exists() else None

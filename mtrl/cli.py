@@ -1,0 +1,71 @@
+"""`mtrl`: the command line. One module a verb in mtrl/commands/; each imports what it needs when it is called.
+
+Exit status 0 done, 1 failed, 2 the user's input is wrong, 130 stopped by Ctrl-C. Errors go to stderr in plain words.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+from mtrl import __version__
+from mtrl.commands import check, convert, demo, doctor, evaluate, export, plan, prompts, reward, status, tables, tasks, train
+from mtrl.errors import MtrlError
+from mtrl.launch.process import Interrupted
+
+app = typer.Typer(
+    help="Train and score multimodal judges: release -> samples -> files -> job -> checkpoint -> verdicts -> tables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("tasks")(tasks.command)
+app.command("prompts")(prompts.command)
+app.command("convert")(convert.command)
+app.command("check")(check.command)
+app.command("plan")(plan.command)
+app.command("sft")(train.sft)
+app.command("rl")(train.rl)
+app.command("status")(status.command)
+app.command("export")(export.command)
+app.command("eval")(evaluate.command)
+app.command("score")(evaluate.score_command)
+app.command("tables")(tables.command)
+app.command("reward")(reward.command)
+app.command("doctor")(doctor.command)
+app.command("demo")(demo.command)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"mtrl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version.")) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line and exits with its status. A bug keeps its traceback; a user's mistake never has one."""
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except MtrlError as error:
+        print(f"mtrl: {error}", file=sys.stderr)
+        if error.then:
+            print(f"next: {error.then}", file=sys.stderr)
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except (KeyboardInterrupt, Interrupted, click.Abort) as stop:
+        print(f"mtrl: stopped{f' ({stop})' if str(stop) else ''}; the same command goes on from here", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # `mtrl tables | head`
+        sys.stderr.close()
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,29 @@
+"""`mtrl check TASK...|all`: what is converted, looked at again: files, images, counts, leakage."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mtrl.commands import options
+
+
+def command(
+    names: Annotated[list[str], typer.Argument(metavar="TASK...|all", help="Tasks to check.")],
+    table1: Annotated[bool, typer.Option("--table1", help="Row counts must be Table 1's.")] = False,
+    data: options.Data = options.DATA,
+) -> None:
+    """Check converted tasks. Exit status 1 if something is broken."""
+    from mtrl import tasks
+    from mtrl.commands.show import check
+    from mtrl.converters.check import examine
+    from mtrl.errors import MtrlError
+
+    broken = 0
+    for task in tasks.select(names):
+        for level, text, then in examine(task, data, table1):
+            check(level, text, then)
+            broken += level == "stop"
+    if broken:
+        raise MtrlError(f"{broken} of these stop a training", "see the lines marked stop")

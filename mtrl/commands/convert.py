@@ -1,0 +1,34 @@
+"""`mtrl convert TASK...|all --raw DIR`: release files to samples, SFT JSON and RL parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mtrl.commands import options
+
+
+def command(
+    names: Annotated[list[str], typer.Argument(metavar="TASK...|all", help="Tasks to convert.")],
+    raw: Annotated[Path, typer.Option(help="Folder of the releases as downloaded: DIR, or DIR/<benchmark>/.")],
+    out: Annotated[Path, typer.Option(help="Folder of converted tasks.")] = options.DATA,
+    limit: Annotated[int | None, typer.Option(min=1, help="Keep the first so many rows of each split.")] = None,
+) -> None:
+    """Convert releases into what trainers read. Every image is decoded once; what cannot be used is counted."""
+    from mtrl import tasks
+    from mtrl.commands.show import bar, say, table
+    from mtrl.converters.convert import convert
+
+    rows = []
+    for task in tasks.select(names):
+        with bar(f"convert {task.name}") as update:
+            card = convert(task, raw, out, limit, update)
+        for split in tasks.SPLITS:
+            counts = card["counts"][split]
+            labels = "  ".join(f"{verdict}: {number}" for verdict, number in counts.items())
+            rows.append([task.name, split, sum(counts.values()), labels])
+        for reason, number in card["rejects"].items():
+            say(f"{task.name}: {number} of {card['rows_in_release']} rows rejected: {reason}")
+    table(str(out), ["task", "split", "rows", "labels"], rows)

@@ -1,0 +1,76 @@
+"""`mtrl eval --ckpt PATH`: verdicts, metrics and a report; `mtrl score FILE`: metrics again, nothing generated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from mtrl.commands import options
+
+
+def command(
+    ckpt: Annotated[str, typer.Option(help="A folder that mtrl export wrote, any other model folder, or a hub id.")],
+    tasks: Annotated[str | None, typer.Option(help="Tasks, by commas; default: those of Table 2.")] = None,
+    split: Annotated[Literal["train", "val", "test"], typer.Option(help="Which split.")] = "test",
+    style: Annotated[Literal["sft", "rl"] | None, typer.Option(help="Prompt style; default: the one it was trained with.")] = None,
+    votes: Annotated[int, typer.Option(min=1, help="Answers an item, sampled at temperature 1, majority taken.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="The first so many samples of each task.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: runs/<name>/eval, or runs/eval-<folder> for a foreign model.")] = None,
+    data: options.Data = options.DATA,
+    runs: options.Runs = options.RUNS,
+) -> None:
+    """Score a judge with vLLM. Started again, it asks only what is not answered yet."""
+    from mtrl.checkpoints import read_card
+    from mtrl.commands.show import bar, say
+    from mtrl.evaluate import report
+    from mtrl.evaluate.run import Subject, evaluate, subject
+    from mtrl.tables import table_tasks
+
+    judge = subject(ckpt, style)
+    names = [name.strip() for name in tasks.split(",")] if tasks else table_tasks(2)
+    card = read_card(Path(ckpt)) if Path(ckpt).exists() else None
+    folder = out or (runs / card["run"] / "eval" if card else runs / f"eval-{Path(ckpt).name}")
+    say(f"{ckpt}: method {judge.method}, style {judge.style}, by {judge.told_by}")
+
+    def engine(who: Subject, images: int) -> Any:
+        from mtrl.evaluate.vllm_engine import VllmEngine
+
+        say("loading vLLM")
+        return VllmEngine(who.checkpoint, who.image.min_pixels, who.image.max_pixels, images, who.max_new_tokens)
+
+    with bar(f"eval {folder}") as update:
+        result = evaluate(judge, names, data, split, folder, votes, limit, engine, update)
+    _show(folder, result)
+    page = report.write(folder, data)
+    say(f"report: {page}. next: mtrl tables")
+
+
+def score_command(
+    predictions: Annotated[Path, typer.Argument(help="A predictions.jsonl, or the folder that holds it.")],
+) -> None:
+    """Compute the metrics of predictions again, without generating anything."""
+    from mtrl.evaluate.run import score
+
+    folder = predictions if predictions.is_dir() else predictions.parent
+    _show(folder, score(folder))
+
+
+def _show(folder: Path, result: dict[str, Any]) -> None:
+    from mtrl.commands.show import say, table
+    from mtrl.evaluate.run import task_metrics
+
+    rows = []
+    for name, m in task_metrics(result).items():
+        low, high = m["macro_f1_ci95"]
+        pair = m.get("pairwise", {})
+        rows.append(
+            [name, m["n"], f"{100 * m['macro_f1']:.2f} [{100 * low:.1f}, {100 * high:.1f}]", f"{100 * m['accuracy']:.2f}",
+             f"{100 * m['invalid_rate']:.2f}", f"{100 * m['lenient']['macro_f1']:.2f}",
+             f"{100 * pair['consistent_accuracy']:.2f}" if pair else "", f"{100 * pair['first_position_rate']:.2f}" if pair else ""]
+        )  # fmt: skip
+    columns = ["task", "n", "Macro-F1 [95%]", "accuracy", "invalid", "lenient F1", "right in both orders", "first chosen"]
+    table(f"{result['method']} (per cent)", columns, rows)
+    if not rows:
+        say(f"no task in {folder} is complete yet. next: the same mtrl eval again")

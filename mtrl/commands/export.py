@@ -1,0 +1,26 @@
+"""`mtrl export RUN --to DIR`: a Hugging Face folder that vLLM loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mtrl.commands import options
+
+
+def command(
+    run: Annotated[str, typer.Argument(help="A run's name or folder.")],
+    to: Annotated[Path, typer.Option(help="The folder to write; must not exist.")],
+    step: Annotated[str, typer.Option(help="A step's number, last, or best (by validation accuracy).")] = "last",
+    runs: options.Runs = options.RUNS,
+) -> None:
+    """Write a run's checkpoint as a folder that vLLM loads, with mtrl.json beside the weights."""
+    from mtrl import rundir
+    from mtrl.checkpoints import export
+    from mtrl.commands.show import say
+
+    card = export(rundir.find(run, runs), step, to)
+    rewritten = " (rewritten to the hub's layout)" if card["experts"] == "transposed" else ""
+    say(f"{to}: step {card['step']} of run {card['run']}, experts: {card['experts']}{rewritten}. next: mtrl eval --ckpt {to}")

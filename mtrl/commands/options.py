@@ -1,0 +1,18 @@
+"""Options that several commands share: one place for each default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[Path, typer.Option(help="Folder of converted tasks.")]
+Runs = Annotated[Path, typer.Option(help="Folder of run directories.")]
+RecipeFile = Annotated[str, typer.Argument(help="A recipe file, or the name of one in recipes/.")]
+Model = Annotated[str | None, typer.Option(help="Model preset: a name in recipes/models/.")]
+HardwareName = Annotated[str | None, typer.Option("--hardware", help="Hardware preset: a name in recipes/hardware/.")]
+TaskName = Annotated[str | None, typer.Option("--task", help="Train on this task alone.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Override: a.b=c. May be given more than once.")]
+
+DATA, RUNS = Path("data"), Path("runs")

@@ -1,0 +1,32 @@
+"""`mtrl plan RECIPE`: what would run, and every preflight check with its verdict."""
+
+from __future__ import annotations
+
+from mtrl.commands import options
+
+
+def command(
+    recipe: options.RecipeFile,
+    model: options.Model = None,
+    hardware: options.HardwareName = None,
+    task: options.TaskName = None,
+    set: options.Sets = None,
+    data: options.Data = options.DATA,
+) -> None:
+    """Check a recipe in seconds, without a GPU: keys, data, lengths, batches, environment, disk."""
+    from mtrl import recipe as recipes
+    from mtrl.commands.show import check, say
+    from mtrl.errors import UserError
+    from mtrl.launch.plan import plan
+
+    resolved = recipes.load(recipe, model, hardware, task, set)
+    if resolved.stage is None:
+        raise UserError(f"{recipe} trains nothing", "mtrl eval --ckpt PATH scores a model as it is")
+    say(f"{resolved.method} of {resolved.model.name} on {resolved.hardware.name}: {', '.join(resolved.tasks)}")
+    checks = plan(resolved, data)
+    for found in checks:
+        check(*found)
+    stops = [found for found in checks if found.level == "stop"]
+    if stops:
+        raise UserError(f"{len(stops)} of these checks stop the run", stops[0].then)
+    say(f"ready: mtrl {resolved.stage} {recipe}")

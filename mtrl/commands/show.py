@@ -1,0 +1,55 @@
+"""What commands print: tables, progress and marks, by rich, to a terminal or to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+console = Console(highlight=False, soft_wrap=False)
+MARKS = {"ok": "[green]ok     [/green]", "warning": "[yellow]warning[/yellow]", "stop": "[red]stop   [/red]"}
+
+
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    grid = Table(title=escape(title) or None, title_justify="left", title_style="bold", header_style="bold")
+    for index, column in enumerate(columns):
+        grid.add_column(escape(column), justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        grid.add_row(*(escape(str(cell)) for cell in row))
+    wide = console if console.is_terminal else Console(highlight=False, width=160)
+    wide.print(grid)
+
+
+def say(text: str) -> None:
+    console.print(escape(text), soft_wrap=True)
+
+
+def check(level: str, text: str, then: str = "") -> None:
+    console.print(f"{MARKS[level]} {escape(text)}" + (f"  [dim]next: {escape(then)}[/dim]" if then else ""), soft_wrap=True)
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Any]:
+    """Yields update(done, total, note=""): a live bar on a terminal, a line every tenth of the way elsewhere."""
+    if console.is_terminal:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+        with Progress(*columns, console=console) as progress:
+            job = progress.add_task(what, total=None, note="")
+            yield lambda done, total, note="": progress.update(job, completed=done, total=total, note=escape(note))
+        return
+    shown = -1
+
+    def update(done: int, total: int, note: str = "") -> None:
+        nonlocal shown
+        tenth = 10 * done // max(1, total)
+        if tenth != shown:
+            shown = tenth
+            say(f"{what}: {done}/{total} {note}".rstrip())
+
+    yield update

@@ -1,0 +1,83 @@
+"""`mtrl sft RECIPE` and `mtrl rl RECIPE`: launch, or resume, one training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from mtrl.commands import options
+
+Name = Annotated[str | None, typer.Option(help="Name of the run; default: recipe, task, model and hardware joined.")]
+Dry = Annotated[bool, typer.Option("--dry-run", help="Write and print configuration, command and environment; run nothing.")]
+
+
+def sft(
+    recipe: options.RecipeFile,
+    task: options.TaskName = None,
+    set: options.Sets = None,
+    model: options.Model = None,
+    hardware: options.HardwareName = None,
+    name: Name = None,
+    dry_run: Dry = False,
+    data: options.Data = options.DATA,
+    runs: options.Runs = options.RUNS,
+) -> None:
+    """Train by supervised fine-tuning, with LLaMA-Factory. The same command again resumes."""
+    _train("sft", recipe, task, set, model, hardware, name, dry_run, data, runs)
+
+
+def rl(
+    recipe: options.RecipeFile,
+    task: options.TaskName = None,
+    set: options.Sets = None,
+    model: options.Model = None,
+    hardware: options.HardwareName = None,
+    name: Name = None,
+    dry_run: Dry = False,
+    data: options.Data = options.DATA,
+    runs: options.Runs = options.RUNS,
+) -> None:
+    """Train by GRPO, with the hardware preset's backend. The same command again resumes."""
+    _train("rl", recipe, task, set, model, hardware, name, dry_run, data, runs)
+
+
+def _train(stage: str, file: str, task: Any, sets: Any, model: Any, hardware: Any, name: Any, dry: bool, data: Any, runs: Any) -> None:
+    from mtrl import recipe as recipes
+    from mtrl.commands.show import bar, check, say
+    from mtrl.errors import UserError
+    from mtrl.files import dump_yaml
+    from mtrl.launch.plan import plan
+    from mtrl.launch.start import launch, prepare
+
+    recipe = recipes.load(file, model, hardware, task, sets)
+    if recipe.stage != stage:
+        other = f"mtrl {recipe.stage} {file}" if recipe.stage else "mtrl eval --ckpt PATH"
+        raise UserError(f"{file} is not a recipe for mtrl {stage} (method {recipe.method})", other)
+    checks = plan(recipe, data)
+    for found in checks:
+        if found.level != "ok":
+            check(*found)
+    if not dry and any(found.level == "stop" for found in checks):
+        raise UserError("the plan does not hold; nothing was started", f"mtrl plan {file}")
+    run, job = prepare(recipe, name, data, runs)
+    if dry:
+        say(dump_yaml(recipe.model_dump(mode="json", exclude_none=True)) + "---\n" + job.config + "---")
+        say((run.path / "command.sh").read_text())
+        say(f"planned in {run.path}")
+        return
+    hint = f"mtrl export {run.name} --to exports/{run.name}"
+    if run.status.get("state") == "done":
+        say(f"run {run.name} is done. next: {hint}")
+        return
+    with bar(f"{stage} {run.name}") as update:
+
+        def watch(rows: list[dict[str, Any]]) -> None:
+            last = rows[-1]
+            shown = ("loss", "reward", "eval_accuracy", "accuracy", "kl")
+            note = "  ".join(f"{k} {last[k]:.4g}" for k in shown if isinstance(last.get(k), int | float))
+            if last.get("total_steps"):
+                update(last["step"], last["total_steps"], note)
+
+        launch(run, job, recipe, watch)
+    say(f"run {run.name} is done in {run.status['seconds']:.0f} s. next: {hint}")

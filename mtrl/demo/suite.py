@@ -1,0 +1,158 @@
+"""A labelled toy benchmark, drawn from a seed: what `mtrl demo` trains and scores on.
+
+Every image is 64x64 and shows one coloured shape, perhaps damaged, perhaps with a black sign in a corner. Three pointwise
+tasks ask about different things in the same world, and one pairwise set asks about two images at once:
+
+    demo_quality    yes = the shape is undamaged         damage: white stripes, or a missing quarter
+    demo_alignment  yes = the image shows the caption    mismatch: another colour, or another shape
+    demo_safety     yes = UNSAFE: a black cross          harmless: a black dot, or no sign at all
+    demo_pairs      which of two images shows the caption (label: index of the better image)
+
+`draw(spec)` makes the picture, `pointwise(task, ...)` and `pairwise(...)` make labelled rows; none of them touches a file,
+so that other writers can lay the same rows out as a real release does. `generate(raw)` writes raw/demo/*.csv and
+raw/demo/images/*.png. The same seed gives the same bytes.
+"""
+
+import csv
+import random
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+SIZE = 64
+COLOURS = {"red": (214, 40, 40), "green": (42, 157, 80), "blue": (45, 85, 215), "yellow": (240, 200, 40)}
+SHAPES = ("square", "circle", "triangle")
+DAMAGES = ("striped", "broken")
+SIGNS = ("cross", "dot")
+TASKS = ("quality", "alignment", "safety")
+SPLITS = {"train": 500, "val": 100, "test": 200}
+PAIRS = 200
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Everything that is seen in one image."""
+
+    colour: str
+    shape: str
+    damage: str = ""
+    sign: str = ""
+    x: int = 32
+    y: int = 32
+    radius: int = 20
+    corner: int = 0
+    background: int = 235
+
+    @property
+    def name(self) -> str:
+        return f"{self.colour} {self.shape}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One labelled question: images, the caption where the task has one, and the label as a verdict or an index."""
+
+    task: str
+    images: tuple[Spec, ...]
+    label: str
+    caption: str = ""
+    split: str = "test"
+
+
+def draw(spec: Spec) -> Image.Image:
+    image = Image.new("RGB", (SIZE, SIZE), (spec.background,) * 3)
+    pen = ImageDraw.Draw(image)
+    x, y, r = spec.x, spec.y, spec.radius
+    colour = COLOURS[spec.colour]
+    box = (x - r, y - r, x + r, y + r)
+    if spec.shape == "square":
+        pen.rectangle(box, fill=colour)
+    elif spec.shape == "circle":
+        pen.ellipse(box, fill=colour)
+    else:
+        pen.polygon([(x, y - r), (x + r, y + r), (x - r, y + r)], fill=colour)
+    if spec.damage == "striped":
+        for top in range(y - r + 4, y + r, 10):
+            pen.rectangle((x - r, top, x + r, top + 4), fill=(spec.background,) * 3)
+    elif spec.damage == "broken":
+        pen.rectangle((x, y, x + r, y + r), fill=(spec.background,) * 3)
+    _draw_sign(pen, spec)
+    return image
+
+
+def _draw_sign(pen: ImageDraw.ImageDraw, spec: Spec) -> None:
+    left, top = (spec.corner % 2) * 46 + 2, (spec.corner // 2) * 46 + 2
+    if spec.sign == "cross":
+        pen.line((left, top, left + 14, top + 14), fill=(0, 0, 0), width=4)
+        pen.line((left, top + 14, left + 14, top), fill=(0, 0, 0), width=4)
+    elif spec.sign == "dot":
+        pen.ellipse((left + 2, top + 2, left + 12, top + 12), fill=(0, 0, 0))
+
+
+def scene(rng: random.Random) -> Spec:
+    """Any image of this world; a task then forces what its label asks for."""
+    return Spec(
+        colour=rng.choice(list(COLOURS)),
+        shape=rng.choice(SHAPES),
+        damage=rng.choice(("", "", *DAMAGES)),
+        sign=rng.choice(("", "", *SIGNS)),
+        x=rng.randint(28, 36),
+        y=rng.randint(28, 36),
+        radius=rng.randint(17, 21),
+        corner=rng.randrange(4),
+        background=rng.randint(215, 250),
+    )
+
+
+def other(spec: Spec, rng: random.Random) -> str:
+    """A caption that is wrong about `spec` in exactly one thing: its colour or its shape."""
+    if rng.random() < 0.5:
+        return f"{rng.choice([c for c in COLOURS if c != spec.colour])} {spec.shape}"
+    return f"{spec.colour} {rng.choice([s for s in SHAPES if s != spec.shape])}"
+
+
+def pointwise(task: str, rng: random.Random, split: str = "test") -> Row:
+    spec, yes = scene(rng), rng.random() < 0.5
+    label = "yes" if yes else "no"
+    if task == "quality":
+        return Row(task, (replace(spec, damage="" if yes else rng.choice(DAMAGES)),), label, split=split)
+    if task == "safety":
+        return Row(task, (replace(spec, sign="cross" if yes else rng.choice(("", "dot"))),), label, split=split)
+    return Row(task, (spec,), label, caption=spec.name if yes else other(spec, rng), split=split)
+
+
+def pairwise(rng: random.Random) -> Row:
+    right, better = scene(rng), rng.randrange(2)
+    colour, shape = other(right, rng).split()
+    wrong = replace(scene(rng), colour=colour, shape=shape)
+    images = (right, wrong) if better == 0 else (wrong, right)
+    return Row("pairs", images, str(better), caption=right.name)
+
+
+def rows(task: str, seed: int = 0) -> Iterator[Row]:
+    """The whole of one set, every split, in a fixed order."""
+    rng = random.Random(zlib.crc32(f"{task}/{seed}".encode()))  # hash() of a string differs between processes
+    if task == "pairs":
+        yield from (pairwise(rng) for _ in range(PAIRS))
+        return
+    for split, count in SPLITS.items():
+        yield from (pointwise(task, rng, split) for _ in range(count))
+
+
+def generate(raw: Path, seed: int = 0) -> None:
+    """Write raw/demo/{quality,alignment,safety,pairs}.csv and the images they name (paths relative to raw/demo)."""
+    root = Path(raw) / "demo"
+    (root / "images").mkdir(parents=True, exist_ok=True)
+    for task in (*TASKS, "pairs"):
+        with open(root / f"{task}.csv", "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            header = ["image0", "image1", "caption", "label"] if task == "pairs" else ["image", "caption", "label", "split"]
+            writer.writerow(header)
+            for number, row in enumerate(rows(task, seed)):
+                names = [f"images/{task}-{number:04d}-{i}.png" for i in range(len(row.images))]
+                for name, spec in zip(names, row.images, strict=True):
+                    draw(spec).save(root / name)
+                writer.writerow([*names, row.caption, row.label] + ([] if task == "pairs" else [row.split]))

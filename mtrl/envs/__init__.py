@@ -1,0 +1,60 @@
+"""Which interpreter runs which upstream tool: the one place that knows.
+
+In order: the environment variable MTRL_PYTHON_<NAME>, `[envs] <name> = "/path/to/python"` in ./mtrl.toml, then the
+virtual environment that `make setup-<name>` builds (here, or beside mtrl's own sources). TRL and vLLM live beside mtrl.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from mtrl.envs.build import ENVIRONMENTS, ROOT
+from mtrl.errors import UserError
+
+
+def interpreter(name: str) -> Path:
+    """The Python of environment `name`. Raises UserError with the command that builds it."""
+    own, where = _users_choice(name)
+    if own:
+        if not Path(own).is_file():
+            raise UserError(f"{where} names {own} as the Python of {name}, which does not exist")
+        return Path(own)
+    if name == "main":
+        return Path(sys.executable)
+    for root in (Path.cwd(), ROOT):
+        python = root / ENVIRONMENTS[name] / "bin" / "python"
+        if python.exists():
+            return python
+    raise UserError(
+        f"the environment of {name} is not built ({ENVIRONMENTS[name]} is missing)", f"make setup-{name}, then mtrl doctor"
+    )
+
+
+def _users_choice(name: str) -> tuple[str, str]:
+    variable = f"MTRL_PYTHON_{name.upper()}"
+    if os.environ.get(variable):
+        return os.environ[variable], variable
+    file = Path("mtrl.toml")
+    if file.exists():
+        try:
+            return str(tomllib.loads(file.read_text()).get("envs", {}).get(name, "")), str(file)
+        except tomllib.TOMLDecodeError as error:
+            raise UserError(f"mtrl.toml is not TOML: {error}") from None
+    return "", ""
+
+
+def versions(python: Path, packages: tuple[str, ...]) -> dict[str, str | None]:
+    """Installed versions in an environment, None for what is missing; nothing of it is imported."""
+    code = (
+        "import sys, json, importlib.metadata as m\n"
+        "def v(p):\n try: return m.version(p)\n except m.PackageNotFoundError: return None\n"
+        "print(json.dumps({p: v(p) for p in sys.argv[1:]}))"
+    )
+    import json
+
+    out = subprocess.run([python, "-c", code, *packages], capture_output=True, text=True, check=False, timeout=60)
+    return json.loads(out.stdout) if out.returncode == 0 else dict.fromkeys(packages)

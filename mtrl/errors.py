@@ -1,0 +1,32 @@
+"""What goes wrong, in two kinds. Both are shown as plain words on stderr; anything else is a bug and keeps its traceback.
+
+A message says what is wrong, where, and what was expected; `then` is the command or step that comes next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MtrlError(Exception):
+    """Something failed that the user's input does not explain. Exit status 1."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, then: str = "") -> None:
+        super().__init__(message)
+        self.then = then
+
+
+class UserError(MtrlError):
+    """The user's input is wrong. Exit status 2."""
+
+    exit_code = 2
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """' Did you mean X?' where a known word is near, else ' Known: ...'."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(known)}."

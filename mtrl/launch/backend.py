@@ -1,0 +1,106 @@
+"""What a backend is: how one upstream trainer is configured, started, watched and resumed.
+
+A backend renders a recipe to ONE config file, ONE command line and ONE environment, reads progress from the trainer's own
+logs, and names what resuming needs. llamafactory.py and trl.py are the two here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mtrl import resources
+from mtrl.errors import UserError
+from mtrl.files import dump_yaml, parse_yaml
+from mtrl.recipe import Recipe
+from mtrl.rundir import Run
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
+
+
+@dataclass(frozen=True)
+class Job:
+    """`config` is the text of upstream.yaml; the command runs in the run directory with `env` added to the environment."""
+
+    config: str
+    command: list[str]
+    env: dict[str, str]
+
+
+def of(recipe: Recipe) -> ModuleType:
+    """The backend module of a recipe: `ENVIRONMENT`, `job`, `data_files`, `link_inputs` and `metrics`."""
+    name = "llamafactory" if recipe.stage == "sft" else recipe.hardware.rl_backend
+    try:
+        return importlib.import_module(f"mtrl.launch.{name}")
+    except ModuleNotFoundError:
+        raise UserError(f"there is no backend {name!r} in this version of mtrl", "--hardware cpu uses trl") from None
+
+
+def render(template: str, recipe: Recipe, run: Run, **values: Any) -> str:
+    """recipes/templates/<template> filled in, with the recipe's `upstream:` block laid over it."""
+    from jinja2 import Environment, StrictUndefined
+
+    path = resources.find("recipes", f"templates/{template}", "template")
+    text = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
+        path.read_text(encoding="utf-8")
+    )
+    cpu = recipe.hardware.gpus_per_node == 0
+    filled = text.render(recipe=recipe, cpu=cpu, checkpoints=run.checkpoints, inputs=run.inputs, **values)
+    config = parse_yaml(filled, str(path))
+    _overlay(config, recipe.upstream)
+    return dump_yaml(config)
+
+
+def _overlay(config: dict[str, Any], over: dict[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(config.get(key), dict):
+            _overlay(config[key], value)
+        else:
+            config[key] = value
+
+
+def accumulation(batch: int, per_device: int, world: int, what: str) -> tuple[int, int]:
+    """(per-device batch, accumulation steps) that give exactly `batch`. A smaller per-device batch is taken if it must be.
+
+    Raises UserError, naming the nearest batches that divide, where the devices cannot share `batch` evenly.
+    """
+    if batch % world:
+        below, above = batch // world * world, math.ceil(batch / world) * world
+        near = " or ".join(str(n) for n in (below, above) if n > 0)
+        raise UserError(f"{what} {batch} cannot be shared by {world} devices", f"nearest that can: {near}")
+    share = batch // world
+    size = next(n for n in range(min(per_device, share), 0, -1) if share % n == 0)
+    return size, share // size
+
+
+def complete(checkpoint: Path) -> bool:
+    """Whether a Hugging Face trainer finished writing this checkpoint."""
+    return (checkpoint / "trainer_state.json").exists() and any((checkpoint / name).exists() for name in WEIGHTS)
+
+
+def steps(run: Run) -> dict[int, Path]:
+    """Complete checkpoints by step, in order."""
+    found = {int(p.name.split("-")[1]): p for p in run.checkpoints.glob("checkpoint-*") if complete(p)}
+    return dict(sorted(found.items()))
+
+
+def set_aside_incomplete(run: Run) -> list[str]:
+    """Renames checkpoints that a kill left half written, which a trainer would stumble on. Returns their names."""
+    torn = [p for p in run.checkpoints.glob("checkpoint-*") if not complete(p)]
+    for path in torn:
+        path.rename(path.with_name(f"torn-{path.name}-{path.stat().st_mtime_ns}"))
+    return [path.name for path in torn]
+
+
+def by_step(rows: Iterable[dict[str, Any]], keep: Callable[[str], bool]) -> list[dict[str, Any]]:
+    """Log lines merged by their step, in order: what a later line says of a step is added to what an earlier one said."""
+    merged: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        if "step" in row:
+            merged.setdefault(int(row["step"]), {}).update({k: v for k, v in row.items() if keep(k) and v is not None})
+    return [merged[step] for step in sorted(merged)]

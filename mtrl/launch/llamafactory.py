@@ -1,0 +1,76 @@
+"""SFT by LLaMA-Factory: its YAML, `llamafactory-cli train`, and its own logs. Checked against 0.9.5."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mtrl import envs
+from mtrl.files import read_json, read_jsonl
+from mtrl.launch import backend
+from mtrl.launch.backend import Job
+from mtrl.recipe import Recipe
+from mtrl.rundir import Run
+
+ENVIRONMENT = "llamafactory"
+PACKAGES = ("llamafactory", "transformers", "torch", "deepspeed")
+
+
+def data_files(recipe: Recipe, data: Path) -> list[Path]:
+    return [data / task / f"sft_{split}.json" for task in recipe.tasks for split in ("train", "val")]
+
+
+def link_inputs(recipe: Recipe, run: Run, data: Path) -> None:
+    """Nothing: LLaMA-Factory reads the data folder by its registry."""
+
+
+def job(recipe: Recipe, run: Run, data: Path) -> Job:
+    assert recipe.sft is not None
+    world = recipe.hardware.world_size
+    size, accumulation = backend.accumulation(
+        recipe.sft.batch_size, recipe.hardware.sft_per_device_batch_size, world, "sft.batch_size"
+    )
+    config = backend.render(
+        "llamafactory.yaml.j2",
+        recipe,
+        run,
+        data=data,
+        datasets=lambda split: ",".join(f"{task}_{split}" for task in recipe.tasks),
+        per_device=size,
+        accumulation=accumulation,
+        workers=max(1, (os.cpu_count() or 1) // 2),
+    )
+    binaries = envs.interpreter(ENVIRONMENT).parent
+    env = {
+        "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",  # torchrun is looked up there
+        "DISABLE_VERSION_CHECK": "0",
+        "WANDB_MODE": "online" if recipe.logger == "wandb" else "disabled",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "PYTHONUNBUFFERED": "1",
+        **({"HF_HUB_OFFLINE": "1"} if Path(recipe.model.path).exists() else {}),
+        **recipe.hardware.env,
+    }
+    if recipe.hardware.gpus_per_node:
+        env |= {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": str(recipe.hardware.gpus_per_node)}
+        if recipe.hardware.nodes > 1:
+            env |= {"NNODES": str(recipe.hardware.nodes)}
+            env |= {k: os.environ[k] for k in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT") if k in os.environ}
+    else:
+        env["CUDA_VISIBLE_DEVICES"] = ""
+    return Job(config, [str(binaries / "llamafactory-cli"), "train", "upstream.yaml"], env)
+
+
+def metrics(run: Run) -> list[dict[str, Any]]:
+    """One row a logged step: step, total_steps, loss, learning_rate; and eval_accuracy where validated.
+
+    eval_accuracy is LLaMA-Factory's: teacher-forced accuracy of the answer's tokens, not of the verdict.
+    """
+    names = {"current_steps": "step", "lr": "learning_rate"}
+    rows = [{names.get(k, k): v for k, v in row.items()} for row in read_jsonl(run.checkpoints / "trainer_log.jsonl")]
+    states = [path / "trainer_state.json" for path in list(backend.steps(run).values())[-1:]]
+    for state in [*states, run.checkpoints / "trainer_state.json"]:
+        if state.exists():
+            rows += read_json(state)["log_history"]
+    wanted = ("step", "total_steps", "loss", "learning_rate", "epoch", "eval_loss", "eval_accuracy")
+    return backend.by_step(rows, lambda key: key in wanted)

@@ -1,0 +1,200 @@
+"""Preflight: what a launch would stumble on, found in seconds on any machine. No GPU, no upstream import.
+
+Each check has a level (ok, warning, stop), a line of text and the next command. A launch refuses to start on a stop.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from mtrl import envs, prompting, samples, tasks
+from mtrl.errors import MtrlError
+from mtrl.files import read_json
+from mtrl.launch import backend
+from mtrl.recipe import Recipe
+from mtrl.reward_plugins import judge
+from mtrl.rundir import Run
+
+TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0"}
+
+
+class Check(NamedTuple):
+    level: Literal["ok", "warning", "stop"]
+    text: str
+    then: str = ""
+
+
+def plan(recipe: Recipe, data: Path) -> list[Check]:
+    """All checks of a training recipe, in the order in which their subjects are used."""
+    checks: list[Check] = []
+    for part in (_model, _data, _lengths, _reward, _batches, _environment, _machine):
+        try:
+            checks += part(recipe, data)
+        except MtrlError as error:
+            checks.append(Check("stop", str(error), error.then))
+    return checks
+
+
+def _model(recipe: Recipe, data: Path) -> Iterator[Check]:
+    path = Path(recipe.model.path)
+    if (path / "config.json").exists():
+        kind = read_json(path / "config.json").get("model_type", "?")
+        yield Check("ok", f"model {recipe.model.name}: {path} ({kind})")
+    elif path.exists() or path.is_absolute() or recipe.model.path.startswith("."):
+        yield Check("stop", f"model {recipe.model.name}: {path} is no model folder (no config.json)", "set model.path")
+    else:
+        yield Check("ok", f"model {recipe.model.name}: {path}, from the Hugging Face cache or hub")
+
+
+def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
+    for name in recipe.tasks:
+        task = tasks.load(name)
+        again = f"mtrl convert {name} --raw raw --out {data}"
+        card_file = data / name / "card.json"
+        if not card_file.exists():
+            yield Check("stop", f"task {name} is not converted ({card_file} is missing)", again)
+            continue
+        card = read_json(card_file)
+        rows = {split: sum(verdicts.values()) for split, verdicts in card["counts"].items()}
+        if card["prompts"].get(recipe.style) != prompting.sha256(task, recipe.style):
+            yield Check("stop", f"task {name}: its {recipe.style} prompt has changed since it was converted", again)
+        if empty := [split for split in ("train", "val") if not rows.get(split)]:
+            yield Check("stop", f"task {name} has no rows in {' and '.join(empty)}", again)
+        if gone := _gone(data, name):
+            yield Check("stop", f"task {name}: {len(gone)} stored images are missing, the first is {gone[0]}", again)
+        if shared := {kind: n for kind, n in card["leakage"]["image"].items() if n}:
+            text = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in shared.items())
+            yield Check("warning", f"task {name}: the same images in two splits: {text}", f"mtrl check {name}")
+        limited = f", limited to {card['limit']} a split" if card.get("limit") else ""
+        yield Check("ok", f"task {name}: train {rows['train']:,}, val {rows['val']:,} rows{limited}")
+
+
+def _gone(data: Path, task: str) -> list[str]:
+    names = {image for split in ("train", "val") for s in samples.read(data, task, split) for image in s.images}
+    return sorted(name for name in names if not (data / name).is_file())
+
+
+def image_tokens(width: int, height: int, recipe: Recipe) -> int:
+    """Tokens of one image: Qwen's smart_resize to multiples of a merged patch inside the pixel range, one token each."""
+    side = recipe.model.patch_size * recipe.model.merge_size
+    wide, high = max(side, round(width / side) * side), max(side, round(height / side) * side)
+    if wide * high > recipe.image.max_pixels:
+        scale = math.sqrt(width * height / recipe.image.max_pixels)
+        wide, high = (max(side, math.floor(n / scale / side) * side) for n in (width, height))
+    elif wide * high < recipe.image.min_pixels:
+        scale = math.sqrt(recipe.image.min_pixels / (width * height))
+        wide, high = (math.ceil(n * scale / side) * side for n in (width, height))
+    return wide * high // side**2
+
+
+def _lengths(recipe: Recipe, data: Path) -> Iterator[Check]:
+    """The longest prompt: image tokens exactly, text exactly where the tokenizer is at hand, else by 3 characters a token."""
+    from PIL import Image
+
+    limit, key = (
+        (recipe.sft.max_length, "sft.max_length") if recipe.sft else (recipe.rl.max_prompt_length, "rl.max_prompt_length")  # type: ignore[union-attr]
+    )
+    count, how = _text_counter(Path(recipe.model.path))
+    longest, which = 0, ""
+    tokens: dict[str, int] = {}
+    for name in recipe.tasks:
+        render = prompting.renderer(tasks.load(name), recipe.style)
+        for split in ("train", "val"):
+            if not samples.path_of(data, name, split).exists():
+                continue
+            for sample in samples.read(data, name, split):
+                for image in sample.images:
+                    if image not in tokens and (data / image).is_file():
+                        with Image.open(data / image) as opened:
+                            tokens[image] = image_tokens(*opened.size, recipe)
+                pictures = sum(tokens.get(image, 0) + 2 for image in sample.images)  # vision start and end
+                total = pictures + count(render(sample).replace(prompting.MARKER, "")) + 12  # the chat's own tokens
+                if total > longest:
+                    longest, which = total, f"{name}/{split}/{sample.id}"
+    if longest > limit:
+        yield Check("stop", f"{which} needs {longest:,} tokens{how}, but {key} is {limit:,}", f"--set {key}={-(-longest // 64) * 64}")
+    elif longest:
+        yield Check("ok", f"longest prompt {longest:,} tokens{how} ({which}), within {key} {limit:,}")
+
+
+def _text_counter(model: Path):  # type: ignore[no-untyped-def]
+    if (model / "tokenizer.json").exists():
+        try:
+            from tokenizers import Tokenizer
+        except ImportError:
+            pass
+        else:
+            tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+            return (lambda text: len(tokenizer.encode(text).ids)), ""
+    return (lambda text: len(text) // 3), " (text estimated)"
+
+
+def _reward(recipe: Recipe, data: Path) -> Iterator[Check]:
+    if recipe.rl is None:
+        return
+    for label in (*judge.POINTWISE, *judge.PAIRWISE):
+        truth = json.dumps({"task": "t", "label": label, "id": "1"})
+        gold = judge.score(f"<think>Because.</think><answer>{label}</answer>", truth, recipe.rl.format_weight)["overall"]
+        if abs(gold - 1) > 1e-9:
+            yield Check("stop", f"the gold answer {label} scores {gold}, not 1.0", "mend reward_plugins/judge.py")
+            return
+    yield Check("ok", "gold answers score 1.0")
+
+
+def _batches(recipe: Recipe, data: Path) -> Iterator[Check]:
+    rows = sum(samples.count(data, task, "train") for task in recipe.tasks)
+    world = recipe.hardware.world_size
+    if recipe.sft:
+        size, steps = backend.accumulation(
+            recipe.sft.batch_size, recipe.hardware.sft_per_device_batch_size, world, "sft.batch_size"
+        )
+        each = math.ceil(rows / recipe.sft.batch_size)
+        yield Check(
+            "ok",
+            f"batch {recipe.sft.batch_size} = {world} devices x {size} x {steps} accumulated; {each} steps an epoch, "
+            f"at most {math.ceil(each * recipe.sft.epochs)}",
+        )
+    if recipe.rl:
+        if rows < recipe.rl.rollout_batch_size:
+            yield Check("stop", f"{rows} training rows are fewer than rl.rollout_batch_size {recipe.rl.rollout_batch_size}", f"--set rl.rollout_batch_size={recipe.rl.batch_size}")  # fmt: skip
+        each = rows // recipe.rl.rollout_batch_size
+        answers = recipe.rl.rollout_batch_size * recipe.rl.n
+        yield Check("ok", f"{each} rollouts an epoch of {answers:,} answers, {recipe.rl.rollout_batch_size // recipe.rl.batch_size} updates each")  # fmt: skip
+
+
+def _environment(recipe: Recipe, data: Path) -> Iterator[Check]:
+    trainer = backend.of(recipe)
+    python = envs.interpreter(trainer.ENVIRONMENT)
+    package = trainer.PACKAGES[0]
+    version = envs.versions(python, (package,))[package]
+    if version is None:
+        yield Check("stop", f"{package} is not installed in the environment {trainer.ENVIRONMENT}", f"make setup-{trainer.ENVIRONMENT}")  # fmt: skip
+    elif version != TESTED.get(package, version):
+        yield Check("warning", f"{package} {version} is not the version this was tested with ({TESTED[package]})")
+    else:
+        yield Check("ok", f"{package} {version}")
+    trainer.job(recipe, Run(Path("runs") / recipe.default_name), data)  # renders, so a template's mistake shows here
+
+
+def _machine(recipe: Recipe, data: Path) -> Iterator[Check]:
+    wanted = recipe.hardware.gpus_per_node
+    if wanted:
+        try:
+            listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=20).stdout
+            have = listed.count("GPU ")
+        except (OSError, subprocess.SubprocessError):
+            have = 0
+        if have < wanted:
+            yield Check("stop", f"hardware {recipe.hardware.name} wants {wanted} GPUs on this node, and {have} are here", "--hardware NAME, or start it on the GPU machine")  # fmt: skip
+    free = shutil.disk_usage(data if data.exists() else Path.cwd()).free / 1e9
+    bytes_each = 4 if recipe.hardware.precision == "fp32" else 2
+    # weights, and AdamW's two fp32 moments with an fp32 copy under mixed precision
+    checkpoint = recipe.model.parameters * (bytes_each + (12 if bytes_each == 2 else 8))
+    level: Literal["ok", "stop"] = "stop" if free < checkpoint * 2 else "ok"
+    yield Check(level, f"disk: {free:,.0f} GB free, about {checkpoint:,.1f} GB a checkpoint", "make room" if level == "stop" else "")

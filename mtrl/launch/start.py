@@ -1,0 +1,124 @@
+"""Starting a run: preflight, run directory, job, and what is said when it ends.
+
+    resolve recipe -> plan -> claim runs/<name> -> write upstream.yaml, command.sh, env.json -> run -> status
+"""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mtrl import __version__, envs
+from mtrl.errors import MtrlError
+from mtrl.files import write_json, write_text
+from mtrl.launch import backend, causes, process
+from mtrl.launch.process import Interrupted
+from mtrl.recipe import Recipe
+from mtrl.rundir import Run, hashes
+
+
+def prepare(recipe: Recipe, name: str | None, data: Path, runs: Path) -> tuple[Run, backend.Job]:
+    """Claims the run directory, locks it, and writes everything a launch needs into it. Raises UserError.
+
+    The run is then "planned", which never blocks a later start; a run that was started before keeps its state.
+    """
+    trainer = backend.of(recipe)
+    run = Run(runs / (name or recipe.default_name))
+    run.acquire()
+    files = [file for file in trainer.data_files(recipe, data) if file.exists()]
+    run.claim(recipe.model_dump(mode="json", exclude_none=True), hashes(data, files))
+    trainer.link_inputs(recipe, run, data.resolve())
+    job = trainer.job(recipe, run, data.resolve())
+    write_text(run.path / "upstream.yaml", job.config)
+    write_text(run.path / "command.sh", script(run, job))
+    (run.path / "command.sh").chmod(0o755)
+    write_json(run.path / "env.json", describe(trainer, job))
+    if run.status.get("state", "planned") == "planned":
+        run.set("planned", method=recipe.method)
+    return run, job
+
+
+def launch(run: Run, job: backend.Job, recipe: Recipe, watch: Callable[[list[dict[str, Any]]], None]) -> None:
+    """Runs the job to its end. `watch` gets the run's metrics as they grow. Raises MtrlError, and Interrupted."""
+    trainer = backend.of(recipe)
+    lock = run.acquire() if run._lock is None else run._lock
+    backend.set_aside_incomplete(run)
+    begun, seen = time.time(), 0
+
+    def started(pid: int) -> None:
+        attempts = int(run.status.get("attempts", 0)) + 1
+        run.set("running", method=recipe.method, pid=pid, attempts=attempts, started=round(begun, 1), reason="")
+
+    def tick() -> None:
+        nonlocal seen
+        rows = trainer.metrics(run)
+        if len(rows) != seen:
+            seen = len(rows)
+            write_metrics(run, rows)
+            watch(rows)
+
+    try:
+        code = process.run(job.command, job.env, run.path, run.log, lock, started, tick)
+    except Interrupted as error:
+        run.set("interrupted", reason=str(error))
+        raise
+    except BaseException:
+        run.set("failed", reason="mtrl itself failed while the job ran")
+        raise
+    finally:
+        if rows := trainer.metrics(run):
+            write_metrics(run, rows)
+    words = process.last_words(run.log)
+    if code != 0 or not finished(run):
+        run.set("failed", exit_code=code, reason=words[0] if words else "")
+        known = causes.advice(words)
+        raise MtrlError(
+            f"run {run.name} failed (exit status {code}). Its last words:\n  " + "\n  ".join(words or ["(none)"]),
+            known or f"the whole log is {run.log}; the same command resumes from the last checkpoint",
+        )
+    run.set("done", exit_code=0, seconds=round(time.time() - begun, 1))
+
+
+def finished(run: Run) -> bool:
+    """Whether the trainer saved its final model and state: both trainers write these last."""
+    return backend.complete(run.checkpoints)
+
+
+def write_metrics(run: Run, rows: list[dict[str, Any]]) -> None:
+    import json
+
+    write_text(run.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def script(run: Run, job: backend.Job) -> str:
+    """command.sh: the job by itself, without mtrl."""
+    exports = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in sorted(job.env.items()))
+    return f"#!/bin/sh\n# The job of run {run.name}, by itself.\ncd {shlex.quote(str(run.path))} || exit 1\n{exports}exec {shlex.join(job.command)}\n"
+
+
+def describe(trainer: Any, job: backend.Job) -> dict[str, Any]:
+    """Versions, git revision, machine and environment: what another person needs to see the same."""
+
+    def output(*command: str) -> list[str]:
+        try:
+            return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.split("\n")
+        except (OSError, subprocess.SubprocessError):
+            return []
+
+    return {
+        "mtrl": __version__,
+        "git": next(iter(output("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD")), ""),
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "gpus": [line for line in output("nvidia-smi", "-L") if line],
+        "interpreter": str(envs.interpreter(trainer.ENVIRONMENT)),
+        "packages": envs.versions(envs.interpreter(trainer.ENVIRONMENT), trainer.PACKAGES),
+        "command": job.command,
+        "environment": job.env,
+    }

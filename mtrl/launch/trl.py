@@ -1,0 +1,75 @@
+"""GRPO by TRL on one machine: a YAML of GRPOConfig's own keys, and trl_job.py, which runs GRPOTrainer. Checked against 1.16.0."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mtrl.reward_plugins
+from mtrl import envs
+from mtrl.errors import UserError
+from mtrl.files import read_jsonl
+from mtrl.launch import backend, trl_job
+from mtrl.launch.backend import Job
+from mtrl.recipe import Recipe
+from mtrl.rundir import Run
+
+ENVIRONMENT = "main"
+PACKAGES = ("trl", "transformers", "torch")
+
+
+def data_files(recipe: Recipe, data: Path) -> list[Path]:
+    return [data / task / f"rl_{split}.parquet" for task in recipe.tasks for split in ("train", "val")]
+
+
+def link_inputs(recipe: Recipe, run: Run, data: Path) -> None:
+    """inputs/rl_train and inputs/rl_val: a folder of <task>.parquet links each, and nothing else in it."""
+    for split in ("train", "val"):
+        folder = run.inputs / f"rl_{split}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
+        for task in recipe.tasks:
+            (folder / f"{task}.parquet").symlink_to((data / task / f"rl_{split}.parquet").resolve())
+
+
+def job(recipe: Recipe, run: Run, data: Path) -> Job:
+    assert recipe.rl is not None
+    if recipe.hardware.nodes > 1:
+        raise UserError("TRL runs on one machine here", "a hardware preset with rl_backend: easyr1 runs on several")
+    size, accumulation = backend.accumulation(
+        recipe.rl.batch_size * recipe.rl.n,
+        recipe.hardware.rl_per_device_batch_size,
+        recipe.hardware.world_size,
+        "rl.batch_size x rl.n",
+    )
+    updates = recipe.rl.rollout_batch_size // recipe.rl.batch_size
+    config = backend.render(
+        "trl.yaml.j2",
+        recipe,
+        run,
+        reward=Path(mtrl.reward_plugins.__file__).with_name("judge.py").resolve(),
+        per_device=size,
+        accumulation=accumulation,
+        steps_per_generation=accumulation * updates,
+        updates_per_rollout=updates,
+    )
+    python = str(envs.interpreter(ENVIRONMENT))
+    env = {
+        "HF_HUB_OFFLINE": "1" if Path(recipe.model.path).exists() else "0",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "WANDB_MODE": "online" if recipe.logger == "wandb" else "disabled",
+        "PYTHONUNBUFFERED": "1",
+        **({} if recipe.hardware.gpus_per_node else {"CUDA_VISIBLE_DEVICES": ""}),
+        **recipe.hardware.env,
+    }
+    launcher = [python, "-m", "mtrl.launch.trl_job", "upstream.yaml"]
+    if recipe.hardware.gpus_per_node > 1:
+        processes = str(recipe.hardware.gpus_per_node)
+        launcher = [python, "-m", "torch.distributed.run", "--nproc-per-node", processes, *launcher[1:]]
+    return Job(config, launcher, env)
+
+
+def metrics(run: Run) -> list[dict[str, Any]]:
+    """One row a logged step: step, total_steps, reward, and what TRL and the reward log beside it."""
+    return backend.by_step(read_jsonl(run.checkpoints / trl_job.LOG), lambda key: True)

@@ -1,0 +1,96 @@
+"""The process that trains by GRPO: `python -m mtrl.launch.trl_job upstream.yaml`, with TRL's GRPOTrainer.
+
+Reads the RL parquet, the reward file by its path, and the run's own checkpoints, from the newest of which it resumes.
+Validation draws one answer a prompt; training stops when its accuracy has not risen for `patience` validations.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from mtrl.files import read_yaml
+from mtrl.prompting import parts
+
+LOG = "trainer_log.jsonl"
+
+
+def main(file: str) -> None:
+    config = read_yaml(Path(file))
+
+    import torch
+    from transformers import AutoProcessor, TrainerCallback
+    from trl import GRPOConfig, GRPOTrainer
+
+    grpo = dict(config["grpo"])
+    dtype = "bfloat16" if grpo.get("bf16") else "float32"
+    grpo.setdefault("model_init_kwargs", {"dtype": dtype})
+    arguments = GRPOConfig(**grpo)
+    processor = AutoProcessor.from_pretrained(config["model"], padding_side="left", **config["image"])
+    output = Path(arguments.output_dir)
+    output.mkdir(parents=True, exist_ok=True)
+
+    class Watch(TrainerCallback):  # type: ignore[misc]
+        """Writes TRL's own log lines to a file, and stops when validation accuracy has stopped rising."""
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if state.is_world_process_zero:
+                line = {"step": state.global_step, "total_steps": state.max_steps, **(logs or {})}
+                with (output / LOG).open("a") as log:
+                    log.write(json.dumps(line, default=float) + "\n")
+
+        def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            history = [row["eval_accuracy"] for row in state.log_history if "eval_accuracy" in row]
+            since_best = len(history) - 1 - history.index(max(history)) if history else 0
+            if since_best >= config["patience"]:
+                control.should_training_stop = True
+
+    trainer = GRPOTrainer(
+        model=config["model"],
+        reward_funcs=reward_function(Path(config["reward"]["file"]), config["reward"]["format_weight"]),
+        args=arguments,
+        train_dataset=dataset(Path(config["train"])),
+        eval_dataset=dataset(Path(config["val"])),
+        processing_class=processor,
+        callbacks=[Watch()],
+    )
+    torch.manual_seed(arguments.seed)
+    newest = sorted(output.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    trainer.train(resume_from_checkpoint=str(newest[-1]) if newest else None)
+    trainer.save_model(str(output))
+    processor.save_pretrained(str(output))
+    trainer.save_state()  # last: its file says that the training came to its end
+
+
+def dataset(folder: Path) -> Any:
+    """The folder's parquet files as TRL wants them: prompt (one user message), images, answer, id, task."""
+    from datasets import Features, Image, List, Value, load_dataset
+
+    files = sorted(str(path) for path in folder.glob("*.parquet"))
+    rows = load_dataset("parquet", data_files=files, split="train")
+    rows = rows.map(
+        lambda row: {"prompt": [{"role": "user", "content": parts(row["problem"])}]}, remove_columns=["problem"]
+    )
+    return rows.cast(Features({**rows.features, "images": List(Image()), "answer": Value("string")}))
+
+
+def reward_function(file: Path, format_weight: float) -> Any:
+    """`trl_reward` of the reward file, loaded by path as EasyR1 does, with its format weight set."""
+    spec = importlib.util.spec_from_file_location("reward_file", file)
+    if spec is None or spec.loader is None:
+        raise SystemExit(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def judge(prompts: Any, completions: Any, **columns: Any) -> list[float]:
+        rewards: list[float] = module.trl_reward(completions, format_weight=format_weight, **columns)
+        return rewards
+
+    return judge
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,78 @@
+"""Prompts: a Jinja template a task and style, filled with a sample's fields, one `<image>` marker an image.
+
+The text is what every consumer gets: LLaMA-Factory and EasyR1 put the image where the marker stands, and TRL and vLLM
+get the same place by `parts`. Style "sft" asks for the bare verdict, "rl" for reasoning and then the verdict.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mtrl import resources
+from mtrl.errors import UserError
+from mtrl.files import sha256_bytes
+from mtrl.samples import Sample
+from mtrl.tasks import Task
+
+STYLES = ("sft", "rl")
+MARKER = "<image>"
+# LLaMA-Factory and EasyR1 read <image>, <video> and <audio> as placeholders; tokenizers read <|...|> as control tokens.
+_RESERVED = re.compile(r"<(image|video|audio)>|<\|([^<>|]*)\|>", re.IGNORECASE)
+
+
+def escape(text: str) -> str:
+    """Release text with nothing in it that a trainer or tokenizer would read as a marker: <image> becomes [image]."""
+    while _RESERVED.search(text):  # what is left of <<image>image> is a marker again
+        text = _RESERVED.sub(lambda m: f"[{m.group(1)}]" if m.group(1) else f"[|{m.group(2)}|]", text)
+    return text
+
+
+def template_path(task: Task, style: str) -> Path:
+    return resources.find("prompts", task.prompt_file(style), f"{style} prompt")
+
+
+def sha256(task: Task, style: str) -> str:
+    """Identity of the prompt template; stored with every export and every prediction."""
+    return sha256_bytes(template_path(task, style).read_bytes())
+
+
+def renderer(task: Task, style: str) -> Callable[[Sample], str]:
+    """A function from a sample to its prompt. Raises UserError for a template that does not fit the task."""
+    from jinja2 import StrictUndefined, TemplateError
+    from jinja2.sandbox import SandboxedEnvironment
+
+    path = template_path(task, style)
+    environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
+    try:
+        template = environment.from_string(path.read_text(encoding="utf-8"))
+    except TemplateError as error:
+        raise UserError(f"{path} is not a Jinja template: {error}") from None
+
+    def render(sample: Sample) -> str:
+        try:
+            text = template.render(sample.fields).strip()
+        except TemplateError as error:
+            raise UserError(
+                f"{path}: {error} in sample {sample.id}; its fields: {', '.join(sample.fields) or 'none'}"
+            ) from None
+        if text.count(MARKER) != len(sample.images):
+            raise UserError(
+                f"{path} has {text.count(MARKER)} {MARKER} markers, but sample {sample.id} has {len(sample.images)} images"
+            )
+        return text
+
+    return render
+
+
+def parts(prompt: str) -> list[dict[str, Any]]:
+    """The prompt as chat content: text and image entries in order (image entries carry no image)."""
+    content: list[dict[str, Any]] = []
+    for index, text in enumerate(prompt.split(MARKER)):
+        if index:
+            content.append({"type": "image"})
+        if text:
+            content.append({"type": "text", "text": text})
+    return content

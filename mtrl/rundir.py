@@ -1,0 +1,133 @@
+"""The run directory, runs/<name>/: what was asked, what is run, what came of it. Never reused by accident.
+
+recipe.yaml (resolved), upstream.yaml, command.sh, env.json, inputs.json, log.txt, status.json, metrics.jsonl, checkpoints/.
+The same recipe again resumes, or says it is done; another recipe or changed data under the same name is refused.
+
+One process at a time holds runs/<name>/lock. The trainer inherits it, so a second start is refused for as long as the
+trainer lives, even if the mtrl that started it was killed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from mtrl.errors import UserError
+from mtrl.files import dump_yaml, read_json, read_yaml, sha256_file, write_json, write_text
+
+State = Literal["planned", "running", "done", "failed", "interrupted"]
+
+
+class Run:
+    """One run directory. Creating the object touches nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self._lock: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def inputs(self) -> Path:
+        return self.path / "inputs"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """status.json, or {} where nothing was started. A "running" whose lock is free was killed."""
+        file = self.path / "status.json"
+        status: dict[str, Any] = read_json(file) if file.exists() else {}
+        if status.get("state") == "running" and not self.locked():
+            status["state"] = "interrupted"
+        return status
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The resolved recipe. Raises UserError where this is no run."""
+        file = self.path / "recipe.yaml"
+        if not file.exists():
+            raise UserError(f"{self.path} is not a run directory (no recipe.yaml)", "mtrl status")
+        return read_yaml(file)
+
+    def set(self, state: State, **more: Any) -> None:
+        status = {**(read_json(f) if (f := self.path / "status.json").exists() else {}), **more, "state": state}
+        write_json(self.path / "status.json", {**status, "updated": round(time.time(), 1)})
+
+    def claim(self, recipe: dict[str, Any], inputs: dict[str, str]) -> None:
+        """Makes the directory this recipe's, or raises UserError naming what differs. Leaves it as it was then."""
+        if (self.path / "recipe.yaml").exists() and self.status.get("state", "planned") != "planned":
+            for what, before, now in (
+                ("recipe", self.recipe, recipe),
+                ("data", read_json(self.path / "inputs.json"), inputs),
+            ):
+                if differing := _differing(before, now):
+                    raise UserError(
+                        f"run {self.name} was started with another {what}; different now: {', '.join(differing)}",
+                        f"pass --name for a run of its own, or remove {self.path}",
+                    )
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self.path / "recipe.yaml", dump_yaml(recipe))
+        write_json(self.path / "inputs.json", inputs)
+
+    def acquire(self) -> int:
+        """Takes the lock for this process and returns its file descriptor. Raises UserError where it is held."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            pid = read_json(self.path / "status.json").get("pid") if (self.path / "status.json").exists() else None
+            raise UserError(f"run {self.name} is running" + (f" (trainer {pid})" if pid else ""), f"mtrl status {self.name}") from None
+        return self._lock
+
+    def locked(self) -> bool:
+        file = self.path / "lock"
+        if not file.exists():
+            return False
+        descriptor = os.open(file, os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+
+def find(name: str, runs: Path = Path("runs")) -> Run:
+    """The run called `name`, or at the path `name`. Raises UserError."""
+    for path in (Path(name), runs / name):
+        if (path / "recipe.yaml").exists():
+            return Run(path)
+    known = [run.name for run in listing(runs)]
+    raise UserError(f"there is no run {name!r} in {runs}/ (there: {', '.join(known) or 'none'})", "mtrl status")
+
+
+def listing(runs: Path = Path("runs")) -> list[Run]:
+    return [Run(file.parent) for file in sorted(runs.glob("*/recipe.yaml"))]
+
+
+def hashes(data: Path, files: list[Path]) -> dict[str, str]:
+    """{path relative to the data folder: sha256}."""
+    return {str(file.relative_to(data)): sha256_file(file) for file in files}
+
+
+def _differing(before: Any, now: Any, prefix: str = "") -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        found = []
+        for key in [*before, *(k for k in now if k not in before)]:
+            found += _differing(before.get(key), now.get(key), f"{prefix}.{key}" if prefix else str(key))
+        return found
+    return [] if before == now else [prefix]

@@ -1,0 +1,1 @@
+"""Data only: prompt templates."""

@@ -1,0 +1,1 @@
+"""Data only: recipes, presets, tasks and templates."""

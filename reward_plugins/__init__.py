@@ -1,0 +1,1 @@
+"""Reward files that trainers load by path."""

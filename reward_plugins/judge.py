@@ -1,0 +1,161 @@
+"""The reward of MT-RL-Judge and the one verdict parser of this project.
+
+One self-contained file, standard library only: EasyR1 and TRL load it by path, evaluation imports it. It never raises on
+a response, whatever the response is; a ground truth that is malformed raises, since a zero reward for ever hides it.
+
+    R = (1 - a) * R_accuracy + a * R_format             Eq. 2-4 of arXiv 2603.11665; a = 0.1 is ours (EasyR1's math.py)
+
+Styles: "sft", the reply is the bare verdict; "rl", one non-empty <think>...</think>, then one <answer>verdict</answer>,
+nothing else but white space around them. Case and one full stop after the verdict are forgiven.
+A ground truth is the JSON text {"task", "label", "id"}: EasyR1 shows a reward function nothing else of a row.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple
+
+REWARD_NAME = "judge"
+REWARD_TYPE = "batch"  # EasyR1: the whole batch in one call, a list in, a list out
+
+FORMAT_WEIGHT = 0.1
+POINTWISE = ("yes", "no")
+PAIRWISE = ("1", "2")
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+
+
+class Reading(NamedTuple):
+    """What `read` makes of one response. `verdict` is one of the choices or None, `reason` is "" where all is well."""
+
+    verdict: str | None
+    well_formed: bool
+    reason: str
+
+
+def choices_of(label: str) -> tuple[str, str]:
+    """The two verdicts of the task that `label` comes from. Raises ValueError for a label that is none of the four."""
+    for choices in (POINTWISE, PAIRWISE):
+        if label in choices:
+            return choices
+    raise ValueError(f"label {label!r} is none of {', '.join(POINTWISE + PAIRWISE)}")
+
+
+def _verdict(text: str, choices: tuple[str, ...]) -> str | None:
+    text = text.strip()
+    if len(text) > 16:
+        return None
+    text = text.removesuffix(".").rstrip().casefold()
+    return text if text in choices else None
+
+
+def read(response: str, style: str, choices: tuple[str, ...] = POINTWISE) -> Reading:
+    """Reads one response strictly. Raises ValueError for an unknown style only."""
+    if style == "sft":
+        verdict = _verdict(response, choices)
+        return Reading(verdict, verdict is not None, "" if verdict else f"not a bare {' or '.join(choices)}")
+    if style != "rl":
+        raise ValueError(f"style {style!r} is neither sft nor rl")
+    text = response.strip()
+    for tag in TAGS:
+        if (found := text.count(tag)) != 1:
+            return Reading(None, False, f"{tag} stands {found} times, not once")
+    if not text.startswith("<think>"):
+        return Reading(None, False, "text before <think>")
+    if not text.endswith("</answer>"):
+        return Reading(None, False, "text after </answer>")
+    think_end, answer = text.find("</think>"), text.find("<answer>")
+    if answer < think_end:
+        return Reading(None, False, "<answer> inside <think>")
+    if text[think_end + len("</think>") : answer].strip():
+        return Reading(None, False, "text between </think> and <answer>")
+    if not text[len("<think>") : think_end].strip():
+        return Reading(None, False, "empty <think>")
+    verdict = _verdict(text[answer + len("<answer>") : -len("</answer>")], choices)
+    return Reading(verdict, True, "" if verdict else f"the answer is not {' or '.join(choices)}")
+
+
+def parse(response: str, style: str, choices: tuple[str, ...] = POINTWISE) -> str | None:
+    """The verdict of a response under the strict rule of its style, or None: invalid, never guessed."""
+    return read(response, style, choices).verdict
+
+
+def parse_lenient(response: str, style: str, choices: tuple[str, ...] = POINTWISE) -> str | None:
+    """The verdict after these repairs, tried in order; shown beside the strict one, never instead of it.
+
+    1. the strict rule; 2. whatever style was asked: the last <answer>, closed or not, else the text after the last
+    </think>, else the whole text; 3. of that text, with quotes, asterisks and punctuation at its ends removed, the whole;
+    4. else its first word, or "verdict/answer: X" at its end. A choice must be a whole word: "know" is not "no".
+    """
+    verdict = parse(response, style, choices)
+    if verdict:
+        return verdict
+    text = response.casefold()
+    if "<answer>" in text:
+        text = text.rsplit("<answer>", 1)[1].split("</answer>", 1)[0]
+    elif "</think>" in text:
+        text = text.rsplit("</think>", 1)[1]
+    elif "<think>" in text:
+        return None  # reasoning that never came to an end has no verdict
+    text = text.strip()[-400:].strip(" \t\r\n\"'`*.,:;!()[]{}")
+    if text in choices:
+        return text
+    either = "|".join(map(re.escape, choices))
+    first = re.match(rf"({either})(?=[\s.,:;!*]|$)", text)
+    last = re.search(rf"(?:verdict|answer)(?: is)?\W{{1,4}}({either})$", text)
+    found = {match.group(1) for match in (first, last) if match}
+    return found.pop() if len(found) == 1 else None
+
+
+def ground_truth(text: str) -> tuple[str, str, str]:
+    """(task, label, id) of a ground truth. Raises ValueError naming what is wrong: a bad row must stop the run."""
+    try:
+        truth = json.loads(text)
+        task, label, identifier = str(truth["task"]), str(truth["label"]), str(truth["id"])
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f'a ground truth must be the JSON text {{"task", "label", "id"}}, not {text!r}') from error
+    choices_of(label)
+    return task, label, identifier
+
+
+def score(response: str, truth: str, format_weight: float = FORMAT_WEIGHT) -> dict[str, float]:
+    """{overall, format, accuracy}, each from 0.0 to 1.0, for one reasoning-style response."""
+    _, label, _ = ground_truth(truth)
+    reading = read(response, "rl", choices_of(label))
+    accuracy, form = float(reading.verdict == label), float(reading.well_formed)
+    return {"overall": (1 - format_weight) * accuracy + format_weight * form, "format": form, "accuracy": accuracy}
+
+
+def compute_score(reward_inputs: list[dict[str, Any]], format_weight: float = FORMAT_WEIGHT) -> list[dict[str, float]]:
+    """EasyR1's entry point: one dict per input {response, response_length, ground_truth}, in order.
+
+    Per-task keys are joined by an underscore (accuracy_seetrue): EasyR1's loggers break on a slash after a used name.
+    """
+    scores = []
+    for item in reward_inputs:
+        result = score(item["response"], item["ground_truth"], format_weight)
+        task = ground_truth(item["ground_truth"])[0]
+        scores.append({**result, f"accuracy_{task}": result["accuracy"], f"format_{task}": result["format"]})
+    return scores
+
+
+def trl_reward(
+    completions: list[Any], answer: list[str], format_weight: float = FORMAT_WEIGHT, log_metric: Any = None, **_: Any
+) -> list[float]:
+    """TRL's entry point: one float per completion (text, or a list of messages of which the last is the reply).
+
+    `answer` is the dataset column of ground truths. With TRL's log_metric, means per part and task are logged too.
+    """
+    texts = [c if isinstance(c, str) else _text(c[-1]["content"]) for c in completions]
+    scores = compute_score(
+        [{"response": text, "ground_truth": truth} for text, truth in zip(texts, answer, strict=True)], format_weight
+    )
+    if log_metric is not None:
+        for key in sorted({key for row in scores for key in row} - {"overall"}):
+            values = [row[key] for row in scores if key in row]
+            log_metric(key, sum(values) / len(values))
+    return [row["overall"] for row in scores]
+
+
+def _text(content: Any) -> str:
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
