@@ -15,9 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mtrl import __version__, prompting, samples
 from mtrl.converters import exports, images, splits
 from mtrl.converters.rows import Picture, Row
+
+from mtrl import __version__, prompting, samples
 from mtrl.errors import MtrlError, UserError
 from mtrl.files import sha256_file, write_json
 from mtrl.samples import Sample
@@ -37,7 +38,13 @@ def reader(task: Task) -> Callable[[Task, Path], Iterator[Row]]:
     return module.rows  # type: ignore[no-any-return, union-attr]
 
 
-def convert(task: Task, raw: Path, data: Path, limit: int | None = None, tick: Callable[[int, int], None] = lambda done, total: None) -> dict[str, Any]:
+def convert(
+    task: Task,
+    raw: Path,
+    data: Path,
+    limit: int | None = None,
+    tick: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
     """Converts one task into `data`/<task>/ and returns its card. `limit` keeps the first so many rows of each split.
 
     `tick` gets (rows done, rows in all). Raises UserError for a release that is not as expected, MtrlError for a full disk.
@@ -73,7 +80,9 @@ def convert(task: Task, raw: Path, data: Path, limit: int | None = None, tick: C
             exports.write_sft(folder / f"sft_{split}.json", task, kept)
             exports.write_rl(folder / f"rl_{split}.parquet", task, kept, data)
     except OSError as error:
-        raise MtrlError(f"task {task.name}: writing to {data} failed: {error.strerror or error}", "make room, then run it again") from error
+        raise MtrlError(
+            f"task {task.name}: writing to {data} failed: {error.strerror or error}", "make room, then run it again"
+        ) from error
     card = {
         "task": task.name,
         "mtrl": __version__,

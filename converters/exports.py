@@ -54,20 +54,22 @@ def write_rl(path: Path, task: Task, samples: Iterable[Sample], data: Path) -> N
     text = pa.string()
     schema = pa.schema([("problem", text), ("answer", text), ("images", pa.list_(image)), ("id", text), ("task", text)])
     render = prompting.renderer(task, "rl")
-    with written(path) as beside:
-        with pq.ParquetWriter(beside, schema, use_dictionary=False, write_statistics=False, compression="none") as writer:
-            rows: list[dict[str, object]] = []
-            for sample in samples:
-                images = [{"bytes": (data / name).read_bytes(), "path": name} for name in sample.images]
-                rows.append(
-                    {"problem": render(sample), "answer": ground_truth(sample), "images": images,
-                     "id": sample.id, "task": sample.task}
-                )  # fmt: skip
-                if len(rows) == RL_ROWS_PER_GROUP:
-                    writer.write_table(pa.Table.from_pylist(rows, schema))
-                    rows = []
-            if rows:
+    with (
+        written(path) as beside,
+        pq.ParquetWriter(beside, schema, use_dictionary=False, write_statistics=False, compression="none") as writer,
+    ):
+        rows: list[dict[str, object]] = []
+        for sample in samples:
+            images = [{"bytes": (data / name).read_bytes(), "path": name} for name in sample.images]
+            rows.append(
+                {"problem": render(sample), "answer": ground_truth(sample), "images": images,
+                 "id": sample.id, "task": sample.task}
+            )  # fmt: skip
+            if len(rows) == RL_ROWS_PER_GROUP:
                 writer.write_table(pa.Table.from_pylist(rows, schema))
+                rows = []
+        if rows:
+            writer.write_table(pa.Table.from_pylist(rows, schema))
 
 
 def register(data: Path) -> None:

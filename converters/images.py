@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtrl.converters.rows import Picture
+
 from mtrl.files import sha256_bytes, written
 
 if TYPE_CHECKING:

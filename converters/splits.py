@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from mtrl.converters.rows import Row
+
 from mtrl.tasks import SPLITS, Split
 
 
@@ -23,7 +24,7 @@ def assign(rows: list[Row], rule: Split) -> list[str]:
         units.setdefault(row.group or f"#{index}", []).append(index)
     order = list(units)
     random.Random(rule.seed).shuffle(order)
-    want, answer = sizes(len(rows), dict(rule.parts)), ["train"] * len(rows)
+    want, answer = sizes(len(rows), rule.parts), ["train"] * len(rows)
     filled = dict.fromkeys(SPLITS, 0)
     for unit in order:
         # test first, then val: a group goes where it still fits, so held-out parts are never over their size

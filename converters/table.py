@@ -1,12 +1,12 @@
 """The generic converter: a user's own CSV, JSONL or parquet file with one or two image columns and a label column.
 
-    source:
-      folder: mine              # below --raw, optional
-      file: labels.csv          # .csv, .jsonl or .parquet
-      images: [image]           # columns that hold file names (or, in parquet, {bytes, path}); two for pairs
-      image_folder: images      # where the file names are found, below the folder; default: beside the file
-      fields: {caption: caption}  # what the prompt may use: name in the prompt -> column
-      id: image                 # optional; default: <file stem>-<row number>
+source:
+  folder: mine              # below --raw, optional
+  file: labels.csv          # .csv, .jsonl or .parquet
+  images: [image]           # columns that hold file names (or, in parquet, {bytes, path}); two for pairs
+  image_folder: images      # where the file names are found, below the folder; default: beside the file
+  fields: {caption: caption}  # what the prompt may use: name in the prompt -> column
+  id: image                 # optional; default: <file stem>-<row number>
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.converters.rows import Picture, Row, release_folder
+
 from mtrl.errors import UserError, nearest
 from mtrl.schema import Model, validate
 from mtrl.tasks import SPLITS, Task

@@ -18,7 +18,8 @@ def voted(rows: list[dict[str, Any]], verdict: str) -> list[dict[str, Any]]:
     for row in sorted(rows, key=lambda row: int(row["vote"])):
         groups.setdefault((row["id"], row["order"]), []).append(row)
     return [
-        {**group[0], "verdict": Counter(r[verdict] or INVALID for r in group).most_common(1)[0][0]} for group in groups.values()
+        {**group[0], "verdict": Counter(r[verdict] or INVALID for r in group).most_common(1)[0][0]}
+        for group in groups.values()
     ]
 
 

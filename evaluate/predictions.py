@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl.errors import MtrlError, UserError
 from mtrl.evaluate.engine import Answer
 from mtrl.evaluate.requests import Key
-from mtrl.files import read_json, read_jsonl, write_json
 from mtrl.reward_plugins import judge
+
+from mtrl.errors import MtrlError, UserError
+from mtrl.files import read_json, read_jsonl, write_json
 
 FILE, IDENTITY = "predictions.jsonl", "eval.json"
 
@@ -68,7 +69,13 @@ class Store:
         if before:
             old, new = before["tasks"], identity["tasks"]
             differing = [k for k in identity if k != "tasks" and before.get(k) != identity[k]]
-            differing += [f"task {name}: {k}" for name in new if name in old for k in new[name] if old[name].get(k) != new[name][k]]
+            differing += [
+                f"task {name}: {k}"
+                for name in new
+                if name in old
+                for k in new[name]
+                if old[name].get(k) != new[name][k]
+            ]
             if differing:
                 raise UserError(
                     f"{self.folder} holds another evaluation; different now: {', '.join(differing)}",
@@ -90,7 +97,9 @@ class Store:
                 self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
                 self._stream.flush()
             except OSError as error:
-                raise MtrlError(f"writing {self.file} failed: {error.strerror}", "make room; the same command goes on") from error
+                raise MtrlError(
+                    f"writing {self.file} failed: {error.strerror}", "make room; the same command goes on"
+                ) from error
             self.rows[key_of(row)] = row
             yield row
 

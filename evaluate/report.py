@@ -11,10 +11,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mtrl import prompting, samples, tasks
 from mtrl.converters.images import load_rgb
 from mtrl.evaluate import predictions
 from mtrl.evaluate.run import METRICS, task_metrics
+
+from mtrl import prompting, samples, tasks
 from mtrl.files import read_json, written
 
 FILE = "report.html"
@@ -30,13 +31,17 @@ def write(out: Path, data: Path) -> Path:
     pictures: dict[str, str] = {}
     shown = [row for name in identity["tasks"] for row in _rows(name, identity, rows, data, pictures)]
     content = {"metrics": task_metrics(result), "rows": shown, "images": pictures}
-    page = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True).get_template("report.html.jinja")
+    page = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True).get_template(
+        "report.html.jinja"
+    )
     with written(out / FILE) as beside, beside.open("w", encoding="utf-8") as file:
         file.write(page.render(about=identity, result=result, content=_inert(content)))
     return out / FILE
 
 
-def _rows(name: str, identity: dict[str, Any], rows: list[dict[str, Any]], data: Path, pictures: dict[str, str]) -> list[dict[str, Any]]:
+def _rows(
+    name: str, identity: dict[str, Any], rows: list[dict[str, Any]], data: Path, pictures: dict[str, str]
+) -> list[dict[str, Any]]:
     task = tasks.load(name)
     split = identity["tasks"][name]["split"]
     known = {sample.id: sample for sample in samples.read(data, name, split)}
@@ -51,7 +56,12 @@ def _rows(name: str, identity: dict[str, Any], rows: list[dict[str, Any]], data:
                     pictures[image] = _thumbnail(data / image)
             kept = ("id", "task", "order", "response", "verdict", "label", "correct")
             found.append(
-                {**{k: row[k] for k in kept}, "prompt": render(sample), "images": sample.images, "blur": task.capability == "safety"}
+                {
+                    **{k: row[k] for k in kept},
+                    "prompt": render(sample),
+                    "images": sample.images,
+                    "blur": task.capability == "safety",
+                }
             )
     return found
 

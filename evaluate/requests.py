@@ -34,18 +34,22 @@ class Request:
         return (self.task, self.id, self.order, self.vote)
 
 
-def build(task: Task, style: str, data: Path, split: str, votes: int = 1, limit: int | None = None) -> Iterator[Request]:
+def build(
+    task: Task, style: str, data: Path, split: str, votes: int = 1, limit: int | None = None
+) -> Iterator[Request]:
     """The requests of one task in file order; `limit` keeps the first so many samples. Raises UserError."""
     render = prompting.renderer(task, style)
     for number, sample in enumerate(samples.read(data, task.name, split)):
         if limit is not None and number >= limit:
             return
-        for order, shown in [("given", sample), ("turned", sample.turned())][: 2 if task.kind == "pairwise" else 1]:
+        shown_as = {"given": sample, **({"turned": sample.turned()} if task.kind == "pairwise" else {})}
+        for order, shown in shown_as.items():
             images = tuple(data / name for name in shown.images)
             for image in images:
                 if not image.is_file():
                     raise UserError(
-                        f"image {image} of sample {sample.id} is gone", f"mtrl convert {task.name} --raw raw --out {data}"
+                        f"image {image} of sample {sample.id} is gone",
+                        f"mtrl convert {task.name} --raw raw --out {data}",
                     )
             for vote in range(votes):
                 yield Request(

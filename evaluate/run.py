@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtrl import checkpoints, experts, prompting, recipe, samples, tasks
-from mtrl.errors import UserError
 from mtrl.evaluate import metrics, predictions, requests
 from mtrl.evaluate.engine import Engine, Sampling
+
+from mtrl import checkpoints, experts, prompting, recipe, samples, tasks
+from mtrl.errors import UserError
 from mtrl.files import sha256_file, write_json
 from mtrl.tables import table_tasks
 
@@ -67,7 +68,9 @@ def _preset_of(checkpoint: str) -> str | None:
 
     for name, file in resources.listing("recipes", "models", ".yaml").items():
         path = str(read_yaml(file).get("path", ""))
-        if path == checkpoint or (path.startswith("./") and (file.parent / path).resolve() == Path(checkpoint).resolve()):
+        if path == checkpoint or (
+            path.startswith("./") and (file.parent / path).resolve() == Path(checkpoint).resolve()
+        ):
             return name
     return None
 
@@ -78,7 +81,9 @@ def _fingerprint(folder: Path) -> str:
         return sha256_file(folder / checkpoints.CARD)
     parts = [(folder / "config.json").read_text()]
     parts += [f"{name} {file.name} {shape}" for name, (file, shape) in sorted(experts.headers(folder).items())]
-    parts += [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in sorted(folder.glob("*.safetensors"))]
+    parts += [
+        f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in sorted(folder.glob("*.safetensors"))
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -161,4 +166,3 @@ def score(out: Path) -> dict[str, Any]:
 def task_metrics(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The per-task part of a metrics.json."""
     return {name: value for name, value in result.items() if isinstance(value, dict) and "macro_f1" in value}
-

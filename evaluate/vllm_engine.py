@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from mtrl.converters.images import load_rgb
-from mtrl.errors import MtrlError
 from mtrl.evaluate.engine import Answer, Sampling
 from mtrl.evaluate.requests import Request
+
+from mtrl.errors import MtrlError
 from mtrl.prompting import parts
 
 WINDOW = 256  # requests in flight: enough to keep vLLM's batches full
@@ -32,6 +34,8 @@ class VllmEngine:
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # nothing phones home
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries to each other; ours are tested
         if Path(checkpoint).exists():
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
         try:
@@ -39,7 +43,9 @@ class VllmEngine:
             from transformers import AutoConfig, AutoTokenizer
             from vllm.platforms import current_platform
         except ImportError as error:
-            raise MtrlError(f"vLLM cannot be imported here: {error}", "make setup (mtrl doctor says what is missing)") from None
+            raise MtrlError(
+                f"vLLM cannot be imported here: {error}", "make setup (mtrl doctor says what is missing)"
+            ) from None
         if current_platform.is_cpu():
             os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # one process less to start
         config = AutoConfig.from_pretrained(checkpoint)
@@ -58,7 +64,9 @@ class VllmEngine:
                 seed=0,
             )
         except Exception as error:  # vLLM raises what its dependencies raise
-            raise MtrlError(f"vLLM cannot load {checkpoint}: {one_line(error)}", likely_cause(checkpoint, str(error))) from error
+            raise MtrlError(
+                f"vLLM cannot load {checkpoint}: {one_line(error)}", likely_cause(checkpoint, str(error))
+            ) from error
         self._tokenizer = AutoTokenizer.from_pretrained(checkpoint)
         self._version = vllm.__version__
 
@@ -112,7 +120,11 @@ def one_line(error: BaseException) -> str:
 
 def likely_cause(checkpoint: str, message: str) -> str:
     if "expert" in message or "size mismatch" in message or "shape" in message:
-        return f"expert layout? mtrl export RUN --to DIR writes the layout that vLLM reads ({checkpoint} may not have it)"
+        return (
+            f"expert layout? mtrl export RUN --to DIR writes the layout that vLLM reads ({checkpoint} may not have it)"
+        )
     if "rocessor" in message or "okenizer" in message:
-        return "processor or tokenizer files are missing beside the weights: mtrl export copies them from the base model"
+        return (
+            "processor or tokenizer files are missing beside the weights: mtrl export copies them from the base model"
+        )
     return "mtrl doctor"

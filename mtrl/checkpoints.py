@@ -39,7 +39,11 @@ def choose(run: Run, step: str) -> tuple[Path, int]:
         if steps:
             return steps[max(steps)], max(steps)
     elif step == "best":
-        scored = {row["step"]: row["eval_accuracy"] for row in read_jsonl(run.path / "metrics.jsonl") if "eval_accuracy" in row}
+        scored = {
+            row["step"]: row["eval_accuracy"]
+            for row in read_jsonl(run.path / "metrics.jsonl")
+            if "eval_accuracy" in row
+        }
         kept = {number: scored[number] for number in steps if number in scored}
         if kept:
             best = max(kept, key=lambda number: (kept[number], number))  # of equals, the later
@@ -47,7 +51,9 @@ def choose(run: Run, step: str) -> tuple[Path, int]:
     elif step.isdecimal() and int(step) in steps:
         return steps[int(step)], int(step)
     there = ", ".join(map(str, steps)) or "none"
-    raise UserError(f"run {run.name} has no checkpoint {step!r} (complete checkpoints: {there})", f"mtrl status {run.name}")
+    raise UserError(
+        f"run {run.name} has no checkpoint {step!r} (complete checkpoints: {there})", f"mtrl status {run.name}"
+    )
 
 
 def export(run: Run, step: str, target: Path) -> dict[str, Any]:
@@ -80,7 +86,9 @@ def export(run: Run, step: str, target: Path) -> dict[str, Any]:
         os.chmod(beside, 0o755)
         beside.rename(target)
     except OSError as error:
-        raise MtrlError(f"writing {target} failed: {error.strerror or error}", "make room, then export again") from error
+        raise MtrlError(
+            f"writing {target} failed: {error.strerror or error}", "make room, then export again"
+        ) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return card
@@ -121,7 +129,9 @@ def _write_model(source: Path, base: Path | None, target: Path) -> str:
                 shutil.copyfile(folder / name, target / name)
                 break
     if not (target / "tokenizer_config.json").exists() or not (target / "preprocessor_config.json").exists():
-        raise MtrlError(f"{source} and its base model lack a tokenizer or preprocessor config", "give model.path as a folder")
+        raise MtrlError(
+            f"{source} and its base model lack a tokenizer or preprocessor config", "give model.path as a folder"
+        )
     return layout
 
 
@@ -148,7 +158,11 @@ def _compare_names(found: dict[str, Any], base: Path | None) -> None:
     tied = {"lm_head.weight"}  # saved or not when it is the embedding
     missing, extra = sorted(want - set(found) - tied), sorted(set(found) - want - tied)
     if want and (missing or extra):
-        named = [f"{kind} {names[0]} and {len(names) - 1} more" for kind, names in (("without", missing), ("with", extra)) if names]
+        named = [
+            f"{kind} {names[0]} and {len(names) - 1} more"
+            for kind, names in (("without", missing), ("with", extra))
+            if names
+        ]
         raise MtrlError(f"the checkpoint's tensors are not the base model's: {'; '.join(named)}")
 
 
@@ -156,7 +170,11 @@ def read_card(folder: Path) -> dict[str, Any] | None:
     """mtrl.json of an export, None for a model that mtrl did not export. Raises UserError for what is no model at all."""
     if not (folder / "config.json").exists():
         what = "does not exist" if not folder.exists() else "is a file" if folder.is_file() else "has no config.json"
-        hint = f"mtrl export {folder.name} --to exports/{folder.name}" if (folder / "recipe.yaml").exists() else "pass a model folder"
+        hint = (
+            f"mtrl export {folder.name} --to exports/{folder.name}"
+            if (folder / "recipe.yaml").exists()
+            else "pass a model folder"
+        )
         raise UserError(f"--ckpt {folder} is no checkpoint: it {what}", hint)
     card = folder / CARD
     return json.loads(card.read_text(encoding="utf-8")) if card.exists() else None

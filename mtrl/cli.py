@@ -5,15 +5,29 @@ Exit status 0 done, 1 failed, 2 the user's input is wrong, 130 stopped by Ctrl-C
 
 from __future__ import annotations
 
+import signal
 import sys
+from types import FrameType
 
-import click
 import typer
 
 from mtrl import __version__
-from mtrl.commands import check, convert, demo, doctor, evaluate, export, plan, prompts, reward, status, tables, tasks, train
-from mtrl.errors import MtrlError
-from mtrl.launch.process import Interrupted
+from mtrl.commands import (
+    check,
+    convert,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    plan,
+    prompts,
+    reward,
+    status,
+    tables,
+    tasks,
+    train,
+)
+from mtrl.errors import Interrupted, MtrlError
 
 app = typer.Typer(
     help="Train and score multimodal judges: release -> samples -> files -> job -> checkpoint -> verdicts -> tables.",
@@ -46,26 +60,25 @@ def _version(value: bool) -> None:
 
 
 @app.callback()
-def _root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version.")) -> None:
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
     pass
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    raise Interrupted(signal.Signals(number).name)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits with its status. A bug keeps its traceback; a user's mistake never has one."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
-        code = app(args=arguments, standalone_mode=False)
+        app(args=arguments)
     except MtrlError as error:
-        print(f"mtrl: {error}", file=sys.stderr)
-        if error.then:
-            print(f"next: {error.then}", file=sys.stderr)
-        code = error.exit_code
-    except click.ClickException as error:
-        error.show()
-        code = 2
-    except (KeyboardInterrupt, Interrupted, click.Abort) as stop:
-        print(f"mtrl: stopped{f' ({stop})' if str(stop) else ''}; the same command goes on from here", file=sys.stderr)
-        code = 130
-    except BrokenPipeError:  # `mtrl tables | head`
-        sys.stderr.close()
-        code = 0
-    sys.exit(code if isinstance(code, int) else 0)
+        print(f"mtrl: {error}" + (f"\nnext: {error.then}" if error.then else ""), file=sys.stderr)
+        sys.exit(error.exit_code)
+    except Interrupted as stop:
+        print(f"mtrl: stopped by {stop}; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)

@@ -20,7 +20,7 @@ _EXPERT = re.compile(r"experts\.(gate_up_proj|down_proj)$")
 
 def headers(folder: Path) -> dict[str, tuple[Path, list[int]]]:
     """{tensor name: (file, shape)} of a folder's safetensors files, from their headers alone. Raises MtrlError."""
-    found = {}
+    found: dict[str, tuple[Path, list[int]]] = {}
     for file in sorted(folder.glob("*.safetensors")):
         with file.open("rb") as stream:
             try:
@@ -29,10 +29,18 @@ def headers(folder: Path) -> dict[str, tuple[Path, list[int]]]:
                     raise ValueError("its header is too long")
                 header = json.loads(stream.read(size))
             except (struct.error, ValueError) as error:
-                raise MtrlError(f"{file} is not a whole safetensors file: {error}", "export from another checkpoint") from None
-        end = 8 + size + max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
+                raise MtrlError(
+                    f"{file} is not a whole safetensors file: {error}", "export from another checkpoint"
+                ) from None
+        end = (
+            8
+            + size
+            + max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
+        )
         if file.stat().st_size != end:
-            raise MtrlError(f"{file} is cut off: {file.stat().st_size:,} of {end:,} bytes", "export from another checkpoint")
+            raise MtrlError(
+                f"{file} is cut off: {file.stat().st_size:,} of {end:,} bytes", "export from another checkpoint"
+            )
         found |= {name: (file, entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
     return found
 
@@ -48,7 +56,9 @@ def layout(shapes: dict[str, list[int]], config: dict[str, Any]) -> Literal["non
         hub = [hidden, 2 * inner] if match.group(1) == "gate_up_proj" else [inner, hidden]
         fits = [kind for kind, want in (("hub", hub), ("transposed", hub[::-1])) if shape[1:] == want]
         if not fits:
-            raise MtrlError(f"expert tensor {name} has shape {shape}, which fits neither layout of hidden {hidden}, expert {inner}")
+            raise MtrlError(
+                f"expert tensor {name} has shape {shape}, which fits neither layout of hidden {hidden}, expert {inner}"
+            )
         if len(fits) == 1:
             votes[fits[0]].append(name)
     if votes["hub"] and votes["transposed"]:

@@ -29,7 +29,9 @@ _Loader.yaml_implicit_resolvers = {
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d+)?$"), list("-+.0123456789")
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d+)?$"),
+    list("-+.0123456789"),
 )
 
 
@@ -38,7 +40,9 @@ def parse_yaml(text: str, name: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise UserError(f"{name} is not YAML: {str(error).splitlines()[0]} {getattr(error, 'problem_mark', '')}") from None
+        raise UserError(
+            f"{name} is not YAML: {str(error).splitlines()[0]} {getattr(error, 'problem_mark', '')}"
+        ) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -166,7 +166,11 @@ class Recipe(Model):
 
 
 def load(
-    file: str, model: str | None = None, hardware: str | None = None, task: str | None = None, sets: list[str] | None = None
+    file: str,
+    model: str | None = None,
+    hardware: str | None = None,
+    task: str | None = None,
+    sets: list[str] | None = None,
 ) -> Recipe:
     """Reads and resolves a recipe: a path, or the name of one in recipes/. Raises UserError with all mistakes at once."""
     path = Path(file) if Path(file).is_file() else resources.find("recipes", f"{Path(file).stem}.yaml", "recipe")
@@ -177,7 +181,10 @@ def load(
             data[key] = value
     model_file = _preset("models", str(model or data.get("model") or ""))
     hardware_file = _preset("hardware", str(hardware or data.get("hardware") or ""))
-    model_data, hardware_data = {"name": model_file.stem, **read_yaml(model_file)}, {"name": hardware_file.stem, **read_yaml(hardware_file)}
+    model_data, hardware_data = (
+        {"name": model_file.stem, **read_yaml(model_file)},
+        {"name": hardware_file.stem, **read_yaml(hardware_file)},
+    )
     for preset in (model_data, hardware_data):
         merge(data, preset.get("recipe") or {})
     data["model"] = validate(ModelPreset, model_data, str(model_file)).model_dump(exclude={"recipe"})

@@ -89,7 +89,9 @@ class Run:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             pid = read_json(self.path / "status.json").get("pid") if (self.path / "status.json").exists() else None
-            raise UserError(f"run {self.name} is running" + (f" (trainer {pid})" if pid else ""), f"mtrl status {self.name}") from None
+            raise UserError(
+                f"run {self.name} is running" + (f" (trainer {pid})" if pid else ""), f"mtrl status {self.name}"
+            ) from None
         return self._lock
 
     def locked(self) -> bool:

@@ -38,7 +38,9 @@ class Sample:
         """A pair with its images, and so its answer, the other way round."""
         answer = {"1": "2", "2": "1"}[self.answer]
         source = {**self.source, "swapped": not self.source.get("swapped", False)}
-        return Sample(self.id, self.task, self.kind, self.images[::-1], self.fields, answer, self.split, self.group, source)
+        return Sample(
+            self.id, self.task, self.kind, self.images[::-1], self.fields, answer, self.split, self.group, source
+        )
 
 
 def path_of(data: Path, task: str, split: str) -> Path:
@@ -79,7 +81,9 @@ def read(data: Path, task: str, split: str) -> Iterator[Sample]:
 
     path = path_of(data, task, split)
     if not path.exists():
-        raise UserError(f"task {task} is not converted: {path} is missing", f"mtrl convert {task} --raw raw --out {data}")
+        raise UserError(
+            f"task {task} is not converted: {path} is missing", f"mtrl convert {task} --raw raw --out {data}"
+        )
     for batch in pq.ParquetFile(path).iter_batches():
         for row in batch.to_pylist():
             row["images"] = tuple(row["images"])

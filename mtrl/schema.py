@@ -35,7 +35,9 @@ def validate(model: type[M], data: dict[str, Any], file: str) -> M:
                 message = mistake["msg"].removeprefix("Value error, ")
                 given = f" (given: {mistake['input']!r})" if where and not isinstance(mistake["input"], dict) else ""
                 lines.append(f"{'.'.join(where)}: {message}{given}".removeprefix(": "))
-        raise UserError(f"{file}: " + (lines[0] if len(lines) == 1 else "\n  - ".join(["", *lines]).lstrip(" "))) from None
+        raise UserError(
+            f"{file}: " + (lines[0] if len(lines) == 1 else "\n  - ".join(["", *lines]).lstrip(" "))
+        ) from None
 
 
 def _keys(model: type[BaseModel], path: list[str]) -> list[str]:

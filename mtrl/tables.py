@@ -101,7 +101,9 @@ def counts(data: Path) -> Table:
     about = layout()["table1"]
     columns = about["columns"]
     rows: dict[str, list[str]] = {}
-    todo = [f"mtrl convert {name} --raw raw --out {data}" for name in columns if not (data / name / "card.json").exists()]
+    todo = [
+        f"mtrl convert {name} --raw raw --out {data}" for name in columns if not (data / name / "card.json").exists()
+    ]
     for split in SPLITS:
         cells = []
         for name in columns:

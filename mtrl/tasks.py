@@ -29,13 +29,15 @@ class Split(Model):
     by: Literal["column", "random"] = "random"
     column: str | None = None
     group: str | None = None
-    parts: dict[Literal["train", "val", "test"], float] = Field(default={"train": 0.8, "val": 0.1, "test": 0.1})
+    parts: dict[str, float] = Field(default={"train": 0.8, "val": 0.1, "test": 0.1})
     seed: int = 0
 
     @model_validator(mode="after")
     def _whole(self) -> Split:
         if self.by == "column" and not self.column:
             raise ValueError("split.by is column, so split.column must name it")
+        if unknown := set(self.parts) - set(SPLITS):
+            raise ValueError(f"split.parts has {unknown.pop()!r}; it takes {', '.join(SPLITS)}")
         if self.by == "random" and (abs(sum(self.parts.values()) - 1) > 1e-6 or min(self.parts.values()) < 0):
             raise ValueError(f"split.parts must add up to 1, and add up to {sum(self.parts.values()):g}")
         return self
@@ -59,7 +61,7 @@ class Task(Model):
     source: dict[str, Any] = {}
     label: Label
     split: Split = Split()
-    prompts: dict[Literal["sft", "rl"], str] = {}
+    prompts: dict[str, str] = {}  # style -> file below prompts/
     expected: dict[Literal["train", "val", "test"], dict[Literal["rows", "positive", "negative"], int]] = {}
     table1_positive: Literal["yes", "no"] | None = None
     note: str = ""
@@ -70,7 +72,7 @@ class Task(Model):
 
     def prompt_file(self, style: str) -> str:
         """The template's name below prompts/."""
-        return self.prompts.get(style, f"{style}/{self.name}.jinja")  # type: ignore[call-overload]
+        return self.prompts.get(style, f"{style}/{self.name}.jinja")
 
     def verdict(self, value: Any, where: str) -> str:
         """The verdict that a label value means. Raises UserError naming the row."""
@@ -90,7 +92,9 @@ class Task(Model):
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
             raise ValueError("a task name is lower-case letters, digits and _")
         if set(name.split("_")) & {"train", "val", "test", "validation", "dev", "eval"}:
-            raise ValueError("a task name must not hold train, val or test as a word: `datasets` would read a split from it")
+            raise ValueError(
+                "a task name must not hold train, val or test as a word: `datasets` would read a split from it"
+            )
         return name
 
     @model_validator(mode="after")

@@ -14,10 +14,14 @@ def command(
     ckpt: Annotated[str, typer.Option(help="A folder that mtrl export wrote, any other model folder, or a hub id.")],
     tasks: Annotated[str | None, typer.Option(help="Tasks, by commas; default: those of Table 2.")] = None,
     split: Annotated[Literal["train", "val", "test"], typer.Option(help="Which split.")] = "test",
-    style: Annotated[Literal["sft", "rl"] | None, typer.Option(help="Prompt style; default: the one it was trained with.")] = None,
+    style: Annotated[
+        Literal["sft", "rl"] | None, typer.Option(help="Prompt style; default: the one it was trained with.")
+    ] = None,
     votes: Annotated[int, typer.Option(min=1, help="Answers an item, sampled at temperature 1, majority taken.")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="The first so many samples of each task.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Default: runs/<name>/eval, or runs/eval-<folder> for a foreign model.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Default: runs/<name>/eval, or runs/eval-<folder> for a foreign model.")
+    ] = None,
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
 ) -> None:
@@ -70,7 +74,16 @@ def _show(folder: Path, result: dict[str, Any]) -> None:
              f"{100 * m['invalid_rate']:.2f}", f"{100 * m['lenient']['macro_f1']:.2f}",
              f"{100 * pair['consistent_accuracy']:.2f}" if pair else "", f"{100 * pair['first_position_rate']:.2f}" if pair else ""]
         )  # fmt: skip
-    columns = ["task", "n", "Macro-F1 [95%]", "accuracy", "invalid", "lenient F1", "right in both orders", "first chosen"]
+    columns = [
+        "task",
+        "n",
+        "Macro-F1 [95%]",
+        "accuracy",
+        "invalid",
+        "lenient F1",
+        "right in both orders",
+        "first chosen",
+    ]
     table(f"{result['method']} (per cent)", columns, rows)
     if not rows:
         say(f"no task in {folder} is complete yet. next: the same mtrl eval again")

@@ -23,4 +23,6 @@ def command(
 
     card = export(rundir.find(run, runs), step, to)
     rewritten = " (rewritten to the hub's layout)" if card["experts"] == "transposed" else ""
-    say(f"{to}: step {card['step']} of run {card['run']}, experts: {card['experts']}{rewritten}. next: mtrl eval --ckpt {to}")
+    say(
+        f"{to}: step {card['step']} of run {card['run']}, experts: {card['experts']}{rewritten}. next: mtrl eval --ckpt {to}"
+    )

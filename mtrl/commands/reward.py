@@ -9,7 +9,9 @@ import typer
 
 
 def command(
-    file: Annotated[Path, typer.Argument(help='Lines of {"response", "ground_truth"} or {"response", "task", "label"}.')],
+    file: Annotated[
+        Path, typer.Argument(help='Lines of {"response", "ground_truth"} or {"response", "task", "label"}.')
+    ],
     format_weight: Annotated[float, typer.Option(min=0, max=1, help="The weight a of the format reward.")] = 0.1,
 ) -> None:
     """Score reasoning-style responses with the training reward, and say why."""
@@ -42,7 +44,11 @@ def command(
         "mean by task",
         ["task", "n", "reward", "accuracy", "format"],
         [
-            [task, len(found), *(f"{sum(s[k] for s in found) / len(found):.4f}" for k in ("overall", "accuracy", "format"))]
+            [
+                task,
+                len(found),
+                *(f"{sum(s[k] for s in found) / len(found):.4f}" for k in ("overall", "accuracy", "format")),
+            ]
             for task, found in totals.items()
         ],
     )

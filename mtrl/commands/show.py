@@ -29,7 +29,9 @@ def say(text: str) -> None:
 
 
 def check(level: str, text: str, then: str = "") -> None:
-    console.print(f"{MARKS[level]} {escape(text)}" + (f"  [dim]next: {escape(then)}[/dim]" if then else ""), soft_wrap=True)
+    console.print(
+        f"{MARKS[level]} {escape(text)}" + (f"  [dim]next: {escape(then)}[/dim]" if then else ""), soft_wrap=True
+    )
 
 
 @contextmanager
@@ -38,7 +40,13 @@ def bar(what: str) -> Iterator[Any]:
     if console.is_terminal:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
         with Progress(*columns, console=console) as progress:
             job = progress.add_task(what, total=None, note="")
             yield lambda done, total, note="": progress.update(job, completed=done, total=total, note=escape(note))

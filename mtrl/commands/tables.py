@@ -21,7 +21,13 @@ def command(
     for wanted in [number] if number else [n for n in (1, 2, 3) if f"table{n}" in tables.layout()]:
         found = tables.counts(data) if wanted == 1 else tables.results(wanted, runs)
         title = found.title + (f" ({found.note})" if found.note else "")
-        table(title, ["" if wanted == 1 else "method", *found.columns], [[name, *cells] for name, cells in found.rows.items()])
+        table(
+            title,
+            ["" if wanted == 1 else "method", *found.columns],
+            [[name, *cells] for name, cells in found.rows.items()],
+        )
         if found.todo:
             say("not run yet:\n  " + "\n  ".join(found.todo))
-    say("Ours: value [95% bootstrap interval], per cent; invalid answers count as wrong. *: the paper's lies outside the interval.")
+    say(
+        "Ours: value [95% bootstrap interval], per cent; invalid answers count as wrong. *: the paper's lies outside the interval."
+    )

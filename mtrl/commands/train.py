@@ -9,7 +9,9 @@ import typer
 from mtrl.commands import options
 
 Name = Annotated[str | None, typer.Option(help="Name of the run; default: recipe, task, model and hardware joined.")]
-Dry = Annotated[bool, typer.Option("--dry-run", help="Write and print configuration, command and environment; run nothing.")]
+Dry = Annotated[
+    bool, typer.Option("--dry-run", help="Write and print configuration, command and environment; run nothing.")
+]
 
 
 def sft(
@@ -42,7 +44,9 @@ def rl(
     _train("rl", recipe, task, set, model, hardware, name, dry_run, data, runs)
 
 
-def _train(stage: str, file: str, task: Any, sets: Any, model: Any, hardware: Any, name: Any, dry: bool, data: Any, runs: Any) -> None:
+def _train(
+    stage: str, file: str, task: Any, sets: Any, model: Any, hardware: Any, name: Any, dry: bool, data: Any, runs: Any
+) -> None:
     from mtrl import recipe as recipes
     from mtrl.commands.show import bar, check, say
     from mtrl.errors import UserError

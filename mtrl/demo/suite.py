@@ -1,6 +1,6 @@
 """A labelled toy benchmark, drawn from a seed: what `mtrl demo` trains and scores on.
 
-Every image is 64x64 and shows one coloured shape, perhaps damaged, perhaps with a black sign in a corner. Three pointwise
+Every image is 64x64 and shows one coloured shape, perhaps damaged, perhaps with a black sign on it. Three pointwise
 tasks ask about different things in the same world, and one pairwise set asks about two images at once:
 
     demo_quality    yes = the shape is undamaged         damage: white stripes, or a missing quarter
@@ -23,8 +23,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 SIZE = 64
-COLOURS = {"red": (214, 40, 40), "green": (42, 157, 80), "blue": (45, 85, 215), "yellow": (240, 200, 40)}
-SHAPES = ("square", "circle", "triangle")
+COLOURS = {"red": (214, 40, 40), "green": (42, 157, 80), "blue": (45, 85, 215)}
+SHAPES = ("square", "circle")
 DAMAGES = ("striped", "broken")
 SIGNS = ("cross", "dot")
 TASKS = ("quality", "alignment", "safety")
@@ -43,7 +43,6 @@ class Spec:
     x: int = 32
     y: int = 32
     radius: int = 20
-    corner: int = 0
     background: int = 235
 
     @property
@@ -70,26 +69,19 @@ def draw(spec: Spec) -> Image.Image:
     box = (x - r, y - r, x + r, y + r)
     if spec.shape == "square":
         pen.rectangle(box, fill=colour)
-    elif spec.shape == "circle":
-        pen.ellipse(box, fill=colour)
     else:
-        pen.polygon([(x, y - r), (x + r, y + r), (x - r, y + r)], fill=colour)
+        pen.ellipse(box, fill=colour)
     if spec.damage == "striped":
         for top in range(y - r + 4, y + r, 10):
             pen.rectangle((x - r, top, x + r, top + 4), fill=(spec.background,) * 3)
     elif spec.damage == "broken":
         pen.rectangle((x, y, x + r, y + r), fill=(spec.background,) * 3)
-    _draw_sign(pen, spec)
-    return image
-
-
-def _draw_sign(pen: ImageDraw.ImageDraw, spec: Spec) -> None:
-    left, top = (spec.corner % 2) * 46 + 2, (spec.corner // 2) * 46 + 2
     if spec.sign == "cross":
-        pen.line((left, top, left + 14, top + 14), fill=(0, 0, 0), width=4)
-        pen.line((left, top + 14, left + 14, top), fill=(0, 0, 0), width=4)
+        pen.line((x - 12, y - 12, x + 12, y + 12), fill=(0, 0, 0), width=6)
+        pen.line((x - 12, y + 12, x + 12, y - 12), fill=(0, 0, 0), width=6)
     elif spec.sign == "dot":
-        pen.ellipse((left + 2, top + 2, left + 12, top + 12), fill=(0, 0, 0))
+        pen.ellipse((x - 9, y - 9, x + 9, y + 9), fill=(0, 0, 0))
+    return image
 
 
 def scene(rng: random.Random) -> Spec:
@@ -102,7 +94,6 @@ def scene(rng: random.Random) -> Spec:
         x=rng.randint(28, 36),
         y=rng.randint(28, 36),
         radius=rng.randint(17, 21),
-        corner=rng.randrange(4),
         background=rng.randint(215, 250),
     )
 
@@ -149,7 +140,9 @@ def generate(raw: Path, seed: int = 0) -> None:
     for task in (*TASKS, "pairs"):
         with open(root / f"{task}.csv", "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            header = ["image0", "image1", "caption", "label"] if task == "pairs" else ["image", "caption", "label", "split"]
+            header = (
+                ["image0", "image1", "caption", "label"] if task == "pairs" else ["image", "caption", "label", "split"]
+            )
             writer.writerow(header)
             for number, row in enumerate(rows(task, seed)):
                 names = [f"images/{task}-{number:04d}-{i}.png" for i in range(len(row.images))]

@@ -30,7 +30,8 @@ def interpreter(name: str) -> Path:
         if python.exists():
             return python
     raise UserError(
-        f"the environment of {name} is not built ({ENVIRONMENTS[name]} is missing)", f"make setup-{name}, then mtrl doctor"
+        f"the environment of {name} is not built ({ENVIRONMENTS[name]} is missing)",
+        f"make setup-{name}, then mtrl doctor",
     )
 
 

@@ -11,10 +11,12 @@ pip's own sources serve. Never is a possibly dead index on the big command line:
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import venv
 from pathlib import Path
 
@@ -40,7 +42,8 @@ def build(name: str, extra: list[str]) -> Path:
     """Creates or completes the environment and returns its folder. `extra` is installed last (pip arguments)."""
     folder, file = ROOT / ENVIRONMENTS[name], requirements(name)
     text = file.read_text()
-    watched = text + "".join(extra) + (ROOT / "pyproject.toml").read_text() + Path(__file__).read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    watched = json.dumps([text, extra, project["project"], project["tool"]["setuptools"]])
     stamp, digest = folder / "mtrl-stamp", hashlib.sha256(watched.encode()).hexdigest()
     if stamp.exists() and stamp.read_text() == digest:
         print(f"{folder.name}: up to date ({file.name})")

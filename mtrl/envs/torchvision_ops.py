@@ -5,12 +5,13 @@ torchvision's own library loads. Only the declarations are supplied: calling nms
 """
 
 import sys
+from typing import Any
 
 
 class _Finder:
-    kept = None
+    kept: Any = None
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
         if name == "torchvision._meta_registrations":
             sys.meta_path.remove(self)
             import torch
@@ -20,7 +21,6 @@ class _Finder:
                 _Finder.kept = torch.library.Library("torchvision", "DEF")
                 for op in ("nms", "qnms"):
                     _Finder.kept.define(f"{op}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        return None
 
 
 sys.meta_path.insert(0, _Finder())

@@ -98,7 +98,9 @@ def _lengths(recipe: Recipe, data: Path) -> Iterator[Check]:
     from PIL import Image
 
     limit, key = (
-        (recipe.sft.max_length, "sft.max_length") if recipe.sft else (recipe.rl.max_prompt_length, "rl.max_prompt_length")  # type: ignore[union-attr]
+        (recipe.sft.max_length, "sft.max_length")
+        if recipe.sft
+        else (recipe.rl.max_prompt_length, "rl.max_prompt_length")  # type: ignore[union-attr]
     )
     count, how = _text_counter(Path(recipe.model.path))
     longest, which = 0, ""
@@ -118,7 +120,11 @@ def _lengths(recipe: Recipe, data: Path) -> Iterator[Check]:
                 if total > longest:
                     longest, which = total, f"{name}/{split}/{sample.id}"
     if longest > limit:
-        yield Check("stop", f"{which} needs {longest:,} tokens{how}, but {key} is {limit:,}", f"--set {key}={-(-longest // 64) * 64}")
+        yield Check(
+            "stop",
+            f"{which} needs {longest:,} tokens{how}, but {key} is {limit:,}",
+            f"--set {key}={-(-longest // 64) * 64}",
+        )
     elif longest:
         yield Check("ok", f"longest prompt {longest:,} tokens{how} ({which}), within {key} {limit:,}")
 
@@ -140,7 +146,9 @@ def _reward(recipe: Recipe, data: Path) -> Iterator[Check]:
         return
     for label in (*judge.POINTWISE, *judge.PAIRWISE):
         truth = json.dumps({"task": "t", "label": label, "id": "1"})
-        gold = judge.score(f"<think>Because.</think><answer>{label}</answer>", truth, recipe.rl.format_weight)["overall"]
+        gold = judge.score(f"<think>Because.</think><answer>{label}</answer>", truth, recipe.rl.format_weight)[
+            "overall"
+        ]
         if abs(gold - 1) > 1e-9:
             yield Check("stop", f"the gold answer {label} scores {gold}, not 1.0", "mend reward_plugins/judge.py")
             return
@@ -197,4 +205,8 @@ def _machine(recipe: Recipe, data: Path) -> Iterator[Check]:
     # weights, and AdamW's two fp32 moments with an fp32 copy under mixed precision
     checkpoint = recipe.model.parameters * (bytes_each + (12 if bytes_each == 2 else 8))
     level: Literal["ok", "stop"] = "stop" if free < checkpoint * 2 else "ok"
-    yield Check(level, f"disk: {free:,.0f} GB free, about {checkpoint:,.1f} GB a checkpoint", "make room" if level == "stop" else "")
+    yield Check(
+        level,
+        f"disk: {free:,.0f} GB free, about {checkpoint:,.1f} GB a checkpoint",
+        "make room" if level == "stop" else "",
+    )

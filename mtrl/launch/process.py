@@ -11,43 +11,37 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 GRACE = 20  # seconds between asking a job to stop and killing it
 
 
-class Interrupted(Exception):
-    """The user or the system asked mtrl to stop; the job has been stopped."""
-
-
 def run(
-    command: list[str], env: dict[str, str], cwd: Path, log: Path, lock: int, started: Callable[[int], None], tick: Callable[[], None]
+    command: list[str],
+    env: dict[str, str],
+    cwd: Path,
+    log: Path,
+    lock: int,
+    started: Callable[[int], None],
+    tick: Callable[[], None],
 ) -> int:
     """Runs `command` to its end and returns its exit status. `started` gets its pid, `tick` is called twice a second.
 
-    Raises Interrupted after SIGINT or SIGTERM, when every process of the job's group has ended.
+    However it ends, Interrupted included, no process of the job's group is left.
     """
-
-    def stop(number: int, _: FrameType | None) -> None:
-        raise Interrupted(signal.Signals(number).name)
-
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, cwd=cwd, env={**os.environ, **env}, stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT, start_new_session=True, pass_fds=(lock,),
         )  # fmt: skip
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         started(process.pid)
         while process.poll() is None:
             tick()
             time.sleep(0.5)
         return process.returncode
-    except Interrupted:
-        for number in before:  # a second Ctrl-C must not leave the job half stopped
-            signal.signal(number, signal.SIG_IGN)
-        raise
     finally:
+        # a second Ctrl-C must not leave the job half stopped
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
         _end(process)
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -76,6 +70,10 @@ def last_words(log: Path, lines: int = 6) -> list[str]:
         return []
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 200_000))
-        tail = [line.strip() for line in file.read().decode(errors="replace").replace("\r", "\n").splitlines() if line.strip()]
+        tail = [
+            line.strip()
+            for line in file.read().decode(errors="replace").replace("\r", "\n").splitlines()
+            if line.strip()
+        ]
     errors = [i for i, line in enumerate(tail) if "Error" in line.split(":")[0] or line.startswith("Killed")]
     return tail[errors[-1] :][:lines] if errors else tail[-lines:]

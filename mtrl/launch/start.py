@@ -1,6 +1,6 @@
 """Starting a run: preflight, run directory, job, and what is said when it ends.
 
-    resolve recipe -> plan -> claim runs/<name> -> write upstream.yaml, command.sh, env.json -> run -> status
+resolve recipe -> plan -> claim runs/<name> -> write upstream.yaml, command.sh, env.json -> run -> status
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from mtrl import __version__, envs
-from mtrl.errors import MtrlError
+from mtrl.errors import Interrupted, MtrlError
 from mtrl.files import write_json, write_text
 from mtrl.launch import backend, causes, process
-from mtrl.launch.process import Interrupted
 from mtrl.recipe import Recipe
 from mtrl.rundir import Run, hashes
 

@@ -1,0 +1,40 @@
+# Every target is one line that calls mtrl. MODEL=, HARDWARE=, TASK=, RAW=, DATA= change what it runs on.
+MTRL := .venv/bin/mtrl
+PRESETS := $(if $(MODEL),--model $(MODEL)) $(if $(HARDWARE),--hardware $(HARDWARE))
+# mypy does not follow setuptools' package-dir: it gets a folder of links laid out as the installed package is.
+TYPES = mkdir -p build/types/mtrl && ln -sfn $(CURDIR)/mtrl/* $(CURDIR)/converters $(CURDIR)/evaluate $(CURDIR)/reward_plugins \
+	$(CURDIR)/recipes $(CURDIR)/prompts build/types/mtrl/ && cd build/types && ../../.venv/bin/mypy -p mtrl --config-file ../../pyproject.toml
+RAW ?= raw
+DATA ?= data
+CKPT ?= Qwen/Qwen3-VL-30B-A3B-Instruct
+
+.PHONY: help setup setup-main setup-llamafactory demo test test-long lint data sft-single sft-unified rl-single rl-multitask eval tables
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+setup: setup-main setup-llamafactory ## both environments: mtrl with vLLM and TRL, and LLaMA-Factory
+setup-main: ## .venv: mtrl, vLLM, TRL, Ray
+	@python3 mtrl/envs/build.py main -e '.[test]'
+setup-llamafactory: ## .venv-llamafactory: LLaMA-Factory
+	@python3 mtrl/envs/build.py llamafactory
+demo: setup ## the whole way on this machine's CPU: tables and a report in minutes
+	@$(MTRL) demo $(if $(FULL),--full)
+test: setup lint ## every test but the long ones, with real upstream tools
+	@.venv/bin/python -m pytest -m "not long"
+test-long: setup ## the long kill loops too
+	@.venv/bin/python -m pytest
+lint: setup-main ## ruff and mypy
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && $(TYPES)
+data: ## convert the paper's tasks: RAW=folder of releases
+	$(MTRL) convert agin_nat agin_tech agin_rat seetrue imagereward unsafebench --raw $(RAW) --out $(DATA)
+sft-single: ## Table 2, SFT-Single: TASK=seetrue
+	$(MTRL) sft recipes/sft_single.yaml --task $(TASK) --data $(DATA) $(PRESETS)
+sft-unified: ## Table 2, SFT-Unified
+	$(MTRL) sft recipes/sft_unified.yaml --data $(DATA) $(PRESETS)
+rl-single: ## Table 2, RL-Single: TASK=seetrue
+	$(MTRL) rl recipes/rl_single.yaml --task $(TASK) --data $(DATA) $(PRESETS)
+rl-multitask: ## Table 2, MT-RL-Judge
+	$(MTRL) rl recipes/rl_multitask.yaml --data $(DATA) $(PRESETS)
+eval: ## score a checkpoint: CKPT=folder or hub id
+	$(MTRL) eval --ckpt $(CKPT) --data $(DATA)
+tables: ## Tables 1, 2 and 3: ours beside the paper's
+	$(MTRL) tables --data $(DATA)

@@ -1,0 +1,74 @@
+"""`mtrl demo`: the paper's whole way with public commands alone, in a folder that is a small project of its own.
+
+    generate a release -> convert -> for each row of Table 2: train, export, score -> tables, report
+
+Each command is printed before it runs, and works by itself in that folder. All numbers come from training. A demo that
+was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from mtrl.commands.show import say
+from mtrl.errors import Interrupted, MtrlError
+
+POINTWISE = ("demo_quality", "demo_alignment", "demo_safety")
+PAIRS = "demo_pairs"
+PRESETS = ["--model", "tiny", "--hardware", "cpu"]
+
+
+def run(folder: Path, full: bool) -> None:
+    """Three rows of Table 2 and Table 3, or with `full` all five. Raises MtrlError naming the command that failed."""
+    from mtrl.demo import suite
+
+    begun = time.time()
+    home = folder.resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(Path(__file__).parent / "workspace", home, dirs_exist_ok=True)
+    if not (home / "raw" / "demo" / "pairs.csv").exists():  # written last
+        suite.generate(home / "raw")
+    every = ",".join(POINTWISE)
+    _mtrl(home, "convert", *POINTWISE, PAIRS, "--raw", "raw")
+    _mtrl(home, "eval", "--ckpt", str(tiny()), "--tasks", f"{every},{PAIRS}", "--out", "runs/zero_shot/eval")
+    rows = [("sft", "sft_unified", ""), ("rl", "rl_multitask", "")]
+    if full:
+        rows += [(stage, f"{stage}_single", task) for stage in ("sft", "rl") for task in POINTWISE]
+    for stage, method, task in rows:
+        name = f"{method}-{task}" if task else method
+        wanted = ["--task", task] if task else ["--set", f"tasks={every}"]
+        _mtrl(home, stage, method, *PRESETS, *wanted, "--name", name)
+        if not (home / "exports" / name).exists():
+            _mtrl(home, "export", name, "--to", f"exports/{name}")
+        _mtrl(home, "eval", "--ckpt", f"exports/{name}", "--tasks", task or f"{every},{PAIRS}")
+    _mtrl(home, "status")
+    _mtrl(home, "tables")
+    reports = sorted(file.relative_to(Path.cwd()) for file in home.glob("runs/*/eval/report.html"))
+    say(f"\nwhole demo: {(time.time() - begun) / 60:.1f} minutes. reports:\n  " + "\n  ".join(map(str, reports)))
+
+
+def tiny() -> Path:
+    """The tiny base model that mtrl ships."""
+    from mtrl import recipe
+
+    return Path(recipe.load("zero_shot", model="tiny", hardware="cpu").model.path)
+
+
+def _mtrl(home: Path, *arguments: str) -> None:
+    """Prints and runs one command, as a user would, in the demo's folder."""
+    shown = [os.path.relpath(a, home) if a == str(tiny()) else a for a in arguments]
+    say(f"\n$ mtrl {shlex.join(shown)}")
+    sys.stdout.flush()
+    code = subprocess.call([sys.executable, "-m", "mtrl", *arguments], cwd=home)
+    if code == 130:
+        raise Interrupted("Ctrl-C")
+    if code:
+        raise MtrlError(
+            f"the demo stopped: mtrl {shlex.join(shown)} ended with status {code}", "mtrl demo goes on from there"
+        )
