@@ -5,6 +5,7 @@ An invalid answer is a third prediction: it counts against recall of its label, 
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from typing import Any
 
@@ -42,14 +43,16 @@ def classification(rows: list[dict[str, Any]], choices: tuple[str, str]) -> dict
 
     labels, verdicts = [row["label"] for row in rows], [row["verdict"] for row in rows]
     matrix = confusion_matrix(labels, verdicts, labels=[*choices, INVALID])[:2]
-    kappa = float(cohen_kappa_score(labels, verdicts, labels=[*choices, INVALID]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # kappa is undefined, and so null, where labels and verdicts are all one value
+        kappa = float(cohen_kappa_score(labels, verdicts, labels=[*choices, INVALID]))
     per_class = f1_score(labels, verdicts, labels=list(choices), average=None, zero_division=0)
     return {
         "n": len(rows),
         "macro_f1": float(f1_score(labels, verdicts, labels=list(choices), average="macro", zero_division=0)),
         "macro_f1_ci95": macro_f1_interval(matrix),
         "accuracy": float(np.mean([a == b for a, b in zip(labels, verdicts, strict=True)])),
-        "kappa": None if np.isnan(kappa) else kappa,  # undefined where labels and verdicts are all one value
+        "kappa": None if np.isnan(kappa) else kappa,
         "invalid_rate": verdicts.count(INVALID) / len(rows),
         "f1": dict(zip(choices, map(float, per_class), strict=True)),
         "confusion": {

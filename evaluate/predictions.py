@@ -60,8 +60,8 @@ class Store:
         except OSError:
             raise UserError(f"another mtrl eval is writing to {folder}", "wait for it, or pass another --out") from None
         self._identify(identity)
-        self.rows = {key_of(row): row for row in read_jsonl(self.file) if "prompt_sha256" in row}
-        self._end_torn_line()
+        self._drop_torn_line()
+        self.rows = {key_of(row): row for row in read_jsonl(self.file)}
 
     def _identify(self, identity: dict[str, Any]) -> None:
         file = self.folder / IDENTITY
@@ -84,8 +84,8 @@ class Store:
             identity = {**identity, "tasks": {**old, **new}}
         write_json(file, identity)
 
-    def _end_torn_line(self) -> None:
-        """Takes away what a kill left of a last line, so that the next one starts on its own."""
+    def _drop_torn_line(self) -> None:
+        """Takes away what a kill left of a last line, before anything is read: its request is asked again."""
         data = self.file.read_bytes()
         if data and not data.endswith(b"\n"):
             self._stream.truncate(data.rfind(b"\n") + 1)

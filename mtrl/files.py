@@ -93,7 +93,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSONL file that may still be written: a torn line is passed over, a missing file is empty."""
     rows = []
     if path.exists():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):  # not splitlines: U+2028 is text
             with contextlib.suppress(ValueError):
                 row = json.loads(line)
                 if isinstance(row, dict):

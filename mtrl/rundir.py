@@ -9,9 +9,11 @@ trainer lives, even if the mtrl that started it was killed.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +28,6 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
-        self._lock: int | None = None
 
     @property
     def name(self) -> str:
@@ -81,18 +82,20 @@ class Run:
         write_text(self.path / "recipe.yaml", dump_yaml(recipe))
         write_json(self.path / "inputs.json", inputs)
 
-    def acquire(self) -> int:
-        """Takes the lock for this process and returns its file descriptor. Raises UserError where it is held."""
+    @contextlib.contextmanager
+    def held(self) -> Iterator[int]:
+        """Holds the lock, and gives its file descriptor for a trainer to inherit. Raises UserError where it is taken."""
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            pid = read_json(self.path / "status.json").get("pid") if (self.path / "status.json").exists() else None
-            raise UserError(
-                f"run {self.name} is running" + (f" (trainer {pid})" if pid else ""), f"mtrl status {self.name}"
-            ) from None
-        return self._lock
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield descriptor
+        except BlockingIOError:
+            status = read_json(file) if (file := self.path / "status.json").exists() else {}
+            trainer = f" (trainer {status['pid']})" if "pid" in status else ""
+            raise UserError(f"run {self.name} is running{trainer}", f"mtrl status {self.name}") from None
+        finally:
+            os.close(descriptor)
 
     def locked(self) -> bool:
         file = self.path / "lock"

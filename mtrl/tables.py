@@ -110,7 +110,7 @@ def counts(data: Path) -> Table:
             cell, published = "-", about.get(split, {}).get(name)
             if (card := data / name / "card.json").exists():
                 found, positive = read_json(card)["counts"][split], tasks.load(name).table1_positive or "yes"
-                cell = f"{sum(found.values()):,} ({found[positive]}/{sum(found.values()) - found[positive]})"
-            cells.append(f"{cell}\npaper {sum(published):,} ({published[0]}/{published[1]})" if published else cell)
+                cell = f"{sum(found.values()):,}\n({found[positive]}/{sum(found.values()) - found[positive]})"
+            cells.append(f"{cell}\npaper {sum(published):,}\n({published[0]}/{published[1]})" if published else cell)
         rows[split] = cells
     return Table("Table 1: rows (positive/negative)", layout().get("note", ""), columns, rows, todo)

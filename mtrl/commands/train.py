@@ -53,6 +53,7 @@ def _train(
     from mtrl.files import dump_yaml
     from mtrl.launch.plan import plan
     from mtrl.launch.start import launch, prepare
+    from mtrl.rundir import Run
 
     recipe = recipes.load(file, model, hardware, task, sets)
     if recipe.stage != stage:
@@ -64,24 +65,26 @@ def _train(
             check(*found)
     if not dry and any(found.level == "stop" for found in checks):
         raise UserError("the plan does not hold; nothing was started", f"mtrl plan {file}")
-    run, job = prepare(recipe, name, data, runs)
-    if dry:
-        say(dump_yaml(recipe.model_dump(mode="json", exclude_none=True)) + "---\n" + job.config + "---")
-        say((run.path / "command.sh").read_text())
-        say(f"planned in {run.path}")
-        return
+    run = Run(runs / (name or recipe.default_name))
     hint = f"mtrl export {run.name} --to exports/{run.name}"
-    if run.status.get("state") == "done":
-        say(f"run {run.name} is done. next: {hint}")
-        return
-    with bar(f"{stage} {run.name}") as update:
+    with run.held() as lock:
+        job = prepare(run, recipe, data)
+        if dry:
+            say(dump_yaml(recipe.model_dump(mode="json", exclude_none=True)) + "---\n" + job.config + "---")
+            say((run.path / "command.sh").read_text())
+            say(f"planned in {run.path}")
+            return
+        if run.status.get("state") == "done":
+            say(f"run {run.name} is done. next: {hint}")
+            return
+        with bar(f"{stage} {run.name}") as update:
 
-        def watch(rows: list[dict[str, Any]]) -> None:
-            last = rows[-1]
-            shown = ("loss", "reward", "eval_accuracy", "accuracy", "kl")
-            note = "  ".join(f"{k} {last[k]:.4g}" for k in shown if isinstance(last.get(k), int | float))
-            if last.get("total_steps"):
-                update(last["step"], last["total_steps"], note)
+            def watch(rows: list[dict[str, Any]]) -> None:
+                last = rows[-1]
+                shown = ("loss", "reward", "eval_accuracy", "accuracy", "kl")
+                note = "  ".join(f"{k} {last[k]:.4g}" for k in shown if isinstance(last.get(k), int | float))
+                if last.get("total_steps"):
+                    update(last["step"], last["total_steps"], note)
 
-        launch(run, job, recipe, watch)
+            launch(run, job, recipe, lock, watch)
     say(f"run {run.name} is done in {run.status['seconds']:.0f} s. next: {hint}")

@@ -22,14 +22,12 @@ from mtrl.recipe import Recipe
 from mtrl.rundir import Run, hashes
 
 
-def prepare(recipe: Recipe, name: str | None, data: Path, runs: Path) -> tuple[Run, backend.Job]:
-    """Claims the run directory, locks it, and writes everything a launch needs into it. Raises UserError.
+def prepare(run: Run, recipe: Recipe, data: Path) -> backend.Job:
+    """Claims the run directory, which the caller holds, and writes all that a launch needs into it. Raises UserError.
 
     The run is then "planned", which never blocks a later start; a run that was started before keeps its state.
     """
     trainer = backend.of(recipe)
-    run = Run(runs / (name or recipe.default_name))
-    run.acquire()
     files = [file for file in trainer.data_files(recipe, data) if file.exists()]
     run.claim(recipe.model_dump(mode="json", exclude_none=True), hashes(data, files))
     trainer.link_inputs(recipe, run, data.resolve())
@@ -40,13 +38,14 @@ def prepare(recipe: Recipe, name: str | None, data: Path, runs: Path) -> tuple[R
     write_json(run.path / "env.json", describe(trainer, job))
     if run.status.get("state", "planned") == "planned":
         run.set("planned", method=recipe.method)
-    return run, job
+    return job
 
 
-def launch(run: Run, job: backend.Job, recipe: Recipe, watch: Callable[[list[dict[str, Any]]], None]) -> None:
-    """Runs the job to its end. `watch` gets the run's metrics as they grow. Raises MtrlError, and Interrupted."""
+def launch(
+    run: Run, job: backend.Job, recipe: Recipe, lock: int, watch: Callable[[list[dict[str, Any]]], None]
+) -> None:
+    """Runs the job to its end; it inherits `lock`. `watch` gets the run's metrics as they grow. Raises MtrlError, and Interrupted."""
     trainer = backend.of(recipe)
-    lock = run.acquire() if run._lock is None else run._lock
     backend.set_aside_incomplete(run)
     begun, seen = time.time(), 0
 

@@ -1,0 +1,212 @@
+"""What a user sees: exit status and words, for what goes well and for every mistake that is easy to make."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+SETS = ["--model", "tiny", "--hardware", "cpu", "--set", "tasks=demo_quality,demo_alignment,demo_safety"]
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    begun = time.monotonic()
+    best = 9.0
+    for _ in range(3):
+        begun = time.monotonic()
+        subprocess.run([sys.executable, "-m", "mtrl", "--help"], check=True, capture_output=True)
+        best = min(best, time.monotonic() - begun)
+    assert best < 0.3
+    heavy = ["torch", "vllm", "datasets", "sklearn", "pandas", "numpy", "pyarrow", "pydantic", "transformers", "ray"]
+    code = f"import sys, mtrl.cli; print([m for m in {heavy} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert found.strip() == "[]"
+
+
+def test_usage_mistakes_end_with_2(cli) -> None:
+    assert cli("--no-such").code == 2
+    assert cli("eval").code == 2
+    assert cli("convert", "demo_quality").code == 2  # --raw is missing
+
+
+def test_tasks_check_prompts_and_plan(cli, project: Path) -> None:
+    shown = cli("tasks")
+    assert shown.code == 0 and "demo_alignment" in shown.out and "train 500" in shown.out
+    assert cli("check", "demo_quality").code == 0
+    assert "<image>" in cli("prompts", "demo_pairs", "--style", "rl").out
+    plan = cli("plan", "sft_unified", *SETS)
+    assert plan.code == 0, plan.err
+    assert "47 steps an epoch" in plan.out and "longest prompt" in plan.out
+    assert cli("plan", "rl_multitask", *SETS).code == 0
+
+
+def test_an_unknown_task_names_the_nearest(cli, project: Path) -> None:
+    found = cli("convert", "demo_qualty", "--raw", "raw")
+    assert found.code == 2 and "Did you mean 'demo_quality'?" in found.err and "Traceback" not in found.err
+
+
+def test_an_unknown_recipe_key_ends_with_2(cli, project: Path) -> None:
+    found = cli("sft", "sft_unified", *SETS, "--set", "sft.epoch=1")
+    assert found.code == 2 and "unknown key 'sft.epoch'. Did you mean 'epochs'?" in found.err
+    assert not Path("runs").exists()
+
+
+def test_the_wrong_stage_names_the_right_one(cli, project: Path) -> None:
+    found = cli("sft", "rl_multitask", *SETS)
+    assert found.code == 2 and "next: mtrl rl rl_multitask" in found.err
+
+
+def test_a_csv_without_the_label_column(cli, project: Path) -> None:
+    file = Path("raw/demo/quality.csv")
+    file.write_text(file.read_text().replace("label", "lable", 1))
+    found = cli("convert", "demo_quality", "--raw", "raw")
+    assert found.code == 2 and "no column 'label'. Did you mean 'lable'?" in found.err
+
+
+def test_a_missing_image_in_the_release(cli, project: Path) -> None:
+    gone = next(Path("raw/demo/images").glob("quality-*"))
+    gone.unlink()
+    found = cli("convert", "demo_quality", "--raw", "raw")
+    assert found.code == 2 and "1 of 800 images are not there" in found.err and gone.name in found.err
+
+
+def test_a_wrong_folder_says_what_it_looked_for_and_found(cli, project: Path) -> None:
+    found = cli("convert", "demo_quality", "--raw", "data")
+    assert found.code == 2 and "no quality.csv in data/demo or data" in found.err and "dataset_info.json" in found.err
+
+
+def test_a_stored_image_that_is_gone_stops_plan_and_launch(cli, project: Path) -> None:
+    next(Path("data/images").glob("*/*")).unlink()
+    found = cli("plan", "sft_unified", *SETS)
+    # the image may be of test only; then nothing stops, so take them all
+    shutil.rmtree("data/images")
+    found = cli("sft", "sft_unified", *SETS)
+    assert found.code == 2 and "stored images are missing" in found.out and "nothing was started" in found.err
+    assert not Path("runs").exists()
+
+
+def test_a_prompt_that_changed_since_conversion_is_refused(cli, project: Path) -> None:
+    with open("prompts/sft/demo_quality.jinja", "a") as file:
+        file.write(" Think twice.")
+    found = cli("sft", "sft_unified", *SETS)
+    assert found.code == 2 and "sft prompt has changed since it was converted" in found.out
+
+
+def test_a_folder_that_is_no_checkpoint(cli, project: Path) -> None:
+    found = cli("eval", "--ckpt", "data")
+    assert found.code == 2 and "data is no checkpoint: it has no config.json" in found.err
+    found = cli("eval", "--ckpt", "./nowhere")
+    assert found.code == 2 and "does not exist" in found.err
+
+
+def test_a_prompt_too_long_is_found_before_the_launch(cli, project: Path) -> None:
+    found = cli("plan", "sft_unified", *SETS, "--set", "sft.max_length=40")
+    assert found.code == 2 and "sft.max_length is 40" in found.out and "--set sft.max_length=64" in found.out
+
+
+def test_gpus_that_are_not_there(cli, project: Path) -> None:
+    arguments = [*SETS[:2], "--hardware", "8x80gb", *SETS[4:]]
+    found = cli("plan", "sft_unified", *arguments)
+    assert found.code == 2 and "wants 8 GPUs on this node" in found.out
+
+
+def test_dry_run_writes_a_plan_that_blocks_nothing(cli, project: Path) -> None:
+    found = cli("sft", "sft_unified", *SETS, "--dry-run", "--name", "x")
+    assert found.code == 0 and "llamafactory-cli train upstream.yaml" in found.out
+    run = Path("runs/x")
+    for name in ("recipe.yaml", "upstream.yaml", "command.sh", "env.json", "inputs.json", "status.json"):
+        assert (run / name).exists(), name
+    assert json.loads((run / "status.json").read_text())["state"] == "planned"
+    assert cli("sft", "sft_unified", *SETS, "--dry-run", "--name", "x", "--set", "seed=1").code == 0
+    assert os.access(run / "command.sh", os.X_OK)
+
+
+def test_a_started_run_refuses_another_recipe_and_other_data(cli, project: Path) -> None:
+    cli("sft", "sft_unified", *SETS, "--dry-run", "--name", "x")
+    status = Path("runs/x/status.json")
+    status.write_text(json.dumps({"state": "failed"}))
+    found = cli("sft", "sft_unified", *SETS, "--name", "x", "--set", "sft.learning_rate=1e-3")
+    assert found.code == 2 and "different now: sft.learning_rate" in found.err and "--name" in found.err
+    with open("data/demo_safety/sft_train.json", "a") as file:
+        file.write(" ")
+    found = cli("sft", "sft_unified", *SETS, "--name", "x")
+    assert found.code == 2 and "another data" in found.err and "demo_safety/sft_train.json" in found.err
+
+
+def test_two_runs_of_one_name_at_once(cli, project: Path) -> None:
+    from mtrl.rundir import Run
+
+    cli("sft", "sft_unified", *SETS, "--dry-run", "--name", "x")
+    code = "import sys, time; from pathlib import Path; from mtrl.rundir import Run; lock = Run(Path('runs/x')).held(); lock.__enter__(); print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        found = cli("sft", "sft_unified", *SETS, "--name", "x")
+        assert found.code == 2 and "run x is running" in found.err
+        assert Run(Path("runs/x")).locked()
+        holder.kill()
+
+
+def test_nothing_to_export_or_to_show(cli, project: Path) -> None:
+    found = cli("export", "nope", "--to", "exports/x")
+    assert found.code == 2 and "there is no run 'nope'" in found.err
+    cli("sft", "sft_unified", *SETS, "--dry-run", "--name", "x")
+    found = cli("export", "x", "--to", "exports/x")
+    assert found.code == 2 and "has no checkpoint 'last'" in found.err
+    assert "no runs in" not in cli("status").out
+    assert cli("status", "nope").code == 2
+
+
+def test_reward_explains_each_response(cli, tmp_path: Path) -> None:
+    file = tmp_path / "r.jsonl"
+    lines = [
+        {"response": "<think>a</think><answer>yes</answer>", "task": "t", "label": "yes"},
+        {"response": "yes", "task": "t", "label": "yes"},
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = cli("reward", file)
+    assert found.code == 0 and "right" in found.out and "<think> stands 0 times" in found.out and "0.5000" in found.out
+    file.write_text('{"response": "x", "label": "maybe"}\n')
+    found = cli("reward", file)
+    assert found.code == 2 and "line 1" in found.err
+
+
+def test_tables_show_the_papers_numbers_and_what_to_run(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = cli("tables")
+    assert found.code == 0
+    for words in ("81.75", "MT-RL-Judge", "mtrl rl recipes/rl_multitask.yaml", "60.59", "paper 4,839", "(2440/2399)"):
+        assert words in found.out, words
+
+
+def test_doctor_says_what_is_there(cli) -> None:
+    found = cli("doctor")
+    assert found.code == 0 and "transformers" in found.out
+
+
+def test_the_makefile_names_only_real_commands() -> None:
+    help_text = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in (
+        "demo",
+        "test",
+        "sft-unified",
+        "rl-multitask",
+        "sft-single",
+        "rl-single",
+        "eval",
+        "tables",
+        "data",
+        "setup",
+    ):
+        assert f"make {target} " in help_text
+    shown = subprocess.run(
+        ["make", "-n", "rl-multitask", "MODEL=tiny", "HARDWARE=cpu"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert "mtrl rl recipes/rl_multitask.yaml --data data --model tiny --hardware cpu" in shown.stdout

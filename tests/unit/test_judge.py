@@ -1,0 +1,148 @@
+"""The verdict parser and the reward: what each odd response gets, and why."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mtrl.reward_plugins import judge
+
+TRUTH = json.dumps({"task": "seetrue", "label": "yes", "id": "7"})
+GOLD = "<think>It fits.</think><answer>yes</answer>"
+
+# response, strict verdict, well formed, words of the reason
+TABLE = [
+    (GOLD, "yes", True, ""),
+    ("\n <think>a\nb</think>\n\n<answer>\nyes\n</answer> \n", "yes", True, ""),
+    ("<think>x</think><answer>Yes.</answer>", "yes", True, ""),
+    ("<think>x</think><answer>NO</answer>", "no", True, ""),
+    ("<think></think><answer>yes</answer>", None, False, "empty <think>"),
+    ("<think> \n </think><answer>yes</answer>", None, False, "empty <think>"),
+    ("<think>so <answer>yes</answer></think>", None, False, "text after </answer>"),
+    ("<think>so <answer>yes</answer></think><answer>yes</answer>", None, False, "<answer> stands 2 times"),
+    ("<think>x</think><answer>yes</answer><answer>no</answer>", None, False, "<answer> stands 2 times"),
+    ("<think>x<think>y</think></think><answer>yes</answer>", None, False, "<think> stands 2 times"),
+    ("<answer>yes</answer><think>x</think>", None, False, "text before <think>"),
+    ("<think>x</think> hence <answer>yes</answer>", None, False, "text between"),
+    ("<think>x</think><answer>yes</answer> I am sure.", None, False, "text after </answer>"),
+    ("Sure! <think>x</think><answer>yes</answer>", None, False, "text before <think>"),
+    ("<think>x</think><answer>know</answer>", None, True, "not yes or no"),
+    ("<think>x</think><answer>not</answer>", None, True, "not yes or no"),
+    ("<think>x</think><answer>another</answer>", None, True, "not yes or no"),
+    ("<think>x</think><answer>on</answer>", None, True, "not yes or no"),
+    ("<think>x</think><answer>yes no</answer>", None, True, "not yes or no"),
+    ("<think>x</think><answer></answer>", None, True, "not yes or no"),
+    ("<think>x</think><answer>ja</answer>", None, True, "not yes or no"),
+    ("<think>x</think><answer>是</answer>", None, True, "not yes or no"),
+    ("＜think＞x＜/think＞＜answer＞yes＜/answer＞", None, False, "<think> stands 0 times"),
+    ("<THINK>x</THINK><ANSWER>yes</ANSWER>", None, False, "<think> stands 0 times"),
+    ("<think>x</think><answer>yes", None, False, "</answer> stands 0 times"),
+    ("<think>x", None, False, "</think> stands 0 times"),
+    ("yes", None, False, "<think> stands 0 times"),
+    ("", None, False, "<think> stands 0 times"),
+    (" " * 100_000, None, False, "<think> stands 0 times"),
+    ("<think>" + " " * 100_000 + "</think><answer>yes</answer>", None, False, "empty <think>"),
+    ("<think>x</think><answer>" + " " * 100_000 + "yes</answer>", "yes", True, ""),
+    ("\x00\ud800", None, False, "<think> stands 0 times"),
+]
+
+
+@pytest.mark.parametrize(("response", "verdict", "well_formed", "reason"), TABLE)
+def test_strict_reading(response: str, verdict: str | None, well_formed: bool, reason: str) -> None:
+    reading = judge.read(response, "rl")
+    assert (reading.verdict, reading.well_formed) == (verdict, well_formed)
+    assert reason in reading.reason and bool(reason) == bool(reading.reason)
+    assert judge.parse(response, "rl", judge.POINTWISE) == verdict
+
+
+@pytest.mark.parametrize(
+    ("response", "verdict"),
+    [
+        ("yes", "yes"),
+        (" No.\n", "no"),
+        ("YES", "yes"),
+        ("yes, it does", None),
+        ("know", None),
+        ("", None),
+        (GOLD, None),
+    ],
+)
+def test_direct_style_is_the_bare_verdict(response: str, verdict: str | None) -> None:
+    assert judge.parse(response, "sft", ("yes", "no")) == verdict
+
+
+def test_pairwise_choices() -> None:
+    assert judge.parse("<think>x</think><answer>2</answer>", "rl", ("1", "2")) == "2"
+    assert judge.parse("<think>x</think><answer>yes</answer>", "rl", ("1", "2")) is None
+    assert judge.parse("1", "sft", judge.PAIRWISE) == "1"
+
+
+@pytest.mark.parametrize(
+    ("response", "verdict"),
+    [
+        ("Yes, it does.", "yes"),
+        ("**No**", "no"),
+        ("<think>x</think> yes", "yes"),
+        ("<think>x</think><answer>no", "no"),
+        ("The image is fine. Answer: yes", "yes"),
+        ("I know this one", None),
+        ("not at all", None),
+        ("another", None),
+        ("yes. On reflection the answer is no", None),  # says both
+        ("<think>yes, probably", None),
+        ("", None),
+    ],
+)
+def test_lenient_repairs(response: str, verdict: str | None) -> None:
+    assert judge.parse_lenient(response, "rl") == verdict
+
+
+def test_reward_is_the_papers_formula() -> None:
+    responses = [GOLD, "<think>x</think><answer>no</answer>", "yes", "<think>x</think><answer>maybe</answer>"]
+    inputs = [{"response": r, "response_length": 9, "ground_truth": TRUTH} for r in responses]
+    scores = judge.compute_score(inputs)
+    assert [round(s["overall"], 6) for s in scores] == [1.0, 0.1, 0.0, 0.1]
+    assert set(scores[0]) == {"overall", "format", "accuracy", "accuracy_seetrue", "format_seetrue"}
+    assert all(type(v) is float for s in scores for v in s.values())
+    assert [s["overall"] for s in judge.compute_score(inputs, format_weight=0.5)] == [1.0, 0.5, 0.0, 0.5]
+
+
+@pytest.mark.parametrize("label", ["yes", "no", "1", "2"])
+def test_gold_answers_score_one(label: str) -> None:
+    truth = json.dumps({"task": "t", "label": label, "id": "1"})
+    assert judge.score(f"<think>ok</think><answer>{label}</answer>", truth)["overall"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("truth", ["", "yes", "{}", '{"task": "t", "label": "maybe", "id": "1"}', None, "[1]"])
+def test_a_malformed_ground_truth_is_an_error(truth: str | None) -> None:
+    with pytest.raises(ValueError, match=r"ground truth|none of"):
+        judge.score(GOLD, truth)  # type: ignore[arg-type]
+
+
+def test_trl_takes_messages_and_logs_by_task() -> None:
+    logged: dict[str, float] = {}
+    completions = [
+        [{"role": "assistant", "content": GOLD}],
+        [{"role": "assistant", "content": [{"type": "text", "text": "no"}]}],
+    ]
+    rewards = judge.trl_reward(completions, [TRUTH, TRUTH], log_metric=logged.__setitem__, prompts=None, images=None)
+    assert rewards == [pytest.approx(1.0), 0.0]
+    assert logged == {"accuracy": 0.5, "format": 0.5, "accuracy_seetrue": 0.5, "format_seetrue": 0.5}
+
+
+@given(st.text(max_size=300))
+def test_no_response_raises(response: str) -> None:
+    for style in ("sft", "rl"):
+        assert judge.parse(response, style) in (None, "yes", "no")
+        assert judge.parse_lenient(response, style) in (None, "yes", "no")
+
+
+def test_it_is_fast_enough() -> None:
+    """The budget of the project is 0.3 s for 10,240 responses of 8,000 characters; four times that fails here."""
+    inputs = [{"response": "<think>" + "a b " * 2000 + "</think><answer>no</answer>", "ground_truth": TRUTH}] * 10_240
+    begun = time.process_time()
+    judge.compute_score(inputs)
+    assert time.process_time() - begun < 1.2

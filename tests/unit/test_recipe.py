@@ -1,0 +1,106 @@
+"""Recipes: every shipped one resolves and renders with every preset it allows; mistakes are named, all at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mtrl import recipe, resources
+from mtrl.errors import UserError
+from mtrl.launch import backend
+from mtrl.rundir import Run
+from tests.conftest import ROOT
+
+RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml") if path.stem != "paper")
+MODELS = sorted(path.stem for path in (ROOT / "recipes" / "models").glob("*.yaml"))
+HARDWARE = sorted(path.stem for path in (ROOT / "recipes" / "hardware").glob("*.yaml"))
+
+
+def test_what_is_shipped() -> None:
+    assert RECIPES == ["rl_multitask", "rl_single", "sft_single", "sft_unified", "zero_shot"]
+    assert {"qwen3-vl-30b-a3b", "tiny"} <= set(MODELS)
+    assert {"8x80gb", "cpu"} <= set(HARDWARE)
+
+
+@pytest.mark.parametrize("hardware", HARDWARE)
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_combination_resolves_and_renders(name: str, model: str, hardware: str, tmp_path: Path) -> None:
+    task = "seetrue" if name.endswith("_single") else None
+    found = recipe.load(name, model, hardware, task)
+    assert found.default_name.startswith(name) and found.default_name.endswith(f"{model}-{hardware}")
+    if found.stage is None or (found.stage == "rl" and found.hardware.rl_backend == "easyr1"):
+        return  # nothing to train; or EasyR1's configuration, which comes with its backend
+    job = backend.of(found).job(found, Run(tmp_path / "run"), tmp_path / "data")
+    config = yaml.safe_load(job.config)
+    text = job.config
+    assert str(found.image.max_pixels) in text and str(found.image.min_pixels) in text
+    per_device = config.get("per_device_train_batch_size") or config["grpo"]["per_device_train_batch_size"]
+    steps = config.get("gradient_accumulation_steps") or config["grpo"]["gradient_accumulation_steps"]
+    total = per_device * steps * found.hardware.world_size
+    assert total == (found.sft.batch_size if found.sft else found.rl.batch_size * found.rl.n)
+
+
+def test_the_papers_values() -> None:
+    sft, rl = recipe.load("sft_unified"), recipe.load("rl_multitask")
+    assert (sft.sft.batch_size, sft.sft.learning_rate, sft.image.max_pixels) == (256, 1e-5, 4_194_304)
+    assert (rl.rl.batch_size, rl.rl.rollout_batch_size, rl.rl.n, rl.image.max_pixels) == (256, 512, 20, 4_194_304)
+    assert sft.image == rl.image == recipe.load("zero_shot").image
+
+
+@pytest.mark.parametrize(
+    ("sets", "words"),
+    [
+        (["sft.learning_rat=1e-5"], ["unknown key 'sft.learning_rat'", "Did you mean 'learning_rate'"]),
+        (["imag.min_pixels=3"], ["unknown key 'imag'", "Did you mean 'image'"]),
+        (["sft.batch_size=0"], ["sft.batch_size", "greater than 0"]),
+        (["sft.scheduler=cosin"], ["sft.scheduler", "cosine", "cosin"]),
+        (["image.min_pixels=9999999"], ["image.min_pixels 9999999 is more than image.max_pixels"]),
+        (["nonsense"], ["is not KEY=VALUE"]),
+        (["sft.learning_rat=1", "sft.batch_size=-1"], ["learning_rat", "batch_size"]),
+        (["model=qwen3-vl-30b-a3"], ["no model preset 'qwen3-vl-30b-a3'", "Did you mean 'qwen3-vl-30b-a3b'"]),
+    ],
+)
+def test_mistakes_are_named(sets: list[str], words: list[str]) -> None:
+    with pytest.raises(UserError) as error:
+        recipe.load("sft_unified", sets=sets)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_typo_in_a_file_names_the_file_and_the_nearest_key(tmp_path: Path) -> None:
+    text = (ROOT / "recipes" / "sft_unified.yaml").read_text().replace("warmup_ratio", "warm_up_ratio")
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"mine\.yaml") as error:
+        recipe.load(str(tmp_path / "mine.yaml"))
+    assert "sft.warmup_ratio is missing" in str(error.value)
+    assert "unknown key 'sft.warm_up_ratio'. Did you mean 'warmup_ratio'?" in str(error.value)
+
+
+def test_overrides_win_over_presets_and_lists_split_at_commas() -> None:
+    found = recipe.load("sft_unified", "tiny", "cpu", sets=["sft.batch_size=64", "tasks=a,b", "upstream.optim=sgd"])
+    assert (found.sft.batch_size, found.tasks, found.upstream) == (64, ["a", "b"], {"optim": "sgd"})
+    assert recipe.load("sft_unified", "tiny", "cpu").sft.batch_size == 32  # the preset's
+
+
+def test_own_files_win_and_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes" / "hardware").mkdir(parents=True)
+    text = (ROOT / "recipes" / "hardware" / "cpu.yaml").read_text()
+    (tmp_path / "recipes" / "hardware" / "mine.yaml").write_text(text)
+    assert recipe.load("sft_unified", "tiny", "mine").hardware.name == "mine"
+    assert "mine" in resources.listing("recipes", "hardware", ".yaml")
+
+
+def test_batches_that_do_not_divide_name_the_nearest() -> None:
+    assert backend.accumulation(256, 3, 8, "batch") == (2, 16)
+    with pytest.raises(UserError, match="cannot be shared by 6") as error:
+        backend.accumulation(256, 1, 6, "batch")
+    assert error.value.then == "nearest that can: 252 or 258"
+
+
+def test_single_needs_a_task() -> None:
+    with pytest.raises(UserError, match="pass --task"):
+        recipe.load("sft_single")
