@@ -59,6 +59,7 @@ def main(file: str) -> None:
     )
     torch.manual_seed(arguments.seed)
     newest = sorted(output.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    print(f"resuming from {newest[-1].name}" if newest else "starting from the base model", flush=True)
     trainer.train(resume_from_checkpoint=str(newest[-1]) if newest else None)
     trainer.save_model(str(output))
     processor.save_pretrained(str(output))

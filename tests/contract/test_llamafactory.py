@@ -1,0 +1,110 @@
+"""Against the real LLaMA-Factory, in its own environment: its argument parser, and the tokens its template makes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mtrl import envs, recipe
+from mtrl.launch import llamafactory
+from mtrl.prompting import parts
+from mtrl.rundir import Run
+from tests.unit.test_recipe import HARDWARE, MODELS
+
+PARSE = """
+import json, sys, yaml
+from transformers import HfArgumentParser
+from llamafactory.hparams.parser import _TRAIN_ARGS
+result = {}
+for file in sys.argv[1:]:
+    config = yaml.safe_load(open(file))
+    # what a machine must have is not the schema's business; all other values are the recipe's own
+    config.update(bf16=False, output_dir=file + ".out")
+    try:
+        HfArgumentParser(_TRAIN_ARGS).parse_dict(config)
+        result[file] = ""
+    except Exception as error:
+        result[file] = f"{type(error).__name__}: {error}"
+print("RESULT" + json.dumps(result))
+"""
+
+TOKENS = """
+import json, sys
+from PIL import Image
+from transformers import AutoProcessor, AutoTokenizer
+from llamafactory.data.template import get_template_and_fix_tokenizer
+from llamafactory.hparams import DataArguments
+model, prompt, answer, image = sys.argv[1:]
+tokenizer = AutoTokenizer.from_pretrained(model)
+processor = AutoProcessor.from_pretrained(model)
+processor.image_max_pixels, processor.image_min_pixels = 65536, 4096
+for key in ("image_do_pan_and_scan", "crop_to_patches", "use_audio_in_video"):
+    setattr(processor, key, False)
+template = get_template_and_fix_tokenizer(tokenizer, DataArguments(template="qwen3_vl_nothink"))
+messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+messages = template.mm_plugin.process_messages(messages, [Image.open(image)], [], [], processor)
+source, target = template.encode_oneturn(tokenizer, messages)
+print("RESULT" + json.dumps([source, target]))
+"""
+
+
+def in_environment(code: str, *arguments: str) -> object:
+    python = envs.interpreter("llamafactory")
+    done = subprocess.run([python, "-c", code, *arguments], capture_output=True, text=True, timeout=300)
+    assert "RESULT" in done.stdout, done.stderr[-2000:]
+    return json.loads(done.stdout.split("RESULT")[1])
+
+
+def test_its_parser_takes_every_rendered_recipe(tmp_path: Path) -> None:
+    files = []
+    for name in ("sft_unified", "sft_single"):
+        for model in MODELS:
+            for hardware in HARDWARE:
+                found = recipe.load(name, model, hardware, "seetrue" if name == "sft_single" else None)
+                file = tmp_path / f"{name}-{model}-{hardware}.yaml"
+                file.write_text(llamafactory.job(found, Run(tmp_path / "run"), tmp_path).config)
+                files.append(str(file))
+    typo = tmp_path / "typo.yaml"
+    typo.write_text(Path(files[0]).read_text() + "cutoff_length: 3\n")
+    result = in_environment(PARSE, *files, str(typo))
+    assert len(files) == 2 * len(MODELS) * len(HARDWARE)
+    assert {file: result[file] for file in files} == dict.fromkeys(files, "")
+    assert "cutoff_length" in result[str(typo)]  # and it would have told us
+
+
+def test_training_and_scoring_see_the_same_tokens(converted: Path) -> None:
+    """LLaMA-Factory's template and the model's chat template, by which vLLM and TRL ask, give the same prompt."""
+    from PIL import Image
+    from transformers import AutoProcessor
+
+    model = recipe.load("zero_shot", "tiny", "cpu").model.path
+    row = json.loads((converted / "data/demo_alignment/sft_test.json").read_text())[0]
+    prompt, answer = (message["content"] for message in row["messages"])
+    image = converted / "data" / row["images"][0]
+    source, target = in_environment(TOKENS, model, prompt, answer, str(image))
+    processor = AutoProcessor.from_pretrained(model, min_pixels=4096, max_pixels=65536)
+    text = processor.apply_chat_template(
+        [{"role": "user", "content": parts(prompt)}], add_generation_prompt=True, tokenize=False
+    )
+    ours = processor(text=[text], images=[Image.open(image).convert("RGB")])["input_ids"][0]
+    assert source == list(ours)
+    assert processor.tokenizer.decode(target).startswith(answer)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (1024, 1024), (33, 900), (8, 8), (640, 480), (300, 2000)])
+@pytest.mark.parametrize("budget", [(4096, 65536), (1024, 589_824), (262_144, 4_194_304)])
+def test_token_counts_are_the_processors(size: tuple[int, int], budget: tuple[int, int]) -> None:
+    from PIL import Image
+    from transformers import AutoProcessor
+
+    from mtrl.launch.plan import image_tokens
+
+    found = recipe.load(
+        "zero_shot", "tiny", "cpu", sets=[f"image.min_pixels={budget[0]}", f"image.max_pixels={budget[1]}"]
+    )
+    processor = AutoProcessor.from_pretrained(found.model.path, min_pixels=budget[0], max_pixels=budget[1])
+    grid = processor.image_processor(images=[Image.new("RGB", size)], return_tensors="np")["image_grid_thw"][0]
+    assert image_tokens(*size, found) == int(grid.prod()) // 4

@@ -1,0 +1,47 @@
+"""Against the real TRL: GRPOConfig takes every rendered configuration, and our rows are what GRPOTrainer wants."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mtrl import recipe
+from mtrl.launch import trl, trl_job
+from mtrl.rundir import Run
+from tests.unit.test_recipe import MODELS
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("name", ["rl_multitask", "rl_single"])
+def test_grpo_config_takes_it(name: str, model: str, tmp_path: Path) -> None:
+    from trl import GRPOConfig
+
+    found = recipe.load(name, model, "cpu", "seetrue" if name == "rl_single" else None)
+    config = yaml.safe_load(trl.job(found, Run(tmp_path / "run"), tmp_path).config)
+    arguments = GRPOConfig(**config["grpo"])
+    assert arguments.num_generations == found.rl.n
+    assert arguments.generation_batch_size == found.rl.rollout_batch_size * found.rl.n
+    assert (arguments.beta, arguments.epsilon_high) == (found.rl.kl_coef, found.rl.clip_high)
+
+
+def test_rows_keep_the_place_of_the_image(converted: Path, tmp_path: Path) -> None:
+    os.symlink(converted / "data/demo_alignment/rl_val.parquet", tmp_path / "demo_alignment.parquet")
+    rows = trl_job.dataset(tmp_path)
+    assert len(rows) == 100 and set(rows.column_names) == {"prompt", "images", "answer", "id", "task"}
+    content = rows[0]["prompt"][0]["content"]
+    assert [part["type"] for part in content] == ["text", "image", "text"]
+    assert rows[0]["images"][0].size == (64, 64)
+
+
+def test_the_reward_file_is_loaded_by_its_path() -> None:
+    from mtrl.reward_plugins import judge
+
+    reward = trl_job.reward_function(Path(judge.__file__), 0.5)
+    truth = '{"task": "t", "label": "yes", "id": "1"}'
+    wrong = "<think>a</think><answer>no</answer>"
+    assert reward(
+        prompts=[""], completions=[wrong], completion_ids=[[1]], answer=[truth], task=["t"], images=[None]
+    ) == [0.5]
