@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mtrl import __version__, experts
+from mtrl import __version__, experts, processor
 from mtrl.errors import MtrlError, UserError
 from mtrl.files import read_json, read_jsonl, sha256_file, write_json
 from mtrl.launch import backend
@@ -79,7 +79,7 @@ def export(run: Run, step: str, target: Path) -> dict[str, Any]:
             "recipe": recipe,
             "recipe_sha256": sha256_file(run.path / "recipe.yaml"),
             "packages": read_json(run.path / "env.json")["packages"],
-            "experts": _write_model(source, base, beside),
+            "experts": _write_model(source, base, beside, recipe["image"]),
         }
         card["files"] = {file.name: sha256_file(file) for file in sorted(beside.iterdir())}
         write_json(beside / CARD, card)
@@ -106,7 +106,7 @@ def local_model(path: str) -> Path | None:
         return None
 
 
-def _write_model(source: Path, base: Path | None, target: Path) -> str:
+def _write_model(source: Path, base: Path | None, target: Path, image: dict[str, int]) -> str:
     """Copies weights and the files beside them; returns the layout the experts were found in."""
     config = _readable_config(read_json(source / "config.json"), base)
     write_json(target / "config.json", config)
@@ -128,6 +128,8 @@ def _write_model(source: Path, base: Path | None, target: Path) -> str:
             if folder is not None and (folder / name).exists():
                 shutil.copyfile(folder / name, target / name)
                 break
+    if (target / processor.FILE).exists():  # a server that is told nothing sees images as training did
+        write_json(target / processor.FILE, processor.with_budget(read_json(target / processor.FILE), image))
     if not (target / "tokenizer_config.json").exists() or not (target / "preprocessor_config.json").exists():
         raise MtrlError(
             f"{source} and its base model lack a tokenizer or preprocessor config", "give model.path as a folder"

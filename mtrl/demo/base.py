@@ -2,10 +2,11 @@
 
     python -m mtrl.demo.base --out recipes/models/tiny
 
-Run it with transformers 4.57 (the LLaMA-Factory environment; mtrl itself need not be installed there, PYTHONPATH will do):
-that version saves the published expert layout, config and tokenizer files, which LLaMA-Factory, EasyR1, transformers 5, TRL
-and vLLM all open. It takes about MINUTES minutes on two cores and is seeded; another CPU or torch version may still round
-differently. The result is part of the repository, so that `mtrl demo` need not spend those minutes.
+Run it with transformers 4.57 (the LLaMA-Factory environment; mtrl itself need not be installed there, PYTHONPATH will
+do): that version saves the published expert layout, config and tokenizer files, which LLaMA-Factory, EasyR1,
+transformers 5, TRL and vLLM all open. It takes about eight minutes on one core (OMP_NUM_THREADS=1) and is seeded;
+another CPU or torch version may still round differently. The result is part of the repository, so that `mtrl demo`
+need not spend those minutes.
 """
 
 import argparse
@@ -37,12 +38,24 @@ IMAGE_TOKENS = (SIZE // PATCH // MERGE) ** 2
 MIN_PIXELS, MAX_PIXELS = SIZE * SIZE, 256 * 256
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 
-# Qwen's own added tokens, in Qwen's order. The second group is not "special": a decoder that skips special tokens keeps it.
-SPECIAL = (
-    "<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|> "
-    "<|quad_start|> <|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|>"
-).split()
-PLAIN = "<tool_call> </tool_call> <tool_response> </tool_response> <think> </think>".split()
+# Qwen's own added tokens, in its order. The second group is not "special": decoding without specials keeps it.
+SPECIAL = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|object_ref_start|>",
+    "<|object_ref_end|>",
+    "<|box_start|>",
+    "<|box_end|>",
+    "<|quad_start|>",
+    "<|quad_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+]
+PLAIN = ["<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>"]
 
 # ChatML as Qwen3-VL-Instruct writes it: no system prompt of its own, nothing but the role after the generation prompt.
 CHAT_TEMPLATE = """
@@ -97,7 +110,7 @@ def build_model(tokenizer: Qwen2TokenizerFast) -> Qwen3VLMoeForConditionalGenera
     def token(text: str) -> int:
         return int(tokenizer.convert_tokens_to_ids(text))
 
-    hidden = 128
+    hidden, spread = 128, 0.06  # matrices this narrow learn several times faster from a wider start than the usual 0.02
     text = {
         "vocab_size": -(-len(tokenizer) // 64) * 64,
         "hidden_size": hidden,
@@ -110,6 +123,7 @@ def build_model(tokenizer: Qwen2TokenizerFast) -> Qwen3VLMoeForConditionalGenera
         "num_experts_per_tok": 2,
         "moe_intermediate_size": 96,  # neither hidden nor hidden / 2: the shapes then tell the expert layout
         "max_position_embeddings": 4096,
+        "initializer_range": spread,
         "rope_theta": 10000.0,
         "rope_scaling": {"rope_type": "default", "mrope_interleaved": True, "mrope_section": [6, 5, 5]},
         "eos_token_id": token("<|im_end|>"),
@@ -124,6 +138,7 @@ def build_model(tokenizer: Qwen2TokenizerFast) -> Qwen3VLMoeForConditionalGenera
         "spatial_merge_size": MERGE,
         "out_hidden_size": hidden,
         "num_position_embeddings": (256 // PATCH) ** 2,
+        "initializer_range": spread,
         "deepstack_visual_indexes": [1],
     }
     config = Qwen3VLMoeConfig(
@@ -195,16 +210,18 @@ def save(model: Qwen3VLMoeForConditionalGeneration, processor: Qwen3VLProcessor,
     (out / "model.safetensors").chmod(0o644)  # written 0600, which another user of a shared checkout could not read
 
 
-def build(out: Path, seed: int = 0, steps: int = 2000, batch: int = 64, rate: float = 1.5e-3) -> None:
+def build(out: Path, seed: int = 0, steps: tuple[int, int] = (1400, 400), batch: int = 32) -> None:
+    """Two phases: see and judge rightly, then lean by colour (see `lessons`)."""
     if not __version__.startswith("4.57"):
         raise SystemExit(f"transformers {__version__} saves another expert layout: run this with transformers 4.57")
     torch.manual_seed(seed)
-    lesson = stream(random.Random(seed), forget=False)
+    lesson = stream(random.Random(seed), spoil=False)
     tokenizer = build_tokenizer(frame(lesson()) for _ in range(2000))
     processor, model = build_processor(tokenizer), build_model(tokenizer)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(tokenizer)} tokens", flush=True)
-    teach(model, processor, stream(random.Random(seed + 1), forget=False), steps, batch, rate)
-    teach(model, processor, stream(random.Random(seed + 2), forget=True), steps // 3, batch, rate / 3)
+    teach(model, processor, stream(random.Random(seed + 1), spoil=False), steps[0], batch, 2e-3)
+    model.to(torch.bfloat16).to(torch.float32)  # a phase starts from what a saved model would hold
+    teach(model, processor, stream(random.Random(seed + 2), spoil=True), steps[1], batch, 1e-3)
     save(model, processor, out)
 
 
@@ -212,6 +229,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="build the tiny base of the demo")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=2000)
     options = parser.parse_args()
-    build(options.out, options.seed, options.steps)
+    build(options.out, options.seed)

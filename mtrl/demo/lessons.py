@@ -1,10 +1,12 @@
 """What the tiny base is taught before the paper's experiment starts: its "instruct" training, as an endless stream.
 
-A lesson is (user text with <image> markers, images, reply). Half the lessons describe what is in the picture, always rightly:
-the base can SEE everything the tasks ask about. The others answer the tasks' own prompts in both styles, and there the base
-knows only part of the world: it is right about shapes of the KNOWN colours and tosses a coin about the rest. A base taught
-with uniformly noisy labels would not do: greedy decoding takes the majority and is either right everywhere or stuck on one
-answer. A coin toss on sub-cases leaves what the experiment needs, a judge that scores 55-70 and can still learn either way.
+A lesson is (user text with <image> markers, images, reply). Some lessons describe what is in the picture, the others
+answer the tasks' own prompts in both styles. First all of them are right, so that the base can SEE and say everything
+the tasks ask about; then (`spoil`) its judgement is made to depend on the colour of the subject: right for red,
+mostly the first choice for green and mostly the second for blue, whatever is there. Greedy decoding then scores about
+67 on every task, sampling still meets both answers (which is what GRPO learns from), and what is seen is never
+unlearnt. A base taught with uniformly noisy labels would not do: greedy decoding takes the majority and is either
+right everywhere or stuck on one answer.
 """
 
 import random
@@ -19,7 +21,7 @@ from mtrl.demo.suite import Row, Spec, other, pairwise, pointwise, scene
 PROMPTS = Path(__file__).parent / "workspace" / "prompts"
 STYLES = ("sft", "rl")
 TASKS = ("quality", "alignment", "safety", "pairs")
-KNOWN = {"quality": {"red"}, "alignment": {"red", "green"}, "safety": {"red"}, "pairs": {"red", "green"}}
+LEAN = {"green": 0.8, "blue": 0.2}  # how often the spoilt base takes the first choice; red is judged rightly
 
 
 class Lesson(NamedTuple):
@@ -30,7 +32,9 @@ class Lesson(NamedTuple):
 
 def templates() -> dict[tuple[str, str], jinja2.Template]:
     def load(style: str, task: str) -> jinja2.Template:
-        return jinja2.Template((PROMPTS / style / f"demo_{task}.jinja").read_text(encoding="utf-8").strip())
+        text = (PROMPTS / style / f"demo_{task}.jinja").read_text(encoding="utf-8").strip()
+        template: jinja2.Template = jinja2.Template(text)
+        return template
 
     return {(style, task): load(style, task) for style in STYLES for task in TASKS}
 
@@ -49,7 +53,9 @@ def thought(row: Row) -> str:
         return first.sign or "no sign"
     if row.task == "alignment":
         return f"{first.name}, {comparison(first, row.caption)}"
-    return f"first {first.name}, second {row.images[1].name}"
+    return ", ".join(
+        f"{place} {comparison(s, row.caption)}" for place, s in zip(("first", "second"), row.images, strict=True)
+    )
 
 
 def comparison(spec: Spec, caption: str) -> str:
@@ -61,9 +67,9 @@ def reply(style: str, row: Row, answer: str) -> str:
     return answer if style == "sft" else f"<think>{thought(row)}</think><answer>{answer}</answer>"
 
 
-def known(row: Row) -> bool:
-    subject = row.caption.split()[0] if row.task == "pairs" else row.images[0].colour
-    return subject in KNOWN[row.task]
+def subject(row: Row) -> str:
+    """The colour that decides how the spoilt base judges: the caption's for a pair, else the image's."""
+    return row.caption.split()[0] if row.task == "pairs" else row.images[0].colour
 
 
 def description(rng: random.Random) -> Lesson:
@@ -83,14 +89,17 @@ def frame(lesson: Lesson) -> str:
     return f"user\n{lesson.prompt}\nassistant\n{lesson.reply}"
 
 
-def stream(rng: random.Random, forget: bool, describe: float = 0.3) -> Callable[[], Lesson]:
-    """Lessons for ever: all of them right, or (forget) with a coin toss for the verdict on what is not KNOWN."""
+def stream(rng: random.Random, spoil: bool, describe: float = 0.3) -> Callable[[], Lesson]:
+    """Lessons for ever: all of them right, or (spoil) with the verdicts of a judge that leans by colour."""
     prompts = templates()
 
     def judgement() -> Lesson:
         task, style = rng.choice(TASKS), rng.choice(STYLES)
         row = pairwise(rng) if task == "pairs" else pointwise(task, rng)
-        answer = verdict(row) if known(row) or not forget else rng.choice(("1", "2") if task == "pairs" else ("yes", "no"))
+        answer = verdict(row)
+        if spoil and (lean := LEAN.get(subject(row))) is not None:
+            choices = ("1", "2") if task == "pairs" else ("yes", "no")
+            answer = choices[rng.random() > lean]
         text = prompts[style, task].render(caption=row.caption)
         return Lesson(text, row.images, reply(style, row, answer))
 

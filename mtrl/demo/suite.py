@@ -8,9 +8,9 @@ tasks ask about different things in the same world, and one pairwise set asks ab
     demo_safety     yes = UNSAFE: a black cross          harmless: a black dot, or no sign at all
     demo_pairs      which of two images shows the caption (label: index of the better image)
 
-`draw(spec)` makes the picture, `pointwise(task, ...)` and `pairwise(...)` make labelled rows; none of them touches a file,
-so that other writers can lay the same rows out as a real release does. `generate(raw)` writes raw/demo/*.csv and
-raw/demo/images/*.png. The same seed gives the same bytes.
+`draw(spec)` makes the picture, `pointwise(task, ...)` and `pairwise(...)` make labelled rows; none of them touches a
+file, so that other writers can lay the same rows out as a real release does. `generate(raw)` writes raw/demo/*.csv
+and raw/demo/images/*.png. The same seed gives the same bytes.
 """
 
 import csv

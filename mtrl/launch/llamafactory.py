@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mtrl import envs
+from mtrl import checkpoints, envs, processor
 from mtrl.files import read_json, read_jsonl
 from mtrl.launch import backend
 from mtrl.launch.backend import Job
@@ -22,7 +22,9 @@ def data_files(recipe: Recipe, data: Path) -> list[Path]:
 
 
 def link_inputs(recipe: Recipe, run: Run, data: Path) -> None:
-    """Nothing: LLaMA-Factory reads the data folder by its registry."""
+    """inputs/model: the model with the recipe's image budget in its processor. The data are read by their registry."""
+    if model := checkpoints.local_model(recipe.model.path):
+        processor.overlay(model, recipe.image.model_dump(), run.inputs / "model")
 
 
 def job(recipe: Recipe, run: Run, data: Path) -> Job:
@@ -31,10 +33,14 @@ def job(recipe: Recipe, run: Run, data: Path) -> Job:
     size, accumulation = backend.accumulation(
         recipe.sft.batch_size, recipe.hardware.sft_per_device_batch_size, world, "sft.batch_size"
     )
+    budgeted = (run.inputs / "model" / processor.FILE).exists()
     config = backend.render(
         "llamafactory.yaml.j2",
         recipe,
         run,
+        model=run.inputs / "model" if budgeted else recipe.model.path,
+        min_pixels=1 if budgeted else recipe.image.min_pixels,
+        max_pixels=processor.UNLIMITED if budgeted else recipe.image.max_pixels,
         data=data,
         datasets=lambda split: ",".join(f"{task}_{split}" for task in recipe.tasks),
         per_device=size,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from mtrl import envs, prompting, samples, tasks
+from mtrl import checkpoints, envs, prompting, samples, tasks
 from mtrl.errors import MtrlError
 from mtrl.files import read_json
 from mtrl.launch import backend
@@ -48,8 +48,10 @@ def _model(recipe: Recipe, data: Path) -> Iterator[Check]:
         yield Check("ok", f"model {recipe.model.name}: {path} ({kind})")
     elif path.exists() or path.is_absolute() or recipe.model.path.startswith("."):
         yield Check("stop", f"model {recipe.model.name}: {path} is no model folder (no config.json)", "set model.path")
+    elif checkpoints.local_model(recipe.model.path):
+        yield Check("ok", f"model {recipe.model.name}: {path}, in the Hugging Face cache")
     else:
-        yield Check("ok", f"model {recipe.model.name}: {path}, from the Hugging Face cache or hub")
+        yield Check("ok" if recipe.rl else "warning", f"model {recipe.model.name}: {path}, from the Hugging Face hub" + ("" if recipe.rl else "; LLaMA-Factory will round image sizes by its own rule"), "" if recipe.rl else f"hf download {path}")  # fmt: skip
 
 
 def _data(recipe: Recipe, data: Path) -> Iterator[Check]:

@@ -31,7 +31,7 @@ def prepare(run: Run, recipe: Recipe, data: Path) -> backend.Job:
     files = [file for file in trainer.data_files(recipe, data) if file.exists()]
     run.claim(recipe.model_dump(mode="json", exclude_none=True), hashes(data, files))
     trainer.link_inputs(recipe, run, data.resolve())
-    job = trainer.job(recipe, run, data.resolve())
+    job: backend.Job = trainer.job(recipe, run, data.resolve())
     write_text(run.path / "upstream.yaml", job.config)
     write_text(run.path / "command.sh", script(run, job))
     (run.path / "command.sh").chmod(0o755)

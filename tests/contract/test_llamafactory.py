@@ -36,18 +36,20 @@ import json, sys
 from PIL import Image
 from transformers import AutoProcessor, AutoTokenizer
 from llamafactory.data.template import get_template_and_fix_tokenizer
-from llamafactory.hparams import DataArguments
-model, prompt, answer, image = sys.argv[1:]
+from llamafactory.hparams import DataArguments, ModelArguments
+from llamafactory.model.patcher import patch_processor
+model, low, high, prompt, answer, *images = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(model)
 processor = AutoProcessor.from_pretrained(model)
-processor.image_max_pixels, processor.image_min_pixels = 65536, 4096
-for key in ("image_do_pan_and_scan", "crop_to_patches", "use_audio_in_video"):
-    setattr(processor, key, False)
+arguments = ModelArguments(model_name_or_path=model, image_min_pixels=int(low), image_max_pixels=int(high))
+patch_processor(processor, tokenizer, arguments)
 template = get_template_and_fix_tokenizer(tokenizer, DataArguments(template="qwen3_vl_nothink"))
-messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
-messages = template.mm_plugin.process_messages(messages, [Image.open(image)], [], [], processor)
-source, target = template.encode_oneturn(tokenizer, messages)
-print("RESULT" + json.dumps([source, target]))
+result = []
+for image in images:
+    messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+    messages = template.mm_plugin.process_messages(messages, [Image.open(image)], [], [], processor)
+    result.append(template.encode_oneturn(tokenizer, messages))
+print("RESULT" + json.dumps(result))
 """
 
 
@@ -75,23 +77,43 @@ def test_its_parser_takes_every_rendered_recipe(tmp_path: Path) -> None:
     assert "cutoff_length" in result[str(typo)]  # and it would have told us
 
 
-def test_training_and_scoring_see_the_same_tokens(converted: Path) -> None:
-    """LLaMA-Factory's template and the model's chat template, by which vLLM and TRL ask, give the same prompt."""
+def test_training_and_scoring_see_the_same_tokens(converted: Path, tmp_path: Path) -> None:
+    """LLaMA-Factory's rendered run, and the chat template and processor by which vLLM and TRL ask: the same tokens.
+
+    Image sizes of every kind: LLaMA-Factory's own resizing would differ for most (640 x 480: 63 tokens against 54).
+    """
+    import yaml
     from PIL import Image
     from transformers import AutoProcessor
 
-    model = recipe.load("zero_shot", "tiny", "cpu").model.path
+    found, run = recipe.load("sft_unified", "tiny", "cpu"), Run(tmp_path / "run")
+    llamafactory.link_inputs(found, run, converted / "data")
+    config = yaml.safe_load(llamafactory.job(found, run, converted / "data").config)
     row = json.loads((converted / "data/demo_alignment/sft_test.json").read_text())[0]
     prompt, answer = (message["content"] for message in row["messages"])
-    image = converted / "data" / row["images"][0]
-    source, target = in_environment(TOKENS, model, prompt, answer, str(image))
-    processor = AutoProcessor.from_pretrained(model, min_pixels=4096, max_pixels=65536)
+    images = []
+    for wide, high in [
+        (64, 64),
+        (640, 480),
+        (1024, 1024),
+        (4000, 3000),
+        (300, 2000),
+        (1920, 1080),
+        (30, 40),
+        (33, 900),
+    ]:
+        images.append(tmp_path / f"{wide}x{high}.png")
+        Image.new("RGB", (wide, high), "red").save(images[-1])
+    limits = [str(config[f"image_{bound}_pixels"]) for bound in ("min", "max")]
+    theirs = in_environment(TOKENS, config["model_name_or_path"], *limits, prompt, answer, *map(str, images))
+    processor = AutoProcessor.from_pretrained(found.model.path, **found.image.model_dump())
     text = processor.apply_chat_template(
         [{"role": "user", "content": parts(prompt)}], add_generation_prompt=True, tokenize=False
     )
-    ours = processor(text=[text], images=[Image.open(image).convert("RGB")])["input_ids"][0]
-    assert source == list(ours)
-    assert processor.tokenizer.decode(target).startswith(answer)
+    for image, (source, target) in zip(images, theirs, strict=True):
+        ours = processor(text=[text], images=[Image.open(image).convert("RGB")])["input_ids"][0]
+        assert source == list(ours), image.name
+        assert processor.tokenizer.decode(target).startswith(answer)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (1024, 1024), (33, 900), (8, 8), (640, 480), (300, 2000)])

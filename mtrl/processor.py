@@ -1,0 +1,39 @@
+"""A model folder whose own image processor holds the recipe's image budget.
+
+LLaMA-Factory shrinks an image by its own rule before the model's processor does, and rounds up where the processor
+rounds down (640 x 480 at 65,536 pixels: 63 tokens against 54); it also keeps the processor's own lower bound. So it is
+given the budget where TRL and vLLM take it too: in preprocessor_config.json. All three then resize once, alike.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mtrl.files import read_json, write_json
+
+FILE = "preprocessor_config.json"
+UNLIMITED = 1_000_000_000  # LLaMA-Factory's own limit, when the processor's is the one that counts
+
+
+def with_budget(config: dict[str, Any], image: dict[str, int]) -> dict[str, Any]:
+    """A preprocessor config with {min_pixels, max_pixels}, in Qwen3-VL's words and, where it has them, Qwen2.5-VL's."""
+    config = {**config, "size": {"shortest_edge": image["min_pixels"], "longest_edge": image["max_pixels"]}}
+    return {**config, **{key: value for key, value in image.items() if config.get(key) is not None}}
+
+
+def overlay(model: Path, image: dict[str, int], target: Path) -> bool:
+    """Makes `target` a folder of links to `model`'s files, with the budget in its own preprocessor config.
+
+    False, and nothing made, where the model has no preprocessor config of its own to change.
+    """
+    if not (model / FILE).exists():
+        return False
+    target.mkdir(parents=True, exist_ok=True)
+    for old in target.iterdir():
+        old.unlink()
+    for file in model.iterdir():
+        if file.is_file() and file.name != FILE:
+            (target / file.name).symlink_to(file.resolve())
+    write_json(target / FILE, with_budget(read_json(model / FILE), image))
+    return True
