@@ -71,7 +71,8 @@ def results(number: int, runs: Path) -> Table:
             interval = [100 * bound for bound in mine["macro_f1_ci95"]] if mine else None
             cells.append(_cell(ours[-1], (published or {}).get(task), interval))
             if mine is None:
-                todo.append(COMMANDS[method].format(task=task, model="MODEL"))
+                command = COMMANDS[method].format(task=task, model="MODEL")
+                todo.append(f"{command} {plan['presets']}" if "presets" in plan and method != "zero_shot" else command)
         papers = [(published or {}).get(task) for task in columns]
         rows[METHODS[method]] = [*cells, _cell(_mean(ours), _mean(papers))] if len(columns) > 1 else cells
     shown = [*columns, "mean"] if len(columns) > 1 else columns
