@@ -11,9 +11,9 @@ from typing import Any
 from mtrl.evaluate import metrics, predictions, requests
 from mtrl.evaluate.engine import Engine, Sampling
 
-from mtrl import checkpoints, experts, prompting, recipe, samples, tasks
+from mtrl import checkpoints, experts, prompting, recipe, resources, samples, tasks
 from mtrl.errors import UserError
-from mtrl.files import sha256_file, write_json
+from mtrl.files import read_yaml, sha256_file, write_json
 from mtrl.tables import table_tasks
 
 METRICS = "metrics.json"
@@ -30,7 +30,6 @@ class Subject:
     max_new_tokens: int
     fingerprint: str
     told_by: str
-    tasks: tuple[str, ...]
 
 
 def subject(checkpoint: str, style: str | None = None) -> Subject:
@@ -39,33 +38,29 @@ def subject(checkpoint: str, style: str | None = None) -> Subject:
     is_local = folder.exists() or folder.is_absolute() or checkpoint.startswith(".") or checkpoint.count("/") != 1
     card = checkpoints.read_card(folder) if is_local else None
     if card:
-        return Subject(
-            checkpoint, card["method"], style or card["style"], recipe.Image(**card["image"]),
-            _room(style or card["style"], card["max_new_tokens"]), _fingerprint(folder), str(folder / checkpoints.CARD),
-            tuple(card["tasks"]),
-        )  # fmt: skip
-    plain = recipe.load("zero_shot", model=_preset_of(checkpoint))
-    style = style or plain.style
-    return Subject(
-        checkpoint, plain.method, style, plain.image, _room(style, None),
-        _fingerprint(folder) if is_local else checkpoint, "recipes/zero_shot.yaml", (),
-    )  # fmt: skip
+        asked, image, preset = style or card["style"], recipe.Image(**card["image"]), card["recipe"]["model"]["name"]
+        method, told_by = card["method"], str(folder / checkpoints.CARD)
+    else:
+        preset = _preset_of(checkpoint)
+        plain = recipe.load("zero_shot", model=preset)
+        asked, image = style or plain.style, plain.image
+        method, told_by = plain.method, "recipes/zero_shot.yaml"
+    room = card["max_new_tokens"] if card and asked == card["style"] else _room(asked, preset)
+    identity = _fingerprint(folder) if is_local else checkpoint
+    return Subject(checkpoint, method, asked, image, room, identity, told_by)
 
 
-def _room(style: str, trained: int | None) -> int:
-    """Tokens an answer may have: 16 for a bare verdict; for reasoning what it was trained with, else the RL recipe's."""
+def _room(style: str, preset: str | None) -> int:
+    """Tokens an answer may have, in a style it was not trained in: a bare verdict's 16, or what the RL recipe gives."""
     if style == "sft":
         return 16
-    rl = recipe.load("rl_multitask").rl
-    assert rl is not None
-    return max(trained or 0, 0) if trained and trained > 16 else rl.max_response_length
+    known = preset if preset in resources.listing("recipes", "models", ".yaml") else None
+    found = recipe.load("rl_multitask", model=known)
+    return found.max_new_tokens
 
 
 def _preset_of(checkpoint: str) -> str | None:
     """The model preset whose weights these are, if one is: it may narrow the image range."""
-    from mtrl import resources
-    from mtrl.files import read_yaml
-
     for name, file in resources.listing("recipes", "models", ".yaml").items():
         path = str(read_yaml(file).get("path", ""))
         if path == checkpoint or (

@@ -1,0 +1,55 @@
+"""What mtrl eval knows of a checkpoint before it asks: from mtrl.json, or for a foreign model from the zero-shot recipe."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mtrl import recipe
+from mtrl.demo.pipeline import tiny
+from mtrl.evaluate.run import subject
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> Path:
+    shutil.copytree(tiny(), tmp_path / "x")
+    found = recipe.load("sft_unified", "tiny", "cpu").model_dump(mode="json")
+    card = {
+        "method": "sft_unified",
+        "style": "sft",
+        "image": {"min_pixels": 1024, "max_pixels": 2048},
+        "max_new_tokens": 16,
+    }
+    (tmp_path / "x" / "mtrl.json").write_text(json.dumps({**card, "tasks": ["a"], "run": "r", "recipe": found}))
+    return tmp_path / "x"
+
+
+def test_an_export_says_how_it_wants_to_be_asked(exported: Path) -> None:
+    found = subject(str(exported))
+    assert (found.method, found.style, found.max_new_tokens, found.image.max_pixels) == ("sft_unified", "sft", 16, 2048)
+    assert found.told_by.endswith("mtrl.json")
+
+
+def test_another_style_gets_the_room_of_the_rl_recipe(exported: Path) -> None:
+    assert (
+        subject(str(exported), "rl").max_new_tokens == recipe.load("rl_multitask", "tiny", "cpu").rl.max_response_length
+    )
+
+
+def test_a_foreign_model_is_asked_as_the_zero_shot_row() -> None:
+    found = subject(str(tiny()))
+    assert (found.method, found.style, found.max_new_tokens) == ("zero_shot", "sft", 16)
+    assert found.image == recipe.load("zero_shot", "tiny", "cpu").image  # its preset narrows the range
+    assert found.told_by == "recipes/zero_shot.yaml"
+    hub = subject("Qwen/Qwen3-VL-8B-Instruct", "rl")
+    assert (hub.fingerprint, hub.max_new_tokens, hub.image.max_pixels) == ("Qwen/Qwen3-VL-8B-Instruct", 2048, 4_194_304)
+
+
+def test_changed_weights_are_another_judge(exported: Path) -> None:
+    (exported / "mtrl.json").unlink()
+    before = subject(str(exported)).fingerprint
+    (exported / "config.json").write_text((exported / "config.json").read_text() + " ")
+    assert subject(str(exported)).fingerprint != before
