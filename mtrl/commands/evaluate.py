@@ -19,6 +19,7 @@ def command(
     ] = None,
     votes: Annotated[int, typer.Option(min=1, help="Answers an item, sampled at temperature 1, majority taken.")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="The first so many samples of each task.")] = None,
+    tensor_parallel: Annotated[int, typer.Option(min=1, help="GPUs that share one copy of the model.")] = 1,
     out: Annotated[
         Path | None, typer.Option(help="Default: runs/<name>/eval, or runs/eval-<folder> for a foreign model.")
     ] = None,
@@ -42,7 +43,9 @@ def command(
         from mtrl.evaluate.vllm_engine import VllmEngine
 
         say("loading vLLM")
-        return VllmEngine(who.checkpoint, who.image.min_pixels, who.image.max_pixels, images, who.max_new_tokens)
+        return VllmEngine(
+            who.checkpoint, who.image.min_pixels, who.image.max_pixels, images, who.max_new_tokens, tensor_parallel
+        )
 
     with bar(f"eval {folder}") as update:
         result = evaluate(judge, names, data, split, folder, votes, limit, engine, update)
