@@ -19,6 +19,7 @@ from mtrl.commands import (
     doctor,
     evaluate,
     export,
+    fetch,
     plan,
     prompts,
     reward,
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 app.command("tasks")(tasks.command)
 app.command("prompts")(prompts.command)
+app.command("fetch")(fetch.command)
 app.command("convert")(convert.command)
 app.command("check")(check.command)
 app.command("plan")(plan.command)
