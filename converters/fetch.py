@@ -128,15 +128,19 @@ def plan(release: Release, tasks: list[Task], folder: Path) -> Plan:
     return Plan(release, folder, str(info.sha or revision), files)
 
 
-def describe(plan: Plan) -> Iterator[str]:
-    """What is about to happen, line by line."""
-    release, missing = plan.release, plan.missing
-    yield f"{release.name}: {release.title}, {release.web}"
+def introduce(release: Release) -> Iterator[str]:
+    """What it is, its terms, and how to get access, before the hub is asked for anything."""
+    yield f"{release.name}: {release.title}, {release.web}" + (", by hand" if release.by_hand else "")
     yield f"  terms: {release.terms}"
     if release.gated:
         yield f"  gated: ask for access on that page with your account, then {HOW_TO_LOG_IN}"
+
+
+def describe(plan: Plan) -> Iterator[str]:
+    """What is about to be downloaded, line by line."""
+    release, missing = plan.release, plan.missing
     pinned = "pinned" if release.revision else f"not pinned by us; {plan.folder / RECORD} keeps to it from now on"
-    yield f"  revision: {plan.revision} ({pinned})"
+    yield f"  revision: {plan.revision} of {release.repository} ({pinned})"
     for name, size in plan.files.items():
         yield f"  {_amount([size]):>9}  {name}{'' if name in missing else '  (there already)'}"
     yield f"  to download: {len(missing)} of {len(plan.files)} files, {_amount(missing.values())}, to {plan.folder}"
@@ -218,7 +222,8 @@ def _plainly(release: Release) -> Iterator[None]:
     except (errors.LocalEntryNotFoundError, client_error, ConnectionError, TimeoutError) as error:
         raise MtrlError(
             f"{release.repository}: the connection to the hub failed: {_first_line(error)}",
-            f"check the network, and HF_ENDPOINT and HTTPS_PROXY if you use them; then {again}",
+            f"check the network, HF_ENDPOINT and HTTPS_PROXY, and run it again: the files that are whole are kept; or put the "
+            f"files that recipes/releases.yaml names into the folder {release.name}/ below --to by hand",
         ) from None
     except OSError as error:
         full = error.errno == errno.ENOSPC

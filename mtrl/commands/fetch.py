@@ -22,8 +22,8 @@ def command(
 
     chosen = [tasks.load(name) for name in dict.fromkeys(names)]
     for release in fetch.releases_of(chosen):
+        say("\n".join(fetch.introduce(release)))
         if release.by_hand:
-            say(f"{release.name}: {release.title}, by hand\n  terms: {release.terms}")
             say(release.by_hand.strip().replace("DIR", str(to / release.name)))
             continue
         plan = fetch.plan(release, chosen, to / release.name)

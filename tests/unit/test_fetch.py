@@ -229,6 +229,7 @@ def test_no_network(home: Path) -> None:
         port = closed.getsockname()[1]
     done = mtrl(home, f"http://127.0.0.1:{port}", "fetch", "mine")
     assert done.returncode == 1 and "connection to the hub failed" in done.stderr and "check the network" in done.stderr
+    assert "for research" in done.stdout  # the terms come first, whatever happens
     offline = mtrl(home, "http://127.0.0.1:1", "fetch", "mine", HF_HUB_OFFLINE="1")
     assert offline.returncode == 2 and "unset HF_HUB_OFFLINE" in offline.stderr
 
