@@ -115,7 +115,9 @@ def _write(
     good = {index: outcome for index, outcome in outcomes.items() if not isinstance(outcome, Rejected)}
     if not good:
         reasons = ", ".join(sorted({str(outcome) for outcome in outcomes.values()}))
-        raise MtrlError(f"task {task.name}: every one of {len(outcomes)} rows is rejected: {reasons}", "look at the release")
+        raise MtrlError(
+            f"task {task.name}: every one of {len(outcomes)} rows is rejected: {reasons}", "look at the release"
+        )
     if grouped:
         seen = [[(s.name, s.known.print) for s in good.get(index, ())] for index in range(len(found))]
         places = splits.assign(found, rule, seen)
@@ -168,7 +170,9 @@ def _known(data: Path) -> dict[str, images.Known]:
     return known
 
 
-def _stored(rows: Iterable[tuple[int, Row]], data: Path, known: dict[str, images.Known]) -> Iterator[tuple[int, Outcome]]:
+def _stored(
+    rows: Iterable[tuple[int, Row]], data: Path, known: dict[str, images.Known]
+) -> Iterator[tuple[int, Outcome]]:
     """Reads each row's images here, stores them on all cores, and yields what came of it, in order."""
 
     def place(row: Row, contents: list[bytes]) -> Outcome:
@@ -270,7 +274,9 @@ def _refuse_twins(task: Task, rows: list[Row]) -> None:
         then = "leave source.id out of recipes/tasks/{}.yaml, and rows are numbered"
         raise UserError(
             f"task {task.name}: {len(twins)} ids stand more than once, the first is {twins[0]!r}",
-            then.format(task.name) if task.converter == "table" else f"look at {rows[0].file}: is it the release's own?",
+            then.format(task.name)
+            if task.converter == "table"
+            else f"look at {rows[0].file}: is it the release's own?",
         )
 
 

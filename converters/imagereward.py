@@ -37,7 +37,9 @@ def rows(task: Task, raw: Path) -> Iterator[Row]:
     answers = task.verdicts((record[task.label.column], where) for _, where, record in records)
     zips = {str(PurePosixPath(record["image_path"]).parent) + ".zip" for _, _, record in records}
     if gone := sorted(name for name in zips if not (folder / name).is_file()):
-        raise UserError(f"{folder} lacks {', '.join(gone[:4])} ({len(gone)} of {len(zips)} zip files)", "download the rest")
+        raise UserError(
+            f"{folder} lacks {', '.join(gone[:4])} ({len(gone)} of {len(zips)} zip files)", "download the rest"
+        )
     archive = cache(lambda name: Archive(folder / name))
     for (split, where, record), answer in zip(records, answers, strict=True):
         path = PurePosixPath(record["image_path"])

@@ -71,7 +71,9 @@ def check(data: bytes) -> tuple[str, Known]:
         raise
     except MemoryError:
         raise Rejected("too large to decode") from None
-    except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError, ...
+    except (
+        Exception
+    ) as error:  # decoders raise OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError, ...
         raise Rejected("truncated" if "truncated" in str(error) else "cannot be decoded") from None
 
 

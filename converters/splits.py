@@ -41,7 +41,9 @@ def assign(rows: list[Row], rule: Split, images: Sequence[Sequence[tuple[str, st
         members.setdefault(unit, []).append(index)
     answer = [DROPPED] * len(rows)
     free: list[list[int]] = []
-    for unit in sorted(members, key=lambda unit: hashlib.sha256(f"{rule.seed}/{rows[members[unit][0]].id}".encode()).digest()):
+    for unit in sorted(
+        members, key=lambda unit: hashlib.sha256(f"{rule.seed}/{rows[members[unit][0]].id}".encode()).digest()
+    ):
         inside = members[unit]
         given = {official[index] for index in inside} - {None}
         winner = next((split for split in STRONGEST if split in given), None)

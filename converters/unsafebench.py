@@ -52,7 +52,9 @@ def _records(task: Task, raw: Path) -> list[tuple[str, str, Path, dict[str, Any]
             held = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
             raise UserError(f"no {split}-*.parquet in {folder}; it holds: {held}", "mtrl fetch unsafebench --to raw")
         if "-of-" in (last := shards[-1].stem) and int(last.rpartition("-")[2]) != len(shards):
-            raise UserError(f"{folder} holds {len(shards)} of {int(last.rpartition('-')[2])} {split} shards", "download the rest")
+            raise UserError(
+                f"{folder} holds {len(shards)} of {int(last.rpartition('-')[2])} {split} shards", "download the rest"
+            )
         number = 0
         for shard in shards:
             wanted = {"image", "category", "source", task.label.column}

@@ -20,6 +20,7 @@ from mtrl.commands import (
     evaluate,
     export,
     fetch,
+    fit_labels,
     plan,
     prompts,
     reward,
@@ -42,6 +43,7 @@ app.command("prompts")(prompts.command)
 app.command("fetch")(fetch.command)
 app.command("convert")(convert.command)
 app.command("check")(check.command)
+app.command("fit-labels")(fit_labels.command)
 app.command("plan")(plan.command)
 app.command("sft")(train.sft)
 app.command("rl")(train.rl)
