@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -105,13 +106,14 @@ def _write(
             if grouped or limit is None or full[places[index]] < limit:
                 yield index, row
 
-    known = _known(data)
-    for index, outcome in _stored(wanted(), data, known):
-        if not grouped and limit is not None and full[places[index]] >= limit:
-            continue  # was on its way when the split became full
-        outcomes[index] = outcome
-        if not grouped and not isinstance(outcome, Rejected):
-            full[places[index]] += 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of large images and of odd metadata; neither is a reason to stop
+        for index, outcome in _stored(wanted(), data, _known(data)):
+            if not grouped and limit is not None and full[places[index]] >= limit:
+                continue  # was on its way when the split became full
+            outcomes[index] = outcome
+            if not grouped and not isinstance(outcome, Rejected):
+                full[places[index]] += 1
     good = {index: outcome for index, outcome in outcomes.items() if not isinstance(outcome, Rejected)}
     if not good:
         reasons = ", ".join(sorted({str(outcome) for outcome in outcomes.values()}))

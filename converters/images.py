@@ -11,7 +11,6 @@ import contextlib
 import io
 import os
 import threading
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -50,7 +49,7 @@ def check(data: bytes) -> tuple[str, Known]:
     if not data:
         raise Rejected("empty file")
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Rejected(f"more than {MAX_PIXELS} pixels")
             extension = EXTENSIONS.get(image.format or "")

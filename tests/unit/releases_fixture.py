@@ -39,13 +39,17 @@ def run(task: Task, raw: Path, data: Path, **options: Any) -> tuple[dict[str, An
 
 
 def hashes(data: Path) -> dict[str, str]:
-    return {str(p.relative_to(data)): sha256_file(p) for p in sorted(data.rglob("*")) if p.is_file() and p.suffix != ".lock"}
+    return {
+        str(p.relative_to(data)): sha256_file(p) for p in sorted(data.rglob("*")) if p.is_file() and p.suffix != ".lock"
+    }
 
 
 def table_task(folder: Path, records: list[dict[str, Any]], **changes: Any) -> Task:
     """A task over folder/labels.jsonl, written here: columns image, label and what `changes` name."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "labels.jsonl").write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records), encoding="utf-8")
+    (folder / "labels.jsonl").write_text(
+        "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records), encoding="utf-8"
+    )
     return validate(
         Task,
         {

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from mtrl.demo import releases
 
+from mtrl.demo import releases
 from mtrl.errors import MtrlError, UserError
 from tests.unit.releases_fixture import mos, run
 

@@ -3,8 +3,8 @@ import uuid
 from pathlib import Path
 
 import pytest
-from mtrl.demo import releases
 
+from mtrl.demo import releases
 from mtrl.errors import UserError
 from tests.unit.releases_fixture import SHARED, run, task_with
 
@@ -16,7 +16,9 @@ def test_configuration_and_official_splits(tmp_path: Path) -> None:
     full, more = run(task_with("imagereward", source={"config": "2k"}), tmp_path / "raw", tmp_path / "data")
     assert small["rows_in_release"] < full["rows_in_release"]
     assert len(rows["test"]) == len(more["test"])
-    assert all((row.source["image_text_alignment_rating"] >= 6) == (row.answer == "yes") for r in more.values() for row in r)
+    assert all(
+        (row.source["image_text_alignment_rating"] >= 6) == (row.answer == "yes") for r in more.values() for row in r
+    )
     (folder / "images/test/test_2.zip").unlink()
     with pytest.raises(UserError, match=r"lacks images/test/test_2.zip \(1 of"):
         run(task_with("imagereward"), tmp_path / "raw", tmp_path / "data")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from mtrl.demo import releases
 
+from mtrl.demo import releases
 from mtrl.errors import UserError
 from tests.unit.releases_fixture import SHARED, run, task_with
 
@@ -63,7 +63,9 @@ def test_real_labels(tmp_path: Path) -> None:
     names: dict[str, int] = {}
     order = [names.setdefault(entry[f"image{i}"], len(names)) for entry in entries for i in (0, 1)]
     draw = releases.blocks(6, 8)
-    releases.mjbench(tmp_path / "raw", make=lambda n: draw(order[n]), labels=[(e["caption"], e["label"]) for e in entries])
+    releases.mjbench(
+        tmp_path / "raw", make=lambda n: draw(order[n]), labels=[(e["caption"], e["label"]) for e in entries]
+    )
     card, _ = run(task_with("mjbench_alignment"), tmp_path / "raw", tmp_path / "data")
     assert card["release_counts"]["test"] == {"1": 595, "2": 78}
     assert card["duplicates"] == len(entries) - 475

@@ -2,8 +2,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from mtrl.demo import releases
 
+from mtrl.demo import releases
 from mtrl.errors import MtrlError, UserError
 from tests.unit.releases_fixture import run, task_with
 
@@ -30,7 +30,16 @@ def test_members_that_are_missing_damaged_climbing_or_doubtful_cost_their_rows(t
     folder = releases.seetrue(tmp_path / "raw", rows=6)
     good = releases.encoded(releases.blocks(9)(0), "PNG")
     table = "image,text,label,original_dataset_id,dataset_source\n"
-    names = ["fine.png", "gone.png", "climbs.png", "twice.png", "nothing.png", "ümlaut=1.png", "untexted.png", "rotten.png"]
+    names = [
+        "fine.png",
+        "gone.png",
+        "climbs.png",
+        "twice.png",
+        "nothing.png",
+        "ümlaut=1.png",
+        "untexted.png",
+        "rotten.png",
+    ]
     for name in names:
         table += f"{name},{'' if name == 'untexted.png' else 'a cat'},1,,x\n"
     (folder / "SeeTRUE.csv").write_text(table, encoding="utf-8")
