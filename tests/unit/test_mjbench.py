@@ -36,7 +36,7 @@ def test_the_2025_layout_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="2025 rewrite") as error:
         run(task_with("mjbench_safety"), tmp_path / "raw", tmp_path / "data")
     assert "4b9667374c71463f63ae663ddd88373d3ffc5ba9" in error.value.then
-    with pytest.raises(UserError, match="no data/alignment.parquet"):
+    with pytest.raises(UserError, match=r"no data/alignment\.parquet"):
         run(task_with("mjbench_alignment"), tmp_path / "raw", tmp_path / "data")
 
 
