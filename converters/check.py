@@ -24,6 +24,9 @@ def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
         yield Check("stop", f"{task.name} is not converted ({card_file} is missing)", again)
         return
     card = read_json(card_file)
+    if "release_counts" not in card:
+        yield Check("stop", f"{task.name} was converted by an earlier mtrl", again)
+        return
     for style in prompting.STYLES:
         if card["prompts"].get(style) != prompting.sha256(task, style):
             yield Check("stop", f"{task.name}: its {style} prompt has changed since it was converted", again)

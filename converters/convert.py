@@ -18,8 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mtrl.converters import exports, images, splits, unchanged
-from mtrl.converters.near import clusters
+from mtrl.converters import exports, findings, images, splits, unchanged
 from mtrl.converters.rows import Picture, Rejected, Row
 
 from mtrl import __version__, prompting, samples
@@ -29,6 +28,7 @@ from mtrl.samples import Sample
 from mtrl.tasks import SPLITS, Task
 
 WINDOW, WINDOW_BYTES = 64, 64 * 2**20  # rows and bytes of images between reading and storing
+WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 Outcome = tuple[images.Stored, ...] | Rejected
 
 
@@ -124,14 +124,14 @@ def _write(
         seen = [[(s.name, s.known.print) for s in good.get(index, ())] for index in range(len(found))]
         places = splits.assign(found, rule, seen)
     kept = {split: [i for i in good if places[i] == split][:limit] for split in SPLITS}
-    twins = _twins(found, good)
+    twins = findings.twins(found, good)
     counts = {}
     for split, indices in kept.items():
         made = (_sample(task, found[i], good[i], split, twins.get(i)) for i in indices)
         samples.write(samples.path_of(data, task.name, split), made)
         exports.write_sft(folder / f"sft_{split}.json", task, samples.read(data, task.name, split))
         exports.write_rl(folder / f"rl_{split}.parquet", task, samples.read(data, task.name, split), data)
-        counts[split] = _count((s.answer for s in samples.read(data, task.name, split)), task)
+        counts[split] = findings.count((s.answer for s in samples.read(data, task.name, split)), task)
     used = {s.name: s.known for indices in kept.values() for i in indices for s in good[i]}
     write_json(folder / unchanged.PRINTS, dict(sorted(used.items())))
     rejected = {found[i].id: str(outcome) for i, outcome in outcomes.items() if isinstance(outcome, Rejected)}
@@ -146,7 +146,7 @@ def _write(
         "counts": counts,
         "rows_in_release": len(found),
         "release_counts": {
-            place: _count((r.answer for r, p in zip(found, places, strict=True) if p == place), task)
+            place: findings.count((r.answer for r, p in zip(found, places, strict=True) if p == place), task)
             for place in (*SPLITS, splits.DROPPED)
         },
         "rejects": dict(sorted(Counter(rejected.values()).items())),
@@ -158,7 +158,7 @@ def _write(
         "split": rule.model_dump(),
         "inputs": {file.name: sha256_file(file) for file in sorted({row.file for row in found})},
         "prompts": {style: prompting.sha256(task, style) for style in prompting.STYLES},
-        "leakage": _leakage(task, found, good, kept),
+        "leakage": findings.leakage(task, found, good, kept),
     }
     write_json(folder / "card.json", card)
     return card
@@ -185,7 +185,7 @@ def _stored(
 
     waiting: deque[tuple[int, int, Future[Outcome]]] = deque()
     held = 0
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(WORKERS) as pool:
         try:
             for index, row in rows:
                 contents, reason = _read(row)
@@ -232,42 +232,6 @@ def _sample(task: Task, row: Row, stored: tuple[images.Stored, ...], split: str,
 def _coin(identifier: str) -> bool:
     """A fair coin that always falls the same way for one id: releases put the better image first far too often."""
     return hashlib.sha256(identifier.encode()).digest()[0] % 2 == 1
-
-
-def _twins(found: list[Row], good: dict[int, tuple[images.Stored, ...]]) -> dict[int, str]:
-    """For each row that asks what an earlier one asks (same images, in whatever order, same texts): the earlier one's id."""
-    first: dict[object, str] = {}
-    twins = {}
-    for index, stored in good.items():
-        row = found[index]
-        key = (tuple(sorted(s.name for s in stored)), tuple(sorted(row.fields.items())))
-        if first.setdefault(key, row.id) != row.id:
-            twins[index] = first[key]
-    return twins
-
-
-def _count(answers: Iterable[str], task: Task) -> dict[str, int]:
-    counted = Counter(answers)
-    return {verdict: counted[verdict] for verdict in task.choices}
-
-
-def _leakage(
-    task: Task, found: list[Row], good: dict[int, tuple[images.Stored, ...]], kept: dict[str, list[int]]
-) -> dict[str, dict[str, int]]:
-    """How many distinct images, looks and captions of test and of val stand in train too, and of test in val."""
-    near = clusters(s.known.print for indices in kept.values() for i in indices for s in good[i])
-    seen: dict[str, dict[str, set[str]]] = {"image": {}, "near-duplicate image": {}, "caption": {}}
-    for split, indices in kept.items():
-        stored = [s for i in indices for s in good[i]]
-        seen["image"][split] = {s.name for s in stored}
-        seen["near-duplicate image"][split] = {near.get(s.known.print, s.name) for s in stored}
-        texts = {splits.text(found[i].fields.get(name, "")) for i in indices for name in task.split.texts}
-        seen["caption"][split] = texts - {""}
-    pairs = (("test", "train"), ("val", "train"), ("test", "val"))
-    return {
-        kind: {f"{one}_in_{other}": len(by_split[one] & by_split[other]) for one, other in pairs}
-        for kind, by_split in seen.items()
-    }
 
 
 def _refuse_twins(task: Task, rows: list[Row]) -> None:

@@ -38,7 +38,9 @@ def records(file: Path) -> Iterator[dict[str, Any]]:
     held = columns(file)
     images = [name for name, is_image in held.items() if is_image]
     reader = _Forward(file, images)
-    light = [f"{name}.path" if is_image else name for name, is_image in held.items()]
+    light = [
+        f"{name}.path" if is_image else name for name, is_image in held.items()
+    ]  # one without a path is passed over
     number = 0
     try:
         for batch in pq.ParquetFile(file).iter_batches(batch_size=1024, columns=light):

@@ -77,8 +77,14 @@ def sweep(folder: Path) -> None:
     """Removes what killed processes left half-written directly in `folder`."""
     for stale in folder.glob(".*.tmp"):
         process = stale.name.split(".")[-2].partition("-")[0]
-        if process.isdigit() and not Path(f"/proc/{process}").exists():
+        if not process.isdigit():
+            continue
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
             stale.unlink(missing_ok=True)
+        except OSError:
+            pass  # alive, and another user's
 
 
 def write_text(path: Path, text: str) -> None:

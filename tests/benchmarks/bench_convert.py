@@ -29,7 +29,7 @@ def generate(folder: Path, rows: int) -> None:
     import pyarrow.parquet as pq
     from PIL import Image
 
-    (folder / "files").mkdir(parents=True)
+    (folder / "files").mkdir()
     with (folder / "labels.jsonl").open("w") as file:
         for number in range(rows):
             rng = random.Random(number)
@@ -113,20 +113,26 @@ PARTS: dict[str, Callable[[Path], None]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=5000)
-    parser.add_argument("--part", choices=PARTS)
+    parser.add_argument("--part", choices=["generate", *PARTS])
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
+    if options.part == "generate":
+        generate(options.folder, options.rows)
+        return
     if options.part:
         began = time.monotonic()
         PARTS[options.part](options.folder)
         took = time.monotonic() - began
         used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         busy = sum(u.ru_utime + u.ru_stime for u in used)
-        print(json.dumps([took, max(u.ru_maxrss for u in used) / 1024, busy]))
+        status = Path("/proc/self/status").read_text()  # ru_maxrss would carry over what the parent held
+        own = int(status.partition("VmHWM:")[2].split()[0])
+        print(json.dumps([took, max(own, used[1].ru_maxrss) / 1024, busy]))
         return
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        generate(folder, options.rows)
+        subprocess.run(
+            [sys.executable, __file__, "--part", "generate", "--folder", name, "--rows", str(options.rows)], check=True
+        )
         took = {}
         for part in PARTS:
             command = [sys.executable, __file__, "--part", part, "--folder", name]
