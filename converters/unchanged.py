@@ -1,7 +1,7 @@
 """Is a conversion still what it would be? data/<task>/inputs.json, written last, says what it was made from and made.
 
-The release's files by size and time, the folders they lie in by time (a new shard changes it), every setting and the
-code by one digest, and the outputs by size. The images in the store are looked up too.
+The release's files by size and time, the folders they lie in by the tables and zips there (a new shard changes that), every
+setting and the code by one digest, and the outputs by size. The images in the store are looked up too.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,12 @@ from mtrl.files import read_json, sha256_bytes, write_json
 from mtrl.tasks import SPLITS, Task
 
 FILE = "inputs.json"
+RELEASED = (".csv", ".jsonl", ".parquet", ".zip")
 PRINTS = "fingerprints.json"
 
 
 def snapshot(rows: Iterable[Row], raw: Path) -> dict[str, list[int]]:
-    """{path relative to `raw`: [size, time]} of every file that the rows need; a folder's size is 0."""
+    """{path relative to `raw`: [size, time]} of every file that the rows need, and of folders what tables they hold."""
     files = {row.file for row in rows} | {p.container for row in rows for p in row.images if p.container}
     loose = {p.path for row in rows for p in row.images if p.path}
     folders = {file.parent for file in files}
@@ -61,8 +63,11 @@ def unchanged(task: Task, raw: Path, data: Path, limit: int | None) -> dict[str,
 
 
 def _stamp(path: Path) -> list[int]:
+    if path.is_dir():  # its time would change with whatever else is put there, such as the converted data
+        names = sorted(file.name for file in path.iterdir() if file.suffix in RELEASED)
+        return [len(names), zlib.crc32("/".join(names).encode(errors="surrogateescape"))]
     status = path.stat()
-    return [0 if path.is_dir() else status.st_size, status.st_mtime_ns]
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _outputs() -> list[str]:

@@ -96,7 +96,7 @@ def mapping(folder: Path) -> None:
 
     rows = Dataset.from_json(str(folder / "labels.jsonl"), cache_dir=str(folder / "cache"))
     done = rows.map(one, num_proc=len(os.sched_getaffinity(0)))
-    done.to_parquet(str(folder / "mapped.parquet"))
+    done.to_parquet(str(folder / "cache" / "mapped.parquet"))
     done.remove_columns("images").to_json(str(folder / "mapped.json"))
 
 

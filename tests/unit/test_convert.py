@@ -83,6 +83,13 @@ def test_unchanged_input_is_not_read_again(tmp_path: Path, monkeypatch: pytest.M
     }
 
 
+def test_data_inside_the_release_folder_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(releases.encoded(releases.blocks(1)(0), "PNG"))
+    task = table_task(tmp_path, [{"image": "a.png", "label": 0}])
+    assert "unchanged" not in run(task, tmp_path, tmp_path / "data")[0]
+    assert "unchanged" in run(task, tmp_path, tmp_path / "data")[0]
+
+
 def test_a_new_shard_is_noticed(tmp_path: Path) -> None:
     folder = releases.unsafebench(tmp_path / "raw", shards=1)
     first, _ = run(tasks.load("unsafebench"), tmp_path / "raw", tmp_path / "data")
