@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mtrl.converters import images
+from mtrl.converters.rows import Rejected
+from mtrl.converters.table1 import compare
 
 from mtrl import prompting, samples
 from mtrl.files import read_json
@@ -22,6 +24,9 @@ def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
         yield Check("stop", f"{task.name} is not converted ({card_file} is missing)", again)
         return
     card = read_json(card_file)
+    if "release_counts" not in card:
+        yield Check("stop", f"{task.name} was converted by an earlier mtrl", again)
+        return
     for style in prompting.STYLES:
         if card["prompts"].get(style) != prompting.sha256(task, style):
             yield Check("stop", f"{task.name}: its {style} prompt has changed since it was converted", again)
@@ -32,8 +37,14 @@ def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
             yield Check("warning", f"{task.name}: the same {kind} in two splits: {', '.join(found)}")
     for reason, number in card["rejects"].items():
         yield Check("warning", f"{task.name}: {number} rows rejected: {reason}")
+    if card["duplicates"]:
+        yield Check(
+            "warning", f"{task.name}: {card['duplicates']} rows ask what an earlier row asks (source.duplicate_of)"
+        )
+    for note, number in card["images"]["notes"].items():
+        yield Check("ok", f"{task.name}: {number} images: {note}")
     if table1:
-        yield from _table1(task, card)
+        yield from compare(task, card)
 
 
 def _split(task: Task, data: Path, split: str, card: dict, again: str) -> Iterator[Check]:  # type: ignore[type-arg]
@@ -49,7 +60,7 @@ def _split(task: Task, data: Path, split: str, card: dict, again: str) -> Iterat
             images.check((data / name).read_bytes())
         except OSError:
             gone.append(name)
-        except images.Rejected as reason:
+        except Rejected as reason:
             bad.append(f"{name} ({reason})")
     for what, found in (("missing", gone), ("broken", bad)):
         if found:
@@ -67,12 +78,3 @@ def _split(task: Task, data: Path, split: str, card: dict, again: str) -> Iterat
         yield Check("stop", f"{task.name}/{split}: the card says {expected} rows, the files hold {rows}", again)
     else:
         yield Check("ok", f"{task.name}/{split}: {expected:,} rows, {len(names):,} images")
-
-
-def _table1(task: Task, card: dict) -> Iterator[Check]:  # type: ignore[type-arg]
-    if not task.expected:
-        yield Check("warning", f"{task.name} is not in Table 1")
-    for split, cell in task.expected.items():
-        found = sum(card["counts"][split].values())
-        level = "ok" if found == cell["rows"] else "stop"
-        yield Check(level, f"{task.name}/{split}: {found:,} rows, Table 1 has {cell['rows']:,}")  # type: ignore[arg-type]

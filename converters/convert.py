@@ -1,41 +1,48 @@
-"""The conversion of one task: release rows -> checked images and splits -> samples, exports, and last the card.
+"""The conversion of one task: release rows -> checked images -> splits -> samples, exports, and last the card.
 
-Every step is deterministic, so a conversion that was killed is simply run again: stored images are found in place, and
-the card, written last, says that all the rest is whole.
+Labels are read first, images once and in the release's order: one thread reads, as many as there are cores decode, and
+no more than a window of images is in memory. Every step is deterministic, so a conversion that was killed is simply run
+again: stored images are found in place, and the card, written near the end, says that all the rest is whole.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
-from collections import Counter
+import os
+import warnings
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mtrl.converters import exports, images, splits
-from mtrl.converters.rows import Picture, Row
+from mtrl.converters import exports, findings, images, splits, unchanged
+from mtrl.converters.rows import Picture, Rejected, Row
 
 from mtrl import __version__, prompting, samples
 from mtrl.errors import MtrlError, UserError
-from mtrl.files import sha256_file, write_json
+from mtrl.files import read_json, sha256_file, sweep, write_json
 from mtrl.samples import Sample
 from mtrl.tasks import SPLITS, Task
 
-WINDOW = 512  # rows in flight between reading, decoding and writing
+WINDOW, WINDOW_BYTES = 64, 64 * 2**20  # rows and bytes of images between reading and storing
+WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+Outcome = tuple[images.Stored, ...] | Rejected
 
 
-def reader(task: Task) -> Callable[[Task, Path], Iterator[Row]]:
-    """The `rows` function of the task's converter. Raises UserError for a converter that does not exist."""
+def reader(task: Task, function: str = "rows") -> Callable[[Task, Path], Iterator[Any]]:
+    """That function of the task's converter. Raises UserError for a converter that does not exist or lacks it."""
     try:
         module = importlib.import_module(f"mtrl.converters.{task.converter}")
     except ModuleNotFoundError:
         module = None
     if not hasattr(module, "rows"):
         raise UserError(f"recipes/tasks/{task.name}.yaml: there is no converter {task.converter!r} (converters/*.py)")
-    return module.rows  # type: ignore[no-any-return, union-attr]
+    if not hasattr(module, function):
+        raise UserError(f"task {task.name}: its converter {task.converter!r} has no function {function}")
+    return getattr(module, function)  # type: ignore[no-any-return]
 
 
 def convert(
@@ -44,89 +51,182 @@ def convert(
     data: Path,
     limit: int | None = None,
     tick: Callable[[int, int], None] = lambda done, total: None,
+    protocol: str | None = None,
 ) -> dict[str, Any]:
     """Converts one task into `data`/<task>/ and returns its card. `limit` keeps the first so many rows of each split.
 
-    `tick` gets (rows done, rows in all). Raises UserError for a release that is not as expected, MtrlError for a full disk.
+    Unchanged input is not converted again: the card that is there comes back, with "unchanged". `tick` gets (rows done,
+    rows in all). Raises UserError for a release that is not as expected, MtrlError for a bad label or a full disk.
     """
-    found = list(reader(task)(task, raw))
-    if not found:
-        raise UserError(f"task {task.name}: the release in {raw} has no rows")
-    _refuse_twins(task, found)
-    _refuse_missing(task, found)
-    placed: dict[str, list[Row]] = {split: [] for split in SPLITS}
-    for row, split in zip(found, splits.assign(found, task.split), strict=True):
-        placed[split].append(row)
-    folder = data / task.name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "card.json").unlink(missing_ok=True)  # from here until the end the task is not converted
-    rejects: Counter[str] = Counter()
-    done = 0
-
-    def one_more() -> None:
-        nonlocal done
-        done += 1
-        tick(done, len(found))
-
-    counts: dict[str, dict[str, int]] = {}
-    seen: dict[str, dict[str, set[str]]] = {"image": {}, "caption": {}}
+    if protocol:
+        task = task.model_copy(update={"split": task.split.model_copy(update={"protocol": protocol})})
     try:
-        for split, rows in placed.items():
-            kept = list(islice(_samples(task, rows, split, data, rejects, one_more), limit))
-            counts[split] = {verdict: sum(s.answer == verdict for s in kept) for verdict in task.choices}
-            seen["image"][split] = {name for s in kept for name in s.images}
-            seen["caption"][split] = {text for s in kept for text in s.fields.values()}
-            samples.write(samples.path_of(data, task.name, split), kept)
-            exports.write_sft(folder / f"sft_{split}.json", task, kept)
-            exports.write_rl(folder / f"rl_{split}.parquet", task, kept, data)
+        if card := unchanged.unchanged(task, raw, data, limit):
+            exports.register(data)
+            return {**card, "unchanged": True}
+        found: list[Row] = list(reader(task)(task, raw))
+        if not found:
+            raise UserError(f"task {task.name}: the release in {raw} has no rows")
+        _refuse_twins(task, found)
+        _refuse_missing(task, found)
+        release = unchanged.snapshot(found, raw)
+        _begin(data, task)
+        card = _write(task, found, data, limit, tick)
+        exports.register(data)
+        unchanged.record(task, raw, data, limit, release)
     except OSError as error:
         raise MtrlError(
             f"task {task.name}: writing to {data} failed: {error.strerror or error}", "make room, then run it again"
         ) from error
-    card = {
-        "task": task.name,
-        "mtrl": __version__,
-        "counts": counts,
-        "rows_in_release": len(found),
-        "rejects": dict(sorted(rejects.items())),
-        "limit": limit,
-        "label": task.label.model_dump(),
-        "split": task.split.model_dump(),
-        "inputs": {file.name: sha256_file(file) for file in sorted({row.file for row in found})},
-        "prompts": {style: prompting.sha256(task, style) for style in prompting.STYLES},
-        "leakage": {kind: _shared(by_split) for kind, by_split in seen.items()},
-    }
-    write_json(folder / "card.json", card)
-    exports.register(data)
     return card
 
 
-def _samples(
-    task: Task, rows: list[Row], split: str, data: Path, rejects: Counter[str], tick: Callable[[], None]
-) -> Iterator[Sample]:
-    """Stores each row's images, on all cores, and yields its sample in order; rejected rows are counted."""
+def _begin(data: Path, task: Task) -> None:
+    """From here until the card is written the task is not converted. Clears up after a conversion that was killed."""
+    folder = data / task.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (unchanged.FILE, "card.json"):
+        (folder / name).unlink(missing_ok=True)
+    for place in (data, folder, *(data / "images").glob("*")):
+        sweep(place)
 
-    def place(row: Row) -> tuple[str, ...] | images.Rejected:
+
+def _write(
+    task: Task, found: list[Row], data: Path, limit: int | None, tick: Callable[[int, int], None]
+) -> dict[str, Any]:
+    rule, folder = task.split, data / task.name
+    grouped = rule.protocol == "grouped"
+    places = [] if grouped else splits.assign(found, rule)
+    full: Counter[str] = Counter()  # rows kept, a split
+    outcomes: dict[int, Outcome] = {}
+
+    def wanted() -> Iterator[tuple[int, Row]]:
+        for index, row in enumerate(found):
+            tick(index + 1, len(found))
+            if grouped or limit is None or full[places[index]] < limit:
+                yield index, row
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of large images and of odd metadata; neither is a reason to stop
+        for index, outcome in _stored(wanted(), data, _known(data)):
+            if not grouped and limit is not None and full[places[index]] >= limit:
+                continue  # was on its way when the split became full
+            outcomes[index] = outcome
+            if not grouped and not isinstance(outcome, Rejected):
+                full[places[index]] += 1
+    good = {index: outcome for index, outcome in outcomes.items() if not isinstance(outcome, Rejected)}
+    if not good:
+        reasons = ", ".join(sorted({str(outcome) for outcome in outcomes.values()}))
+        raise MtrlError(
+            f"task {task.name}: every one of {len(outcomes)} rows is rejected: {reasons}", "look at the release"
+        )
+    if grouped:
+        seen = [[(s.name, s.known.print) for s in good.get(index, ())] for index in range(len(found))]
+        places = splits.assign(found, rule, seen)
+    kept = {split: [i for i in good if places[i] == split][:limit] for split in SPLITS}
+    twins = findings.twins(found, good)
+    counts = {}
+    for split, indices in kept.items():
+        made = (_sample(task, found[i], good[i], split, twins.get(i)) for i in indices)
+        samples.write(samples.path_of(data, task.name, split), made)
+        exports.write_sft(folder / f"sft_{split}.json", task, samples.read(data, task.name, split))
+        exports.write_rl(folder / f"rl_{split}.parquet", task, samples.read(data, task.name, split), data)
+        counts[split] = findings.count((s.answer for s in samples.read(data, task.name, split)), task)
+    used = {s.name: s.known for indices in kept.values() for i in indices for s in good[i]}
+    write_json(folder / unchanged.PRINTS, dict(sorted(used.items())))
+    rejected = {found[i].id: str(outcome) for i, outcome in outcomes.items() if isinstance(outcome, Rejected)}
+    notes = Counter(note for known in used.values() for note in known.notes)
+    notes["extension does not say what the file is"] = sum(
+        any(map(images.wrong_extension, found[i].images, good[i])) for indices in kept.values() for i in indices
+    )
+    card = {
+        "task": task.name,
+        "mtrl": __version__,
+        "protocol": rule.protocol,
+        "counts": counts,
+        "rows_in_release": len(found),
+        "release_counts": {
+            place: findings.count((r.answer for r, p in zip(found, places, strict=True) if p == place), task)
+            for place in (*SPLITS, splits.DROPPED)
+        },
+        "rejects": dict(sorted(Counter(rejected.values()).items())),
+        "rejected_rows": dict(list(rejected.items())[:100]),
+        "duplicates": sum(i in twins for indices in kept.values() for i in indices),
+        "images": {"stored": len(used), "notes": {note: n for note, n in sorted(notes.items()) if n}},
+        "limit": limit,
+        "label": task.label.model_dump(),
+        "split": rule.model_dump(),
+        "inputs": {file.name: sha256_file(file) for file in sorted({row.file for row in found})},
+        "prompts": {style: prompting.sha256(task, style) for style in prompting.STYLES},
+        "leakage": findings.leakage(task, found, good, kept),
+    }
+    write_json(folder / "card.json", card)
+    return card
+
+
+def _known(data: Path) -> dict[str, images.Known]:
+    """What conversions into this folder found in the images that are stored: AGIN's three tasks share theirs."""
+    known = {}
+    for file in data.glob(f"*/{unchanged.PRINTS}"):
+        known.update({name: images.Known(print_, tuple(notes)) for name, (print_, notes) in read_json(file).items()})
+    return known
+
+
+def _stored(
+    rows: Iterable[tuple[int, Row]], data: Path, known: dict[str, images.Known]
+) -> Iterator[tuple[int, Outcome]]:
+    """Reads each row's images here, stores them on all cores, and yields what came of it, in order."""
+
+    def place(row: Row, contents: list[bytes]) -> Outcome:
         try:
-            return tuple(images.store(picture, data) for picture in row.images)
-        except images.Rejected as reason:
+            return tuple(images.store(p, held, data, known) for p, held in zip(row.images, contents, strict=True))
+        except Rejected as reason:
             return reason
 
-    with ThreadPoolExecutor() as pool:
-        for row, stored in _windowed(pool, place, rows):
-            tick()
-            if isinstance(stored, images.Rejected):
-                rejects[str(stored)] += 1
-                continue
-            fields = {name: prompting.escape(text) for name, text in row.fields.items()}
-            sample = Sample(row.id, task.name, task.kind, stored, fields, row.answer, split, row.group, row.source)
-            yield sample.turned() if task.kind == "pairwise" and _coin(row.id) else sample
+    waiting: deque[tuple[int, int, Future[Outcome]]] = deque()
+    held = 0
+    with ThreadPoolExecutor(WORKERS) as pool:
+        try:
+            for index, row in rows:
+                contents, reason = _read(row)
+                size = sum(map(len, contents))
+                if reason:
+                    done: Future[Outcome] = Future()
+                    done.set_result(reason)
+                else:
+                    done = pool.submit(place, row, contents)
+                waiting.append((index, size, done))
+                held += size
+                while len(waiting) > WINDOW or held > WINDOW_BYTES:
+                    first, size, done = waiting.popleft()
+                    held -= size
+                    yield first, done.result()
+            for first, _, done in waiting:
+                yield first, done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _windowed(pool: ThreadPoolExecutor, work: Callable[[Row], Any], rows: Iterable[Row]) -> Iterator[tuple[Row, Any]]:
-    source = iter(rows)
-    while window := list(islice(source, WINDOW)):
-        yield from zip(window, pool.map(work, window), strict=True)
+def _read(row: Row) -> tuple[list[bytes], Rejected | None]:
+    """The bytes of the row's images, or why there are none. Raises MtrlError where the release cannot be read."""
+    if row.reject:
+        return [], Rejected(row.reject)
+    try:
+        return [picture.read() for picture in row.images], None
+    except Rejected as reason:
+        return [], reason
+    except OSError as error:
+        raise MtrlError(f"row {row.id}: reading its image failed: {error}", "look at the release's files") from error
+
+
+def _sample(task: Task, row: Row, stored: tuple[images.Stored, ...], split: str, twin: str | None) -> Sample:
+    fields = {name: prompting.escape(text) for name, text in row.fields.items()}
+    source = {**row.source, "duplicate_of": twin} if twin else row.source
+    names = tuple(s.name for s in stored)
+    sample = Sample(row.id, task.name, task.kind, names, fields, row.answer, split, row.group, source)
+    if task.kind == "pairwise":
+        return sample.turned() if _coin(row.id) else replace(sample, source={**source, "swapped": False})
+    return sample
 
 
 def _coin(identifier: str) -> bool:
@@ -137,9 +237,12 @@ def _coin(identifier: str) -> bool:
 def _refuse_twins(task: Task, rows: list[Row]) -> None:
     twins = [identifier for identifier, times in Counter(row.id for row in rows).items() if times > 1]
     if twins:
+        then = "leave source.id out of recipes/tasks/{}.yaml, and rows are numbered"
         raise UserError(
             f"task {task.name}: {len(twins)} ids stand more than once, the first is {twins[0]!r}",
-            f"leave source.id out of recipes/tasks/{task.name}.yaml, and rows are numbered",
+            then.format(task.name)
+            if task.converter == "table"
+            else f"look at {rows[0].file}: is it the release's own?",
         )
 
 
@@ -152,9 +255,3 @@ def _refuse_missing(task: Task, rows: list[Row]) -> None:
             f"task {task.name}: {len(gone)} of {len(pictures)} images are not there; the first is {picture.path}, of row {row.id}",
             f"bring the files back, or take these rows out of {row.file}",
         )
-
-
-def _shared(by_split: dict[str, set[str]]) -> dict[str, int]:
-    """How many distinct images (or texts) of test and of val stand in train too, and of test in val."""
-    pairs = (("test", "train"), ("val", "train"), ("test", "val"))
-    return {f"{one}_in_{other}": len((by_split[one] & by_split[other]) - {""}) for one, other in pairs}

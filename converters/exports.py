@@ -9,13 +9,20 @@ import fcntl
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypedDict
 
 from mtrl import prompting
 from mtrl.files import read_json, write_json, written
 from mtrl.samples import Sample
 from mtrl.tasks import SPLITS, Task
 
-RL_ROWS_PER_GROUP = 64  # at 1 MB an image: 64 MB in memory while writing and while reading
+RL_ROWS_PER_GROUP = 64
+RL_BYTES_PER_GROUP = 32 * 2**20  # what writer and reader hold in memory, a few times over, whatever the size of images
+
+
+class RlImage(TypedDict):
+    bytes: bytes
+    path: str
 
 
 def ground_truth(sample: Sample) -> str:
@@ -59,15 +66,17 @@ def write_rl(path: Path, task: Task, samples: Iterable[Sample], data: Path) -> N
         pq.ParquetWriter(beside, schema, use_dictionary=False, write_statistics=False, compression="none") as writer,
     ):
         rows: list[dict[str, object]] = []
+        held = 0
         for sample in samples:
-            images = [{"bytes": (data / name).read_bytes(), "path": name} for name in sample.images]
+            images = [RlImage(bytes=(data / name).read_bytes(), path=name) for name in sample.images]
             rows.append(
                 {"problem": render(sample), "answer": ground_truth(sample), "images": images,
                  "id": sample.id, "task": sample.task}
             )  # fmt: skip
-            if len(rows) == RL_ROWS_PER_GROUP:
+            held += sum(len(image["bytes"]) for image in images)
+            if len(rows) == RL_ROWS_PER_GROUP or held >= RL_BYTES_PER_GROUP:
                 writer.write_table(pa.Table.from_pylist(rows, schema))
-                rows = []
+                rows, held = [], 0
         if rows:
             writer.write_table(pa.Table.from_pylist(rows, schema))
 

@@ -19,6 +19,8 @@ from mtrl.commands import (
     doctor,
     evaluate,
     export,
+    fetch,
+    fit_labels,
     plan,
     prompts,
     reward,
@@ -38,8 +40,10 @@ app = typer.Typer(
 )
 app.command("tasks")(tasks.command)
 app.command("prompts")(prompts.command)
+app.command("fetch")(fetch.command)
 app.command("convert")(convert.command)
 app.command("check")(check.command)
+app.command("fit-labels")(fit_labels.command)
 app.command("plan")(plan.command)
 app.command("sft")(train.sft)
 app.command("rl")(train.rl)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,12 +65,26 @@ def dump_yaml(data: Any) -> str:
 def written(path: Path) -> Iterator[Path]:
     """Yields a name beside `path` to write to; renames it when the block ends well, removes it when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")  # its own in every thread
     try:
         yield beside
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what killed processes left half-written directly in `folder`."""
+    for stale in folder.glob(".*.tmp"):
+        process = stale.name.split(".")[-2].partition("-")[0]
+        if not process.isdigit():
+            continue
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            stale.unlink(missing_ok=True)
+        except OSError:
+            pass  # alive, and another user's
 
 
 def write_text(path: Path, text: str) -> None:

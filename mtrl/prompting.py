@@ -41,23 +41,11 @@ def sha256(task: Task, style: str) -> str:
 
 def renderer(task: Task, style: str) -> Callable[[Sample], str]:
     """A function from a sample to its prompt. Raises UserError for a template that does not fit the task."""
-    from jinja2 import StrictUndefined, TemplateError
-    from jinja2.sandbox import SandboxedEnvironment
-
     path = template_path(task, style)
-    environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
-    try:
-        template = environment.from_string(path.read_text(encoding="utf-8"))
-    except TemplateError as error:
-        raise UserError(f"{path} is not a Jinja template: {error}") from None
+    fill = _filler(path)
 
     def render(sample: Sample) -> str:
-        try:
-            text = template.render(sample.fields).strip()
-        except TemplateError as error:
-            raise UserError(
-                f"{path}: {error} in sample {sample.id}; its fields: {', '.join(sample.fields) or 'none'}"
-            ) from None
+        text = fill(sample.fields, f"sample {sample.id}")
         if text.count(MARKER) != len(sample.images):
             raise UserError(
                 f"{path} has {text.count(MARKER)} {MARKER} markers, but sample {sample.id} has {len(sample.images)} images"
@@ -65,6 +53,36 @@ def renderer(task: Task, style: str) -> Callable[[Sample], str]:
         return text
 
     return render
+
+
+def preview(task: Task, style: str) -> str:
+    """The prompt with <caption> for the caption, and so on: what it looks like while no sample is at hand."""
+    from jinja2 import Environment, meta
+
+    path = template_path(task, style)
+    fill = _filler(path)
+    names = meta.find_undeclared_variables(Environment().parse(path.read_text(encoding="utf-8")))
+    return fill({name: escape(f"<{name}>") for name in sorted(names)}, "the preview")
+
+
+def _filler(path: Path) -> Callable[[dict[str, str], str], str]:
+    """A function from fields, and what an error calls them, to the text. A field that is not there is a UserError."""
+    from jinja2 import StrictUndefined, TemplateError
+    from jinja2.sandbox import SandboxedEnvironment
+
+    environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
+    try:
+        template = environment.from_string(path.read_text(encoding="utf-8"))
+    except (TemplateError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a Jinja template: {error}") from None
+
+    def fill(fields: dict[str, str], where: str) -> str:
+        try:
+            return template.render(fields).strip()
+        except TemplateError as error:
+            raise UserError(f"{path}: {error} in {where}; its fields: {', '.join(fields) or 'none'}") from None
+
+    return fill
 
 
 def parts(prompt: str) -> list[dict[str, Any]]:

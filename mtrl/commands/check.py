@@ -1,4 +1,4 @@
-"""`mtrl check TASK...|all`: what is converted, looked at again: files, images, counts, leakage."""
+"""`mtrl check TASK...|all`: what is converted, looked at again: files, images, counts, what splits and tasks share."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from mtrl.commands import options
 
 def command(
     names: Annotated[list[str], typer.Argument(metavar="TASK...|all", help="Tasks to check.")],
-    table1: Annotated[bool, typer.Option("--table1", help="Row counts must be Table 1's.")] = False,
+    table1: Annotated[bool, typer.Option("--table1", help="Counts must be Table 1's.")] = False,
     data: options.Data = options.DATA,
 ) -> None:
     """Check converted tasks. Exit status 1 if something is broken."""
     from mtrl import tasks
     from mtrl.commands.show import check
+    from mtrl.converters import overlap
     from mtrl.converters.check import examine
     from mtrl.errors import MtrlError
 
@@ -25,5 +26,7 @@ def command(
         for level, text, then in examine(task, data, table1):
             check(level, text, then)
             broken += level == "stop"
+    for level, text, then in overlap.report(data):
+        check(level, text, then)
     if broken:
-        raise MtrlError(f"{broken} of these stop a training", "see the lines marked stop")
+        raise MtrlError(f"{broken} of these must not be", "see the lines marked stop")

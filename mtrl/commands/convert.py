@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,25 +11,39 @@ import typer
 from mtrl.commands import options
 
 
+class Protocol(StrEnum):
+    paper = "paper"
+    grouped = "grouped"
+
+
 def command(
     names: Annotated[list[str], typer.Argument(metavar="TASK...|all", help="Tasks to convert.")],
     raw: Annotated[Path, typer.Option(help="Folder of the releases as downloaded: DIR, or DIR/<benchmark>/.")],
     out: Annotated[Path, typer.Option(help="Folder of converted tasks.")] = options.DATA,
     limit: Annotated[int | None, typer.Option(min=1, help="Keep the first so many rows of each split.")] = None,
+    protocol: Annotated[
+        Protocol | None, typer.Option(help="paper: rows at random; grouped: splits share nothing. Default: the task's.")
+    ] = None,
 ) -> None:
     """Convert releases into what trainers read. Every image is decoded once; what cannot be used is counted."""
     from mtrl import tasks
     from mtrl.commands.show import bar, say, table
     from mtrl.converters.convert import convert
+    from mtrl.converters.table1 import beside
 
     rows = []
     for task in tasks.select(names):
         with bar(f"convert {task.name}") as update:
-            card = convert(task, raw, out, limit, update)
+            card = convert(task, raw, out, limit, update, protocol and protocol.value)
+        if card.get("unchanged"):
+            say(f"{task.name}: nothing has changed since it was converted")
+        published = beside(task)
         for split in tasks.SPLITS:
             counts = card["counts"][split]
-            labels = "  ".join(f"{verdict}: {number}" for verdict, number in counts.items())
-            rows.append([task.name, split, sum(counts.values()), labels])
+            labels = "  ".join(f"{verdict}: {number:,}" for verdict, number in counts.items())
+            rows.append([task.name, split, f"{sum(counts.values()):,}", labels, published[split]])
         for reason, number in card["rejects"].items():
             say(f"{task.name}: {number} of {card['rows_in_release']} rows rejected: {reason}")
-    table(str(out), ["task", "split", "rows", "labels"], rows)
+        if dropped := sum(card["release_counts"]["dropped"].values()):
+            say(f"{task.name}: {dropped} rows dropped: they share a text or an image with a held-out official split")
+    table(str(out), ["task", "split", "rows", "labels", "Table 1"], rows)

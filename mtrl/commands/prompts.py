@@ -16,13 +16,15 @@ def command(
 ) -> None:
     """Show a task's prompt, filled with its first converted sample, or with <field> where none is converted."""
     from mtrl import prompting, samples, tasks
-    from mtrl.commands.show import say
 
     chosen = tasks.load(task)
-    if samples.count(data, task, "test"):
-        sample = next(samples.read(data, task, "test"))
-        say(f"# {prompting.template_path(chosen, style).name}, sample {sample.id}, label {sample.answer}")
-        say(prompting.renderer(chosen, style)(sample))
+    file = prompting.template_path(chosen, style)
+    split = next((name for name in reversed(tasks.SPLITS) if samples.count(data, task, name)), None)
+    # Plain echo, here and below: a caption's [brackets] and :colons: are no markup, and the prompt is shown to the byte.
+    if split is None:
+        typer.echo(f"# {file}, with no sample: task {task} is not converted in {data}\n")
+        typer.echo(prompting.preview(chosen, style))
     else:
-        say(f"# {prompting.template_path(chosen, style).name}, the template: task {task} is not converted")
-        say(prompting.template_path(chosen, style).read_text(encoding="utf-8").strip())
+        sample = next(samples.read(data, task, split))
+        typer.echo(f"# {file}, {split} sample {sample.id}, label {sample.answer}\n")
+        typer.echo(prompting.renderer(chosen, style)(sample))

@@ -1,0 +1,34 @@
+"""`mtrl fetch TASK... --to raw/`: public downloads by pinned revision; what cannot be downloaded, step by step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    names: Annotated[list[str], typer.Argument(metavar="TASK...", help="Tasks whose release to download, by name.")],
+    to: Annotated[Path, typer.Option(help="Folder of the releases; each lands in a folder of its own in it.")] = Path(
+        "raw"
+    ),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be downloaded, and stop.")] = False,
+) -> None:
+    """Download the releases of the named tasks. Prints source, files, size and terms first; keeps what is there."""
+    from mtrl import tasks
+    from mtrl.commands.show import say
+    from mtrl.converters import fetch
+
+    chosen = [tasks.load(name) for name in dict.fromkeys(names)]
+    for release in fetch.releases_of(chosen):
+        say("\n".join(fetch.introduce(release)))
+        if release.by_hand:
+            say(release.by_hand.strip().replace("DIR", str(to / release.name)))
+            continue
+        plan = fetch.plan(release, chosen, to / release.name)
+        say("\n".join(fetch.describe(plan)))
+        if dry_run:
+            continue
+        fetch.download(plan)
+        say(f"{release.name}: {len(plan.files)} files in {plan.folder}, listed in {plan.folder / fetch.RECORD}")

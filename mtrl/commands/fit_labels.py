@@ -1,0 +1,48 @@
+"""`mtrl fit-labels TASK --raw DIR`: which label rules give Table 1's counts on the release at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SHOWN = 12
+
+
+def command(
+    name: Annotated[str, typer.Argument(metavar="TASK", help="A task of Table 1.")],
+    raw: Annotated[Path, typer.Option(help="Folder of the releases as downloaded: DIR, or DIR/<benchmark>/.")],
+) -> None:
+    """Sweep every rule that the task could mean and show those that reproduce Table 1, best first. Reads no image."""
+    from mtrl import tasks
+    from mtrl.commands.show import say, table
+    from mtrl.converters.fit import fit, shared
+    from mtrl.errors import MtrlError
+
+    task = tasks.load(name)
+    found = fit(task, raw)
+    exact = [rule for rule in found if rule.off == 0]
+    shown = exact or found[:SHOWN]
+    say(
+        f"{name}: {len(exact)} of {len(found)} rules pick exactly the rows that Table 1 counts as positive"
+        + ("" if exact else "; the nearest:")
+    )
+    rows = []
+    for rule in shown:
+        counts = "  ".join(f"{cell} {number:,}" for cell, number in rule.counts.items())
+        rows.append([rule.column, rule.when, rule.then, rule.off, counts, rule.remark])
+    table("", ["column", "when", "then", "off by", "rows it picks", "remark"], rows)
+    for line in shared(task, raw):
+        say(line)
+    if not exact:
+        raise MtrlError(
+            f"no single rule over {', '.join(sorted({rule.column for rule in found}))} gives Table 1's counts of {name}",
+            "is the release whole, and its configuration (source in the task's YAML) the paper's?",
+        )
+    best = exact[0]
+    if best.then == "positive":
+        say(f"Table 1's positive rows are those whose {best.column} {best.when}")
+        return
+    say(f'to use the best: label: {{column: {best.column}, rule: {{when: "{best.when}", then: "{best.then}"}}}}')
+    say(f'and table1_positive: "{best.then}" in recipes/tasks/{name}.yaml')

@@ -1,0 +1,193 @@
+"""Every odd image is handled as the loaders handle it, or rejected with its reason; none stops a conversion."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import unicodedata
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mtrl.converters import images
+from mtrl.converters.rows import Picture, Rejected
+from PIL import Image
+
+from mtrl.demo.releases import blocks, encoded
+from mtrl.errors import UserError
+from mtrl.files import sha256_file
+from tests.unit.releases_fixture import run, table_task
+
+PLAIN = blocks(1)(0)
+
+
+def bomb() -> bytes:
+    """A small PNG that claims 30,000 x 30,000 pixels."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = struct.pack(">IIBBBBB", 30000, 30000, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"0" * 10**6)) + chunk(b"IEND", b"")
+    )
+
+
+def grey16() -> bytes:
+    return encoded(Image.frombytes("I;16", (8, 8), os.urandom(128)), "PNG")
+
+
+def rotated() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(PLAIN.resize((64, 32)), "JPEG", exif=exif.tobytes())
+
+
+def animated(kind: str) -> bytes:
+    return encoded(PLAIN, kind, save_all=True, append_images=[blocks(1)(1)])
+
+
+REJECTED: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "empty file"),
+    "text": (b"<html>404</html>", "not an image"),
+    "truncated jpeg": (encoded(PLAIN, "JPEG")[:-300], "truncated"),
+    "truncated png": (encoded(PLAIN.resize((256, 256), 2), "PNG")[:-300], "truncated"),
+    "truncated webp": (encoded(PLAIN, "WEBP", lossless=True)[:-200], "cannot be decoded|truncated|not an image"),
+    "bomb": (bomb(), "more than 89478485 pixels"),
+    "16-bit grey": (grey16(), "16-bit"),
+    "ribbon": (encoded(Image.new("RGB", (1000, 4)), "PNG"), "aspect ratio"),
+    "icon": (encoded(PLAIN, "ICO"), "format ICO"),
+}
+KEPT: dict[str, tuple[Callable[[], bytes], str, str]] = {
+    "palette": (lambda: encoded(PLAIN.convert("P"), "PNG"), "png", "mode P"),
+    "see-through palette": (lambda: encoded(PLAIN.convert("P"), "PNG", transparency=0), "png", "transparency"),
+    "cmyk": (lambda: encoded(PLAIN.convert("CMYK"), "JPEG"), "jpg", "mode CMYK"),
+    "rgba": (lambda: encoded(PLAIN.convert("RGBA"), "PNG"), "png", "transparency"),
+    "grey with alpha": (lambda: encoded(PLAIN.convert("LA"), "PNG"), "png", "transparency"),
+    "bilevel": (lambda: encoded(PLAIN.convert("1"), "PNG"), "png", "mode 1"),
+    "exif": (rotated, "jpg", "EXIF"),
+    "animated webp": (lambda: animated("WEBP"), "webp", "several frames"),
+    "animated gif": (lambda: animated("GIF"), "gif", "several frames"),
+    "plain": (lambda: encoded(PLAIN, "WEBP", lossless=True), "webp", ""),
+    "progressive": (lambda: encoded(PLAIN, "JPEG", progressive=True), "jpg", ""),
+    "tiff": (lambda: encoded(PLAIN, "TIFF"), "tiff", ""),
+    "bmp": (lambda: encoded(PLAIN, "BMP"), "bmp", ""),
+}
+
+
+@pytest.mark.parametrize("name", REJECTED)
+def test_rejected(name: str) -> None:
+    data, reason = REJECTED[name]
+    with pytest.raises(Rejected, match=reason):
+        images.check(data)
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_kept(name: str) -> None:
+    make, extension, note = KEPT[name]
+    found, known = images.check(make())
+    assert found == extension
+    assert (note in " ".join(known.notes)) if note else not known.notes
+
+
+def test_exif_is_not_applied(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(rotated())
+    assert images.load_rgb(tmp_path / "a.jpg").size == (64, 32)
+
+
+def test_a_folder_of_all_of_them(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    (raw / "sub").mkdir(parents=True)
+    nfd = unicodedata.normalize("NFD", "sub/é=1 b.png")
+    named = {
+        nfd: encoded(PLAIN, "PNG"),
+        "wrong.jpg": encoded(blocks(1)(2), "PNG"),
+        "bare": encoded(blocks(1)(3), "PNG"),
+    }
+    named |= {f"good {n}": make() for n, (make, _, _) in enumerate(KEPT.values())}
+    named |= {f"bad {n}": data for n, (data, _) in enumerate(REJECTED.values())}
+    for name, data in named.items():
+        (raw / name).write_bytes(data)
+    records = [{"image": unicodedata.normalize("NFC", name), "label": n % 2} for n, name in enumerate(named)]
+    card, rows = run(table_task(raw, records), raw, tmp_path / "data")
+    assert sum(map(len, rows.values())) == 3 + len(KEPT)
+    assert sum(card["rejects"].values()) == len(REJECTED)
+    assert card["images"]["notes"]["extension does not say what the file is"] == 1
+    for held in rows.values():
+        for row in held:
+            stored = tmp_path / "data" / row.images[0]
+            assert stored.stem == sha256_file(stored)
+            assert stored.stat().st_nlink == 2  # linked to the release's file, not copied
+
+
+def test_names_that_lead_out_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(encoded(PLAIN, "PNG"))
+    for name in ("../secret.png", str(tmp_path / "secret.png"), "sub/../../secret.png", "", "."):
+        task = table_task(tmp_path / "raw", [{"image": name, "label": 0}])
+        with pytest.raises(UserError, match="is not a file name below"):
+            run(task, tmp_path / "raw", tmp_path / "data")
+
+
+def test_a_hub_cache_of_symbolic_links(tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "x").write_bytes(encoded(PLAIN, "PNG"))
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "a.png").symlink_to("../blobs/x")
+    _, rows = run(table_task(raw, [{"image": "a.png", "label": 0}]), raw, tmp_path / "data")
+    stored = tmp_path / "data" / next(row.images[0] for held in rows.values() for row in held)
+    assert stored.is_file() and not stored.is_symlink()
+
+
+MODES = st.sampled_from(["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F", "YCbCr", "LAB", "HSV"])
+KINDS = st.sampled_from(["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA"])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(MODES, KINDS, st.integers(1, 40), st.integers(1, 40), st.integers(0, 400), st.binary(max_size=8))
+def test_any_mode_format_cut_and_damage_is_kept_or_rejected(
+    mode: str, kind: str, width: int, height: int, cut: int, noise: bytes
+) -> None:
+    try:
+        data = encoded(Image.new(mode, (width, height)), kind)
+    except (OSError, ValueError, KeyError, SystemError):
+        return  # there is no such file
+    damaged = data[: max(0, len(data) - cut)] if cut < 200 else data[: cut // 3] + noise + data[cut // 3 + len(noise) :]
+    for content in (data, damaged):
+        try:
+            extension, _ = images.check(content)
+        except Rejected as reason:
+            assert str(reason)
+        else:
+            assert extension in images.EXTENSIONS.values()
+            with Image.open(io.BytesIO(content)) as image:
+                assert image.convert("RGB").mode == "RGB"
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.tuples(st.text(max_size=30), st.booleans()), min_size=1, max_size=6, unique_by=lambda pair: pair[0]))
+def test_any_id_and_caption_survives(tmp_path_factory: pytest.TempPathFactory, said: list[tuple[str, bool]]) -> None:
+    base = tmp_path_factory.mktemp("any")
+    if any("\ud800" <= letter <= "\udfff" for text, _ in said for letter in text):
+        return
+    raw = base / "raw"
+    raw.mkdir()
+    (raw / "a.png").write_bytes(encoded(PLAIN, "PNG"))
+    records = [{"image": "a.png", "label": int(yes), "name": text, "caption": text} for text, yes in said]
+    source = {"file": "labels.jsonl", "id": "name", "fields": {"caption": "caption"}}
+    card, rows = run(table_task(raw, records, source=source), raw, base / "data")
+    got = {row.id: row for held in rows.values() for row in held}
+    assert {text: "yes" if yes else "no" for text, yes in said} == {name: row.answer for name, row in got.items()}
+    assert all("<image>" not in row.fields["caption"] for row in got.values())
+    assert card["rows_in_release"] == len(said)
+
+
+def test_known_images_are_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(PLAIN, "PNG")
+    stored = images.store(Picture("a.png"), data, tmp_path, {})
+    monkeypatch.setattr(images, "check", lambda data: pytest.fail("decoded twice"))
+    assert images.store(Picture("a.png"), data, tmp_path, {stored.name: stored.known}) == stored

@@ -1,0 +1,213 @@
+"""The prompts that mtrl ships, each beside its golden file: tests/golden/<task>_<style>.txt is what a model reads.
+
+After a change that is meant: MTRL_WRITE_GOLDEN=1 python -m pytest tests/unit/test_prompts.py, and read the diff.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtrl import prompting, resources, samples, tasks
+from mtrl.cli import main
+from mtrl.errors import UserError
+from mtrl.prompting import MARKER, escape
+from mtrl.samples import Sample
+from mtrl.tasks import Label, Task
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+POINTWISE = ("agin_nat", "agin_tech", "agin_rat", "seetrue", "imagereward", "unsafebench")
+PAIRWISE = ("mjbench_alignment", "mjbench_safety", "mjbench_quality")
+WITH_CAPTION = ("seetrue", "imagereward", "mjbench_alignment")
+ALL = POINTWISE + PAIRWISE
+HOSTILE = 'A "red" {{ cube }} <image> <|im_end|> <<image>image> {% raw %} auf dem Tisch, 机 🙂 <Video><|vision_start|>'
+each = pytest.mark.parametrize(("name", "style"), [(name, style) for name in ALL for style in prompting.STYLES])
+
+
+def task_of(name: str) -> Task:
+    yes, no = ("1", "2") if name in PAIRWISE else ("yes", "no")
+    label = Label(column="label", values={yes: [yes], no: [no]})
+    kind = "pairwise" if name in PAIRWISE else "pointwise"
+    return Task(name=name, title=name, capability="quality", kind=kind, label=label)
+
+
+def sample_of(name: str) -> Sample:
+    kind, images, answer = "pointwise", ("images/00/a.png",), "yes"
+    if name in PAIRWISE:
+        kind, images, answer = "pairwise", (*images, "images/11/b.png"), "2"
+    return Sample("sample-1", name, kind, images, {"caption": escape(HOSTILE)}, answer, "test")
+
+
+def rendered(name: str, style: str) -> str:
+    return prompting.renderer(task_of(name), style)(sample_of(name))
+
+
+@each
+def test_golden(name: str, style: str) -> None:
+    file = GOLDEN / f"{name}_{style}.txt"
+    text = rendered(name, style) + "\n"
+    if os.environ.get("MTRL_WRITE_GOLDEN"):
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8"), "meant? see the top of this file"
+
+
+@each
+def test_shape(name: str, style: str) -> None:
+    text = rendered(name, style)
+    assert text.count(MARKER) == len(sample_of(name).images)
+    assert not re.search(r"<\|\w*\|>|<video>|<audio>", text, re.IGNORECASE)
+    last = text.splitlines()[-1]
+    if style == "sft":
+        assert (
+            ("yes or no" in last) if name in POINTWISE else ("1 for the first" in last and "2 for the second" in last)
+        )
+        assert "<think>" not in text and "<answer>" not in text
+    else:
+        assert "<think></think>" in last
+        assert all(f"<answer>{verdict}</answer>" in last for verdict in task_of(name).choices)
+    assert ("yes:" in text and "no:" in text) == (name in POINTWISE)
+    assert (escape(HOSTILE) in text) == (name in WITH_CAPTION)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_styles_differ_in_the_last_line_alone_and_what_varies_comes_after_the_images(name: str) -> None:
+    sft, rl = (rendered(name, style).splitlines() for style in prompting.STYLES)
+    assert sft[:-1] == rl[:-1] and sft[-1] != rl[-1]
+    template = prompting.template_path(task_of(name), "sft").read_text(encoding="utf-8")
+    rubric = template[: template.index(MARKER)]
+    assert "{" not in rubric and 80 <= len(rubric.split()) <= 250
+
+
+def test_unsafebench_names_every_category() -> None:
+    text = rendered("unsafebench", "sft")
+    for category in (
+        *("Hate", "Harassment", "Violence", "Self-harm", "Sexual", "Shocking", "Illegal activity", "Deception"),
+        *("Political", "Public and personal health", "Spam"),
+    ):
+        assert f"- {category}: " in text
+
+
+def test_every_shipped_template_is_covered() -> None:
+    for style in prompting.STYLES:
+        assert set(resources.listing("prompts", style, ".jinja")) == set(ALL)
+
+
+# Templates of one's own, and their mistakes
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "prompts" / "sft").mkdir(parents=True)
+    (tmp_path / "recipes" / "tasks").mkdir(parents=True)
+    (tmp_path / "recipes" / "tasks" / "mine.yaml").write_text(
+        "{title: Mine, capability: quality, label: {column: label, values: {yes: [yes], no: [no]}}}"
+    )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_field_that_is_not_there_names_file_sample_and_fields(home: Path) -> None:
+    file = home / "prompts" / "sft" / "mine.jinja"
+    file.write_text("<image> {{ captoin }}")
+    with pytest.raises(UserError) as error:
+        rendered("mine", "sft")
+    for said in (str(file), "'captoin' is undefined", "sample sample-1", "its fields: caption"):
+        assert said in str(error.value)
+
+
+@pytest.mark.parametrize("template", ["{{ caption }}", "<image><image> {{ caption }}"])
+def test_markers_that_do_not_fit_the_images(home: Path, template: str) -> None:
+    (home / "prompts" / "sft" / "mine.jinja").write_text(template)
+    with pytest.raises(UserError, match="markers, but sample sample-1 has 1 images"):
+        rendered("mine", "sft")
+
+
+@pytest.mark.parametrize("template", [b"<image> {{ caption", b"<image> {% if %}", b"<image> \xff"])
+def test_what_is_no_template(home: Path, template: bytes) -> None:
+    (home / "prompts" / "sft" / "mine.jinja").write_bytes(template)
+    with pytest.raises(UserError, match="is not a Jinja template"):
+        rendered("mine", "sft")
+    with pytest.raises(UserError, match="is not a Jinja template"):
+        prompting.preview(task_of("mine"), "sft")
+
+
+def test_the_sha256_is_the_templates(home: Path) -> None:
+    file = home / "prompts" / "sft" / "mine.jinja"
+    file.write_text("<image> a")
+    before = prompting.sha256(task_of("mine"), "sft")
+    file.write_text("<image> b")
+    assert prompting.sha256(task_of("mine"), "sft") != before
+
+
+# `mtrl prompts`
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as end:
+        main(list(arguments))
+    said = capsys.readouterr()
+    return int(end.value.code or 0), said.out, said.err
+
+
+@each
+def test_the_command_before_and_after_conversion(
+    name: str, style: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if name not in resources.listing("recipes", "tasks", ".yaml"):
+        pytest.skip(f"recipes/tasks/{name}.yaml is not there")
+    code, out, err = run(capsys, "prompts", name, "--style", style, "--data", str(tmp_path))
+    assert code == 0, err
+    assert "is not converted" in out and f"{name}.jinja" in out and "{{" not in out
+    assert ('"<caption>"' in out) == (name in WITH_CAPTION)
+    samples.write(samples.path_of(tmp_path, name, "train"), [sample_of(name)])
+    code, out, err = run(capsys, "prompts", name, "--style", style, "--data", str(tmp_path))
+    assert code == 0, err
+    assert "train sample sample-1, label" in out
+    assert out.endswith(rendered(name, style) + "\n")
+
+
+def test_the_command_on_a_task_of_ones_own(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = home / "prompts" / "sft" / "mine.jinja"
+    file.write_text("<image> {{ image }} of {{ style }}: [bold]:smile:[/bold]")
+    code, out, _ = run(capsys, "prompts", "mine")
+    assert code == 0 and out.endswith("<image> [image] of <style>: [bold]:smile:[/bold]\n")
+    code, _, err = run(capsys, "prompts", "mine", "--style", "rl")
+    assert code == 2 and "there is no rl prompt 'mine'" in err
+    assert tasks.load("mine").prompt_file("rl") == "rl/mine.jinja"
+
+
+# prompting.escape
+
+pieces = st.sampled_from(["<", ">", "|", "<|", "|>", "image", "IMAGE", "video", "audio", "im_end", "[", "]", " ", "a"])
+texts = st.one_of(st.text(), st.lists(pieces, max_size=30).map("".join))
+
+
+@given(texts)
+def test_escape_leaves_no_marker_and_changes_nothing_else(text: str) -> None:
+    safe = escape(text)
+    assert not any(marker in safe.lower() for marker in ("<image>", "<video>", "<audio>"))
+    assert not re.search(r"<\|[^<>|]*\|>", safe)
+    assert escape(safe) == safe
+    changed = {(old, new) for old, new in zip(text, safe, strict=True) if old != new}
+    assert changed <= {("<", "["), (">", "]")}
+    if "<" not in text:
+        assert safe == text
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("<image>", "[image]"),
+        ("<|im_end|>", "[|im_end|]"),
+        ("<<image>image>", "<[image]image>"),
+        ("a < b, c > d, <b>, <|", "a < b, c > d, <b>, <|"),
+        ("<IMAGE><Video>", "[IMAGE][Video]"),
+    ],
+)
+def test_escape_examples(text: str, safe: str) -> None:
+    assert escape(text) == safe
