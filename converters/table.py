@@ -124,8 +124,10 @@ def _records(file: Path, place: Path, wanted: list[str]) -> Iterator[tuple[Path,
             record.setdefault("image", record.get("file_name"))
             record.setdefault("split", SPLIT_NAMES[named[0]] if named else "train")
         for column in wanted:
-            if record.get(column) is None:
-                raise UserError(f"{where}: no column {column!r}, or no value in it." + nearest(column, record))
+            if column not in record:
+                raise UserError(f"{where}: no column {column!r}." + nearest(column, map(str, record)))
+            if record[column] is None:
+                raise UserError(f"{where}: nothing stands in column {column!r}", f"mend {file}, or take the row out")
         yield file, where, record
 
 

@@ -13,7 +13,7 @@ from mtrl.launch import backend
 from mtrl.rundir import Run
 from tests.conftest import ROOT
 
-RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml") if path.stem != "paper")
+RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml") if path.stem not in ("paper", "releases"))
 MODELS = sorted(path.stem for path in (ROOT / "recipes" / "models").glob("*.yaml"))
 HARDWARE = sorted(path.stem for path in (ROOT / "recipes" / "hardware").glob("*.yaml"))
 
