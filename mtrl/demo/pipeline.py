@@ -32,7 +32,7 @@ def run(folder: Path, full: bool) -> None:
     home = folder.resolve()
     home.mkdir(parents=True, exist_ok=True)
     shutil.copytree(Path(__file__).parent / "workspace", home, dirs_exist_ok=True)
-    if not (home / "raw" / "demo" / "pairs.csv").exists():  # written last
+    if not (home / "raw" / "mjbench" / "data" / "alignment.parquet").exists():  # written last
         suite.generate(home / "raw")
     every = ",".join(POINTWISE)
     _mtrl(home, "convert", *POINTWISE, PAIRS, "--raw", "raw")

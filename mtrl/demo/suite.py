@@ -13,7 +13,6 @@ file, so that other writers can lay the same rows out as a real release does. `g
 and raw/demo/images/*.png. The same seed gives the same bytes.
 """
 
-import csv
 import random
 import zlib
 from collections.abc import Iterator
@@ -134,18 +133,28 @@ def rows(task: str, seed: int = 0) -> Iterator[Row]:
 
 
 def generate(raw: Path, seed: int = 0) -> None:
-    """Write raw/demo/{quality,alignment,safety,pairs}.csv and the images they name (paths relative to raw/demo)."""
-    root = Path(raw) / "demo"
-    (root / "images").mkdir(parents=True, exist_ok=True)
-    for task in (*TASKS, "pairs"):
-        with open(root / f"{task}.csv", "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            header = (
-                ["image0", "image1", "caption", "label"] if task == "pairs" else ["image", "caption", "label", "split"]
-            )
-            writer.writerow(header)
-            for number, row in enumerate(rows(task, seed)):
-                names = [f"images/{task}-{number:04d}-{i}.png" for i in range(len(row.images))]
-                for name, spec in zip(names, row.images, strict=True):
-                    draw(spec).save(root / name)
-                writer.writerow([*names, row.caption, row.label] + ([] if task == "pairs" else [row.split]))
+    """Writes the four sets below `raw` in the layouts of AGIN, SeeTRUE, UnsafeBench and MJ-Bench, pictures and all."""
+    from mtrl.demo import releases
+
+    found = {task: list(rows(task, seed)) for task in (*TASKS, "pairs")}
+
+    def first(task: str) -> releases.Make:
+        return lambda number: draw(found[task][number].images[0])
+
+    rng = random.Random(seed)
+    mos = [(50.0, round(rng.gauss(65 if row.label == "yes" else 35, 4), 4), 50.0) for row in found["quality"]]
+    releases.agin(raw, len(mos), first("quality"), mos)
+    aligned = [(row.caption, int(row.label == "yes")) for row in found["alignment"]]
+    releases.seetrue(raw, make=first("alignment"), labels=aligned)
+    trained = SPLITS["train"] + SPLITS["val"]
+    unsafe = [{"yes": "Unsafe", "no": "Safe"}[row.label] for row in found["safety"]]
+    releases.unsafebench(
+        raw,
+        {"train": trained, "test": SPLITS["test"]},
+        first("safety"),
+        lambda split, number: unsafe[number + (trained if split == "test" else 0)],
+    )
+    pairs = [(row.caption, int(row.label)) for row in found["pairs"]]
+    releases.mjbench(
+        raw, "alignment", make=lambda number: draw(found["pairs"][number // 2].images[number % 2]), labels=pairs
+    )

@@ -65,14 +65,15 @@ def test_the_wrong_stage_names_the_right_one(cli, project: Path) -> None:
 
 
 def test_a_csv_without_the_label_column(cli, project: Path) -> None:
-    file = Path("raw/demo/quality.csv")
-    file.write_text(file.read_text().replace("label", "lable", 1))
-    found = cli("convert", "demo_quality", "--raw", "raw")
+    Path("raw/mine.csv").write_text("image,lable\nagin/AGIN_512x512/CoCosNet_0.png,good\n")
+    task = "{title: x, capability: quality, source: {file: mine.csv}, label: {column: label, values: {yes: [good], no: [bad]}}}"
+    Path("recipes/tasks/mine.yaml").write_text(task)
+    found = cli("convert", "mine", "--raw", "raw")
     assert found.code == 2 and "no column 'label'. Did you mean 'lable'?" in found.err
 
 
 def test_a_missing_image_in_the_release(cli, project: Path) -> None:
-    gone = next(Path("raw/demo/images").glob("quality-*"))
+    gone = next(Path("raw/agin/AGIN_512x512").glob("*"))
     gone.unlink()
     found = cli("convert", "demo_quality", "--raw", "raw")
     assert found.code == 2 and "1 of 800 images are not there" in found.err and gone.name in found.err
@@ -80,7 +81,7 @@ def test_a_missing_image_in_the_release(cli, project: Path) -> None:
 
 def test_a_wrong_folder_says_what_it_looked_for_and_found(cli, project: Path) -> None:
     found = cli("convert", "demo_quality", "--raw", "data")
-    assert found.code == 2 and "no quality.csv in data/demo or data" in found.err and "dataset_info.json" in found.err
+    assert found.code == 2 and "MOS_AGIN.csv" in found.err and "dataset_info.json" in found.err
 
 
 def test_a_stored_image_that_is_gone_stops_plan_and_launch(cli, project: Path) -> None:
