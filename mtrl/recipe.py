@@ -131,6 +131,7 @@ class Recipe(Model):
     hardware: Hardware
     image: Image
     seed: int = 42
+    max_rows_per_task: PositiveInt | None = None  # of each task's train split; ours, the paper trains on all rows
     sft: Sft | None = None
     rl: Rl | None = None
     logger: Literal["none", "wandb", "tensorboard", "swanlab"] = "none"

@@ -8,7 +8,7 @@ from typing import Any
 
 from mtrl import checkpoints, envs, processor
 from mtrl.files import read_json, read_jsonl
-from mtrl.launch import backend
+from mtrl.launch import backend, inputs
 from mtrl.launch.backend import Job
 from mtrl.recipe import Recipe
 from mtrl.rundir import Run
@@ -22,7 +22,8 @@ def data_files(recipe: Recipe, data: Path) -> list[Path]:
 
 
 def link_inputs(recipe: Recipe, run: Run, data: Path) -> None:
-    """inputs/model: the model with the recipe's image budget in its processor. The data are read by their registry."""
+    """inputs/model: the model with the recipe's image budget in its processor. inputs/sft: the rows, where capped."""
+    inputs.sft_registry(recipe, data, run.inputs / "sft")
     if model := checkpoints.local_model(recipe.model.path):
         processor.overlay(model, recipe.image.model_dump(), run.inputs / "model")
 
@@ -42,6 +43,7 @@ def job(recipe: Recipe, run: Run, data: Path) -> Job:
         min_pixels=1 if budgeted else recipe.image.min_pixels,
         max_pixels=processor.UNLIMITED if budgeted else recipe.image.max_pixels,
         data=data,
+        registry=data if recipe.max_rows_per_task is None else run.inputs / "sft",
         datasets=lambda split: ",".join(f"{task}_{split}" for task in recipe.tasks),
         per_device=size,
         accumulation=accumulation,

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 from mtrl import checkpoints, envs, prompting, samples, tasks
 from mtrl.errors import MtrlError
 from mtrl.files import read_json
-from mtrl.launch import backend
+from mtrl.launch import backend, inputs
 from mtrl.recipe import Recipe
 from mtrl.reward_plugins import judge
 from mtrl.rundir import Run
@@ -158,7 +158,7 @@ def _reward(recipe: Recipe, data: Path) -> Iterator[Check]:
 
 
 def _batches(recipe: Recipe, data: Path) -> Iterator[Check]:
-    rows = sum(samples.count(data, task, "train") for task in recipe.tasks)
+    rows = sum(len(inputs.chosen(samples.count(data, task, "train"), recipe, task)) for task in recipe.tasks)
     world = recipe.hardware.world_size
     if recipe.sft:
         size, steps = backend.accumulation(

@@ -9,7 +9,7 @@ import mtrl.reward_plugins
 from mtrl import envs
 from mtrl.errors import UserError
 from mtrl.files import read_jsonl
-from mtrl.launch import backend, trl_job
+from mtrl.launch import backend, inputs, trl_job
 from mtrl.launch.backend import Job
 from mtrl.recipe import Recipe
 from mtrl.rundir import Run
@@ -23,14 +23,8 @@ def data_files(recipe: Recipe, data: Path) -> list[Path]:
 
 
 def link_inputs(recipe: Recipe, run: Run, data: Path) -> None:
-    """inputs/rl_train and inputs/rl_val: a folder of <task>.parquet links each, and nothing else in it."""
-    for split in ("train", "val"):
-        folder = run.inputs / f"rl_{split}"
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.iterdir():
-            old.unlink()
-        for task in recipe.tasks:
-            (folder / f"{task}.parquet").symlink_to((data / task / f"rl_{split}.parquet").resolve())
+    """inputs/rl_train and inputs/rl_val: a folder of <task>.parquet each, and nothing else in it."""
+    inputs.rl_folders(recipe, data, run.inputs)
 
 
 def job(recipe: Recipe, run: Run, data: Path) -> Job:
