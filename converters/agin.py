@@ -18,7 +18,6 @@ from typing import Any
 
 from mtrl.converters.rows import Row, below, need_columns, release_folder
 from mtrl.converters.table import read_table
-
 from mtrl.schema import Model, validate
 from mtrl.tasks import Task
 

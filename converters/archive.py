@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from mtrl.converters.rows import MAX_BYTES, Picture, Rejected
-
 from mtrl.errors import UserError
 
 

@@ -6,11 +6,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from mtrl import prompting, samples
 from mtrl.converters import images
 from mtrl.converters.rows import Rejected
 from mtrl.converters.table1 import compare
-
-from mtrl import prompting, samples
 from mtrl.files import read_json
 from mtrl.launch.plan import Check
 from mtrl.tasks import SPLITS, Task

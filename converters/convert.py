@@ -18,10 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mtrl import __version__, prompting, samples
 from mtrl.converters import exports, findings, images, splits, unchanged
 from mtrl.converters.rows import Picture, Rejected, Row
-
-from mtrl import __version__, prompting, samples
 from mtrl.errors import MtrlError, UserError
 from mtrl.files import read_json, sha256_file, sweep, write_json
 from mtrl.samples import Sample

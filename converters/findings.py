@@ -9,7 +9,6 @@ from mtrl.converters.images import Stored
 from mtrl.converters.near import clusters
 from mtrl.converters.rows import Row
 from mtrl.converters.splits import text
-
 from mtrl.tasks import Task
 
 

@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mtrl.converters.convert import reader
-
 from mtrl import tasks
+from mtrl.converters.convert import reader
 from mtrl.errors import UserError
 from mtrl.tasks import Task
 

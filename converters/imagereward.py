@@ -17,7 +17,6 @@ from typing import Any, Literal
 from mtrl.converters.archive import Archive
 from mtrl.converters.rows import Row, need_columns, release_folder
 from mtrl.converters.table import read_table
-
 from mtrl.errors import UserError
 from mtrl.schema import Model, validate
 from mtrl.tasks import Task

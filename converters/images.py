@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mtrl.converters.rows import Picture, Rejected
-
 from mtrl.files import sha256_bytes, written
 
 if TYPE_CHECKING:

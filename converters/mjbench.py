@@ -15,7 +15,6 @@ from typing import Literal
 
 from mtrl.converters import parquet
 from mtrl.converters.rows import Row, need_columns, release_folder
-
 from mtrl.errors import UserError
 from mtrl.schema import Model, validate
 from mtrl.tasks import Task

@@ -11,11 +11,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
+from mtrl import samples, tasks
 from mtrl.converters.near import clusters
 from mtrl.converters.splits import text
 from mtrl.converters.unchanged import PRINTS
-
-from mtrl import samples, tasks
 from mtrl.errors import UserError
 from mtrl.files import read_json
 from mtrl.launch.plan import Check

@@ -18,7 +18,6 @@ from typing import Any
 from mtrl.converters.archive import Archive
 from mtrl.converters.rows import Row, need_columns, release_folder
 from mtrl.converters.table import read_table
-
 from mtrl.schema import Model, validate
 from mtrl.tasks import Task
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from mtrl.converters.near import Union, clusters
 from mtrl.converters.rows import Row
-
 from mtrl.tasks import SPLITS, Split
 
 STRONGEST = ("test", "val", "train")  # where rows collide, the one whose split stands first here stays

@@ -24,7 +24,6 @@ from typing import Any
 
 from mtrl.converters import parquet
 from mtrl.converters.rows import Picture, Row, below, release_folder
-
 from mtrl.errors import MtrlError, UserError, nearest
 from mtrl.schema import Model, validate
 from mtrl.tasks import SPLITS, Task

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import mtrl.converters
-from mtrl.converters.rows import Row
-
 from mtrl import __version__, prompting, samples, tasks
+from mtrl.converters.rows import Row
 from mtrl.errors import UserError
 from mtrl.files import read_json, sha256_bytes, write_json
 from mtrl.tasks import SPLITS, Task

@@ -12,12 +12,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mtrl.errors import MtrlError, UserError
 from mtrl.evaluate.engine import Answer
 from mtrl.evaluate.requests import Key
-from mtrl.reward_plugins import judge
-
-from mtrl.errors import MtrlError, UserError
 from mtrl.files import read_json, read_jsonl, write_json
+from mtrl.reward_plugins import judge
 
 FILE, IDENTITY = "predictions.jsonl", "eval.json"
 

@@ -11,11 +11,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mtrl import prompting, samples, tasks
 from mtrl.converters.images import load_rgb
 from mtrl.evaluate import predictions
 from mtrl.evaluate.run import METRICS, task_metrics
-
-from mtrl import prompting, samples, tasks
 from mtrl.files import read_json, written
 
 FILE = "report.html"

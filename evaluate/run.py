@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtrl.evaluate import metrics, predictions, requests
-from mtrl.evaluate.engine import Engine, Sampling
-
 from mtrl import checkpoints, experts, prompting, recipe, resources, samples, tasks
 from mtrl.errors import UserError
+from mtrl.evaluate import metrics, predictions, requests
+from mtrl.evaluate.engine import Engine, Sampling
 from mtrl.files import read_yaml, sha256_file, write_json
 from mtrl.tables import table_tasks
 

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.converters.images import load_rgb
+from mtrl.errors import MtrlError
 from mtrl.evaluate.engine import Answer, Sampling
 from mtrl.evaluate.requests import Request
-
-from mtrl.errors import MtrlError
 from mtrl.prompting import parts
 
 WINDOW = 256  # requests in flight: enough to keep vLLM's batches full

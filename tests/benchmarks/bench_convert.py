@@ -70,7 +70,6 @@ def hashing(folder: Path, decode: bool = False) -> None:
 
 def converting(folder: Path, file: str = "labels.jsonl", data: str = "data") -> None:
     from mtrl.converters.convert import convert
-
     from mtrl.schema import validate
     from mtrl.tasks import Task
 

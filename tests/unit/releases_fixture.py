@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mtrl.converters.convert import convert
-
 from mtrl import samples, tasks
+from mtrl.converters.convert import convert
 from mtrl.files import sha256_file
 from mtrl.samples import Sample
 from mtrl.schema import validate

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
+from mtrl import tasks
+from mtrl.cli import main
 from mtrl.converters import convert as conversion
 from mtrl.converters import overlap
 from mtrl.converters.check import examine
 from mtrl.converters.images import load_rgb
-
-from mtrl import tasks
-from mtrl.cli import main
 from mtrl.demo import releases
 from mtrl.errors import MtrlError, UserError
 from mtrl.files import read_json

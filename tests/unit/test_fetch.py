@@ -16,8 +16,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from mtrl.converters import fetch
 
+from mtrl.converters import fetch
 from mtrl.errors import UserError
 from mtrl.tasks import Label, Task
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mtrl.converters import images
-from mtrl.converters.rows import Picture, Rejected
 from PIL import Image
 
+from mtrl.converters import images
+from mtrl.converters.rows import Picture, Rejected
 from mtrl.demo.releases import blocks, encoded
 from mtrl.errors import UserError
 from mtrl.files import sha256_file

@@ -8,6 +8,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mtrl.reward_plugins import judge
 
 TRUTH = json.dumps({"task": "seetrue", "label": "yes", "id": "7"})

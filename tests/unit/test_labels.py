@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mtrl.converters import fit, table1
-from mtrl.converters.check import examine
 
 from mtrl import tasks
+from mtrl.converters import fit, table1
+from mtrl.converters.check import examine
 from mtrl.demo import releases
 from mtrl.errors import MtrlError, UserError
 from mtrl.tasks import Rule, Task

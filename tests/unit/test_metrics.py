@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mtrl.evaluate import metrics, predictions, run
-from mtrl.evaluate.engine import Answer
-from mtrl.evaluate.requests import Request
 from sklearn.metrics import accuracy_score, f1_score
 
 from mtrl.errors import UserError
+from mtrl.evaluate import metrics, predictions, run
+from mtrl.evaluate.engine import Answer
+from mtrl.evaluate.requests import Request
 
 CHOICES = ("yes", "no")
 

@@ -6,9 +6,9 @@ import io
 from pathlib import Path
 
 import pytest
-from mtrl.converters import images, near
 from PIL import Image
 
+from mtrl.converters import images, near
 from mtrl.demo.releases import blocks, encoded
 from tests.unit.releases_fixture import SHARED
 

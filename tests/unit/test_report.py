@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from mtrl.evaluate import predictions, report, requests, run
 from mtrl.evaluate.engine import Answer
-
 from mtrl.tasks import load
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"><!-- yes"

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mtrl.converters.rows import Row
-from mtrl.converters.splits import DROPPED, assign, sizes
 
 from mtrl import tasks
+from mtrl.converters.rows import Row
+from mtrl.converters.splits import DROPPED, assign, sizes
 from mtrl.tasks import SPLITS, Split
 
 

@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from mtrl.evaluate.run import subject
 
 from mtrl import recipe
 from mtrl.demo.pipeline import tiny
+from mtrl.evaluate.run import subject
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ import sys
 import types
 from pathlib import Path
 
-import mtrl.converters
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import mtrl.converters
 from mtrl.demo.releases import blocks, encoded
 from mtrl.errors import UserError
+from tests.conftest import ROOT
 from tests.unit.releases_fixture import run, table_task
 
 DRAW = blocks(3)
@@ -101,7 +102,6 @@ from pathlib import Path
 
 from mtrl.converters.rows import Row, below, release_folder
 from mtrl.converters.table import read_table
-
 from mtrl.tasks import Task
 
 
@@ -139,3 +139,7 @@ def test_a_new_benchmark_in_25_lines(tmp_path: Path, monkeypatch: pytest.MonkeyP
         tmp_path / "data",
     )
     assert sum(counts["yes"] for counts in card["counts"].values()) == 4
+
+
+def test_the_readme_shows_exactly_that() -> None:
+    assert NEW_BENCHMARK.strip() in (ROOT / "README.md").read_text(encoding="utf-8")
