@@ -11,7 +11,7 @@ from mtrl.converters import images
 from mtrl.converters.rows import Rejected
 from mtrl.converters.table1 import compare
 from mtrl.files import read_json
-from mtrl.launch.plan import Check
+from mtrl.finding import Check
 from mtrl.tasks import SPLITS, Task
 
 

@@ -17,7 +17,7 @@ from mtrl.converters.splits import text
 from mtrl.converters.unchanged import PRINTS
 from mtrl.errors import UserError
 from mtrl.files import read_json
-from mtrl.launch.plan import Check
+from mtrl.finding import Check
 
 EVALUATION = ("val", "test")
 

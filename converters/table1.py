@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mtrl.launch.plan import Check
+from mtrl.finding import Check
 from mtrl.tasks import SPLITS, Task
 
 CONFIDENCE = 0.95

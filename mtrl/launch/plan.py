@@ -11,23 +11,18 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from mtrl import checkpoints, envs, prompting, samples, tasks
 from mtrl.errors import MtrlError
 from mtrl.files import read_json
+from mtrl.finding import Check
 from mtrl.launch import backend, inputs
 from mtrl.recipe import Recipe
 from mtrl.reward_plugins import judge
 from mtrl.rundir import Run
 
 TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0"}
-
-
-class Check(NamedTuple):
-    level: Literal["ok", "warning", "stop"]
-    text: str
-    then: str = ""
 
 
 def plan(recipe: Recipe, data: Path) -> list[Check]:
