@@ -68,6 +68,7 @@ def convert(
             raise UserError(f"task {task.name}: the release in {raw} has no rows")
         _refuse_twins(task, found)
         _refuse_missing(task, found)
+        _try_prompts(task, found[0])
         release = unchanged.snapshot(found, raw)
         _begin(data, task)
         card = _write(task, found, data, limit, tick)
@@ -231,6 +232,14 @@ def _sample(task: Task, row: Row, stored: tuple[images.Stored, ...], split: str,
 def _coin(identifier: str) -> bool:
     """A fair coin that always falls the same way for one id: releases put the better image first far too often."""
     return hashlib.sha256(identifier.encode()).digest()[0] % 2 == 1
+
+
+def _try_prompts(task: Task, row: Row) -> None:
+    """Fills both prompts with the first row: what is wrong with one must show before a good conversion is cleared away."""
+    fields = {name: prompting.escape(text) for name, text in row.fields.items()}
+    sample = Sample(row.id, task.name, task.kind, tuple(p.name for p in row.images), fields, row.answer, "train")
+    for style in prompting.STYLES:
+        prompting.renderer(task, style)(sample)
 
 
 def _refuse_twins(task: Task, rows: list[Row]) -> None:

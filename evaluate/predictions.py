@@ -6,6 +6,7 @@ not in the file is asked. Another checkpoint, prompt, data or sampling in the sa
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 from collections.abc import Iterable, Iterator
@@ -67,13 +68,14 @@ class Store:
         before = read_json(file) if file.exists() else {}
         if before:
             old, new = before["tasks"], identity["tasks"]
-            differing = [k for k in identity if k != "tasks" and before.get(k) != identity[k]]
+            # where weights lie is not what they are; how many requests there are follows from the rest
+            differing = [k for k in identity if k not in ("tasks", "path") and before.get(k) != identity[k]]
             differing += [
                 f"task {name}: {k}"
                 for name in new
                 if name in old
                 for k in new[name]
-                if old[name].get(k) != new[name][k]
+                if k != "requests" and old[name].get(k) != new[name][k]
             ]
             if differing:
                 raise UserError(
@@ -106,7 +108,8 @@ class Store:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stream.close()
+        with contextlib.suppress(OSError):  # on a full disk, closing tries to write again; `append` has said so
+            self._stream.close()
 
 
 def load(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:

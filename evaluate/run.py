@@ -34,7 +34,8 @@ class Subject:
 def subject(checkpoint: str, style: str | None = None) -> Subject:
     """Reads mtrl.json beside the weights, or for a foreign checkpoint recipes/zero_shot.yaml. Raises UserError."""
     folder = Path(checkpoint)
-    is_local = folder.exists() or folder.is_absolute() or checkpoint.startswith(".") or checkpoint.count("/") != 1
+    # "organisation/name" is a hub id, unless such a folder is here or its first part is
+    is_local = folder.exists() or checkpoint.count("/") != 1 or checkpoint[0] in "./~" or folder.parent.is_dir()
     card = checkpoints.read_card(folder) if is_local else None
     if card:
         asked, image, preset = style or card["style"], recipe.Image(**card["image"]), card["recipe"]["model"]["name"]
@@ -115,6 +116,7 @@ def evaluate(
                 "split": split,
                 "prompt_sha256": prompt_hash[name],
                 "samples_sha256": sha256_file(samples.path_of(data, name, split)),
+                "limit": limit,
                 "requests": len(asked[name]),
                 "choices": list(chosen[name].choices),
             }
@@ -149,7 +151,11 @@ def score(out: Path) -> dict[str, Any]:
     for name, about in identity["tasks"].items():
         found = by_task.get(name, [])
         if len(found) == about["requests"]:
-            result[name] = {**metrics.of_task(found, tuple(about["choices"])), "split": about["split"]}
+            result[name] = {
+                **metrics.of_task(found, tuple(about["choices"])),
+                "split": about["split"],
+                "limit": about["limit"],
+            }
     table2 = table_tasks(2)
     whole = all(name in result for name in table2)
     result["mean_macro_f1"] = sum(result[name]["macro_f1"] for name in table2) / len(table2) if whole else None

@@ -47,10 +47,10 @@ class VllmEngine:
             ) from None
         if current_platform.is_cpu():
             os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # one process less to start
-        config = AutoConfig.from_pretrained(checkpoint)
-        vision, text = config.vision_config, getattr(config, "text_config", config)
-        tokens = images * -(-max_pixels // (vision.patch_size * vision.spatial_merge_size) ** 2)
         try:
+            config = AutoConfig.from_pretrained(checkpoint)
+            vision, text = config.vision_config, getattr(config, "text_config", config)
+            tokens = images * -(-max_pixels // (vision.patch_size * vision.spatial_merge_size) ** 2)
             self._llm = vllm.LLM(
                 model=checkpoint,
                 max_model_len=min(tokens + TEXT_TOKENS + max_tokens, text.max_position_embeddings),

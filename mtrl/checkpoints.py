@@ -18,6 +18,7 @@ from mtrl import __version__, experts, processor
 from mtrl.errors import MtrlError, UserError
 from mtrl.files import read_json, read_jsonl, sha256_file, write_json
 from mtrl.launch import backend
+from mtrl.recipe import Recipe
 from mtrl.rundir import Run
 
 CARD = "mtrl.json"
@@ -30,25 +31,28 @@ BESIDE = (
 
 
 def choose(run: Run, step: str) -> tuple[Path, int]:
-    """The checkpoint folder of `step` (a number, "last" or "best") and its number. Raises UserError with what there is."""
+    """The checkpoint folder of `step` (a number, "last" or "best") and its number. Raises UserError with what there is.
+
+    Only checkpoint-N folders count: what LLaMA-Factory leaves beside them is its own best, by token accuracy.
+    """
     steps = backend.steps(run)
-    if step == "last":
-        if backend.complete(run.checkpoints):
-            state = read_json(run.checkpoints / "trainer_state.json")
-            return run.checkpoints, int(state["global_step"])
-        if steps:
-            return steps[max(steps)], max(steps)
-    elif step == "best":
+    if step == "last" and steps:
+        return steps[max(steps)], max(steps)
+    if step == "best" and steps:
+        if str(run.recipe["method"]).startswith("sft"):
+            raise UserError(
+                "the best step of an SFT run is not known: its eval_accuracy is of tokens, not of verdicts",
+                f"mtrl export {run.name} --step N --to DIR, mtrl eval --ckpt DIR --split val; steps: {', '.join(map(str, steps))}",
+            )
         scored = {
             row["step"]: row["eval_accuracy"]
             for row in read_jsonl(run.path / "metrics.jsonl")
             if "eval_accuracy" in row
         }
-        kept = {number: scored[number] for number in steps if number in scored}
-        if kept:
+        if kept := {number: scored[number] for number in steps if number in scored}:
             best = max(kept, key=lambda number: (kept[number], number))  # of equals, the later
             return steps[best], best
-    elif step.isdecimal() and int(step) in steps:
+    if step.isdecimal() and int(step) in steps:
         return steps[int(step)], int(step)
     there = ", ".join(map(str, steps)) or "none"
     raise UserError(
@@ -72,7 +76,7 @@ def export(run: Run, step: str, target: Path) -> dict[str, Any]:
             "style": recipe["style"],
             "tasks": recipe["tasks"],
             "image": recipe["image"],
-            "max_new_tokens": recipe["rl"]["max_response_length"] if recipe["style"] == "rl" else 16,
+            "max_new_tokens": Recipe.model_validate(recipe).max_new_tokens,
             "base_model": recipe["model"]["path"],
             "run": run.name,
             "step": number,

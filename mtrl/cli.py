@@ -5,6 +5,7 @@ Exit status 0 done, 1 failed, 2 the user's input is wrong, 130 stopped by Ctrl-C
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from types import FrameType
@@ -83,6 +84,14 @@ def main(arguments: list[str] | None = None) -> None:
     except MtrlError as error:
         print(f"mtrl: {error}" + (f"\nnext: {error.then}" if error.then else ""), file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        print(
+            f"mtrl: {error.strerror}: {error.filename or 'writing failed'}\nnext: make room; the same command goes on",
+            file=sys.stderr,
+        )
+        sys.exit(1)
     except Interrupted as stop:
         print(f"mtrl: stopped by {stop}; the same command goes on from here", file=sys.stderr)
         sys.exit(130)

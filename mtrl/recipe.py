@@ -94,13 +94,7 @@ class ModelPreset(Model):
     patch_size: PositiveInt
     merge_size: PositiveInt = 2
     parameters: PositiveFloat  # in billions
-    active_parameters: PositiveFloat | None = None
     recipe: dict[str, Any] = {}
-
-    @property
-    def pixels_per_token(self) -> int:
-        """Qwen-VL turns each merge x merge block of patches into one token."""
-        return (self.patch_size * self.merge_size) ** 2
 
 
 class Hardware(Model):
@@ -174,7 +168,11 @@ def load(
     sets: list[str] | None = None,
 ) -> Recipe:
     """Reads and resolves a recipe: a path, or the name of one in recipes/. Raises UserError with all mistakes at once."""
-    path = Path(file) if Path(file).is_file() else resources.find("recipes", f"{Path(file).stem}.yaml", "recipe")
+    path = Path(file)
+    if not path.is_file():
+        if path.parent not in (Path(), Path("recipes")):
+            raise UserError(f"there is no recipe {file}", "name a file, or one of mtrl's own: sft_unified")
+        path = resources.find("recipes", f"{path.stem}.yaml", "recipe")
     data = read_yaml(path)
     changes = [_parsed_set(text) for text in sets or []]
     for key, value in changes:

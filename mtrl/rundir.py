@@ -66,18 +66,22 @@ class Run:
         status = {**(read_json(f) if (f := self.path / "status.json").exists() else {}), **more, "state": state}
         write_json(self.path / "status.json", {**status, "updated": round(time.time(), 1)})
 
+    def same_recipe(self, recipe: dict[str, Any]) -> None:
+        """Raises UserError naming the keys in which `recipe` is not the one this run was started with."""
+        self._refuse("recipe", self.recipe, recipe)
+
+    def _refuse(self, what: str, before: Any, now: Any) -> None:
+        if differing := _differing(before, now):
+            raise UserError(
+                f"run {self.name} was started with another {what}; different now: {', '.join(differing)}",
+                f"pass --name for a run of its own, or remove {self.path}",
+            )
+
     def claim(self, recipe: dict[str, Any], inputs: dict[str, str]) -> None:
         """Makes the directory this recipe's, or raises UserError naming what differs. Leaves it as it was then."""
         if (self.path / "recipe.yaml").exists() and self.status.get("state", "planned") != "planned":
-            for what, before, now in (
-                ("recipe", self.recipe, recipe),
-                ("data", read_json(self.path / "inputs.json"), inputs),
-            ):
-                if differing := _differing(before, now):
-                    raise UserError(
-                        f"run {self.name} was started with another {what}; different now: {', '.join(differing)}",
-                        f"pass --name for a run of its own, or remove {self.path}",
-                    )
+            self.same_recipe(recipe)
+            self._refuse("data", read_json(self.path / "inputs.json"), inputs)
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.path / "recipe.yaml", dump_yaml(recipe))
         write_json(self.path / "inputs.json", inputs)

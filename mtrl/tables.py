@@ -34,6 +34,7 @@ class Table:
     columns: list[str]
     rows: dict[str, list[str]]
     todo: list[str]
+    passed_over: tuple[str, ...] = ()
 
 
 def layout() -> dict[str, Any]:
@@ -52,6 +53,11 @@ def evaluations(runs: Path) -> list[tuple[Path, dict[str, Any]]]:
     return [(file, data) for file, data in found if isinstance(data, dict) and "method" in data]
 
 
+def is_cell(result: dict[str, Any], task: str) -> bool:
+    """Whether a task's metrics may stand in a table: of the whole test split, one greedy answer an item."""
+    return result["votes"] == 1 and result[task].get("split") == "test" and result[task].get("limit") is None
+
+
 def results(number: int, runs: Path) -> Table:
     """Table 2 or 3. Raises UserError where the table file has none of that number."""
     plan = layout()
@@ -66,7 +72,9 @@ def results(number: int, runs: Path) -> Table:
         ours: list[float | None] = []
         cells = []
         for task in columns:
-            mine = next((m[task] for _, m in runs_found if m["method"] == method and task in m), None)
+            mine = next(
+                (m[task] for _, m in runs_found if m["method"] == method and task in m and is_cell(m, task)), None
+            )
             ours.append(100 * mine["macro_f1"] if mine else None)
             interval = [100 * bound for bound in mine["macro_f1_ci95"]] if mine else None
             cells.append(_cell(ours[-1], (published or {}).get(task), interval))
@@ -76,7 +84,9 @@ def results(number: int, runs: Path) -> Table:
         papers = [(published or {}).get(task) for task in columns]
         rows[METHODS[method]] = [*cells, _cell(_mean(ours), _mean(papers))] if len(columns) > 1 else cells
     shown = [*columns, "mean"] if len(columns) > 1 else columns
-    return Table(about["title"], plan.get("note", ""), shown, rows, list(dict.fromkeys(todo)))
+    passed = [f"{file.parent}: {t}" for file, m in runs_found for t in columns if t in m and not is_cell(m, t)]
+    over = tuple(f"{line} (part of a split, another split, or votes)" for line in passed)
+    return Table(about["title"], plan.get("note", ""), shown, rows, list(dict.fromkeys(todo)), over)
 
 
 def _mean(values: list[float | None]) -> float | None:
@@ -99,7 +109,9 @@ def _cell(ours: float | None, paper: float | None, interval: list[float] | None 
 
 def counts(data: Path) -> Table:
     """Table 1: rows (positive/negative) a split, from the cards of what is converted. Raises UserError."""
-    about = layout()["table1"]
+    about = layout().get("table1")
+    if about is None:
+        raise UserError("recipes/paper.yaml has no table1 here", "mtrl tables 2")
     columns = about["columns"]
     rows: dict[str, list[str]] = {}
     todo = [

@@ -58,8 +58,11 @@ def score_command(
     predictions: Annotated[Path, typer.Argument(help="A predictions.jsonl, or the folder that holds it.")],
 ) -> None:
     """Compute the metrics of predictions again, without generating anything."""
+    from mtrl.errors import UserError
     from mtrl.evaluate.run import score
 
+    if predictions.is_file() and predictions.name != "predictions.jsonl":
+        raise UserError(f"{predictions} is not a predictions.jsonl", "name the file mtrl eval wrote, or its folder")
     folder = predictions if predictions.is_dir() else predictions.parent
     _show(folder, score(folder))
 

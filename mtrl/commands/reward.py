@@ -19,26 +19,30 @@ def command(
 
     from mtrl.commands.show import table
     from mtrl.errors import UserError
-    from mtrl.files import read_jsonl
     from mtrl.reward_plugins import judge
 
-    if not file.exists():
-        raise UserError(f"{file} does not exist")
+    if not file.is_file():
+        raise UserError(f"{file} is no file")
     rows: list[list[Any]] = []
     totals: dict[str, list[dict[str, float]]] = {}
-    for number, line in enumerate(read_jsonl(file), start=1):
+    for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
         try:
+            line = json.loads(text)
+            if not isinstance(line["response"], str):
+                raise ValueError("response is no text")
             truth = line.get("ground_truth") or json.dumps(
                 {"task": line.get("task", ""), "label": line["label"], "id": line.get("id", number)}
             )
             score = judge.score(line["response"], truth, format_weight)
             task, label, _ = judge.ground_truth(truth)
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{file}, line {number}: {error}") from None
         reading = judge.read(line["response"], "rl", judge.choices_of(label))
         why = reading.reason or ("right" if score["accuracy"] else f"says {reading.verdict}, label {label}")
         rows.append([number, task, *(f"{score[k]:g}" for k in ("overall", "accuracy", "format")), why])
         totals.setdefault(task, []).append(score)
+    if not rows:
+        raise UserError(f"{file} holds no response")
     table(str(file), ["line", "task", "reward", "accuracy", "format", "why"], rows)
     table(
         "mean by task",

@@ -18,16 +18,16 @@ def command(
     from mtrl import tables
     from mtrl.commands.show import say, table
 
+    published = False
     for wanted in [number] if number else [n for n in (1, 2, 3) if f"table{n}" in tables.layout()]:
         found = tables.counts(data) if wanted == 1 else tables.results(wanted, runs)
+        published |= any("paper" in cell for cells in found.rows.values() for cell in cells)
         title = found.title + (f" ({found.note})" if found.note else "")
-        table(
-            title,
-            ["" if wanted == 1 else "method", *found.columns],
-            [[name, *cells] for name, cells in found.rows.items()],
-        )
+        head = ["" if wanted == 1 else "method", *found.columns]
+        table(title, head, [[name, *cells] for name, cells in found.rows.items()])
         if found.todo:
             say("not run yet:\n  " + "\n  ".join(found.todo))
-    say(
-        "Ours: value [95% bootstrap interval], per cent; invalid answers count as wrong. *: the paper's lies outside the interval."
-    )
+        for line in found.passed_over:
+            say(f"not a cell: {line}")
+    legend = "Ours: value [95% bootstrap interval], per cent; invalid answers count as wrong."
+    say(legend + (" *: the paper's number lies outside the interval." if published else ""))

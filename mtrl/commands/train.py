@@ -59,23 +59,25 @@ def _train(
     if recipe.stage != stage:
         other = f"mtrl {recipe.stage} {file}" if recipe.stage else "mtrl eval --ckpt PATH"
         raise UserError(f"{file} is not a recipe for mtrl {stage} (method {recipe.method})", other)
+    run = Run(runs / (name or recipe.default_name))
+    hint = f"mtrl export {run.name} --to exports/{run.name}"
+    if run.status.get("state") == "done" and not dry:
+        run.same_recipe(recipe.model_dump(mode="json", exclude_none=True))
+        say(f"run {run.name} is done. next: {hint}")
+        return
     checks = plan(recipe, data)
     for found in checks:
         if found.level != "ok":
             check(*found)
-    if not dry and any(found.level == "stop" for found in checks):
-        raise UserError("the plan does not hold; nothing was started", f"mtrl plan {file}")
-    run = Run(runs / (name or recipe.default_name))
-    hint = f"mtrl export {run.name} --to exports/{run.name}"
+    stops = [found for found in checks if found.level == "stop"]
+    if stops and not dry:
+        raise UserError(f"nothing was started: {stops[0].text}", stops[0].then)
     with run.held() as lock:
         job = prepare(run, recipe, data)
         if dry:
             say(dump_yaml(recipe.model_dump(mode="json", exclude_none=True)) + "---\n" + job.config + "---")
             say((run.path / "command.sh").read_text())
             say(f"planned in {run.path}")
-            return
-        if run.status.get("state") == "done":
-            say(f"run {run.name} is done. next: {hint}")
             return
         with bar(f"{stage} {run.name}") as update:
 

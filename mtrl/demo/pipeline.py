@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -31,9 +32,11 @@ def run(folder: Path, full: bool) -> None:
     begun = time.time()
     home = folder.resolve()
     home.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(Path(__file__).parent / "workspace", home, dirs_exist_ok=True)
-    if not (home / "raw" / "mjbench" / "data" / "alignment.parquet").exists():  # written last
-        suite.generate(home / "raw")
+    _lay_out(home)
+    if not (home / "raw").exists():
+        drawn = home / f".raw.{os.getpid()}"
+        suite.generate(drawn)
+        drawn.rename(home / "raw")
     every = ",".join(POINTWISE)
     _mtrl(home, "convert", *POINTWISE, PAIRS, "--raw", "raw")
     _mtrl(home, "eval", "--ckpt", str(tiny()), "--tasks", f"{every},{PAIRS}", "--out", "runs/zero_shot/eval")
@@ -49,8 +52,8 @@ def run(folder: Path, full: bool) -> None:
         _mtrl(home, "eval", "--ckpt", f"exports/{name}", "--tasks", task or f"{every},{PAIRS}")
     _mtrl(home, "status")
     _mtrl(home, "tables")
-    reports = sorted(file.relative_to(Path.cwd()) for file in home.glob("runs/*/eval/report.html"))
-    say(f"\nwhole demo: {(time.time() - begun) / 60:.1f} minutes. reports:\n  " + "\n  ".join(map(str, reports)))
+    reports = sorted(os.path.relpath(file) for file in home.glob("runs/*/eval/report.html"))
+    say(f"\nwhole demo: {(time.time() - begun) / 60:.1f} minutes. reports:\n  " + "\n  ".join(reports))
 
 
 def tiny() -> Path:
@@ -65,10 +68,26 @@ def _mtrl(home: Path, *arguments: str) -> None:
     shown = [os.path.relpath(a, home) if a == str(tiny()) else a for a in arguments]
     say(f"\n$ mtrl {shlex.join(shown)}")
     sys.stdout.flush()
-    code = subprocess.call([sys.executable, "-m", "mtrl", *arguments], cwd=home)
+    process = subprocess.Popen([sys.executable, "-m", "mtrl", *arguments], cwd=home)
+    try:
+        code = process.wait()
+    except Interrupted:
+        process.send_signal(signal.SIGINT)  # it ends its trainer, and must be given the time to
+        process.wait()
+        raise
     if code == 130:
-        raise Interrupted("Ctrl-C")
+        raise Interrupted("SIGINT")
     if code:
         raise MtrlError(
             f"the demo stopped: mtrl {shlex.join(shown)} ended with status {code}", "mtrl demo goes on from there"
         )
+
+
+def _lay_out(home: Path) -> None:
+    """Copies the demo's tasks, prompts and tables into its folder; what is there already, perhaps edited, stays."""
+    source = Path(__file__).parent / "workspace"
+    for file in sorted(path for path in source.rglob("*") if path.is_file()):
+        target = home / file.relative_to(source)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)

@@ -7,6 +7,7 @@ logs, and names what resuming needs. llamafactory.py and trl.py are the two here
 from __future__ import annotations
 
 import importlib
+import json
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -80,7 +81,11 @@ def accumulation(batch: int, per_device: int, world: int, what: str) -> tuple[in
 
 def complete(checkpoint: Path) -> bool:
     """Whether a Hugging Face trainer finished writing this checkpoint."""
-    return (checkpoint / "trainer_state.json").exists() and any((checkpoint / name).exists() for name in WEIGHTS)
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # missing, or cut off by a kill
+        return False
+    return any((checkpoint / name).exists() for name in WEIGHTS)
 
 
 def steps(run: Run) -> dict[int, Path]:

@@ -48,6 +48,7 @@ def launch(
     trainer = backend.of(recipe)
     backend.set_aside_incomplete(run)
     begun, seen = time.time(), 0
+    written_before = run.log.stat().st_size if run.log.exists() else 0
 
     def started(pid: int) -> None:
         attempts = int(run.status.get("attempts", 0)) + 1
@@ -72,7 +73,9 @@ def launch(
     finally:
         if rows := trainer.metrics(run):
             write_metrics(run, rows)
-    words = process.last_words(run.log)
+    words = process.last_words(run.log, written_before)
+    if code == -9:
+        words.append("Killed: by the system, most likely for want of memory")
     if code != 0 or not finished(run):
         run.set("failed", exit_code=code, reason=words[0] if words else "")
         known = causes.advice(words)

@@ -80,6 +80,20 @@ def test_ctrl_c_stops_the_whole_group_and_says_what_is_next(project: Path) -> No
         os.killpg(trainer, 0)
 
 
+def test_ctrl_c_in_the_demo_stops_its_trainer_too(tmp_path: Path) -> None:
+    """A terminal sends Ctrl-C to the whole group: the demo, the mtrl it started, but not that one's trainer."""
+    command = [sys.executable, "-m", "mtrl", "demo", "--folder", str(tmp_path / "d")]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    run = Run(tmp_path / "d" / "runs" / "sft_unified")
+    wait_for(lambda: run.log.exists() and "trainable params" in run.log.read_text(errors="replace"), process)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert not run.locked() and run.status["state"] == "interrupted"
+
+
 def test_a_failed_job_says_its_last_words(project: Path) -> None:
     done = mtrl(*SFT, "--set", "upstream.metric_for_best_model=eval_nonsense", cwd=project)
     assert done.code == 1 and "eval_nonsense" in done.err and "log.txt" in done.err and "Traceback" not in done.err

@@ -20,7 +20,7 @@ SETS = ["--model", "tiny", "--hardware", "cpu", "--set", "tasks=demo_quality,dem
 def test_help_is_quick_and_loads_nothing_heavy() -> None:
     begun = time.monotonic()
     best = 9.0
-    for _ in range(3):
+    for _ in range(5):  # the best of five: the budget is of mtrl, not of what else this machine does
         begun = time.monotonic()
         subprocess.run([sys.executable, "-m", "mtrl", "--help"], check=True, capture_output=True)
         best = min(best, time.monotonic() - begun)
@@ -90,7 +90,7 @@ def test_a_stored_image_that_is_gone_stops_plan_and_launch(cli, project: Path) -
     # the image may be of test only; then nothing stops, so take them all
     shutil.rmtree("data/images")
     found = cli("sft", "sft_unified", *SETS)
-    assert found.code == 2 and "stored images are missing" in found.out and "nothing was started" in found.err
+    assert found.code == 2 and "nothing was started" in found.err and "stored images are missing" in found.err
     assert not Path("runs").exists()
 
 

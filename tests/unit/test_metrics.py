@@ -75,7 +75,14 @@ def test_votes_take_the_majority() -> None:
 
 
 def identity(**changes: object) -> dict:
-    task = {"split": "test", "prompt_sha256": "p", "samples_sha256": "s", "requests": 2, "choices": ["yes", "no"]}
+    task = {
+        "split": "test",
+        "prompt_sha256": "p",
+        "samples_sha256": "s",
+        "limit": None,
+        "requests": 2,
+        "choices": ["yes", "no"],
+    }
     sampling = {"max_tokens": 16, "temperature": 0.0, "votes": 1}
     return {
         "checkpoint": "c",

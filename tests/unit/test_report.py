@@ -29,6 +29,7 @@ def folder(project: Path) -> Path:
             "split": "test",
             "prompt_sha256": "",
             "samples_sha256": "",
+            "limit": 30,
             "requests": len(r),
             "choices": list(r[0].choices),
         }

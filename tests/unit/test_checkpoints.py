@@ -1,0 +1,73 @@
+"""Which checkpoint is exported, and what an export holds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mtrl import checkpoints, recipe
+from mtrl.demo.pipeline import tiny
+from mtrl.errors import MtrlError, UserError
+from mtrl.files import read_json
+from mtrl.rundir import Run
+
+
+def a_run(path: Path, name: str, steps: list[int]) -> Run:
+    """A run folder as its trainer leaves it: checkpoints by step, and in LLaMA-Factory's case its own best beside them."""
+    run = Run(path / "run")
+    for step in steps:
+        shutil.copytree(tiny(), run.checkpoints / f"checkpoint-{step}")
+        (run.checkpoints / f"checkpoint-{step}" / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+    run.claim(recipe.load(name, "tiny", "cpu").model_dump(mode="json", exclude_none=True), {})
+    (run.path / "env.json").write_text(json.dumps({"packages": {}}))
+    return run
+
+
+def test_last_is_the_last_step_whatever_lies_beside_it(tmp_path: Path) -> None:
+    run = a_run(tmp_path, "sft_unified", [5, 10, 20])
+    shutil.copy(tiny() / "model.safetensors", run.checkpoints / "model.safetensors")  # the trainer's own best
+    (run.checkpoints / "trainer_state.json").write_text('{"global_step": 20}')
+    assert checkpoints.choose(run, "last") == (run.checkpoints / "checkpoint-20", 20)
+    assert checkpoints.choose(run, "10")[1] == 10
+    with pytest.raises(UserError, match=r"of tokens, not of verdicts"):
+        checkpoints.choose(run, "best")
+    with pytest.raises(UserError, match=r"complete checkpoints: 5, 10, 20"):
+        checkpoints.choose(run, "7")
+
+
+def test_best_of_rl_is_by_validation_accuracy_among_what_is_kept(tmp_path: Path) -> None:
+    run = a_run(tmp_path, "rl_multitask", [5, 10, 20])
+    scores = {5: 0.6, 10: 0.8, 15: 0.99, 20: 0.7}  # of step 15 no folder is left
+    (run.path / "metrics.jsonl").write_text(
+        "".join(json.dumps({"step": s, "eval_accuracy": a}) + "\n" for s, a in scores.items())
+    )
+    assert checkpoints.choose(run, "best")[1] == 10
+    (run.checkpoints / "checkpoint-10" / "trainer_state.json").write_text('{"global')  # cut off by a kill
+    assert checkpoints.choose(run, "best")[1] == 20
+
+
+def test_an_export_is_whole_and_carries_the_image_budget(tmp_path: Path) -> None:
+    run = a_run(tmp_path, "rl_multitask", [5])
+    for name in ("preprocessor_config.json", "chat_template.jinja", "generation_config.json"):
+        (run.checkpoints / "checkpoint-5" / name).unlink()  # TRL saves none of these
+    card = checkpoints.export(run, "last", tmp_path / "x")
+    assert (card["method"], card["style"], card["step"], card["max_new_tokens"]) == ("rl_multitask", "rl", 5, 32)
+    size = read_json(tmp_path / "x" / "preprocessor_config.json")["size"]
+    assert size == {"shortest_edge": card["image"]["min_pixels"], "longest_edge": card["image"]["max_pixels"]}
+    assert {"chat_template.jinja", "generation_config.json", "model.safetensors"} <= set(card["files"])
+    with pytest.raises(UserError, match="exists already"):
+        checkpoints.export(run, "last", tmp_path / "x")
+
+
+def test_another_models_tensors_are_refused(tmp_path: Path) -> None:
+    run = a_run(tmp_path, "rl_multitask", [5])
+    file = run.checkpoints / "checkpoint-5" / "model.safetensors"
+    file.write_bytes(
+        file.read_bytes().replace(b"model.language_model.norm.weight", b"model.language_model.morn.weight", 1)
+    )
+    with pytest.raises(MtrlError, match="not the base model's"):
+        checkpoints.export(run, "last", tmp_path / "x")
+    assert not (tmp_path / "x").exists() and not list(tmp_path.glob(".x*"))
