@@ -95,12 +95,20 @@ class ModelPreset(Model):
     merge_size: PositiveInt = 2
     parameters: PositiveFloat  # in billions
     active_parameters: PositiveFloat | None = None
+    tensor_parallel_size: PositiveInt = 1  # GPUs that share one copy of it in EasyR1's rollouts, where there are as many
     recipe: dict[str, Any] = {}
 
     @property
     def pixels_per_token(self) -> int:
         """Qwen-VL turns each merge x merge block of patches into one token."""
         return (self.patch_size * self.merge_size) ** 2
+
+
+class Lora(Model):
+    """Adapters on all linear layers but the vision tower's, in place of full-parameter training."""
+
+    rank: PositiveInt
+    alpha: PositiveInt
 
 
 class Hardware(Model):
@@ -113,6 +121,7 @@ class Hardware(Model):
     rl_backend: Literal["easyr1", "trl"]
     sft_per_device_batch_size: PositiveInt
     rl_per_device_batch_size: PositiveInt
+    lora: Lora | None = None  # None: every parameter is trained
     env: dict[str, str] = {}
     recipe: dict[str, Any] = {}
 

@@ -21,7 +21,7 @@ from mtrl.recipe import Recipe
 from mtrl.reward_plugins import judge
 from mtrl.rundir import Run
 
-TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0"}
+TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0", "verl": "0.3.3.dev0"}
 
 
 class Check(NamedTuple):
@@ -33,7 +33,7 @@ class Check(NamedTuple):
 def plan(recipe: Recipe, data: Path) -> list[Check]:
     """All checks of a training recipe, in the order in which their subjects are used."""
     checks: list[Check] = []
-    for part in (_model, _data, _lengths, _reward, _batches, _environment, _machine):
+    for part in (_model, _data, _lengths, _reward, _batches, _easyr1, _environment, _machine):
         try:
             checks += part(recipe, data)
         except MtrlError as error:
@@ -176,6 +176,13 @@ def _batches(recipe: Recipe, data: Path) -> Iterator[Check]:
         each = rows // recipe.rl.rollout_batch_size
         answers = recipe.rl.rollout_batch_size * recipe.rl.n
         yield Check("ok", f"{each} rollouts an epoch of {answers:,} answers, {recipe.rl.rollout_batch_size // recipe.rl.batch_size} updates each")  # fmt: skip
+
+
+def _easyr1(recipe: Recipe, data: Path) -> Iterator[Check]:
+    if recipe.rl and recipe.hardware.rl_backend == "easyr1":
+        from mtrl.launch import easyr1_rules
+
+        yield from (Check(*found) for found in easyr1_rules.check(recipe))
 
 
 def _environment(recipe: Recipe, data: Path) -> Iterator[Check]:
