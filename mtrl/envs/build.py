@@ -43,8 +43,9 @@ def build(name: str, extra: list[str]) -> Path:
     """Creates or completes the environment and returns its folder. `extra` is installed last (pip arguments)."""
     folder, file = ROOT / ENVIRONMENTS[name], requirements(name)
     text, last = file.read_text(), file.with_suffix(".last.txt")
+    named = text + (last.read_text() if last.exists() else "")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    watched = json.dumps([text, last.read_text() if last.exists() else "", extra, project["project"], project["tool"]["setuptools"]])
+    watched = json.dumps([named, extra, project["project"], project["tool"]["setuptools"]])
     stamp, digest = folder / "mtrl-stamp", hashlib.sha256(watched.encode()).hexdigest()
     if stamp.exists() and stamp.read_text() == digest:
         print(f"{folder.name}: up to date ({file.name})")
