@@ -95,7 +95,9 @@ class ModelPreset(Model):
     merge_size: PositiveInt = 2
     parameters: PositiveFloat  # in billions
     active_parameters: PositiveFloat | None = None
-    tensor_parallel_size: PositiveInt = 1  # GPUs that share one copy of it in EasyR1's rollouts, where there are as many
+    tensor_parallel_size: PositiveInt = (
+        1  # GPUs that share one copy of it in EasyR1's rollouts, where there are as many
+    )
     recipe: dict[str, Any] = {}
 
     @property

@@ -102,7 +102,9 @@ def _complete_shards(checkpoint: Path) -> bool:
 
 
 def _folders(run: Run) -> list[Path]:
-    return [path for name in ("checkpoint", "global_step") for path in run.checkpoints.glob(f"{name}[-_]*") if path.is_dir()]
+    return [
+        path for name in ("checkpoint", "global_step") for path in run.checkpoints.glob(f"{name}[-_]*") if path.is_dir()
+    ]
 
 
 def steps(run: Run) -> dict[int, Path]:

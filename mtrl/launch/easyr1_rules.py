@@ -24,12 +24,22 @@ from mtrl.rundir import Run
 
 Found = tuple[Any, ...]  # plan.Check's fields: level, text, then
 KEYS = Path(__file__).with_name("easyr1_keys.txt")
-FREE = ("worker.reward.reward_function_kwargs", "worker.rollout.val_override_config", "worker.actor.model.override_config")
+FREE = (
+    "worker.reward.reward_function_kwargs",
+    "worker.rollout.val_override_config",
+    "worker.actor.model.override_config",
+)
 SAMPLING = ("n", "temperature", "top_p", "top_k", "min_p", "seed", "max_tokens", "min_tokens", "repetition_penalty",
             "presence_penalty", "frequency_penalty", "stop", "ignore_eos")  # fmt: skip
 DTYPES = ("null", "bf16", "bfloat16", "fp16", "float16", "fp32", "float32")
 ENUMS = {  # taken as any text, and wrong only later or never
-    "algorithm.adv_estimator": ("grpo", "grpo_passk", "reinforce_plus_plus", "remax", "rloo"),  # gae: no critic is rendered
+    "algorithm.adv_estimator": (
+        "grpo",
+        "grpo_passk",
+        "reinforce_plus_plus",
+        "remax",
+        "rloo",
+    ),  # gae: no critic is rendered
     "algorithm.kl_penalty": ("kl", "abs", "mse", "low_var_kl", "full"),
     "algorithm.kl_type": ("fixed", "adaptive"),
     "worker.actor.strategy": ("fsdp",),
@@ -74,11 +84,20 @@ def _keys(config: dict[str, Any]) -> Iterator[Found]:
     known = [line for line in KEYS.read_text().splitlines() if not line.startswith("#")]
     for key, _ in flat(config):
         if key not in known:  # EasyR1 stops at these, or sets them itself and drops what was given
-            yield ("stop", f"upstream.{key} is no key that EasyR1 takes.{nearest(key, known)}", "mend the recipe's upstream: block")
+            yield (
+                "stop",
+                f"upstream.{key} is no key that EasyR1 takes.{nearest(key, known)}",
+                "mend the recipe's upstream: block",
+            )
 
 
 def _sizes(config: dict[str, Any]) -> Iterator[Found]:
-    data, actor, rollout, trainer = config["data"], config["worker"]["actor"], config["worker"]["rollout"], config["trainer"]
+    data, actor, rollout, trainer = (
+        config["data"],
+        config["worker"]["actor"],
+        config["worker"]["rollout"],
+        config["trainer"],
+    )
     world = trainer["nnodes"] * trainer["n_gpus_per_node"]
     batch, rolled, n = actor["global_batch_size"], data["rollout_batch_size"], rollout["n"]
     update = actor["micro_batch_size_per_device_for_update"]
@@ -140,16 +159,32 @@ def _values(config: dict[str, Any]) -> Iterator[Found]:
     for key, known in ENUMS.items():
         value = "null" if values[key] is None else values[key]
         if value not in known:
-            yield ("stop", f"upstream.{key} {value!r} is none that EasyR1 knows.{nearest(str(value), known)}", f"--set upstream.{key}={known[0]}")
+            yield (
+                "stop",
+                f"upstream.{key} {value!r} is none that EasyR1 knows.{nearest(str(value), known)}",
+                f"--set upstream.{key}={known[0]}",
+            )
     loggers = trainer["logger"]
     if not isinstance(loggers, list) or "file" not in loggers or not set(loggers) <= set(LOGGERS):
-        yield ("stop", f"trainer.logger {loggers!r} must be a list of {', '.join(LOGGERS)} with file in it: progress is read from it", "--set upstream.trainer.logger='[file]'")
+        yield (
+            "stop",
+            f"trainer.logger {loggers!r} must be a list of {', '.join(LOGGERS)} with file in it: progress is read from it",
+            "--set upstream.trainer.logger='[file]'",
+        )
     if trainer["val_freq"] != trainer["save_freq"] or trainer["save_freq"] < 1:
-        yield ("stop", "trainer.val_freq and save_freq must be one number: the best checkpoint is one that was validated", "--set rl.validate_every=5")
+        yield (
+            "stop",
+            "trainer.val_freq and save_freq must be one number: the best checkpoint is one that was validated",
+            "--set rl.validate_every=5",
+        )
     if trainer["save_model_only"] or not trainer["find_last_checkpoint"]:
         yield ("warning", "save_model_only or find_last_checkpoint: false leaves nothing to resume from", "")
     if trainer["save_limit"] > 0:
-        yield ("warning", "trainer.save_limit keeps the best by the whole reward, and may delete the best by accuracy", "--set upstream.trainer.save_limit=-1")
+        yield (
+            "warning",
+            "trainer.save_limit keeps the best by the whole reward, and may delete the best by accuracy",
+            "--set upstream.trainer.save_limit=-1",
+        )
 
 
 def _files(config: dict[str, Any], run: Run) -> Iterator[Found]:
@@ -157,18 +192,34 @@ def _files(config: dict[str, Any], run: Run) -> Iterator[Found]:
     values = dict(flat(config))
     for key in ("data.image_dir", "data.format_prompt", "data.override_chat_template", "trainer.load_checkpoint_path"):
         if values[key] is not None and not Path(values[key]).exists():
-            yield ("stop", f"{key} {values[key]} does not exist, and EasyR1 would go on without it", f"--set upstream.{key}=PATH")
+            yield (
+                "stop",
+                f"{key} {values[key]} does not exist, and EasyR1 would go on without it",
+                f"--set upstream.{key}=PATH",
+            )
     if (start := values["trainer.load_checkpoint_path"]) and not re.fullmatch(r"global_step_\d+", Path(start).name):
         yield ("stop", f"trainer.load_checkpoint_path {start} must end in global_step_<n>", "")  # ray_trainer.py:357
     file, _, name = values["worker.reward.reward_function"].rpartition(":")
     if not Path(file).is_file():
-        yield ("stop", f"the reward file {file or name} does not exist", "--set upstream.worker.reward.reward_function=FILE:FUNCTION")
+        yield (
+            "stop",
+            f"the reward file {file or name} does not exist",
+            "--set upstream.worker.reward.reward_function=FILE:FUNCTION",
+        )
     elif (parameters := signature(Path(file), name)) is None:
         yield ("stop", f"{file} has no function {name}", "--set upstream.worker.reward.reward_function=FILE:FUNCTION")
     elif strange := [key for key in values[FREE[0]] if key not in parameters[1:]]:
-        yield ("stop", f"reward_function_kwargs: {name} takes no {strange[0]!r}.{nearest(strange[0], parameters[1:])}", "")
+        yield (
+            "stop",
+            f"reward_function_kwargs: {name} takes no {strange[0]!r}.{nearest(strange[0], parameters[1:])}",
+            "",
+        )
     if "@" in str(run.path):  # utils/dataset.py:127 reads what follows it as a split
-        yield ("stop", f"the path {run.path} holds an @, which EasyR1 reads as the name of a split", "work in another folder")
+        yield (
+            "stop",
+            f"the path {run.path} holds an @, which EasyR1 reads as the name of a split",
+            "work in another folder",
+        )
     if ":" in str(Path(file)):
         yield ("stop", f"the path {file} holds a colon", "install mtrl elsewhere")
 
@@ -197,11 +248,23 @@ def _free(config: dict[str, Any], recipe: Recipe) -> Iterator[Found]:
 def _way(config: dict[str, Any], recipe: Recipe) -> Iterator[Found]:
     assert recipe.rl is not None
     if recipe.hardware.nodes > 1 and not os.environ.get("RAY_ADDRESS"):
-        yield ("warning", f"{recipe.hardware.nodes} nodes need a Ray cluster, and RAY_ADDRESS is not set: one is looked for on this machine", "ray start --head, then on each other node ray start --address=HEAD:6379")
+        yield (
+            "warning",
+            f"{recipe.hardware.nodes} nodes need a Ray cluster, and RAY_ADDRESS is not set: one is looked for on this machine",
+            "ray start --head, then on each other node ray start --address=HEAD:6379",
+        )
     if recipe.rl.epochs != config["trainer"]["total_epochs"] and config["trainer"]["max_steps"] is None:
-        yield ("warning", f"EasyR1 counts whole epochs: rl.epochs {recipe.rl.epochs} is run as {config['trainer']['total_epochs']}", "--set upstream.trainer.max_steps=N")
+        yield (
+            "warning",
+            f"EasyR1 counts whole epochs: rl.epochs {recipe.rl.epochs} is run as {config['trainer']['total_epochs']}",
+            "--set upstream.trainer.max_steps=N",
+        )
     if odd := [task for task in recipe.tasks if re.search(r"(^|[^a-z])(train|val|test)([^a-z]|$)", task)]:
-        yield ("stop", f"task {odd[0]}: from train, val or test in a file's name EasyR1's loader makes up a split", "give the task another name")
+        yield (
+            "stop",
+            f"task {odd[0]}: from train, val or test in a file's name EasyR1's loader makes up a split",
+            "give the task another name",
+        )
 
 
 def _installed() -> Iterator[Found]:
@@ -214,7 +277,17 @@ def _installed() -> Iterator[Found]:
     for package, limit in (("omegaconf", (2, 4)), ("transformers", (5, 0))):
         version = versions[package]
         if version is None or tuple(int(n) for n in version.split(".")[:2]) >= limit:
-            yield ("stop", f"EasyR1 needs {package} below {'.'.join(map(str, limit))}, and {version or 'none'} is there", "make setup-easyr1")
-    code = subprocess.run(["git", "-C", root, "merge-base", "--is-ancestor", easyr1.COMMIT, "HEAD"], capture_output=True).returncode
+            yield (
+                "stop",
+                f"EasyR1 needs {package} below {'.'.join(map(str, limit))}, and {version or 'none'} is there",
+                "make setup-easyr1",
+            )
+    code = subprocess.run(
+        ["git", "-C", root, "merge-base", "--is-ancestor", easyr1.COMMIT, "HEAD"], capture_output=True
+    ).returncode
     if code:
-        yield ("warning", f"EasyR1 in {root} is not known to be at or after {easyr1.COMMIT[:7]}, which this was tested with", "make setup-easyr1")
+        yield (
+            "warning",
+            f"EasyR1 in {root} is not known to be at or after {easyr1.COMMIT[:7]}, which this was tested with",
+            "make setup-easyr1",
+        )

@@ -111,8 +111,15 @@ result = {"rewards": rewards.sum(-1).tolist(), "metrics": dict(metrics)}
 
 
 def in_environment(code: str, *arguments: object) -> Any:
-    command = [envs.interpreter("easyr1"), "-c", f'{STAND_IN}{code}\nprint("RESULT" + json.dumps(result))', *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [
+        envs.interpreter("easyr1"),
+        "-c",
+        f'{STAND_IN}{code}\nprint("RESULT" + json.dumps(result))',
+        *map(str, arguments),
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     assert "RESULT" in done.stdout, done.stderr[-3000:]
     return json.loads(done.stdout.split("RESULT")[1])
 
@@ -163,6 +170,8 @@ def rendered(converted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 
 def test_its_dataset_reads_our_rows_to_the_token(rendered: tuple[recipe.Recipe, Run], converted: Path) -> None:
+    import io
+
     import pyarrow.parquet as pq
     from PIL import Image
     from transformers import AutoProcessor
@@ -177,19 +186,24 @@ def test_its_dataset_reads_our_rows_to_the_token(rendered: tuple[recipe.Recipe, 
         rows = {row["id"]: row for file in files for row in pq.read_table(file).to_pylist()}
         assert theirs[split]["rows"] == sum(pq.read_metadata(file).num_rows for file in files)
         assert len(theirs[split]["ids"]) >= 8
-        for identifier, answer, tokens in zip(*(theirs[split][key] for key in ("ids", "answers", "tokens")), strict=True):
+        for identifier, answer, tokens in zip(
+            *(theirs[split][key] for key in ("ids", "answers", "tokens")), strict=True
+        ):
             row = rows[identifier]
             assert answer == row["answer"]
-            text = processor.apply_chat_template([{"role": "user", "content": parts(row["problem"])}], add_generation_prompt=True, tokenize=False)
-            import io
-
+            text = processor.apply_chat_template(
+                [{"role": "user", "content": parts(row["problem"])}], add_generation_prompt=True, tokenize=False
+            )
             images = [Image.open(io.BytesIO(image["bytes"])).convert("RGB") for image in row["images"]]
             assert tokens == list(processor(text=[text], images=images)["input_ids"][0])
 
 
 def test_its_reward_manager_scores_by_our_file(rendered: tuple[recipe.Recipe, Run]) -> None:
-    found, run = rendered
-    truth = {label: json.dumps({"task": task, "label": label, "id": "1"}) for task, label in (("seetrue", "yes"), ("agin_nat", "no"))}
+    _, run = rendered
+    truth = {
+        label: json.dumps({"task": task, "label": label, "id": "1"})
+        for task, label in (("seetrue", "yes"), ("agin_nat", "no"))
+    }
     cases = [
         ("<think>a</think><answer>yes</answer>", truth["yes"]),
         ("<think>a</think>\n<answer>Yes.</answer>\n", truth["yes"]),
@@ -229,7 +243,7 @@ def test_its_merger_makes_what_export_writes(tmp_path: Path, monkeypatch: pytest
     assert list(backend.steps(run)) == [5]
     before = sorted(path.name for path in (run.checkpoints / "global_step_5").rglob("*"))
     card = checkpoints.export(run, "last", tmp_path / "out")
-    assert (card["step"], card["experts"]) == (5, "hub") or card["step"] == 5
+    assert card["step"] == 5
     assert sorted(path.name for path in (run.checkpoints / "global_step_5").rglob("*")) == before  # left as it was
     assert (tmp_path / "out" / "config.json").exists() and list((tmp_path / "out").glob("*.safetensors"))
     shutil.rmtree(tmp_path / "out")

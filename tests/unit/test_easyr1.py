@@ -21,10 +21,16 @@ MODELS = sorted(path.stem for path in (ROOT / "recipes" / "models").glob("*.yaml
 HARDWARE = sorted(
     path.stem for path in (ROOT / "recipes" / "hardware").glob("*.yaml") if "rl_backend: easyr1" in path.read_text()
 )
-KEYS = [line for line in easyr1_rules.KEYS.read_text().splitlines() if not line.startswith("#")] if easyr1_rules.KEYS.exists() else []
+KEYS = (
+    [line for line in easyr1_rules.KEYS.read_text().splitlines() if not line.startswith("#")]
+    if easyr1_rules.KEYS.exists()
+    else []
+)
 
 
-def rendered(name: str = "rl_multitask", model: str = "qwen3-vl-8b", hardware: str = "8x80gb", sets: Any = None) -> dict[str, Any]:
+def rendered(
+    name: str = "rl_multitask", model: str = "qwen3-vl-8b", hardware: str = "8x80gb", sets: Any = None
+) -> dict[str, Any]:
     task = "seetrue" if name == "rl_single" else None
     return parse_yaml(easyr1.config(recipe.load(name, model, hardware, task, sets), Run(Path("runs/none"))), "test")
 
@@ -38,7 +44,9 @@ def test_what_is_rendered() -> None:
 @pytest.mark.parametrize("name", ["rl_multitask", "rl_single"])
 def test_every_key_is_written_and_no_rule_is_broken(name: str, model: str, hardware: str) -> None:
     config = rendered(name, model, hardware)
-    assert {key for key, _ in easyr1_rules.flat(config)} == {key for key in KEYS if not key.startswith("worker.critic.")}
+    assert {key for key, _ in easyr1_rules.flat(config)} == {
+        key for key in KEYS if not key.startswith("worker.critic.")
+    }
     found = recipe.load(name, model, hardware, "seetrue" if name == "rl_single" else None)
     stops = [check[1] for check in easyr1_rules.check(found) if check[0] == "stop"]
     if (model, hardware) == ("tiny", "16x80gb"):
@@ -46,22 +54,38 @@ def test_every_key_is_written_and_no_rule_is_broken(name: str, model: str, hardw
     else:
         assert stops == []
     assert config["trainer"]["val_freq"] == config["trainer"]["save_freq"] == found.rl.validate_every
-    assert (config["data"]["min_pixels"], config["data"]["max_pixels"]) == (found.image.min_pixels, found.image.max_pixels)
+    assert (config["data"]["min_pixels"], config["data"]["max_pixels"]) == (
+        found.image.min_pixels,
+        found.image.max_pixels,
+    )
 
 
 def test_the_papers_run() -> None:
     config = rendered(model="qwen3-vl-30b-a3b")
     data, actor, rollout = config["data"], config["worker"]["actor"], config["worker"]["rollout"]
     assert (data["rollout_batch_size"], actor["global_batch_size"], rollout["n"]) == (512, 256, 20)
-    assert (actor["fsdp"]["torch_dtype"], actor["optim"]["strategy"], rollout["tensor_parallel_size"]) == ("bf16", "adamw_bf16", 8)
-    assert (config["algorithm"]["use_kl_loss"], config["algorithm"]["kl_coef"], config["algorithm"]["kl_penalty"]) == (True, 0.01, "low_var_kl")
-    assert config["trainer"]["logger"] == ["file"] and config["worker"]["reward"]["reward_function_kwargs"] == {"format_weight": 0.1}
+    assert (actor["fsdp"]["torch_dtype"], actor["optim"]["strategy"], rollout["tensor_parallel_size"]) == (
+        "bf16",
+        "adamw_bf16",
+        8,
+    )
+    assert (config["algorithm"]["use_kl_loss"], config["algorithm"]["kl_coef"], config["algorithm"]["kl_penalty"]) == (
+        True,
+        0.01,
+        "low_var_kl",
+    )
+    assert config["trainer"]["logger"] == ["file"] and config["worker"]["reward"]["reward_function_kwargs"] == {
+        "format_weight": 0.1
+    }
 
 
 def test_adapters_and_loggers() -> None:
     config = rendered(model="qwen3-vl-4b", hardware="1x80gb-lora", sets=["logger=wandb"])
     assert config["worker"]["actor"]["model"]["lora"]["rank"] == 64 and config["worker"]["actor"]["optim"]["lr"] == 1e-5
-    assert config["worker"]["actor"]["fsdp"]["torch_dtype"] is None and config["worker"]["rollout"]["tensor_parallel_size"] == 1
+    assert (
+        config["worker"]["actor"]["fsdp"]["torch_dtype"] is None
+        and config["worker"]["rollout"]["tensor_parallel_size"] == 1
+    )
     assert config["trainer"]["logger"] == ["file", "wandb"]
     sft = recipe.load("sft_unified", "qwen3-vl-4b", "1x80gb-lora")
     assert sft.hardware.lora and sft.hardware.lora.rank == 64 and sft.sft.learning_rate == 1e-4
@@ -103,7 +127,11 @@ def test_adapters_and_loggers() -> None:
     ],
 )  # fmt: skip
 def test_what_easyr1_would_stumble_on(sets: list[str], words: str, then: str) -> None:
-    stops = [check for check in easyr1_rules.check(recipe.load("rl_multitask", "qwen3-vl-8b", "8x80gb", sets=sets)) if check[0] == "stop"]
+    stops = [
+        check
+        for check in easyr1_rules.check(recipe.load("rl_multitask", "qwen3-vl-8b", "8x80gb", sets=sets))
+        if check[0] == "stop"
+    ]
     hits = [check for check in stops if words in check[1]]
     assert hits, stops
     assert then in hits[0][2]
@@ -111,7 +139,11 @@ def test_what_easyr1_would_stumble_on(sets: list[str], words: str, then: str) ->
 
 def test_typos_in_the_models_own_configuration_and_a_missing_function(tmp_path: Path) -> None:
     def stops(*sets: str) -> str:
-        return "\n".join(c[1] for c in easyr1_rules.check(recipe.load("rl_multitask", "tiny", "8x80gb", sets=list(sets))) if c[0] == "stop")
+        return "\n".join(
+            c[1]
+            for c in easyr1_rules.check(recipe.load("rl_multitask", "tiny", "8x80gb", sets=list(sets)))
+            if c[0] == "stop"
+        )
 
     assert "Did you mean 'text_config'" in stops("upstream.worker.actor.model.override_config.text_confg=1")
     (tmp_path / "reward.py").write_text("def score(inputs, a=1): ...\n")
@@ -120,7 +152,9 @@ def test_typos_in_the_models_own_configuration_and_a_missing_function(tmp_path: 
 
 def test_whole_epochs_and_several_nodes_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    found = easyr1_rules.check(recipe.load("rl_multitask", "tiny", "16x80gb", sets=["rl.batch_size=16", "rl.rollout_batch_size=16"]))
+    found = easyr1_rules.check(
+        recipe.load("rl_multitask", "tiny", "16x80gb", sets=["rl.batch_size=16", "rl.rollout_batch_size=16"])
+    )
     warnings = " ".join(check[1] for check in found if check[0] == "warning")
     assert "rl.epochs 0.8 is run as 1" in warnings and "2 nodes need a Ray cluster" in warnings
 
@@ -134,7 +168,9 @@ def test_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert job.command == [str(python), "-m", "verl.trainer.main", "config=upstream.yaml"]
     assert (job.env["RAY_ADDRESS"], job.env["WANDB_MODE"]) == ("local", "disabled")  # joins no cluster found by chance
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert easyr1.job(recipe.load("rl_multitask"), Run(tmp_path / "run"), tmp_path).env["RAY_ADDRESS"] == "10.0.0.1:6379"
+    assert (
+        easyr1.job(recipe.load("rl_multitask"), Run(tmp_path / "run"), tmp_path).env["RAY_ADDRESS"] == "10.0.0.1:6379"
+    )
     assert yaml.safe_load(job.config)["trainer"]["save_checkpoint_path"] == str(tmp_path / "run" / "checkpoints")
 
 
@@ -159,8 +195,23 @@ def logged(run: Run, *lines: dict[str, Any]) -> None:
 
 
 def line(step: int, accuracy: float | None = None, reward: float = 0.5) -> dict[str, Any]:
-    val = {} if accuracy is None else {"val": {"reward_score": 0.9, "overall_reward": 0.9, "accuracy_reward": accuracy, "accuracy_seetrue_reward": accuracy}}
-    train = {"reward": {"overall": reward, "accuracy": 0.4, "accuracy_seetrue": 0.3}, "timing_s": {"step": 60.0, "gen": 20.0}, "actor": {"kl_loss": 0.1}}
+    val = (
+        {}
+        if accuracy is None
+        else {
+            "val": {
+                "reward_score": 0.9,
+                "overall_reward": 0.9,
+                "accuracy_reward": accuracy,
+                "accuracy_seetrue_reward": accuracy,
+            }
+        }
+    )
+    train = {
+        "reward": {"overall": reward, "accuracy": 0.4, "accuracy_seetrue": 0.3},
+        "timing_s": {"step": 60.0, "gen": 20.0},
+        "actor": {"kl_loss": 0.1},
+    }
     return {"step": step, **(train if step else {}), **val}
 
 
@@ -178,7 +229,10 @@ def test_metrics_join_the_attempts(tmp_path: Path) -> None:
         file.write('{"step": 5, "rew')  # a line that is being written
     rows = easyr1.metrics(run)
     assert [row["step"] for row in rows] == [0, 1, 2, 3, 4]
-    assert rows[3] | {"total_steps": 975, "reward": 0.7, "accuracy_seetrue": 0.3, "timing_s/step": 60.0, "kl": 0.1} == rows[3]
+    assert (
+        rows[3] | {"total_steps": 975, "reward": 0.7, "accuracy_seetrue": 0.3, "timing_s/step": 60.0, "kl": 0.1}
+        == rows[3]
+    )
     assert (rows[0]["eval_accuracy"], rows[2]["eval_accuracy_seetrue"], rows[4]["eval_accuracy"]) == (0.5, 0.6, 0.56)
     easyr1.begin(run)
     assert easyr1.metrics(run) == rows and (run.path / "attempts" / "002" / easyr1.LOG).exists()
@@ -186,8 +240,12 @@ def test_metrics_join_the_attempts(tmp_path: Path) -> None:
     assert len(list((run.path / "attempts").iterdir())) == 2
 
 
-@pytest.mark.parametrize("torn", ["dataloader.pt", "model_world_size_2_rank_1.pt", "optim_world_size_2_rank_1.pt", "huggingface/config.json"])
-@pytest.mark.parametrize("tracker", ['{"last_global_step": 5, "best_global_step": 5}', '{"last_glo', '{"last_global_step": 15}', None])
+@pytest.mark.parametrize(
+    "torn", ["dataloader.pt", "model_world_size_2_rank_1.pt", "optim_world_size_2_rank_1.pt", "huggingface/config.json"]
+)
+@pytest.mark.parametrize(
+    "tracker", ['{"last_global_step": 5, "best_global_step": 5}', '{"last_glo', '{"last_global_step": 15}', None]
+)
 def test_resuming_goes_on_from_the_newest_complete_checkpoint(tmp_path: Path, torn: str, tracker: str | None) -> None:
     run = Run(tmp_path / "run")
     saved(run, 5), saved(run, 10), saved(run, 15, torn=torn)
