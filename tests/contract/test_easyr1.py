@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from mtrl import checkpoints, envs, recipe
 from mtrl.errors import UserError
 from mtrl.launch import backend, easyr1, easyr1_rules
 from mtrl.rundir import Run
-from tests.unit.test_easyr1 import HARDWARE, MODELS
+from tests.unit.test_easyr1 import HARDWARE, MODELS, saved
 
 STAND_IN = """
 import importlib.machinery, importlib.util, json, sys
@@ -218,35 +217,81 @@ def test_its_reward_manager_scores_by_our_file(rendered: tuple[recipe.Recipe, Ru
 
 
 SHARDS = """
-import torch, transformers
+import sys, torch
+import torch.distributed as dist
 from pathlib import Path
-from transformers import AutoConfig, AutoModelForImageTextToText
-source, target = Path(sys.argv[1]), Path(sys.argv[2])
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
+from transformers import AutoModelForImageTextToText
+source, actor = Path(sys.argv[1]), Path(sys.argv[2]) / "actor"
+dist.init_process_group("gloo")
+rank, world = dist.get_rank(), dist.get_world_size()
+mesh = init_device_mesh("cpu", (world,), mesh_dim_names=("fsdp",))
 model = AutoModelForImageTextToText.from_pretrained(source, dtype=torch.float32)
-actor = target / "actor"
-(actor / "huggingface").mkdir(parents=True)
-for kind, state in (("model", model.state_dict()), ("optim", {}), ("extra_state", {})):
-    torch.save(state, actor / f"{kind}_world_size_1_rank_0.pt")
-model.config.save_pretrained(actor / "huggingface")
-torch.save({}, target / "dataloader.pt")
-result = sorted(model.state_dict())
+actor.mkdir(parents=True, exist_ok=True)
+shards = {name: distribute_tensor(tensor, mesh, [Shard(0)]) for name, tensor in model.state_dict().items()}
+for kind, state in (("model", shards), ("optim", {}), ("extra_state", {})):
+    torch.save(state, actor / f"{kind}_world_size_{world}_rank_{rank}.pt")
+dist.barrier()
+if rank == 0:
+    model.config.save_pretrained(actor / "huggingface")
+    torch.save({}, actor.parent / "dataloader.pt")
 """
 
 
 def test_its_merger_makes_what_export_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One rank of plain tensors, as a single GPU saves them; several ranks' DTensors need GPUs to be made."""
-    monkeypatch.setenv("MTRL_PYTHON_EASYR1", str(envs.interpreter("easyr1")))
+    """Two ranks' shards, as FSDP saves them, come out as the base model's tensors; the checkpoint is left as it was."""
+    import torch
+    from safetensors import safe_open
+
+    python = str(envs.interpreter("easyr1"))
+    monkeypatch.setenv("MTRL_PYTHON_EASYR1", python)
     found, run = recipe.load("rl_multitask", "tiny", "8x80gb"), Run(tmp_path / "runs" / "r")
     run.claim(found.model_dump(mode="json", exclude_none=True), {})
     (run.path / "env.json").write_text('{"packages": {}}')
-    in_environment(SHARDS, found.model.path, run.checkpoints / "global_step_5")
+    (tmp_path / "shards.py").write_text(SHARDS)
+    step = run.checkpoints / "global_step_5"
+    launcher = [python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", tmp_path / "shards.py"]
+    done = subprocess.run([*launcher, found.model.path, step], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
     assert list(backend.steps(run)) == [5]
-    before = sorted(path.name for path in (run.checkpoints / "global_step_5").rglob("*"))
+    before = sorted(path.name for path in step.rglob("*"))
     card = checkpoints.export(run, "last", tmp_path / "out")
-    assert card["step"] == 5
-    assert sorted(path.name for path in (run.checkpoints / "global_step_5").rglob("*")) == before  # left as it was
-    assert (tmp_path / "out" / "config.json").exists() and list((tmp_path / "out").glob("*.safetensors"))
-    shutil.rmtree(tmp_path / "out")
+    assert card["step"] == 5 and not list(tmp_path.glob(".out.*"))
+    assert sorted(path.name for path in step.rglob("*")) == before
+
+    def tensors(folder: Path) -> dict[str, torch.Tensor]:
+        opened = [safe_open(file, "pt") for file in folder.glob("*.safetensors")]
+        return {name: file.get_tensor(name) for file in opened for name in file.keys()}  # noqa: SIM118
+
+    base, ours = tensors(Path(found.model.path)), tensors(tmp_path / "out")
+    assert set(base) == set(ours)
+    assert all(torch.equal(base[name].bfloat16(), ours[name]) for name in base)
+
+
+LOGGING = """
+from pathlib import Path
+from verl.utils.checkpoint.checkpoint_manager import find_latest_ckpt
+from verl.utils.logger.logger import FileLogger
+folder = sys.argv[1]
+logger = FileLogger({"trainer": {"save_checkpoint_path": folder}})
+for step, accuracy in json.loads(sys.argv[2]):
+    logger.log({"reward/overall": 0.5, "timing_s/step": 1.0, "val/reward_score": 0.9, "val/accuracy_reward": accuracy,
+                "val/accuracy_seetrue_reward": accuracy}, step)
+result = find_latest_ckpt(folder)[0]
+"""
+
+
+def test_its_logger_and_its_resuming_are_what_we_take_them_for(tmp_path: Path) -> None:
+    """Two attempts by its own logger, which empties its log at each start; and where its own code would resume."""
+    run = Run(tmp_path / "run")
+    saved(run, 5), saved(run, 10)
+    assert in_environment(LOGGING, run.checkpoints, "[[5, 0.5], [10, 0.6]]") is None  # no tracker: it would start anew
+    easyr1.begin(run)
+    assert in_environment(LOGGING, run.checkpoints, "[[15, 0.7]]") == str(run.checkpoints / "global_step_10")
+    rows = easyr1.metrics(run)
+    assert [(row["step"], row["eval_accuracy"]) for row in rows] == [(5, 0.5), (10, 0.6), (15, 0.7)]
+    assert rows[0]["eval_accuracy_seetrue"] == 0.5 and rows[0]["timing_s/step"] == 1.0
 
 
 if __name__ == "__main__":
