@@ -86,7 +86,7 @@ def job(recipe: Recipe, run: Run, data: Path) -> Job:
         "SWANLAB_DIR": str(run.path / "swanlab"),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "PYTHONUNBUFFERED": "1",
-        **({"HF_HUB_OFFLINE": "1"} if Path(recipe.model.path).exists() else {}),
+        **({"HF_HUB_OFFLINE": "1"} if checkpoints.local_model(recipe.model.path) else {}),
         **recipe.hardware.env,
     }
     return Job(config(recipe, run), [str(python), "-m", "verl.trainer.main", "config=upstream.yaml"], env)

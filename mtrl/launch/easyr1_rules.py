@@ -60,14 +60,25 @@ def check(recipe: Recipe) -> Iterator[Found]:
     run = Run(Path("runs") / recipe.default_name)
     config = parse_yaml(easyr1.config(recipe, run), "upstream.yaml")
     found = [*_keys(config)]
-    if not found:  # the rest reads keys that are there
-        found = [*_sizes(config), *_values(config), *_files(config, run), *_free(config, recipe), *_way(config, recipe)]
+    if {key for key in known() if not key.startswith("worker.critic.")} <= dict(flat(config)).keys():
+        found += [
+            *_sizes(config),
+            *_values(config),
+            *_files(config, run),
+            *_free(config, recipe),
+            *_way(config, recipe),
+        ]
     yield from found
     if not any(level == "stop" for level, *_ in found):
         world = config["trainer"]["nnodes"] * config["trainer"]["n_gpus_per_node"]
         tensor = config["worker"]["rollout"]["tensor_parallel_size"]
         yield ("ok", f"EasyR1's keys, sizes and files hold: {world} GPUs, rollouts by {world // tensor} x {tensor}")
     yield from _installed()
+
+
+def known() -> list[str]:
+    """The keys that EasyR1 takes, without those it sets itself whatever is given."""
+    return [line for line in KEYS.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -81,12 +92,12 @@ def flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _keys(config: dict[str, Any]) -> Iterator[Found]:
-    known = [line for line in KEYS.read_text().splitlines() if not line.startswith("#")]
+    listed = known()
     for key, _ in flat(config):
-        if key not in known:  # EasyR1 stops at these, or sets them itself and drops what was given
+        if key not in listed:  # EasyR1 stops at these, or sets them itself and drops what was given
             yield (
                 "stop",
-                f"upstream.{key} is no key that EasyR1 takes.{nearest(key, known)}",
+                f"upstream.{key} is no key that EasyR1 takes.{nearest(key, listed)}",
                 "mend the recipe's upstream: block",
             )
 

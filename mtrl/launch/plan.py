@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -207,7 +208,10 @@ def _machine(recipe: Recipe, data: Path) -> Iterator[Check]:
             have = listed.count("GPU ")
         except (OSError, subprocess.SubprocessError):
             have = 0
-        if have < wanted:
+        cluster = os.environ.get("RAY_ADDRESS") if recipe.rl and recipe.hardware.rl_backend == "easyr1" else None
+        if cluster:
+            yield Check("ok", f"GPUs: those of the Ray cluster at {cluster}, which ray status shows")
+        elif have < wanted:
             yield Check("stop", f"hardware {recipe.hardware.name} wants {wanted} GPUs on this node, and {have} are here", "--hardware NAME, or start it on the GPU machine")  # fmt: skip
     free = shutil.disk_usage(data if data.exists() else Path.cwd()).free / 1e9
     bytes_each = 4 if recipe.hardware.precision == "fp32" else 2
