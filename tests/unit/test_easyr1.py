@@ -21,11 +21,7 @@ MODELS = sorted(path.stem for path in (ROOT / "recipes" / "models").glob("*.yaml
 HARDWARE = sorted(
     path.stem for path in (ROOT / "recipes" / "hardware").glob("*.yaml") if "rl_backend: easyr1" in path.read_text()
 )
-KEYS = (
-    [line for line in easyr1_rules.KEYS.read_text().splitlines() if not line.startswith("#")]
-    if easyr1_rules.KEYS.exists()
-    else []
-)
+KEYS = easyr1_rules.known()
 
 
 def rendered(
@@ -123,6 +119,9 @@ def test_adapters_and_loggers() -> None:
         (["upstream.worker.reward.reward_function=/no/where.py:compute_score"], "the reward file /no/where.py does not exist", "FILE:FUNCTION"),
         (["upstream.data.format_prompt=/no/where.jinja"], "data.format_prompt /no/where.jinja does not exist", "format_prompt=PATH"),
         (["upstream.trainer.load_checkpoint_path=/"], "must end in global_step_<n>", ""),
+        (["upstream.data.rollout_batch_size=many"], "of a wrong kind", "mend it"),
+        (["upstream.worker.rollout.n=null"], "of a wrong kind", "mend it"),
+        (["upstream.worker=3"], "upstream.worker is no key", "upstream: block"),
         (["tasks=my_val_set"], "makes up a split", "another name"),
     ],
 )  # fmt: skip
