@@ -1,12 +1,13 @@
 """From a run's checkpoint to a folder that vLLM loads: `mtrl export`.
 
-Whatever saved it (LLaMA-Factory, TRL; transformers 4 or 5), the folder gets the experts in the hub's layout, a config
+Whatever saved it (LLaMA-Factory, TRL, EasyR1; transformers 4 or 5), the folder gets the experts in the hub's layout, a config
 that old and new transformers read, and the processor, chat template and generation config of the base model. mtrl.json
 says what it is: evaluation needs nothing else.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -83,8 +84,9 @@ def export(run: Run, step: str, target: Path) -> dict[str, Any]:
             "recipe": recipe,
             "recipe_sha256": sha256_file(run.path / "recipe.yaml"),
             "packages": read_json(run.path / "env.json")["packages"],
-            "experts": _write_model(source, base, beside, recipe["image"]),
         }
+        with _as_huggingface(source, beside) as folder:
+            card["experts"] = _write_model(folder, base, beside, recipe["image"])
         card["files"] = {file.name: sha256_file(file) for file in sorted(beside.iterdir())}
         write_json(beside / CARD, card)
         os.chmod(beside, 0o755)
@@ -96,6 +98,13 @@ def export(run: Run, step: str, target: Path) -> dict[str, Any]:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return card
+
+
+def _as_huggingface(checkpoint: Path, beside: Path) -> contextlib.AbstractContextManager[Path]:
+    """The checkpoint itself, or what EasyR1's merger makes of its shards."""
+    from mtrl.launch import easyr1
+
+    return easyr1.merged(checkpoint, beside) if (checkpoint / "actor").is_dir() else contextlib.nullcontext(checkpoint)
 
 
 def local_model(path: str) -> Path | None:

@@ -94,7 +94,16 @@ class ModelPreset(Model):
     patch_size: PositiveInt
     merge_size: PositiveInt = 2
     parameters: PositiveFloat  # in billions
+    # GPUs that share one copy of it in EasyR1's rollouts, where there are as many
+    tensor_parallel_size: PositiveInt = 1
     recipe: dict[str, Any] = {}
+
+
+class Lora(Model):
+    """Adapters on all linear layers but the vision tower's, in place of full-parameter training."""
+
+    rank: PositiveInt
+    alpha: PositiveInt
 
 
 class Hardware(Model):
@@ -107,6 +116,7 @@ class Hardware(Model):
     rl_backend: Literal["easyr1", "trl"]
     sft_per_device_batch_size: PositiveInt
     rl_per_device_batch_size: PositiveInt
+    lora: Lora | None = None  # None: every parameter is trained
     env: dict[str, str] = {}
     recipe: dict[str, Any] = {}
 

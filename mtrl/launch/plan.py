@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -22,13 +23,13 @@ from mtrl.recipe import Recipe
 from mtrl.reward_plugins import judge
 from mtrl.rundir import Run
 
-TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0"}
+TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0", "verl": "0.3.3.dev0"}
 
 
 def plan(recipe: Recipe, data: Path) -> list[Check]:
     """All checks of a training recipe, in the order in which their subjects are used."""
     checks: list[Check] = []
-    for part in (_model, _data, _lengths, _reward, _batches, _environment, _machine):
+    for part in (_model, _data, _lengths, _reward, _batches, _easyr1, _environment, _machine):
         try:
             checks += part(recipe, data)
         except MtrlError as error:
@@ -173,6 +174,13 @@ def _batches(recipe: Recipe, data: Path) -> Iterator[Check]:
         yield Check("ok", f"{each} rollouts an epoch of {answers:,} answers, {recipe.rl.rollout_batch_size // recipe.rl.batch_size} updates each")  # fmt: skip
 
 
+def _easyr1(recipe: Recipe, data: Path) -> Iterator[Check]:
+    if recipe.rl and recipe.hardware.rl_backend == "easyr1":
+        from mtrl.launch import easyr1_rules
+
+        yield from (Check(*found) for found in easyr1_rules.check(recipe))
+
+
 def _environment(recipe: Recipe, data: Path) -> Iterator[Check]:
     trainer = backend.of(recipe)
     python = envs.interpreter(trainer.ENVIRONMENT)
@@ -195,7 +203,10 @@ def _machine(recipe: Recipe, data: Path) -> Iterator[Check]:
             have = listed.count("GPU ")
         except (OSError, subprocess.SubprocessError):
             have = 0
-        if have < wanted:
+        cluster = os.environ.get("RAY_ADDRESS") if recipe.rl and recipe.hardware.rl_backend == "easyr1" else None
+        if cluster:
+            yield Check("ok", f"GPUs: those of the Ray cluster at {cluster}, which ray status shows")
+        elif have < wanted:
             yield Check("stop", f"hardware {recipe.hardware.name} wants {wanted} GPUs on this node, and {have} are here", "--hardware NAME, or start it on the GPU machine")  # fmt: skip
     free = shutil.disk_usage(data if data.exists() else Path.cwd()).free / 1e9
     bytes_each = 4 if recipe.hardware.precision == "fp32" else 2

@@ -22,6 +22,10 @@ from mtrl.recipe import Recipe
 from mtrl.rundir import Run, hashes
 
 
+class Enough(Exception):
+    """The validation score has stopped to improve: the job is ended, and its run is done."""
+
+
 def prepare(run: Run, recipe: Recipe, data: Path) -> backend.Job:
     """Claims the run directory, which the caller holds, and writes all that a launch needs into it. Raises UserError.
 
@@ -47,7 +51,9 @@ def launch(
     """Runs the job to its end; it inherits `lock`. `watch` gets the run's metrics as they grow. Raises MtrlError, and Interrupted."""
     trainer = backend.of(recipe)
     backend.set_aside_incomplete(run)
-    begun, seen = time.time(), 0
+    if hasattr(trainer, "begin"):
+        trainer.begin(run)
+    begun, seen, enough = time.time(), 0, ""
     written_before = run.log.stat().st_size if run.log.exists() else 0
 
     def started(pid: int) -> None:
@@ -61,9 +67,13 @@ def launch(
             seen = len(rows)
             write_metrics(run, rows)
             watch(rows)
+            if hasattr(trainer, "plateaued") and (reason := trainer.plateaued(recipe, rows)):
+                raise Enough(reason)
 
     try:
         code = process.run(job.command, job.env, run.path, run.log, lock, started, tick)
+    except Enough as reason:
+        code, enough = 0, str(reason)
     except Interrupted as error:
         run.set("interrupted", reason=str(error))
         raise
@@ -76,14 +86,14 @@ def launch(
     words = process.last_words(run.log, written_before)
     if code == -9:
         words.append("Killed: by the system, most likely for want of memory")
-    if code != 0 or not finished(run):
+    if code != 0 or not getattr(trainer, "finished", finished)(run):
         run.set("failed", exit_code=code, reason=words[0] if words else "")
         known = causes.advice(words)
         raise MtrlError(
             f"run {run.name} failed (exit status {code}). Its last words:\n  " + "\n  ".join(words or ["(none)"]),
             known or f"the whole log is {run.log}; the same command resumes from the last checkpoint",
         )
-    run.set("done", exit_code=0, seconds=round(time.time() - begun, 1))
+    run.set("done", exit_code=0, seconds=round(time.time() - begun, 1), reason=enough)
 
 
 def finished(run: Run) -> bool:

@@ -32,7 +32,7 @@ def test_every_combination_resolves_and_renders(name: str, model: str, hardware:
     found = recipe.load(name, model, hardware, task)
     assert found.default_name.startswith(name) and found.default_name.endswith(f"{model}-{hardware}")
     if found.stage is None or (found.stage == "rl" and found.hardware.rl_backend == "easyr1"):
-        return  # nothing to train; or EasyR1's configuration, which comes with its backend
+        return  # nothing to train; or EasyR1's configuration: test_easyr1.py
     job = backend.of(found).job(found, Run(tmp_path / "run"), tmp_path / "data")
     config = yaml.safe_load(job.config)
     budget = config if found.stage == "sft" else {f"image_{key}": value for key, value in config["image"].items()}
