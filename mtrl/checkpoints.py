@@ -40,7 +40,7 @@ def choose(run: Run, step: str) -> tuple[Path, int]:
     if step == "last" and steps:
         return steps[max(steps)], max(steps)
     if step == "best" and steps:
-        if str(run.recipe["method"]).startswith("sft"):
+        if str(run.recipe.get("method")).startswith("sft"):
             raise UserError(
                 "the best step of an SFT run is not known: its eval_accuracy is of tokens, not of verdicts",
                 f"mtrl export {run.name} --step N --to DIR, mtrl eval --ckpt DIR --split val; steps: {', '.join(map(str, steps))}",
