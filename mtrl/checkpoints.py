@@ -85,7 +85,7 @@ def export(run: Run, step: str, target: Path) -> dict[str, Any]:
             "recipe_sha256": sha256_file(run.path / "recipe.yaml"),
             "packages": read_json(run.path / "env.json")["packages"],
         }
-        with _as_huggingface(source, beside) as folder:
+        with _as_huggingface(source, recipe, beside) as folder:
             card["experts"] = _write_model(folder, base, beside, recipe["image"])
         card["files"] = {file.name: sha256_file(file) for file in sorted(beside.iterdir())}
         write_json(beside / CARD, card)
@@ -100,11 +100,15 @@ def export(run: Run, step: str, target: Path) -> dict[str, Any]:
     return card
 
 
-def _as_huggingface(checkpoint: Path, beside: Path) -> contextlib.AbstractContextManager[Path]:
-    """The checkpoint itself, or what EasyR1's merger makes of its shards."""
-    from mtrl.launch import easyr1
+def _as_huggingface(checkpoint: Path, recipe: dict[str, Any], beside: Path) -> contextlib.AbstractContextManager[Path]:
+    """The checkpoint itself, or what upstream's own merger makes of EasyR1's shards or LLaMA-Factory's LoRA adapter."""
+    from mtrl.launch import easyr1, llamafactory
 
-    return easyr1.merged(checkpoint, beside) if (checkpoint / "actor").is_dir() else contextlib.nullcontext(checkpoint)
+    if (checkpoint / "actor").is_dir():
+        return easyr1.merged(checkpoint, beside)
+    if (checkpoint / "adapter_config.json").exists():
+        return llamafactory.merged(checkpoint, Recipe.model_validate(recipe), beside)
+    return contextlib.nullcontext(checkpoint)
 
 
 def local_model(path: str) -> Path | None:

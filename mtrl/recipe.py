@@ -100,7 +100,7 @@ class ModelPreset(Model):
 
 
 class Lora(Model):
-    """Adapters on all linear layers but the vision tower's, in place of full-parameter training."""
+    """Adapters on all linear layers that are not frozen, in place of full-parameter training."""
 
     rank: PositiveInt
     alpha: PositiveInt
@@ -114,6 +114,7 @@ class Hardware(Model):
     gpus_per_node: int = Field(ge=0)
     precision: Literal["bf16", "fp32"]
     rl_backend: Literal["easyr1", "trl"]
+    deepspeed: Literal["zero3"] | None = None  # how SFT shards weights, gradients and optimizer over the GPUs
     sft_per_device_batch_size: PositiveInt
     rl_per_device_batch_size: PositiveInt
     lora: Lora | None = None  # None: every parameter is trained

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mtrl import checkpoints, envs, processor
-from mtrl.files import read_json, read_jsonl
+from mtrl.errors import MtrlError
+from mtrl.files import dump_yaml, read_json, read_jsonl, write_text
 from mtrl.launch import backend, inputs
 from mtrl.launch.backend import Job
 from mtrl.recipe import Recipe
@@ -67,6 +73,33 @@ def job(recipe: Recipe, run: Run, data: Path) -> Job:
     else:
         env["CUDA_VISIBLE_DEVICES"] = ""
     return Job(config, [str(binaries / "llamafactory-cli"), "train", "upstream.yaml"], env)
+
+
+@contextlib.contextmanager
+def merged(adapter: Path, recipe: Recipe, beside: Path) -> Iterator[Path]:
+    """A Hugging Face folder of the base model with a LoRA checkpoint merged in, by LLaMA-Factory's own export, on the CPU.
+
+    It lies next to `beside` and is removed at the end. Raises MtrlError with LLaMA-Factory's last words.
+    """
+    binary = envs.interpreter(ENVIRONMENT).parent / "llamafactory-cli"
+    with tempfile.TemporaryDirectory(prefix=f".{beside.name}.merge.", dir=beside.parent) as folder:
+        config = Path(folder) / "export.yaml"
+        keys = {
+            "model_name_or_path": recipe.model.path,
+            "adapter_name_or_path": str(adapter),
+            "template": recipe.model.template,
+            "trust_remote_code": False,
+            "export_dir": str(Path(folder) / "merged"),
+            "export_device": "cpu",
+            "export_size": 5,  # GB a file, as the hub's
+        }
+        write_text(config, dump_yaml(keys))
+        command = [str(binary), "export", str(config)]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["(no output)"])[-1]
+            raise MtrlError(f"LLaMA-Factory could not merge {adapter}: {last}", shlex.join(command))
+        yield Path(folder) / "merged"
 
 
 def metrics(run: Run) -> list[dict[str, Any]]:

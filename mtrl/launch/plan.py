@@ -12,7 +12,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 from mtrl import checkpoints, envs, prompting, samples, tasks
 from mtrl.errors import MtrlError
@@ -188,11 +187,20 @@ def _environment(recipe: Recipe, data: Path) -> Iterator[Check]:
     version = envs.versions(python, (package,))[package]
     if version is None:
         yield Check("stop", f"{package} is not installed in the environment {trainer.ENVIRONMENT}", f"make setup-{trainer.ENVIRONMENT}")  # fmt: skip
+    elif recipe.sft and recipe.hardware.gpus_per_node and (gone := _missing(python, recipe)):
+        yield Check("stop", f"{' and '.join(gone)} is not installed in the environment {trainer.ENVIRONMENT}", f"make setup-{trainer.ENVIRONMENT} on the GPU machine (or --set upstream.flash_attn=sdpa)")  # fmt: skip
     elif version != TESTED.get(package, version):
         yield Check("warning", f"{package} {version} is not the version this was tested with ({TESTED[package]})")
     else:
         yield Check("ok", f"{package} {version}")
     trainer.job(recipe, Run(Path("runs") / recipe.default_name), data)  # renders, so a template's mistake shows here
+
+
+def _missing(python: Path, recipe: Recipe) -> list[str]:
+    """What LLaMA-Factory needs on GPUs beside itself."""
+    wanted = ["deepspeed"] if recipe.hardware.deepspeed else []
+    wanted += ["flash_attn"] if recipe.upstream.get("flash_attn", "fa2") == "fa2" else []
+    return [name for name, version in envs.versions(python, tuple(wanted)).items() if version is None]
 
 
 def _machine(recipe: Recipe, data: Path) -> Iterator[Check]:
@@ -208,13 +216,22 @@ def _machine(recipe: Recipe, data: Path) -> Iterator[Check]:
             yield Check("ok", f"GPUs: those of the Ray cluster at {cluster}, which ray status shows")
         elif have < wanted:
             yield Check("stop", f"hardware {recipe.hardware.name} wants {wanted} GPUs on this node, and {have} are here", "--hardware NAME, or start it on the GPU machine")  # fmt: skip
-    free = shutil.disk_usage(data if data.exists() else Path.cwd()).free / 1e9
-    bytes_each = 4 if recipe.hardware.precision == "fp32" else 2
+    yield _disk(recipe, data)
+
+
+def _disk(recipe: Recipe, data: Path) -> Check:
+    """Room for the checkpoints, where runs/ is: all of them are kept unless upstream's own limit is set."""
+    runs = Path("runs") if Path("runs").exists() else Path.cwd()
+    free = shutil.disk_usage(runs).free / 1e9
     # weights, and AdamW's two fp32 moments with an fp32 copy under mixed precision
-    checkpoint = recipe.model.parameters * (bytes_each + (12 if bytes_each == 2 else 8))
-    level: Literal["ok", "stop"] = "stop" if free < checkpoint * 2 else "ok"
-    yield Check(
-        level,
-        f"disk: {free:,.0f} GB free, about {checkpoint:,.1f} GB a checkpoint",
-        "make room" if level == "stop" else "",
-    )
+    each = recipe.model.parameters * (12 if recipe.hardware.precision == "fp32" else 14)
+    rows = sum(len(inputs.chosen(samples.count(data, task, "train"), recipe, task)) for task in recipe.tasks)
+    stage = recipe.sft or recipe.rl
+    assert stage is not None
+    steps = math.ceil(rows / (recipe.sft.batch_size if recipe.sft else recipe.rl.rollout_batch_size) * stage.epochs)  # type: ignore[union-attr]
+    count = max(1, steps // stage.validate_every)
+    text = f"disk: {free:,.0f} GB free; up to {count} checkpoints of about {each:,.1f} GB"
+    if free < each * 2:
+        return Check("stop", text, "make room: one is kept while the next is written")
+    limit = "upstream.save_total_limit=3" if recipe.sft else "upstream.trainer.save_limit=3"
+    return Check("ok", text) if free >= each * count else Check("warning", text, f"make room, or --set {limit}")
