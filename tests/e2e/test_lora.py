@@ -20,9 +20,8 @@ def test_adapters_are_merged_into_the_base(project: Path) -> None:
     Path("recipes/hardware").mkdir(parents=True)
     Path("recipes/hardware/cpu-lora.yaml").write_text(preset)
     arguments = ["--model", "tiny", "--hardware", "cpu-lora", "--set", "tasks=demo_quality", "--name", "l"]
-    done = mtrl(
-        "sft", "sft_unified", *arguments, "--set", "sft.epochs=1", "--set", "sft.validate_every=16", cwd=project
-    )
+    brief = ["--set", "sft.epochs=1", "--set", "sft.validate_every=16"]
+    done = mtrl("sft", "sft_unified", *arguments, *brief, *FROZEN, cwd=project)
     assert done.code == 0, done.err
     assert Path("runs/l/checkpoints/checkpoint-16/adapter_model.safetensors").exists()
     done = mtrl("export", "l", "--to", "exports/l", cwd=project)
