@@ -23,6 +23,7 @@ from mtrl.recipe import Recipe
 from mtrl.rundir import Run
 
 CARD = "mtrl.json"
+SELECTED = "select.json"  # what mtrl select leaves in a run
 # What a judge needs beside its weights; taken from the base model where the trainer did not save it.
 BESIDE = (
     "generation_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json",
@@ -40,10 +41,12 @@ def choose(run: Run, step: str) -> tuple[Path, int]:
     if step == "last" and steps:
         return steps[max(steps)], max(steps)
     if step == "best" and steps:
+        if (run.path / SELECTED).exists() and (best := read_json(run.path / SELECTED)["best"]) in steps:
+            return steps[best], best
         if str(run.recipe.get("method")).startswith("sft"):
             raise UserError(
                 "the best step of an SFT run is not known: its eval_accuracy is of tokens, not of verdicts",
-                f"mtrl export {run.name} --step N --to DIR, mtrl eval --ckpt DIR --split val; steps: {', '.join(map(str, steps))}",
+                f"mtrl select {run.name} scores its steps by verdicts",
             )
         scored = {
             row["step"]: row["eval_accuracy"]

@@ -25,6 +25,7 @@ from mtrl.commands import (
     plan,
     prompts,
     reward,
+    select,
     status,
     tables,
     tasks,
@@ -49,6 +50,7 @@ app.command("plan")(plan.command)
 app.command("sft")(train.sft)
 app.command("rl")(train.rl)
 app.command("status")(status.command)
+app.command("select")(select.command)
 app.command("export")(export.command)
 app.command("eval")(evaluate.command)
 app.command("score")(evaluate.score_command)

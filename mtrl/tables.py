@@ -48,7 +48,10 @@ def table_tasks(number: int) -> list[str]:
 
 def evaluations(runs: Path) -> list[tuple[Path, dict[str, Any]]]:
     """(file, metrics) of every evaluation below the runs folder, newest first."""
-    files = sorted(runs.glob("**/metrics.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+    everywhere = (
+        file for file in runs.glob("**/metrics.json") if "select" not in file.parts
+    )  # mtrl select's are of val
+    files = sorted(everywhere, key=lambda file: file.stat().st_mtime, reverse=True)
     found = [(file, read_json(file)) for file in files]
     return [(file, data) for file, data in found if isinstance(data, dict) and "method" in data]
 

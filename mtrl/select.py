@@ -1,0 +1,66 @@
+"""Choosing a checkpoint by what it is for: its verdicts on the validation split, scored by the evaluation code.
+
+Upstream's own choice is another one: LLaMA-Factory's eval_accuracy is of tokens with the answer shown, EasyR1's tracker
+keeps the best overall reward. Each kept checkpoint is exported, asked by `mtrl eval --split val` and removed again;
+runs/<name>/select.json, written last, holds the scores and the best step, which `mtrl export --step best` then takes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mtrl.checkpoints import SELECTED, export
+from mtrl.errors import Interrupted, MtrlError, UserError
+from mtrl.files import read_json, write_json
+from mtrl.launch import backend
+from mtrl.rundir import Run
+
+
+def select(run: Run, data: Path, by: str, say: Callable[[str], None]) -> dict[str, Any]:
+    """Scores every complete checkpoint by `by` ("accuracy" or "macro_f1"), the mean over the run's tasks, and keeps the best.
+
+    Of equals the later wins. What is scored already is not asked again. Raises UserError where there is no checkpoint.
+    """
+    steps = backend.steps(run)
+    if not steps:
+        raise UserError(f"run {run.name} has no complete checkpoint", f"mtrl status {run.name}")
+    tasks = run.recipe["tasks"]
+    scores: dict[int, float] = {}
+    for number in steps:
+        folder = run.path / "select" / f"step-{number}"
+        result = _scored(run, number, folder, tasks, data, say)
+        scores[number] = sum(result[task][by] for task in tasks) / len(tasks)
+        say(f"step {number}: {by} {100 * scores[number]:.2f} on val")
+    best = max(scores, key=lambda number: (scores[number], number))
+    chosen = {"by": by, "split": "val", "scores": {str(n): score for n, score in scores.items()}, "best": best}
+    write_json(run.path / SELECTED, chosen)
+    return chosen
+
+
+def _scored(
+    run: Run, number: int, folder: Path, tasks: list[str], data: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """The metrics of one step on val. A process of its own each: vLLM gives memory back when its process ends."""
+    metrics, model = folder / "metrics.json", folder / "model"
+    if metrics.exists() and all(task in read_json(metrics) for task in tasks):
+        return read_json(metrics)  # type: ignore[no-any-return]
+    shutil.rmtree(model, ignore_errors=True)
+    export(run, str(number), model)
+    say(f"step {number}: asking it")
+    command = [sys.executable, "-m", "mtrl", "eval", "--ckpt", str(model), "--tasks", ",".join(tasks)]
+    done = subprocess.run(
+        [*command, "--split", "val", "--out", str(folder), "--data", str(data)], stdout=subprocess.DEVNULL
+    )
+    if done.returncode == 130:
+        raise Interrupted("SIGINT")
+    if done.returncode != 0:
+        raise MtrlError(
+            f"scoring step {number} failed; its words stand above", f"mtrl select {run.name} goes on from there"
+        )
+    shutil.rmtree(model)
+    return read_json(metrics)  # type: ignore[no-any-return]
