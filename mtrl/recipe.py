@@ -73,6 +73,9 @@ class Rl(Model):
     max_response_length: PositiveInt
     epochs: PositiveFloat
     format_weight: float = Field(ge=0, le=1)
+    length_cap: PositiveInt | None = (
+        None  # tokens from which a response earns nothing (MR. Judge: 1024); off as in the paper
+    )
     validate_every: PositiveInt  # rollout steps; a checkpoint is saved each time
     patience: PositiveInt  # validations without improvement before training stops
 

@@ -57,9 +57,14 @@ def read(response: str, style: str, choices: tuple[str, ...] = POINTWISE) -> Rea
     if style != "rl":
         raise ValueError(f"style {style!r} is neither sft nor rl")
     text = response.strip()
-    for tag in TAGS:
-        if (found := text.count(tag)) != 1:
-            return Reading(None, False, f"{tag} stands {found} times, not once")
+    found = dict.fromkeys(TAGS, 0)
+    for piece in text.split("<")[1:]:  # one pass over the text, where four counts would be four
+        tag = f"<{piece[: piece.find('>', 0, 8) + 1]}"
+        if tag in found:
+            found[tag] += 1
+    for tag, times in found.items():
+        if times != 1:
+            return Reading(None, False, f"{tag} stands {times} times, not once")
     if not text.startswith("<think>"):
         return Reading(None, False, "text before <think>")
     if not text.endswith("</answer>"):
@@ -118,38 +123,74 @@ def ground_truth(text: str) -> tuple[str, str, str]:
     return task, label, identifier
 
 
-def score(response: str, truth: str, format_weight: float = FORMAT_WEIGHT) -> dict[str, float]:
-    """{overall, format, accuracy}, each from 0.0 to 1.0, for one reasoning-style response."""
-    _, label, _ = ground_truth(truth)
-    reading = read(response, "rl", choices_of(label))
+def score(
+    response: str, truth: str, format_weight: float = FORMAT_WEIGHT, tokens: int = 0, length_cap: int | None = None
+) -> dict[str, float]:
+    """{overall, format, accuracy}, each from 0.0 to 1.0, for one reasoning-style response of so many `tokens`."""
+    return _score(
+        read(response, "rl", choices_of(label := ground_truth(truth)[1])), label, format_weight, tokens, length_cap
+    )
+
+
+def _score(reading: Reading, label: str, format_weight: float, tokens: int, length_cap: int | None) -> dict[str, float]:
     accuracy, form = float(reading.verdict == label), float(reading.well_formed)
+    if length_cap is not None and tokens > length_cap:
+        accuracy = form = 0.0
     return {"overall": (1 - format_weight) * accuracy + format_weight * form, "format": form, "accuracy": accuracy}
 
 
-def compute_score(reward_inputs: list[dict[str, Any]], format_weight: float = FORMAT_WEIGHT) -> list[dict[str, float]]:
+def compute_score(
+    reward_inputs: list[dict[str, Any]], format_weight: float = FORMAT_WEIGHT, length_cap: int | None = None
+) -> list[dict[str, float]]:
     """EasyR1's entry point: one dict per input {response, response_length, ground_truth}, in order.
 
-    Per-task keys are joined by an underscore (accuracy_seetrue): EasyR1's loggers break on a slash after a used name.
+    `length_cap`, in tokens, gives longer responses nothing (MR. Judge's rule; off by default). Its format gate, accuracy
+    only where the format holds, is always on here: a response out of form has no verdict.
+    Beside overall, format and accuracy, by task and joined by an underscore (EasyR1's loggers break on a slash after a
+    used name): accuracy_T, format_T; and RL health: yes_rate_T (the first choice's share), invalid_T, length_T (tokens),
+    and zero_variance_T, the share of prompts whose answers all earned the same: they teach nothing.
     """
-    scores = []
+    scores: list[dict[str, float]] = []
+    groups: dict[tuple[str, str], list[dict[str, float]]] = {}
     for item in reward_inputs:
-        result = score(item["response"], item["ground_truth"], format_weight)
-        task = ground_truth(item["ground_truth"])[0]
-        scores.append({**result, f"accuracy_{task}": result["accuracy"], f"format_{task}": result["format"]})
+        task, label, identifier = ground_truth(item["ground_truth"])
+        choices = choices_of(label)
+        reading, tokens = read(item["response"], "rl", choices), int(item.get("response_length", 0))
+        row = _score(reading, label, format_weight, tokens, length_cap)
+        row[f"accuracy_{task}"], row[f"format_{task}"] = row["accuracy"], row["format"]
+        row[f"yes_rate_{task}"] = float(reading.verdict == choices[0])
+        row[f"invalid_{task}"] = float(reading.verdict is None)
+        row[f"length_{task}"] = float(tokens)
+        scores.append(row)
+        groups.setdefault((task, identifier), []).append(row)
+    for (task, _), group in groups.items():
+        if len(group) > 1:
+            same = float(len({row["overall"] for row in group}) == 1)
+            for row in group:
+                row[f"zero_variance_{task}"] = same
     return scores
 
 
 def trl_reward(
-    completions: list[Any], answer: list[str], format_weight: float = FORMAT_WEIGHT, log_metric: Any = None, **_: Any
+    completions: list[Any],
+    answer: list[str],
+    format_weight: float = FORMAT_WEIGHT,
+    length_cap: int | None = None,
+    completion_ids: list[list[int]] | None = None,
+    log_metric: Any = None,
+    **_: Any,
 ) -> list[float]:
     """TRL's entry point: one float per completion (text, or a list of messages of which the last is the reply).
 
     `answer` is the dataset column of ground truths. With TRL's log_metric, means per part and task are logged too.
     """
     texts = [c if isinstance(c, str) else _text(c[-1]["content"]) for c in completions]
-    scores = compute_score(
-        [{"response": text, "ground_truth": truth} for text, truth in zip(texts, answer, strict=True)], format_weight
-    )
+    lengths = [len(ids) for ids in completion_ids] if completion_ids is not None else [0] * len(texts)
+    inputs = [
+        {"response": text, "response_length": length, "ground_truth": truth}
+        for text, length, truth in zip(texts, lengths, answer, strict=True)
+    ]
+    scores = compute_score(inputs, format_weight, length_cap)
     if log_metric is not None:
         for key in sorted({key for row in scores for key in row} - {"overall"}):
             values = [row[key] for row in scores if key in row]

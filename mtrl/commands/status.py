@@ -25,6 +25,8 @@ def command(
             say(f"no runs in {runs}/. next: mtrl sft recipes/sft_unified.yaml")
             return
         table("", ["run", "state", "step", "loss", "reward", "val accuracy", "checkpoints"], map(_row, chosen))
+        if run:
+            _health(chosen[0])
         for found in chosen:
             if found.status.get("reason"):
                 say(f"{found.name}: {found.status['reason']}")
@@ -47,3 +49,28 @@ def _row(run: Any) -> list[str]:
     step = f"{rows[-1]['step']}/{total}" if rows else ""
     kept = ", ".join(map(str, backend.steps(run)))
     return [run.name, run.status.get("state", "?"), step, last("loss"), last("reward"), last("eval_accuracy"), kept]
+
+
+HEALTH = ("accuracy", "format", "invalid", "yes_rate", "zero_variance", "length")
+
+
+def _health(run: Any) -> None:
+    """What the last logged step of an RL run says by task. Prompts without variance in their rewards teach nothing."""
+    from mtrl.commands.show import table
+    from mtrl.files import read_jsonl
+
+    logged = read_jsonl(run.path / "metrics.jsonl")
+    rows = []
+    for task in run.recipe["tasks"]:
+        last = next((row for row in reversed(logged) if f"invalid_{task}" in row), None)
+        if last:
+            rows.append(
+                [
+                    task,
+                    last["step"],
+                    *(f"{last[f'{key}_{task}']:.3g}" if f"{key}_{task}" in last else "" for key in HEALTH),
+                ]
+            )
+    if rows:
+        columns = ["task", "step", "accuracy", "format", "invalid", "first choice", "no variance", "tokens"]
+        table("health of the last batch, by task", columns, rows)

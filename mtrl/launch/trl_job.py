@@ -50,7 +50,7 @@ def main(file: str) -> None:
 
     trainer = GRPOTrainer(
         model=config["model"],
-        reward_funcs=reward_function(Path(config["reward"]["file"]), config["reward"]["format_weight"]),
+        reward_funcs=reward_function(**config["reward"]),
         args=arguments,
         train_dataset=dataset(Path(config["train"])),
         eval_dataset=dataset(Path(config["val"])),
@@ -78,8 +78,8 @@ def dataset(folder: Path) -> Any:
     return rows.cast(Features({**rows.features, "images": List(Image()), "answer": Value("string")}))
 
 
-def reward_function(file: Path, format_weight: float) -> Any:
-    """`trl_reward` of the reward file, loaded by path as EasyR1 does, with its format weight set."""
+def reward_function(file: str, **settings: Any) -> Any:
+    """`trl_reward` of the reward file, loaded by path as EasyR1 does, with its keyword arguments set."""
     spec = importlib.util.spec_from_file_location("reward_file", file)
     if spec is None or spec.loader is None:
         raise SystemExit(f"{file} is not a Python file")
@@ -87,7 +87,7 @@ def reward_function(file: Path, format_weight: float) -> Any:
     spec.loader.exec_module(module)
 
     def judge(prompts: Any, completions: Any, **columns: Any) -> list[float]:
-        rewards: list[float] = module.trl_reward(completions, format_weight=format_weight, **columns)
+        rewards: list[float] = module.trl_reward(completions, **settings, **columns)
         return rewards
 
     return judge

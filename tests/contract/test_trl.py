@@ -39,7 +39,7 @@ def test_rows_keep_the_place_of_the_image(converted: Path, tmp_path: Path) -> No
 def test_the_reward_file_is_loaded_by_its_path() -> None:
     from mtrl.reward_plugins import judge
 
-    reward = trl_job.reward_function(Path(judge.__file__), 0.5)
+    reward = trl_job.reward_function(judge.__file__, format_weight=0.5)
     truth = '{"task": "t", "label": "yes", "id": "1"}'
     wrong = "<think>a</think><answer>no</answer>"
     assert reward(

@@ -106,7 +106,8 @@ def test_reward_is_the_papers_formula() -> None:
     inputs = [{"response": r, "response_length": 9, "ground_truth": TRUTH} for r in responses]
     scores = judge.compute_score(inputs)
     assert [round(s["overall"], 6) for s in scores] == [1.0, 0.1, 0.0, 0.1]
-    assert set(scores[0]) == {"overall", "format", "accuracy", "accuracy_seetrue", "format_seetrue"}
+    health = {"yes_rate_seetrue", "invalid_seetrue", "length_seetrue", "zero_variance_seetrue"}
+    assert set(scores[0]) == {"overall", "format", "accuracy", "accuracy_seetrue", "format_seetrue"} | health
     assert all(type(v) is float for s in scores for v in s.values())
     assert [s["overall"] for s in judge.compute_score(inputs, format_weight=0.5)] == [1.0, 0.5, 0.0, 0.5]
 
@@ -131,7 +132,14 @@ def test_trl_takes_messages_and_logs_by_task() -> None:
     ]
     rewards = judge.trl_reward(completions, [TRUTH, TRUTH], log_metric=logged.__setitem__, prompts=None, images=None)
     assert rewards == [pytest.approx(1.0), 0.0]
-    assert logged == {"accuracy": 0.5, "format": 0.5, "accuracy_seetrue": 0.5, "format_seetrue": 0.5}
+    parts = {"accuracy": 0.5, "format": 0.5, "accuracy_seetrue": 0.5, "format_seetrue": 0.5}
+    assert logged == {
+        **parts,
+        "yes_rate_seetrue": 0.5,
+        "invalid_seetrue": 0.5,
+        "length_seetrue": 0.0,
+        "zero_variance_seetrue": 0.0,
+    }
 
 
 @given(st.text(max_size=300))
@@ -139,6 +147,32 @@ def test_no_response_raises(response: str) -> None:
     for style in ("sft", "rl"):
         assert judge.parse(response, style) in (None, "yes", "no")
         assert judge.parse_lenient(response, style) in (None, "yes", "no")
+
+
+def test_a_length_cap_gives_longer_responses_nothing() -> None:
+    inputs = [{"response": GOLD, "response_length": n, "ground_truth": TRUTH} for n in (1024, 1025)]
+    assert [s["overall"] for s in judge.compute_score(inputs, length_cap=1024)] == [1.0, 0.0]
+    assert [s["overall"] for s in judge.compute_score(inputs)] == [1.0, 1.0]
+    rewards = judge.trl_reward([GOLD, GOLD], [TRUTH, TRUTH], length_cap=3, completion_ids=[[1] * 3, [1] * 4])
+    assert rewards == [1.0, 0.0]
+
+
+def test_health_shows_prompts_that_teach_nothing() -> None:
+    def prompt(identifier: str, *responses: str) -> list[dict]:
+        truth = json.dumps({"task": "t", "label": "yes", "id": identifier})
+        return [{"response": r, "response_length": 10, "ground_truth": truth} for r in responses]
+
+    wrong = GOLD.replace("yes", "no")
+    scores = judge.compute_score(prompt("a", GOLD, GOLD) + prompt("b", GOLD, wrong) + prompt("c", wrong))
+    assert [s.get("zero_variance_t") for s in scores] == [
+        1.0,
+        1.0,
+        0.0,
+        0.0,
+        None,
+    ]  # one answer has no variance to speak of
+    assert [s["yes_rate_t"] for s in scores] == [1.0, 1.0, 1.0, 0.0, 0.0]
+    assert scores[0]["length_t"] == 10.0 and scores[0]["invalid_t"] == 0.0
 
 
 def test_it_is_fast_enough() -> None:
