@@ -65,16 +65,29 @@ def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
             yield Check("stop", f"task {name} has no rows in {' and '.join(empty)}", again)
         if gone := _gone(data, name):
             yield Check("stop", f"task {name}: {len(gone)} stored images are missing, the first is {gone[0]}", again)
-        if shared := {kind: n for kind, n in card["leakage"]["image"].items() if n}:
-            text = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in shared.items())
-            yield Check("warning", f"task {name}: the same images in two splits: {text}", f"mtrl check {name}")
         limited = f", limited to {card['limit']} a split" if card.get("limit") else ""
         yield Check("ok", f"task {name}: train {rows['train']:,}, val {rows['val']:,} rows{limited}")
 
+    trained = _images(data, recipe.tasks, ("train",))
+    for card_file in sorted(data.glob("*/card.json")):
+        for split in ("val", "test"):
+            if shared := trained & _images(data, [card_file.parent.name], (split,)):
+                where = f"{card_file.parent.name}/{split}"
+                yield Check(
+                    "warning",
+                    f"{len(shared)} training images stand in {where} too",
+                    f"mtrl check {card_file.parent.name}",
+                )
+
+
+def _images(data: Path, names: list[str], splits: tuple[str, ...]) -> set[str]:
+    """The stored images, named by content, of those splits of those tasks that are converted."""
+    parts = [(name, split) for name in names for split in splits if samples.count(data, name, split)]
+    return {image for name, split in parts for sample in samples.read(data, name, split) for image in sample.images}
+
 
 def _gone(data: Path, task: str) -> list[str]:
-    names = {image for split in ("train", "val") for s in samples.read(data, task, split) for image in s.images}
-    return sorted(name for name in names if not (data / name).is_file())
+    return sorted(name for name in _images(data, [task], ("train", "val")) if not (data / name).is_file())
 
 
 def image_tokens(width: int, height: int, recipe: Recipe) -> int:
@@ -171,6 +184,9 @@ def _batches(recipe: Recipe, data: Path) -> Iterator[Check]:
         each = rows // recipe.rl.rollout_batch_size
         answers = recipe.rl.rollout_batch_size * recipe.rl.n
         yield Check("ok", f"{each} rollouts an epoch of {answers:,} answers, {recipe.rl.rollout_batch_size // recipe.rl.batch_size} updates each")  # fmt: skip
+        if recipe.model.rl_step_seconds and recipe.hardware.gpus_per_node:
+            hours = each * recipe.model.rl_step_seconds / 3600
+            yield Check("ok", f"time: {hours:,.0f} hours an epoch at {recipe.model.rl_step_seconds:,.0f} s a step ({recipe.model.rl_step_source}, of 2,560 answers; here {answers:,})")  # fmt: skip
 
 
 def _easyr1(recipe: Recipe, data: Path) -> Iterator[Check]:

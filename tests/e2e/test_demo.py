@@ -42,3 +42,12 @@ def test_the_whole_way(tmp_path: Path) -> None:
     assert json.loads((home / "exports/sft_unified/config.json").read_text())["model_type"] == "qwen3_vl_moe"
     again = mtrl("demo", "--folder", tmp_path / "demo", cwd=tmp_path, timeout=600)
     assert again.code == 0 and "is done" in again.out  # nothing is trained or asked twice
+
+
+@pytest.mark.long
+def test_all_five_rows(tmp_path: Path) -> None:
+    """Every row of Table 2, single tasks included, through the same recipes with the tiny model."""
+    done = mtrl("demo", "--full", "--folder", tmp_path / "demo", cwd=tmp_path, timeout=3600)
+    assert done.code == 0, done.out[-3000:] + done.err[-3000:]
+    shown = mtrl("tables", "2", cwd=tmp_path / "demo")
+    assert "not run yet" not in shown.out and " - " not in shown.out.split("Off-the-shelf")[1]

@@ -24,6 +24,14 @@ def test_what_is_shipped() -> None:
     assert {"8x80gb", "cpu"} <= set(HARDWARE)
 
 
+def test_how_many_combinations_there_are() -> None:
+    assert (len(RECIPES), len(MODELS), len(HARDWARE)) == (
+        5,
+        7,
+        4,
+    )  # 140 below: a folder that is not read would show here
+
+
 @pytest.mark.parametrize("hardware", HARDWARE)
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("name", RECIPES)
