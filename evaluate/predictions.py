@@ -82,8 +82,12 @@ class Store:
                     f"{self.folder} holds another evaluation; different now: {', '.join(differing)}",
                     f"pass another --out, or remove {self.folder}",
                 )
-            identity = {**identity, "tasks": {**old, **new}}
+            identity = {**before, **identity, "tasks": {**old, **new}}
         write_json(file, identity)
+
+    def note(self, **about: Any) -> None:
+        """Adds to what is recorded of the evaluation; never compared."""
+        write_json(self.folder / IDENTITY, {**read_json(self.folder / IDENTITY), **about})
 
     def _drop_torn_line(self) -> None:
         """Takes away what a kill left of a last line, before anything is read: its request is asked again."""

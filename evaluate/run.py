@@ -129,7 +129,9 @@ def evaluate(
         tick(total - len(left), total)
         if left:
             images = max(len(request.images) for request in left)
-            answers = engine(judge, images).answers(left, sampling)
+            asked_of = engine(judge, images)
+            store.note(engine=asked_of.describe())
+            answers = asked_of.answers(left, sampling)
             rows = (predictions.row_of(a, judge.style, prompt_hash[a.request.task]) for a in answers)
             for done, _ in enumerate(store.append(rows), start=total - len(left) + 1):
                 tick(done, total)
