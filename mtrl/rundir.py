@@ -87,10 +87,10 @@ class Run:
         write_json(self.path / "inputs.json", inputs)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[int]:
+    def held(self, lock: str = "lock") -> Iterator[int]:
         """Holds the lock, and gives its file descriptor for a trainer to inherit. Raises UserError where it is taken."""
         self.path.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(self.path / lock, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield descriptor

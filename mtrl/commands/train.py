@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -52,7 +53,7 @@ def _train(
     from mtrl.errors import UserError
     from mtrl.files import dump_yaml
     from mtrl.launch.plan import plan
-    from mtrl.launch.start import launch, prepare
+    from mtrl.launch.start import assist, launch, prepare
     from mtrl.rundir import Run
 
     recipe = recipes.load(file, model, hardware, task, sets)
@@ -64,6 +65,10 @@ def _train(
     if run.status.get("state") == "done" and not dry:
         run.same_recipe(recipe.model_dump(mode="json", exclude_none=True))
         say(f"run {run.name} is done. next: {hint}")
+        return
+    rank = int(os.environ.get("NODE_RANK", "0")) if recipe.hardware.nodes > 1 and recipe.stage == "sft" else 0
+    if rank and not dry:
+        assist(run, recipe, data, rank)
         return
     checks = plan(recipe, data)
     for found in checks:

@@ -65,12 +65,12 @@ def job(recipe: Recipe, run: Run, data: Path) -> Job:
         **({"HF_HUB_OFFLINE": "1"} if Path(recipe.model.path).exists() else {}),
         **recipe.hardware.env,
     }
-    if recipe.hardware.gpus_per_node:
-        env |= {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": str(recipe.hardware.gpus_per_node)}
-        if recipe.hardware.nodes > 1:
-            env |= {"NNODES": str(recipe.hardware.nodes)}
-            env |= {k: os.environ[k] for k in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT") if k in os.environ}
-    else:
+    if recipe.hardware.gpus_per_node or recipe.hardware.nodes > 1:
+        env |= {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": str(max(1, recipe.hardware.gpus_per_node))}
+    if recipe.hardware.nodes > 1:
+        env |= {"NNODES": str(recipe.hardware.nodes)}
+        env |= {k: os.environ[k] for k in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT") if k in os.environ}
+    if not recipe.hardware.gpus_per_node:
         env["CUDA_VISIBLE_DEVICES"] = ""
     return Job(config, [str(binaries / "llamafactory-cli"), "train", "upstream.yaml"], env)
 

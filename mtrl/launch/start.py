@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from mtrl import __version__, envs
-from mtrl.errors import Interrupted, MtrlError
+from mtrl.errors import Interrupted, MtrlError, UserError
 from mtrl.files import write_json, write_text
 from mtrl.launch import backend, causes, process
 from mtrl.recipe import Recipe
 from mtrl.rundir import Run, hashes
+
+ASSIST_PATIENCE = 600  # seconds that a further node waits for node 0
 
 
 class Enough(Exception):
@@ -94,6 +96,28 @@ def launch(
             known or f"the whole log is {run.log}; the same command resumes from the last checkpoint",
         )
     run.set("done", exit_code=0, seconds=round(time.time() - begun, 1), reason=enough)
+
+
+def assist(run: Run, recipe: Recipe, data: Path, rank: int) -> None:
+    """A further node of an SFT run over several: the same job, once node 0 has begun; all else is node 0's to write.
+
+    Raises UserError where node 0 does not begin, MtrlError where the job fails here.
+    """
+    deadline = time.monotonic() + ASSIST_PATIENCE
+    while run.status.get("state") != "running":
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"node 0 has not begun run {run.name} in {ASSIST_PATIENCE} s", "start it there with NODE_RANK=0"
+            )
+        time.sleep(1)
+    job, log = backend.of(recipe).job(recipe, run, data.resolve()), run.path / f"log-{rank}.txt"
+    with run.held(f"lock-{rank}") as lock:
+        code = process.run(job.command, job.env, run.path, log, lock, lambda pid: None, lambda: None)
+    if code != 0:
+        words = process.last_words(log)
+        raise MtrlError(
+            f"node {rank} of run {run.name} failed:\n  " + "\n  ".join(words), causes.advice(words) or str(log)
+        )
 
 
 def finished(run: Run) -> bool:
