@@ -5,6 +5,8 @@ resolve recipe -> plan -> claim runs/<name> -> write upstream.yaml, command.sh, 
 
 from __future__ import annotations
 
+import contextlib
+import json
 import platform
 import shlex
 import subprocess
@@ -126,9 +128,9 @@ def finished(run: Run) -> bool:
 
 
 def write_metrics(run: Run, rows: list[dict[str, Any]]) -> None:
-    import json
-
-    write_text(run.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    """metrics.jsonl, from the trainer's own logs. A full disk must not end a training for it: the next look writes it."""
+    with contextlib.suppress(OSError):
+        write_text(run.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def script(run: Run, job: backend.Job) -> str:
