@@ -48,20 +48,25 @@ def choose(run: Run, step: str) -> tuple[Path, int]:
                 "the best step of an SFT run is not known: its eval_accuracy is of tokens, not of verdicts",
                 f"mtrl select {run.name} scores its steps by verdicts",
             )
-        scored = {
-            row["step"]: row["eval_accuracy"]
-            for row in read_jsonl(run.path / "metrics.jsonl")
-            if "eval_accuracy" in row
-        }
-        if kept := {number: scored[number] for number in steps if number in scored}:
-            best = max(kept, key=lambda number: (kept[number], number))  # of equals, the later
-            return steps[best], best
+        if kept := {number: score for number, score in trainers_scores(run).items() if number in steps}:
+            return steps[best_of(kept)], best_of(kept)
     if step.isdecimal() and int(step) in steps:
         return steps[int(step)], int(step)
     there = ", ".join(map(str, steps)) or "none"
     raise UserError(
         f"run {run.name} has no checkpoint {step!r} (complete checkpoints: {there})", f"mtrl status {run.name}"
     )
+
+
+def best_of(scores: dict[int, float]) -> int:
+    """The step of the highest score; of equals, the later."""
+    return max(scores, key=lambda number: (scores[number], number))
+
+
+def trainers_scores(run: Run) -> dict[int, float]:
+    """The trainer's own validation accuracy by step: of verdicts in RL, of tokens in SFT."""
+    rows = read_jsonl(run.path / "metrics.jsonl")
+    return {row["step"]: row["eval_accuracy"] for row in rows if "eval_accuracy" in row}
 
 
 def export(run: Run, step: str, target: Path) -> dict[str, Any]:

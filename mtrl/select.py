@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtrl.checkpoints import SELECTED, export
+from mtrl.checkpoints import SELECTED, best_of, export
 from mtrl.errors import Interrupted, MtrlError, UserError
 from mtrl.files import read_json, write_json
 from mtrl.launch import backend
@@ -36,8 +36,12 @@ def select(run: Run, data: Path, by: str, say: Callable[[str], None]) -> dict[st
         result = _scored(run, number, folder, tasks, data, say)
         scores[number] = sum(result[task][by] for task in tasks) / len(tasks)
         say(f"step {number}: {by} {100 * scores[number]:.2f} on val")
-    best = max(scores, key=lambda number: (scores[number], number))
-    chosen = {"by": by, "split": "val", "scores": {str(n): score for n, score in scores.items()}, "best": best}
+    chosen = {
+        "by": by,
+        "split": "val",
+        "scores": {str(n): score for n, score in scores.items()},
+        "best": best_of(scores),
+    }
     write_json(run.path / SELECTED, chosen)
     return chosen
 

@@ -19,27 +19,23 @@ def command(
 ) -> None:
     """Score a run's kept checkpoints on val with vLLM; `mtrl export RUN --step best` then takes the best."""
     from mtrl import rundir
+    from mtrl.checkpoints import best_of, trainers_scores
     from mtrl.commands.show import say, table
-    from mtrl.files import read_jsonl
     from mtrl.select import select
 
     found = rundir.find(run, runs)
     chosen = select(found, data, by, say)
-    theirs = {
-        str(row["step"]): row["eval_accuracy"]
-        for row in read_jsonl(found.path / "metrics.jsonl")
-        if "eval_accuracy" in row
-    }
+    scores = {int(step): score for step, score in chosen["scores"].items()}
+    theirs = {step: score for step, score in trainers_scores(found).items() if step in scores}
     rows = [
         [
-            step + (" (best)" if step == str(chosen["best"]) else ""),
+            f"{step} (best)" if step == chosen["best"] else step,
             f"{100 * score:.2f}",
             f"{100 * theirs[step]:.2f}" if step in theirs else "",
         ]
-        for step, score in chosen["scores"].items()
+        for step, score in scores.items()
     ]
     table(f"{found.name} on val (per cent)", ["step", by, "the trainer's own accuracy"], rows)
-    kept = {step: theirs[step] for step in chosen["scores"] if step in theirs}
-    if kept and kept[max(kept, key=lambda step: (kept[step], int(step)))] > kept.get(str(chosen["best"]), 2):
-        say(f"the trainer's own accuracy would have chosen another step than {chosen['best']}")
+    if theirs and best_of(theirs) != chosen["best"]:
+        say(f"the trainer's own accuracy would have chosen step {best_of(theirs)}")
     say(f"next: mtrl export {found.name} --step best --to exports/{found.name}")
