@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.errors import MtrlError, UserError
+from mtrl.evaluate import confidence
 from mtrl.evaluate.engine import Answer
 from mtrl.evaluate.requests import Key
 from mtrl.files import read_json, read_jsonl, write_json
@@ -30,9 +31,11 @@ def row_of(answer: Answer, style: str, prompt_sha256: str) -> dict[str, Any]:
     """What is kept of an answer. `verdict` is the strict parse, null where invalid; `lenient` stands beside it."""
     request = answer.request
     verdict = judge.parse(answer.response, style, request.choices)
+    sure = confidence.of(answer.steps, style, verdict, request.choices) if answer.steps else None
     return {
         "id": request.id,
         "task": request.task,
+        "cluster": request.cluster,
         "order": request.order,
         "vote": request.vote,
         "prompt_sha256": prompt_sha256,
@@ -41,6 +44,7 @@ def row_of(answer: Answer, style: str, prompt_sha256: str) -> dict[str, Any]:
         "lenient": verdict or judge.parse_lenient(answer.response, style, request.choices),
         "label": request.label,
         "correct": verdict == request.label,
+        "confidence": None if sure is None else round(sure, 6),
         "tokens": answer.tokens,
         "finish_reason": answer.finish_reason,
         "latency": round(answer.latency, 4),

@@ -18,7 +18,10 @@ Key = tuple[str, str, str, int]
 
 @dataclass(frozen=True)
 class Request:
-    """`prompt` holds one <image> marker an image; `images` are files; `label` and `choices` are verdicts."""
+    """`prompt` holds one <image> marker an image; `images` are files; `label` and `choices` are verdicts.
+
+    `cluster` names the rows that share an image or a text: they are not independent, and intervals must know.
+    """
 
     id: str
     task: str
@@ -28,6 +31,7 @@ class Request:
     images: tuple[Path, ...]
     label: str
     choices: tuple[str, str]
+    cluster: str = ""
 
     @property
     def key(self) -> Key:
@@ -53,5 +57,6 @@ def build(
                     )
             for vote in range(votes):
                 yield Request(
-                    sample.id, task.name, order, vote, render(shown), images, shown.answer, task.choices
+                    sample.id, task.name, order, vote, render(shown), images, shown.answer, task.choices,
+                    cluster=sample.group or sample.id,
                 )  # fmt: skip

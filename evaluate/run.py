@@ -92,6 +92,7 @@ def evaluate(
     limit: int | None,
     engine: Callable[[Subject, int], Engine],
     tick: Callable[[int, int], None],
+    confidence: bool = False,
 ) -> dict[str, Any]:
     """Asks what is not yet answered in `out`, and writes metrics.json. `tick` gets (answered, total). Raises MtrlError.
 
@@ -101,7 +102,7 @@ def evaluate(
     asked = {name: list(requests.build(task, judge.style, data, split, votes, limit)) for name, task in chosen.items()}
     if empty := [name for name, found in asked.items() if not found]:
         raise UserError(f"task {empty[0]} has no rows in split {split}", f"mtrl check {empty[0]}")
-    sampling = Sampling(judge.max_new_tokens, 1.0 if votes > 1 else 0.0)
+    sampling = Sampling(judge.max_new_tokens, 1.0 if votes > 1 else 0.0, confidence=confidence)
     prompt_hash = {name: prompting.sha256(task, judge.style) for name, task in chosen.items()}
     identity = {
         "schema": 1,
@@ -110,7 +111,12 @@ def evaluate(
         "method": judge.method,
         "style": judge.style,
         "image": judge.image.model_dump(),
-        "sampling": {"max_tokens": sampling.max_tokens, "temperature": sampling.temperature, "votes": votes},
+        "sampling": {
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "votes": votes,
+            "confidence": confidence,
+        },
         "tasks": {
             name: {
                 "split": split,

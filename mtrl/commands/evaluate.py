@@ -19,6 +19,9 @@ def command(
     ] = None,
     votes: Annotated[int, typer.Option(min=1, help="Answers an item, sampled at temperature 1, majority taken.")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="The first so many samples of each task.")] = None,
+    confidence: Annotated[
+        bool, typer.Option("--confidence", help="Record how sure each verdict was (log-probabilities).")
+    ] = False,
     tensor_parallel: Annotated[int, typer.Option(min=1, help="GPUs that share one copy of the model.")] = 1,
     out: Annotated[
         Path | None, typer.Option(help="Default: runs/<name>/eval, or runs/eval-<folder> for a foreign model.")
@@ -48,7 +51,7 @@ def command(
         )
 
     with bar(f"eval {folder}") as update:
-        result = evaluate(judge, names, data, split, folder, votes, limit, engine, update)
+        result = evaluate(judge, names, data, split, folder, votes, limit, engine, update, confidence)
     _show(folder, result)
     page = report.write(folder, data)
     say(f"report: {page}. next: mtrl tables")
