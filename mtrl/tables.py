@@ -79,7 +79,7 @@ def results(number: int, runs: Path) -> Table:
                 (m[task] for _, m in runs_found if m["method"] == method and task in m and is_cell(m, task)), None
             )
             ours.append(100 * mine["macro_f1"] if mine else None)
-            interval = [100 * bound for bound in mine["macro_f1_ci95"]] if mine else None
+            interval = [100 * bound for bound in mine["macro_f1_ci95"] or []] if mine else None
             cells.append(_cell(ours[-1], (published or {}).get(task), interval))
             if mine is None:
                 command = COMMANDS[method].format(task=task, model="MODEL")

@@ -76,10 +76,10 @@ def _show(folder: Path, result: dict[str, Any]) -> None:
 
     rows = []
     for name, m in task_metrics(result).items():
-        low, high = m["macro_f1_ci95"]
+        interval = " [{:.1f}, {:.1f}]".format(*(100 * bound for bound in m["macro_f1_ci95"])) if m["macro_f1_ci95"] else ""
         pair = m.get("pairwise", {})
         rows.append(
-            [name, m["n"], f"{100 * m['macro_f1']:.2f} [{100 * low:.1f}, {100 * high:.1f}]", f"{100 * m['accuracy']:.2f}",
+            [name, m["n"], f"{100 * m['macro_f1']:.2f}{interval}", f"{100 * m['accuracy']:.2f}",
              f"{100 * m['invalid_rate']:.2f}", f"{100 * m['lenient']['macro_f1']:.2f}",
              f"{100 * pair['consistent_accuracy']:.2f}" if pair else "", f"{100 * pair['first_position_rate']:.2f}" if pair else ""]
         )  # fmt: skip

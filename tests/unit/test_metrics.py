@@ -36,8 +36,12 @@ def test_equal_to_scikit_learn(pairs: list[tuple[str, str | None]]) -> None:
     assert found["accuracy"] == pytest.approx(accuracy_score(labels, named))
     assert found["invalid_rate"] == pytest.approx(named.count("invalid") / len(named))
     assert sum(sum(counts.values()) for counts in found["confusion"].values()) == found["n"] == len(pairs)
-    low, high = found["macro_f1_ci95"]
-    assert 0 <= low <= high <= 1
+    assert found["clusters"] == len(pairs)
+    if len(pairs) == 1:
+        assert found["macro_f1_ci95"] is None
+    else:
+        low, high = found["macro_f1_ci95"]
+        assert 0 <= low <= high <= 1
 
 
 def test_the_interval_is_that_of_resampling_rows() -> None:
@@ -63,7 +67,15 @@ def test_pairs_in_both_orders() -> None:
     given_, turned = rows(["1", "1"], ["1", "1"]), rows(["2", "2"], ["2", "1"], "turned")
     found = metrics.of_task(given_ + turned, ("1", "2"))
     assert found["n"] == 2 and found["accuracy"] == 1.0
-    assert found["pairwise"] == {"pairs": 2, "consistent_accuracy": 0.5, "flip_rate": 0.5, "first_position_rate": 0.75}
+    assert found["pairwise"] == {
+        "pairs": 2,
+        "consistent_accuracy": 0.5,
+        "accuracy_both_orders": 0.75,
+        "accuracy_with_ties": 0.5,
+        "accuracy_without_ties": 1.0,
+        "flip_rate": 0.5,
+        "first_position_rate": 0.75,
+    }
 
 
 def test_votes_take_the_majority() -> None:
