@@ -1,0 +1,149 @@
+"""Sample cards: what a page shows of each item asked, of one run (the report) or of two (compare).
+
+A card is one sample in one order, as a dict that becomes JSON:
+
+    task, id, order, label, images (names below the data folder)
+    is        names of the filters that find it
+    answers   one a run: verdict (null: invalid), why (the parser's reason), sure (the verdict's confidence, or with votes
+              the share that agree; null: unknown), votes (their verdicts, [] for one), responses, question
+
+The question is what a sample's prompt has of its own; what all prompts of a task share stands once in `Asked`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mtrl import prompting, samples, tasks
+from mtrl.evaluate.metrics import INVALID, voted
+from mtrl.reward_plugins import judge
+from mtrl.samples import Sample
+
+LONG = 20_000  # characters of an item's answers that the page keeps; the whole is in predictions.jsonl
+LOW = 0.75  # a verdict less sure than this is called low: half-way between a coin and certainty; ours
+
+Item = tuple[str, str]  # sample id and order
+
+
+@dataclass
+class Asked:
+    """One run's answers to one task, by item; and how its prompts begin and end."""
+
+    style: str
+    votes: int
+    choices: tuple[str, str]
+    answers: dict[Item, list[dict[str, Any]]] = field(default_factory=dict)
+    questions: dict[Item, str] = field(default_factory=dict)
+    before: str = ""
+    after: str = ""
+
+
+Flags = Callable[[list[dict[str, Any]], dict[str, Any]], list[str]]
+
+
+def of_task(
+    name: str, runs: list[tuple[dict[str, Any], list[dict[str, Any]]]], data: Path, flags: Flags
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(what the page needs to know of the task, cards) for the items that every run, (identity, rows), answered.
+
+    In the order of the converted data; items that are no longer there come last, without question and images.
+    `flags` names a card's filters from its answers and the card.
+    """
+    task = tasks.load(name)
+    asked = [_answers(name, identity, rows) for identity, rows in runs]
+    items = [item for item in asked[0].answers if all(item in run.answers for run in asked)]
+    shown = dict(_shown(name, runs[0][0], data, set(items)))
+    for run in asked:
+        _ask(task, run, shown)
+    known = {item: n for n, item in enumerate(shown)}
+    cards = []
+    for item in sorted(items, key=lambda item: known.get(item, len(known))):
+        answers = [_answer(run, item) for run in asked]
+        card = {
+            "task": name,
+            "id": item[0],
+            "order": item[1],
+            "label": asked[0].answers[item][0]["label"],
+            "images": list(shown[item].images) if item in shown else [],
+            "answers": answers,
+        }
+        cards.append({**card, "is": flags(answers, card)})
+    about = {
+        "choices": list(task.choices),
+        "pair": task.kind == "pairwise",
+        "blur": task.capability == "safety",
+        "prompts": [[run.before, run.after] for run in asked],
+    }
+    return about, cards
+
+
+def _answers(name: str, identity: dict[str, Any], rows: list[dict[str, Any]]) -> Asked:
+    about = identity["tasks"][name]
+    run = Asked(identity["style"], identity["sampling"]["votes"], tuple(about["choices"]))
+    for row in sorted((row for row in rows if row["task"] == name), key=lambda row: int(row["vote"])):
+        run.answers.setdefault((row["id"], row["order"]), []).append(row)
+    return run
+
+
+def _shown(name: str, identity: dict[str, Any], data: Path, wanted: set[Item]) -> Iterator[tuple[Item, Sample]]:
+    """Each wanted item's sample, turned where the item is; nothing where the task is not converted here."""
+    split = identity["tasks"][name]["split"]
+    if samples.path_of(data, name, split).exists():
+        for sample in samples.read(data, name, split):
+            for order in ("given", "turned"):
+                if (sample.id, order) in wanted:
+                    yield (sample.id, order), sample.turned() if order == "turned" else sample
+
+
+def _ask(task: tasks.Task, run: Asked, shown: dict[Item, Sample]) -> None:
+    """Fills in the run's prompts: what all share before and after, in whole lines if it has some, and the rest."""
+    render = prompting.renderer(task, run.style)
+    prompts = {item: render(sample) for item, sample in shown.items()}
+    if not prompts:
+        return
+    ends = [min(prompts.values()), max(prompts.values())]  # in dictionary order, these two share the least beginning
+    before = _whole(os.path.commonprefix(ends))
+    rest = {item: prompt[len(before) :] for item, prompt in prompts.items()}
+    mirrored = [text[::-1] for text in rest.values()]
+    after = _whole(os.path.commonprefix([min(mirrored), max(mirrored)]))[::-1]
+    run.before, run.after = before, after
+    run.questions = {item: text[: len(text) - len(after)] for item, text in rest.items()}
+
+
+def _whole(text: str) -> str:
+    """The text up to and with its last line end; or, in a single line, up to and with its last blank."""
+    return text[: (text.rfind("\n") if "\n" in text else text.rfind(" ")) + 1]
+
+
+def _answer(run: Asked, item: Item) -> dict[str, Any]:
+    rows = run.answers[item]
+    verdict = voted(rows, "verdict")[0]["verdict"]
+    agree = [row for row in rows if (row["verdict"] or INVALID) == verdict]
+    room = LONG // len(rows)
+    return {
+        "verdict": None if verdict == INVALID else verdict,
+        "why": judge.read(agree[0]["response"], run.style, run.choices).reason if verdict == INVALID else "",
+        "sure": len(agree) / len(rows) if len(rows) > 1 else rows[0].get("confidence"),
+        "votes": [row["verdict"] for row in rows] if len(rows) > 1 else [],
+        "responses": [cut(row["response"], room) for row in rows],
+        "question": run.questions.get(item, ""),
+    }
+
+
+def cut(text: str, room: int) -> str:
+    """A text of more than `room` characters without its middle, and how much that was."""
+    if len(text) <= room:
+        return text
+    head, tail = room * 3 // 4, room // 4
+    return f"{text[:head]}\n[… {len(text) - head - tail:,} characters are only in predictions.jsonl …]\n{text[-tail:]}"
+
+
+def found(cards: list[dict[str, Any]], names: dict[str, str]) -> list[list[str]]:
+    """The filters that find something: name, and words with how many cards they find."""
+    count = Counter(name for card in cards for name in card["is"])
+    return [[name, f"{words} ({count[name]:,})"] for name, words in names.items() if count[name]]
