@@ -28,6 +28,8 @@ LONG = 20_000  # characters of an item's answers that the page keeps; the whole 
 LOW = 0.75  # a verdict less sure than this is called low: half-way between a coin and certainty; ours
 
 Item = tuple[str, str]  # sample id and order
+Run = tuple[dict[str, Any], list[dict[str, Any]]]  # what predictions.load gives: identity, rows
+Flags = Callable[[list[dict[str, Any]], dict[str, Any]], list[str]]
 
 
 @dataclass
@@ -43,20 +45,17 @@ class Asked:
     after: str = ""
 
 
-Flags = Callable[[list[dict[str, Any]], dict[str, Any]], list[str]]
-
-
 def of_task(
-    name: str, runs: list[tuple[dict[str, Any], list[dict[str, Any]]]], data: Path, flags: Flags
+    name: str, runs: list[Run], data: Path, flags: Flags, only: set[Item] | None = None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """(what the page needs to know of the task, cards) for the items that every run, (identity, rows), answered.
+    """(what the page needs to know of the task, cards) for the items that every run answered, or `only` some of them.
 
     In the order of the converted data; items that are no longer there come last, without question and images.
     `flags` names a card's filters from its answers and the card.
     """
     task = tasks.load(name)
     asked = [_answers(name, identity, rows) for identity, rows in runs]
-    items = [item for item in asked[0].answers if all(item in run.answers for run in asked)]
+    items = [item for item in asked[0].answers if all(item in run.answers for run in asked) and (only is None or item in only)]
     shown = dict(_shown(name, runs[0][0], data, set(items)))
     for run in asked:
         _ask(task, run, shown)
@@ -101,23 +100,20 @@ def _shown(name: str, identity: dict[str, Any], data: Path, wanted: set[Item]) -
 
 
 def _ask(task: tasks.Task, run: Asked, shown: dict[Item, Sample]) -> None:
-    """Fills in the run's prompts: what all share before and after, in whole lines if it has some, and the rest."""
+    """Fills in the run's prompts. The question is what follows the last image, and in a template that has fields before
+    it, all from the first of them; without the last line of several, which says in what form to answer.
+    """
     render = prompting.renderer(task, run.style)
     prompts = {item: render(sample) for item, sample in shown.items()}
     if not prompts:
         return
-    ends = [min(prompts.values()), max(prompts.values())]  # in dictionary order, these two share the least beginning
-    before = _whole(os.path.commonprefix(ends))
-    rest = {item: prompt[len(before) :] for item, prompt in prompts.items()}
-    mirrored = [text[::-1] for text in rest.values()]
-    after = _whole(os.path.commonprefix([min(mirrored), max(mirrored)]))[::-1]
-    run.before, run.after = before, after
-    run.questions = {item: text[: len(text) - len(after)] for item, text in rest.items()}
-
-
-def _whole(text: str) -> str:
-    """The text up to and with its last line end; or, in a single line, up to and with its last blank."""
-    return text[: (text.rfind("\n") if "\n" in text else text.rfind(" ")) + 1]
+    one, other = min(prompts.values()), max(prompts.values())  # in dictionary order, these two share the least
+    shared = os.path.commonprefix([one, other])
+    end = one.rfind(prompting.MARKER) + len(prompting.MARKER)
+    run.before = shared[: end if end <= len(shared) else shared.rfind(" ") + 1]
+    last = one[len(run.before) :].rstrip().rpartition("\n")
+    run.after = "\n" + last[2] if last[0].strip() and all(p.endswith("\n" + last[2]) for p in prompts.values()) else ""
+    run.questions = {item: p[len(run.before) : len(p) - len(run.after)] for item, p in prompts.items()}
 
 
 def _answer(run: Asked, item: Item) -> dict[str, Any]:

@@ -53,7 +53,8 @@ def command(
     with bar(f"eval {folder}") as update:
         result = evaluate(judge, names, data, split, folder, votes, limit, engine, update, confidence)
     _show(folder, result)
-    page = report.write(folder, data)
+    with bar("thumbnails") as update:
+        page = report.write(folder, data, update)
     say(f"report: {page}. next: mtrl tables")
 
 
