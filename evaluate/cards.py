@@ -4,7 +4,7 @@ A card is one sample in one order, as a dict that becomes JSON:
 
     task, id, order, label, images (names below the data folder)
     is        names of the filters that find it
-    answers   one a run: verdict (null: invalid), why (the parser's reason), sure (the verdict's confidence, or with votes
+    answers   one a run: verdict (null: invalid), why (what the parser has against it), sure (the verdict's confidence, or with votes
               the share that agree; null: unknown), votes (their verdicts, [] for one), responses, question
 
 The question is what a sample's prompt has of its own; what all prompts of a task share stands once in `Asked`.
@@ -123,12 +123,18 @@ def _answer(run: Asked, item: Item) -> dict[str, Any]:
     room = LONG // len(rows)
     return {
         "verdict": None if verdict == INVALID else verdict,
-        "why": judge.read(agree[0]["response"], run.style, run.choices).reason if verdict == INVALID else "",
+        "why": _why(agree[0], run) if verdict == INVALID else "",
         "sure": len(agree) / len(rows) if len(rows) > 1 else rows[0].get("confidence"),
         "votes": [row["verdict"] for row in rows] if len(rows) > 1 else [],
         "responses": [cut(row["response"], room) for row in rows],
         "question": run.questions.get(item, ""),
     }
+
+
+def _why(row: dict[str, Any], run: Asked) -> str:
+    """What the strict parser has against the response, and how it ended where it did not end by itself."""
+    reason, ended = judge.read(row["response"], run.style, run.choices).reason, row.get("finish_reason", "stop")
+    return reason if ended == "stop" else f"{reason}; {'out of tokens' if ended == 'length' else ended}"
 
 
 def cut(text: str, room: int) -> str:

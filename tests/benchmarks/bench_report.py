@@ -43,9 +43,9 @@ def base(seed: int, side: int) -> Any:
     rng = np.random.default_rng(seed)
     away = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :])
     away[0, 0] = 1
-    layers = [np.fft.irfft2(np.fft.rfft2(rng.standard_normal((side, side))) / away**1.2) for _ in range(2)]
+    layers = [np.fft.irfft2(np.fft.rfft2(rng.standard_normal((side, side))) / away**1.6) for _ in range(2)]
     grey, tint = ((layer - layer.mean()) / layer.std() for layer in layers)
-    grain = rng.standard_normal((side, side)) * 3
+    grain = rng.standard_normal((side, side)) * 2
     return np.clip(128 + 50 * grey[..., None] + grain[..., None] + 18 * tint[..., None] * [1, 0, -1], 0, 255).astype("u1")
 
 
@@ -106,10 +106,11 @@ def generate(home: Path, rows: int, side: int) -> None:
 def measured(home: Path) -> None:
     from mtrl.evaluate import report
 
-    begun = time.perf_counter()
+    begun, busy = time.perf_counter(), time.process_time()
     page = report.write(home / "eval", home / "data")
     seconds, peak = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    print(f"written in {seconds:.1f} s, {page.stat().st_size / 1e6:.1f} MB, peak memory {peak:.0f} MB", flush=True)
+    busy = time.process_time() - busy
+    print(f"written in {seconds:.1f} s, {busy:.1f} s of processor time, {page.stat().st_size / 1e6:.1f} MB, peak memory {peak:.0f} MB", flush=True)
 
 
 def browsed(home: Path) -> str:
