@@ -12,7 +12,6 @@ The question is what a sample's prompt has of its own; what all prompts of a tas
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -55,7 +54,11 @@ def of_task(
     """
     task = tasks.load(name)
     asked = [_answers(name, identity, rows) for identity, rows in runs]
-    items = [item for item in asked[0].answers if all(item in run.answers for run in asked) and (only is None or item in only)]
+    items = [
+        item
+        for item in asked[0].answers
+        if all(item in run.answers for run in asked) and (only is None or item in only)
+    ]
     shown = dict(_shown(name, runs[0][0], data, set(items)))
     for run in asked:
         _ask(task, run, shown)
@@ -107,8 +110,9 @@ def _ask(task: tasks.Task, run: Asked, shown: dict[Item, Sample]) -> None:
     prompts = {item: render(sample) for item, sample in shown.items()}
     if not prompts:
         return
-    one, other = min(prompts.values()), max(prompts.values())  # in dictionary order, these two share the least
-    shared = os.path.commonprefix([one, other])
+    one, other = min(prompts.values()), max(prompts.values())  # by the alphabet, these two share the least
+    differ = (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    shared = one[: next(differ, len(one))]
     end = one.rfind(prompting.MARKER) + len(prompting.MARKER)
     run.before = shared[: end if end <= len(shared) else shared.rfind(" ") + 1]
     last = one[len(run.before) :].rstrip().rpartition("\n")

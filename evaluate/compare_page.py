@@ -13,7 +13,12 @@ from typing import Any
 from mtrl.evaluate import cards, page, predictions
 
 FILE = "compare.html"
-FILTERS = {"only_a": "only A is right", "only_b": "only B is right", "both_wrong": "both are wrong", "invalid": "invalid"}
+FILTERS = {
+    "only_a": "only A is right",
+    "only_b": "only B is right",
+    "both_wrong": "both are wrong",
+    "invalid": "invalid",
+}
 
 
 def write(

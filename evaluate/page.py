@@ -14,6 +14,8 @@ from typing import Any
 from mtrl.evaluate import charts, thumbnails
 from mtrl.files import written
 
+NARROWEST, WIDEST = 120, 272  # pixels of the column that holds a sample's images
+
 
 def write(
     target: Path,
@@ -24,7 +26,10 @@ def write(
     tick: Callable[[int, int], None],
     **values: Any,
 ) -> Path:
-    """Writes `target`. `about` is what the script needs beside the cards (page.js.jinja), `values` the template's own."""
+    """Writes `target`. `about` is what the script needs beside the cards (page.js.jinja), `values` the template's own.
+
+    `tick` gets (thumbnails made, all).
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -32,11 +37,14 @@ def write(
     )
     environment.filters["pct"] = charts.percent
     names = list(dict.fromkeys(name for card in cards for name in card["images"]))
+    side = thumbnails.side_for([data / name for name in names])
+    pairs = any(len(card["images"]) > 1 for card in cards)
     page = environment.get_template(template).generate(
         charts=charts,
         about=inert(about),
         cards=_array(cards),
-        pictures=_array(thumbnails.make(data, names, tick)),
+        pictures=_array(thumbnails.make(data, names, side, tick)),
+        column=WIDEST if pairs else max(NARROWEST, side),
         **values,
     )
     with written(target) as beside, beside.open("w", encoding="utf-8") as file:

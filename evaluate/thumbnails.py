@@ -14,16 +14,21 @@ from pathlib import Path
 
 ROOM = 36_000_000  # bytes of base64: with the text of 10,000 answers a page stays under 60 MB
 SIDES = (256, 192, 128, 96, 64, 48)  # pixels of the longer side
+FEW = 1000  # images that take no more than a second or two: no progress to show
 PROBES = 16  # images that are tried to see what all will take
 
 
-def make(data: Path, names: Sequence[str], tick: Callable[[int, int], None]) -> Iterator[tuple[str, str]]:
+def make(data: Path, names: Sequence[str], side: int, tick: Callable[[int, int], None]) -> Iterator[tuple[str, str]]:
     """(name, base64 JPEG) for each name of an image below `data`, in order; "" where it is gone or broken."""
-    side = side_for([data / name for name in names])
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # Pillow decodes outside the interpreter's lock
-        for done, (name, made) in enumerate(zip(names, pool.map(lambda n: _encode(data / n, side), names), strict=True)):
-            tick(done + 1, len(names))
-            yield name, made
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))  # Pillow decodes outside the interpreter's lock
+    try:
+        made = pool.map(lambda name: _encode(data / name, side), names)
+        for done, (name, encoded) in enumerate(zip(names, made, strict=True), start=1):
+            if len(names) > FEW or done == len(names):
+                tick(done, len(names))
+            yield name, encoded
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def side_for(files: Sequence[Path], room: int = ROOM) -> int:

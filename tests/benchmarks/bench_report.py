@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 TASK, BASES = "seetrue", 16
-WORDS = "the dog on the left holds a red ball and the sky above it is clear while grass below looks torn".split()
+WORDS = ("the", "dog", "left", "holds", "a red ball", "and", "sky", "above it", "is clear", "grass", "looks", "torn")
 ASK = """<script>
 { const said = { ready: +document.documentElement.dataset.ready };
   const time = (name, change) => { const t = performance.now(); change(); filter(); list.getBoundingClientRect(); said[name] = Math.round(performance.now() - t); };
@@ -46,7 +46,9 @@ def base(seed: int, side: int) -> Any:
     layers = [np.fft.irfft2(np.fft.rfft2(rng.standard_normal((side, side))) / away**1.6) for _ in range(2)]
     grey, tint = ((layer - layer.mean()) / layer.std() for layer in layers)
     grain = rng.standard_normal((side, side)) * 2
-    return np.clip(128 + 50 * grey[..., None] + grain[..., None] + 18 * tint[..., None] * [1, 0, -1], 0, 255).astype("u1")
+    return np.clip(128 + 50 * grey[..., None] + grain[..., None] + 18 * tint[..., None] * [1, 0, -1], 0, 255).astype(
+        "u1"
+    )
 
 
 def draw(job: tuple[Path, int, list[int]]) -> None:
@@ -110,7 +112,10 @@ def measured(home: Path) -> None:
     page = report.write(home / "eval", home / "data")
     seconds, peak = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     busy = time.process_time() - busy
-    print(f"written in {seconds:.1f} s, {busy:.1f} s of processor time, {page.stat().st_size / 1e6:.1f} MB, peak memory {peak:.0f} MB", flush=True)
+    print(
+        f"written in {seconds:.1f} s, {busy:.1f} s of processor time, {page.stat().st_size / 1e6:.1f} MB, peak memory {peak:.0f} MB",
+        flush=True,
+    )
 
 
 def browsed(home: Path) -> str:

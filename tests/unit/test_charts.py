@@ -77,5 +77,5 @@ def test_votes_of_anything_stay_in_the_plot(scores: list[float]) -> None:
 
 
 def test_numbers_that_are_not_there() -> None:
-    assert [charts.percent(x) for x in (None, float("nan"), 0.12345)] == ["–", "–", "12.3"]
+    assert [charts.percent(x) for x in (None, float("nan"), 0.12345)] == ["-", "-", "12.3"]
     assert charts.percent(0.12345, 2) in ("12.34", "12.35")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -112,7 +113,7 @@ def test_the_numbers_need_no_script(folder: Path) -> None:
     for name in NAMES:
         found = result[name]
         assert f"<b>{100 * found['macro_f1']:.2f}</b>" in page
-        for cell in found["confusion"][found["confusion"].keys().__iter__().__next__()].values():
+        for cell in next(iter(found["confusion"].values())).values():
             assert f">{cell}</td>" in page
         assert f"ECE {100 * found['calibration']['ece']:.1f}" in page
     assert page.count('class="interval"') == 2 and page.count('aria-label="share of right answers') == 2
@@ -168,8 +169,6 @@ def test_every_filter_finds_its_own(project: Path) -> None:
         said[hash] = parseInt(at("count").textContent); }}
       at("sort").value = "least"; filter(); said.sorted = found.map((c) => c.answers[0].sure);
       document.title = "said " + btoa(JSON.stringify(said));"""
-    import base64
-
     title = re.search(r"<title>said (.*?)</title>", browse(page, script=script))
     assert title is not None
     said = json.loads(base64.b64decode(title[1]))
@@ -235,9 +234,10 @@ def test_thumbnails_fit_their_room(project: Path) -> None:
     assert small < 256 and small in thumbnails.SIDES and thumbnails.side_for(files, room=1) == thumbnails.SIDES[-1]
     files[0].write_bytes(b"not an image")
     names, seen = [str(f.relative_to("data")) for f in files[:3]], []
-    made = dict(thumbnails.make(Path("data"), [*names, "images/none.png"], lambda done, total: seen.append((done, total))))
+    wanted = [*names, "images/none.png"]
+    made = dict(thumbnails.make(Path("data"), wanted, 64, lambda done, total: seen.append((done, total))))
     assert made[names[0]] == made["images/none.png"] == "" and made[names[1]].startswith("/9j/")
-    assert seen[-1] == (4, 4)
+    assert list(made) == wanted and seen == [(4, 4)]
 
 
 def test_compare_shows_where_two_disagree(folder: Path) -> None:
