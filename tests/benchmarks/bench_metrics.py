@@ -46,7 +46,11 @@ def main() -> None:
     sizes = ", ".join(f"{task} {m['clusters']:,}" for task, m in found.items())
     print(f"{took:.2f} s for {sum(m['n'] for m in found.values()):,} rows and {intervals.RESAMPLES:,} resamples a task")
     print(f"clusters: {sizes}")
-    together = [{**row, "id": f"{task}/{row['id']}", "cluster": f"{task}/{row['cluster']}"} for task in TASKS for row in drawn[task]]
+    together = [
+        {**row, "id": f"{task}/{row['id']}", "cluster": f"{task}/{row['cluster']}"}
+        for task in TASKS
+        for row in drawn[task]
+    ]
     begun = time.perf_counter()
     metrics.of_task(together, CHOICES)
     print(f"{time.perf_counter() - begun:.2f} s for the same rows as one task")

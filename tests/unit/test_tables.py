@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from mtrl import tables
+from mtrl.evaluate import metrics
 
 
 def result(**task: object) -> dict:
     cell = {"macro_f1": 0.5, "macro_f1_ci95": [0.4, 0.6], "invalid_rate": 0.0, "split": "test", "limit": None}
-    return {"method": "zero_shot", "checkpoint": "m", "votes": 1, "seetrue": {**cell, **task}}
+    cell["confusion"] = {"yes": {"yes": 150, "no": 150, "invalid": 0}, "no": {"yes": 50, "no": 50, "invalid": 0}}
+    return {"schema": metrics.SCHEMA, "method": "zero_shot", "checkpoint": "m", "votes": 1, "seetrue": {**cell, **task}}
 
 
 def write(folder: Path, content: dict) -> None:
