@@ -49,14 +49,11 @@ class Table:
     todo: list[str]
     passed_over: tuple[str, ...] = ()
     beside: dict[str, list[str]] = field(default_factory=dict)
+    legend: str = ""
 
     @property
     def heading(self) -> str:
         return self.title + (f" ({self.note})" if self.note else "")
-
-    @property
-    def has_paper(self) -> bool:
-        return any("paper" in cell for cells in self.rows.values() for cell in cells)
 
 
 def layout() -> dict[str, Any]:
@@ -126,7 +123,9 @@ def results(number: int, runs: Path, data: Path = Path("data")) -> Table:
     labels = {task: _labels(task, data, [m for _, t, m in cells if t == task]) for task in columns}
     shown = [*columns, "mean"] if len(columns) > 1 else columns
     beside = _beside(columns, ours, labels)
-    return Table(about["title"], plan.get("note", ""), shown, rows, list(dict.fromkeys(todo)), tuple(over), beside)
+    legend = LEGEND + (STAR if any(about["rows"].values()) else "")
+    commands = list(dict.fromkeys(todo))
+    return Table(about["title"], plan.get("note", ""), shown, rows, commands, tuple(over), beside, legend)
 
 
 def _percent(about: dict[str, Any] | None) -> tuple[float | None, list[float] | None]:

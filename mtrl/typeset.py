@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 
-from mtrl.tables import LEGEND, STAR, Table
+from mtrl.tables import Table
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -25,7 +25,8 @@ def markdown(table: Table, first: str) -> str:
 
     rows = [[name, *cells] for name, cells in {**table.rows, **table.beside}.items()]
     text = [f"**{table.heading}**", "", line([first, *table.columns]), "|---|" + "---:|" * len(table.columns)]
-    text += [*map(line, rows), "", legend(table)]
+    text += [*map(line, rows)]
+    text += ["", table.legend] if table.legend else []
     text += ["", "Not run yet:", "", *(f"    {command}" for command in table.todo)] if table.todo else []
     text += ["", *(f"- not a cell: {why}" for why in table.passed_over)] if table.passed_over else []
     return "\n".join(text) + "\n"
@@ -47,7 +48,7 @@ def latex(table: Table, first: str) -> str:
             *(comment.replace("\n", " ") for comment in comments),
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{escaped(table.heading)}. {escaped(legend(table))}}}",
+            rf"\caption{{{escaped('. '.join(filter(None, (table.heading, table.legend))))}}}",
             rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
             r"\toprule",
             *body,
@@ -67,8 +68,3 @@ def escaped(text: str) -> str:
     """Text in which LaTeX finds no command; a leading bracket would be read as an option of the row before it."""
     text = "".join(SPECIAL.get(sign, sign) for sign in text)
     return "{}" + text if text.startswith(("[", "*")) else text
-
-
-def legend(table: Table) -> str:
-    """What the cells mean."""
-    return LEGEND + (STAR if table.has_paper else "")

@@ -30,14 +30,15 @@ def command(
 
 
 def _show(found: dict[int, Any]) -> None:
-    from mtrl import tables
     from mtrl.commands.show import say, table
 
     for number, one in found.items():
         head = ["split" if number == 1 else "method", *one.columns]
-        table(one.heading, head, [[name, *cells] for name, cells in {**one.rows, **one.beside}.items()])
+        rows = [[name, *cells] for name, cells in one.rows.items()]
+        table(one.heading, head, [*rows, [], *([name, *cells] for name, cells in one.beside.items())])
         if one.todo:
             say("not run yet:\n  " + "\n  ".join(one.todo))
     for line in dict.fromkeys(line for one in found.values() for line in one.passed_over):
         say(f"not a cell: {line}")
-    say(tables.LEGEND + (tables.STAR if any(one.has_paper for one in found.values()) else ""))
+    for line in dict.fromkeys(one.legend for one in found.values() if one.legend):
+        say(line)
