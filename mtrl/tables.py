@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mtrl import resources, tasks
+from mtrl import resources, samples, tasks
 from mtrl.errors import UserError
 from mtrl.evaluate import metrics
 from mtrl.files import read_json, read_yaml
@@ -29,7 +29,7 @@ COMMANDS = {
 
 LEGEND = (
     "Ours: value [95% bootstrap interval], per cent; an invalid answer counts as wrong. Mean: unweighted."
-    " Majority class and always first: what a constant answer gets, from the test labels."
+    " Majority class and always first: what a constant answer gets; pairs are shown in a seeded order."
 )
 STAR = " *: the paper's number lies outside the interval."
 NEEDED = ("macro_f1", "macro_f1_ci95", "invalid_rate", "confusion")
@@ -122,7 +122,7 @@ def results(number: int, runs: Path, data: Path = Path("data")) -> Table:
         rows[METHODS[method]] = [*line, _cell(*means)] if len(columns) > 1 else line
     labels = {task: _labels(task, data, [m for _, t, m in cells if t == task]) for task in columns}
     shown = [*columns, "mean"] if len(columns) > 1 else columns
-    beside = _beside(columns, ours, labels)
+    beside = _beside(columns, ours, labels, data)
     legend = LEGEND + (STAR if any(about["rows"].values()) else "")
     commands = list(dict.fromkeys(todo))
     return Table(about["title"], plan.get("note", ""), shown, rows, commands, tuple(over), beside, legend)
@@ -144,34 +144,44 @@ def _labels(task: str, data: Path, evaluated: list[dict[str, Any]]) -> Counter[s
     return Counter(read_json(card)["counts"]["test"]) if card.exists() else Counter()
 
 
+def _released(task: str, data: Path) -> Counter[str]:
+    """How often each verdict would be right had the pairs kept the release's order; empty where that is not known."""
+    if not samples.path_of(data, task, "test").exists():
+        return Counter()
+    pairs = [sample for sample in samples.read(data, task, "test") if sample.kind == "pairwise"]
+    return Counter((p.turned() if p.source.get("swapped") else p).answer for p in pairs)
+
+
 def _beside(
-    columns: list[str], ours: dict[str, dict[str, dict[str, Any]]], labels: dict[str, Counter[str]]
+    columns: list[str], ours: dict[str, dict[str, dict[str, Any]]], labels: dict[str, Counter[str]], data: Path
 ) -> dict[str, list[str]]:
     """The lines that the paper leaves out: constant answers, pairs right in both orders, and invalid rates."""
-    constant = {
-        task: metrics.baselines(counts, ("1", "2") if {"1", "2"} & set(counts) else ("yes", "no")) if counts else {}
-        for task, counts in labels.items()
+    released = {task: _released(task, data) for task in columns}
+    lines: dict[str, list[str]] = {
+        "majority class": [_constant(labels[task], "majority") for task in columns],
+        "always first": [_constant(labels[task], "always_first") for task in columns],
+        "always first, as released": [_constant(released[task], "always_first") for task in columns],
     }
-    lines: dict[str, list[float | None]] = {
-        "majority class": [100 * c["majority"]["macro_f1"] if c else None for c in constant.values()],
-        "always first": [
-            100 * c["always_first"]["macro_f1"] if "always_first" in c else None for c in constant.values()
-        ],
-    }
-    for method, by_task in ours.items():
-        pairs = [by_task.get(task, {}).get("pairwise") for task in columns]
-        lines[f"right in both orders: {METHODS[method]}"] = [
-            100 * pair["consistent_accuracy"] if pair else None for pair in pairs
-        ]
-    for method, by_task in ours.items():
-        lines[f"invalid: {METHODS[method]}"] = [
-            100 * by_task[task]["invalid_rate"] if task in by_task else None for task in columns
-        ]
-    kept = {name: values for name, values in lines.items() if any(value is not None for value in values)}
-    return {
-        name: [_cell(value, None) for value in ([*values, _mean(values)] if len(columns) > 1 else values)]
-        for name, values in kept.items()
-    }
+    for name in ("right in both orders", "invalid"):
+        for method, mine in ours.items():
+            found = [_share(mine[task], name) if task in mine else None for task in columns]
+            lines[f"{name}: {METHODS[method]}"] = [_cell(x, None) for x in found]
+    blank = [""] if len(columns) > 1 else []
+    return {name: [*cells, *blank] for name, cells in lines.items() if any(cell != "-" for cell in cells)}
+
+
+def _share(about: dict[str, Any], name: str) -> float | None:
+    """Per cent; None for pairs' numbers of a task that has no pairs."""
+    if name == "invalid":
+        return 100 * float(about["invalid_rate"])
+    return 100 * float(about["pairwise"]["consistent_accuracy"]) if "pairwise" in about else None
+
+
+def _constant(labels: Counter[str], name: str) -> str:
+    """Macro-F1 and accuracy of a constant answer, per cent; "-" where it makes no sense or no label is known."""
+    choices = ("1", "2") if {"1", "2"} & set(labels) else ("yes", "no")
+    found = metrics.baselines(labels, choices).get(name) if labels else None
+    return f"{100 * found['macro_f1']:.2f} (accuracy {100 * found['accuracy']:.1f})" if found else "-"
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import tables
+from mtrl import samples, tables
 from mtrl.evaluate import metrics
+from mtrl.samples import Sample
 
 
 def result(**task: object) -> dict:
@@ -81,13 +82,33 @@ def test_baselines_and_invalid_rates_stand_beside(tmp_path: Path) -> None:
     found = tables.results(2, tmp_path / "runs", data)
     place = {task: found.columns.index(task) for task in ("seetrue", "agin_nat", "agin_tech")}
     majority = found.beside["majority class"]
-    assert majority[place["seetrue"]] == "42.86"  # 300 of the 400 labels are yes: F1 of yes 6/7, of no 0
-    assert majority[place["agin_nat"]] == f"{100 * 305 / 605 / (1 + 305 / 605):.2f}" and majority[-1] == "-"
+    assert (
+        majority[place["seetrue"]] == "42.86 (accuracy 75.0)"
+    )  # 300 of the 400 labels are yes: F1 of yes 6/7, of no 0
+    assert majority[place["agin_nat"]] == "33.52 (accuracy 50.4)" and majority[-1] == ""
     assert majority[place["agin_tech"]] == "-"
     assert found.beside["invalid: Off-the-shelf"][place["seetrue"]] == "1.50"
+    assert "always first" not in found.beside
     pairs = tables.results(3, tmp_path / "runs", data)
-    share = 643 / 729
-    assert pairs.beside["always first"][0] == f"{100 * share / (1 + share):.2f}"
+    assert pairs.beside["always first"] == ["46.87 (accuracy 88.2)", "-", ""]
+    assert "always first, as released" not in pairs.beside  # the samples are not here
+
+
+def test_always_first_is_also_shown_in_the_order_of_the_release(tmp_path: Path) -> None:
+    def pair(number: int) -> Sample:  # all labels of the release are 1; every second pair is shown the other way round
+        swapped = number % 2 == 1
+        answer = "2" if swapped else "1"
+        images = (f"a{number}", f"b{number}")
+        return Sample(
+            str(number), "mjbench_safety", "pairwise", images, {}, answer, "test", source={"swapped": swapped}
+        )
+
+    samples.write(samples.path_of(tmp_path, "mjbench_safety", "test"), map(pair, range(10)))
+    (tmp_path / "mjbench_safety" / "card.json").write_text(json.dumps({"counts": {"test": {"1": 5, "2": 5}}}))
+    found = tables.results(3, tmp_path / "runs", tmp_path)
+    place = found.columns.index("mjbench_safety")
+    assert found.beside["always first"][place] == "33.33 (accuracy 50.0)"
+    assert found.beside["always first, as released"][place] == "50.00 (accuracy 100.0)"
 
 
 def test_markdown_has_a_row_a_method(tmp_path: Path, cli) -> None:
