@@ -4,8 +4,8 @@ Each row falls into one of a few cells (label x verdict), so a cluster is a vect
 vectors are the same to every metric. Drawing K of K clusters is therefore one multinomial draw over the distinct vectors:
 exact, and fast, since there are few of them. SciPy's `bootstrap` resamples single rows and cannot keep a cluster whole.
 
-With one cluster there is nothing to resample and no interval. With few (below some 30) a cluster bootstrap is known to
-be too narrow (Cameron, Gelbach and Miller 2008); the number of clusters stands beside every interval.
+With one cluster there is nothing to resample and no interval. With few, 5 to 30, what is built on clusters comes out too
+narrow (Cameron, Gelbach and Miller 2008), so their number stands beside every interval.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 RESAMPLES = 10_000  # ours
+FEW = 30  # clusters; an interval from fewer is a rough one
 BLOCK = 4_000_000  # numbers drawn at a time: about 32 MB
 SEED = 0
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from mtrl.evaluate import intervals
 
+SCHEMA = 2  # of metrics.json; 1 had `f1` in place of `per_class`, and intervals that knew no clusters
 INVALID = "invalid"
 
 

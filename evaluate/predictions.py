@@ -21,6 +21,7 @@ from mtrl.files import read_json, read_jsonl, write_json
 from mtrl.reward_plugins import judge
 
 FILE, IDENTITY = "predictions.jsonl", "eval.json"
+TASK_KEYS = ("split", "prompt_sha256", "samples_sha256", "limit", "requests", "choices")
 NEEDED = ("id", "task", "order", "vote", "response", "verdict", "lenient", "label")
 
 
@@ -132,4 +133,10 @@ def load(folder: Path, file: str = FILE) -> tuple[dict[str, Any], list[dict[str,
                 f"{folder / file}, object {number} is no prediction: it has no {', '.join(lacking)}",
                 "name the file that mtrl eval wrote",
             )
-    return read_json(folder / IDENTITY, "mtrl eval --ckpt PATH"), list({key_of(row): row for row in rows}.values())
+    identity = read_json(folder / IDENTITY, "mtrl eval --ckpt PATH")
+    if odd := [name for name, about in identity["tasks"].items() if not set(TASK_KEYS) <= set(about)]:
+        raise UserError(
+            f"{folder / IDENTITY} is of another version of mtrl: task {odd[0]} lacks one of {', '.join(TASK_KEYS)}",
+            "mtrl eval into another --out",
+        )
+    return identity, list({key_of(row): row for row in rows}.values())

@@ -25,14 +25,17 @@ def reread(folder: Path, file: str = predictions.FILE) -> dict[str, int]:
     writes to the file.
     """
     path = folder / file
-    if not path.exists() or not path.stat().st_size:
-        raise UserError(f"there are no predictions in {path} yet", "mtrl eval --ckpt PATH")
-    with path.open("a", encoding="utf-8") as held:
+    empty = UserError(f"there are no predictions in {path} yet", "mtrl eval --ckpt PATH")
+    if not path.exists():
+        raise empty
+    with path.open("rb") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise UserError(f"a mtrl eval is writing to {path}", "wait for it, then mtrl score again") from None
         identity, rows = predictions.load(folder, file)
+        if not rows:
+            raise empty
         changed = dict.fromkeys(("verdict", "lenient"), 0)
         for row in rows:
             about = identity["tasks"].get(row["task"])

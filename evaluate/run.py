@@ -16,7 +16,6 @@ from mtrl.files import read_yaml, sha256_file, write_json
 from mtrl.tables import table_tasks
 
 METRICS = "metrics.json"
-SCHEMA = 2  # of metrics.json; 1 had `f1` in place of `per_class`, and intervals that knew no clusters
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def score(out: Path, file: str = predictions.FILE) -> dict[str, Any]:
     for row in rows:
         by_task.setdefault(row["task"], []).append(row)
     result: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": metrics.SCHEMA,
         "method": identity["method"],
         "checkpoint": identity["path"],
         "style": identity["style"],

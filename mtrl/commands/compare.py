@@ -38,9 +38,8 @@ def command(
             for d in differing[:SHOWN]
         ]
         if rows:
-            title = f"{name}: the verdicts differ in {len(differing):,} answers" + (
-                f", the first {SHOWN} of them" if len(differing) > SHOWN else ""
-            )
+            some = f", the first {SHOWN} of them" if len(differing) > SHOWN else ""
+            title = f"{name}: answers that differ: {len(differing):,}{some}"
             table(title, ["sample", "order", "label", "A", "B", ""], rows)
     for line in found["notes"]:
         say(f"note: {line}")

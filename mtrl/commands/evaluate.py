@@ -84,6 +84,7 @@ def score_command(
 
 def _show(folder: Path, result: dict[str, Any]) -> None:
     from mtrl.commands.show import say, table
+    from mtrl.evaluate.intervals import FEW
     from mtrl.evaluate.run import task_metrics
 
     rows = []
@@ -108,5 +109,11 @@ def _show(folder: Path, result: dict[str, Any]) -> None:
         "first chosen",
     ]
     table(f"{result['method']} (per cent)", columns, rows)
+    for name, m in task_metrics(result).items():
+        if m["clusters"] < m["n"]:
+            rough = "; so few make a rough interval" if m["clusters"] < FEW else ""
+            say(
+                f"{name}: rows share a caption, an image or a source; the interval resamples {m['clusters']} clusters{rough}"
+            )
     if not rows:
         say(f"no task in {folder} is complete yet. next: the same mtrl eval again")
