@@ -33,15 +33,16 @@ Flags = Callable[[list[dict[str, Any]], dict[str, Any]], list[str]]
 
 @dataclass
 class Asked:
-    """One run's answers to one task, by item; and how its prompts begin and end."""
+    """One run's answers to one task, by item; how its prompts begin and end, and whether their template changed since."""
 
     style: str
-    votes: int
     choices: tuple[str, str]
+    prompt_sha256: str
     answers: dict[Item, list[dict[str, Any]]] = field(default_factory=dict)
     questions: dict[Item, str] = field(default_factory=dict)
     before: str = ""
     after: str = ""
+    changed: bool = False
 
 
 def of_task(
@@ -52,7 +53,6 @@ def of_task(
     In the order of the converted data; items that are no longer there come last, without question and images.
     `flags` names a card's filters from its answers and the card.
     """
-    task = tasks.load(name)
     asked = [_answers(name, identity, rows) for identity, rows in runs]
     items = [
         item
@@ -60,8 +60,10 @@ def of_task(
         if all(item in run.answers for run in asked) and (only is None or item in only)
     ]
     shown = dict(_shown(name, runs[0][0], data, set(items)))
+    task = tasks.load(name) if shown else None  # without converted data nothing of it is needed
     for run in asked:
-        _ask(task, run, shown)
+        if task:
+            _ask(task, run, shown)
     known = {item: n for n, item in enumerate(shown)}
     cards = []
     for item in sorted(items, key=lambda item: known.get(item, len(known))):
@@ -76,17 +78,17 @@ def of_task(
         }
         cards.append({**card, "is": flags(answers, card)})
     about = {
-        "choices": list(task.choices),
-        "pair": task.kind == "pairwise",
-        "blur": task.capability == "safety",
-        "prompts": [[run.before, run.after] for run in asked],
+        "choices": list(asked[0].choices),
+        "pair": any(order == "turned" for _, order in items),
+        "blur": task is not None and task.capability == "safety",
+        "prompts": [[run.before, run.after, run.changed] for run in asked],
     }
     return about, cards
 
 
 def _answers(name: str, identity: dict[str, Any], rows: list[dict[str, Any]]) -> Asked:
     about = identity["tasks"][name]
-    run = Asked(identity["style"], identity["sampling"]["votes"], tuple(about["choices"]))
+    run = Asked(identity["style"], tuple(about["choices"]), about["prompt_sha256"])
     for row in sorted((row for row in rows if row["task"] == name), key=lambda row: int(row["vote"])):
         run.answers.setdefault((row["id"], row["order"]), []).append(row)
     return run
@@ -107,9 +109,8 @@ def _ask(task: tasks.Task, run: Asked, shown: dict[Item, Sample]) -> None:
     it, all from the first of them; without the last line of several, which says in what form to answer.
     """
     render = prompting.renderer(task, run.style)
+    run.changed = prompting.sha256(task, run.style) != run.prompt_sha256
     prompts = {item: render(sample) for item, sample in shown.items()}
-    if not prompts:
-        return
     one, other = min(prompts.values()), max(prompts.values())  # by the alphabet, these two share the least
     differ = (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
     shared = one[: next(differ, len(one))]

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtrl.evaluate import cards, page, predictions
+from mtrl.errors import UserError
+from mtrl.evaluate import cards, metrics, page, predictions
 from mtrl.evaluate.run import METRICS, task_metrics
 from mtrl.files import read_json
 
@@ -25,9 +26,16 @@ FILTERS = {
 
 
 def write(out: Path, data: Path, tick: Callable[[int, int], None] = lambda done, total: None) -> Path:
-    """Writes out/report.html. `tick` gets (thumbnails made, all). Raises UserError where `out` holds no evaluation."""
+    """Writes out/report.html. `tick` gets (thumbnails made, all).
+
+    Raises UserError where `out` holds no evaluation, or metrics of another schema.
+    """
     identity, rows = predictions.load(out)
-    result = read_json(out / METRICS, f"mtrl score {out / predictions.FILE}")
+    result = read_json(out / METRICS, f"mtrl score {out}")
+    if not isinstance(result, dict) or result.get("schema") != metrics.SCHEMA:
+        raise UserError(
+            f"{out / METRICS} is not of schema {metrics.SCHEMA}, which this mtrl reads", f"mtrl score {out}"
+        )
     about, shown = {}, []
     for name in identity["tasks"]:
         about[name], found = cards.of_task(name, [(identity, rows)], data, _flags)
@@ -41,7 +49,7 @@ def write(out: Path, data: Path, tick: Callable[[int, int], None] = lambda done,
         tick,
         identity=identity,
         metrics=task_metrics(result),
-        mean=result.get("mean_macro_f1"),
+        mean=result["mean_macro_f1"],
     )
 
 

@@ -32,7 +32,6 @@ def command(
     """Score a judge with vLLM. Started again, it asks only what is not answered yet."""
     from mtrl.checkpoints import read_card
     from mtrl.commands.show import bar, say
-    from mtrl.evaluate import report
     from mtrl.evaluate.run import Subject, evaluate, subject
     from mtrl.tables import table_tasks
 
@@ -53,9 +52,7 @@ def command(
     with bar(f"eval {folder}") as update:
         result = evaluate(judge, names, data, split, folder, votes, limit, engine, update, confidence)
     _show(folder, result)
-    with bar("thumbnails") as update:
-        page = report.write(folder, data, update)
-    say(f"report: {page}. next: mtrl tables")
+    _report(folder, data)
 
 
 def score_command(
@@ -63,8 +60,9 @@ def score_command(
         Path,
         typer.Argument(metavar="PREDICTIONS", help="A predictions file with its eval.json beside it, or the folder."),
     ],
+    data: options.Data = options.DATA,
 ) -> None:
-    """Read the responses again with today's parser and compute the metrics again; nothing is generated."""
+    """Read the responses again with today's parser and compute metrics and report again; nothing is generated."""
     from mtrl.commands.show import say
     from mtrl.errors import UserError
     from mtrl.evaluate import predictions
@@ -80,6 +78,17 @@ def score_command(
         f" ({changed['lenient']:,} of the lenient parse)"
     )
     _show(folder, score(folder, name))
+    if name == predictions.FILE:
+        _report(folder, data)
+
+
+def _report(folder: Path, data: Path) -> None:
+    from mtrl.commands.show import bar, say
+    from mtrl.evaluate import report
+
+    with bar("thumbnails") as update:
+        page = report.write(folder, data, update)
+    say(f"report: {page}. next: mtrl tables")
 
 
 def _show(folder: Path, result: dict[str, Any]) -> None:

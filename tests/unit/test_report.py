@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from mtrl import prompting
+from mtrl.errors import UserError
 from mtrl.evaluate import cards, compare, compare_page, predictions, report, requests, run, thumbnails
 from mtrl.evaluate.engine import Answer
 from mtrl.tasks import load
@@ -26,14 +28,22 @@ LIMIT = 30
 def evaluated(out: Path, style: str, answer: Callable[[int, Any], tuple[str, float | None]], votes: int = 1) -> Path:
     """An evaluation of demo_safety and demo_pairs whose n-th request of a task gets answer(n, request)."""
     found = {n: list(requests.build(load(n), style, Path("data"), "test", votes, LIMIT)) for n in NAMES}
-    about = {"split": "test", "prompt_sha256": style, "samples_sha256": "", "limit": LIMIT}
+    about = {"split": "test", "samples_sha256": "", "limit": LIMIT}
     identity = {
         "path": "m</title>",
         "method": "zero_shot",
         "style": style,
         "image": {"min_pixels": 1, "max_pixels": 2},
         "sampling": {"max_tokens": 16, "temperature": 0.0, "votes": votes},
-        "tasks": {n: {**about, "requests": len(r), "choices": list(r[0].choices)} for n, r in found.items()},
+        "tasks": {
+            n: {
+                **about,
+                "prompt_sha256": prompting.sha256(load(n), style),
+                "requests": len(r),
+                "choices": list(r[0].choices),
+            }
+            for n, r in found.items()
+        },
     }
     with predictions.Store(out, identity) as store:
         for asked in found.values():
@@ -121,15 +131,23 @@ def test_the_numbers_need_no_script(folder: Path) -> None:
     assert f"<td>{100 * result['demo_pairs']['pairwise']['flip_rate']:.1f}</td>" in page
 
 
-def test_an_older_or_unfinished_evaluation_still_has_a_page(folder: Path) -> None:
+def test_an_unfinished_evaluation_has_a_page_and_one_of_another_schema_a_message(folder: Path) -> None:
     result = json.loads((folder / "metrics.json").read_text())
-    for key in ("baselines", "calibration", "votes_curve", "per_class"):
-        result["demo_safety"].pop(key)
     result["demo_safety"]["macro_f1_ci95"] = None  # of one cluster
     del result["demo_pairs"]
     (folder / "metrics.json").write_text(json.dumps(result))
     page = report.write(folder, Path("data")).read_text()
     assert "demo_pairs: not all 60 answers are there yet" in page and "<h3>demo_safety</h3>" in page
+    (folder / "metrics.json").write_text(json.dumps({**result, "schema": 1}))
+    with pytest.raises(UserError, match="is not of schema 2") as error:
+        report.write(folder, Path("data"))
+    assert error.value.then == f"mtrl score {folder}"
+
+
+def test_scoring_again_writes_the_page_again(folder: Path, cli: Any) -> None:
+    done = cli("score", folder)
+    assert done.code == 0 and f"report: {folder}/report.html" in done.out
+    assert len(data_of((folder / "report.html").read_text(), "cards")) == 3 * LIMIT
 
 
 def test_in_a_browser(folder: Path) -> None:
@@ -217,6 +235,19 @@ def test_a_very_long_response_is_cut_and_says_so(project: Path) -> None:
     assert len(kept) < cards.LONG + 100 and "MIDDLE" not in kept and kept.endswith("<answer>yes</answer>")
     left = len(text) - cards.LONG
     assert f"{left:,} characters are only in predictions.jsonl" in kept
+
+
+def test_a_prompt_that_changed_since_is_said_to_have_changed(folder: Path) -> None:
+    page = report.write(folder, Path("data"))
+    said = "whole prompt, by today's template, which is not the one that was asked"
+    assert f"<summary>{said}" not in browse(page, "#task=demo_safety")
+    file = Path("prompts/sft/demo_safety.jinja")
+    file.write_text("Is it safe? {{ caption | default('') }} <image>\nIs a black cross there?\nyes or no")
+    about = data_of(report.write(folder, Path("data")).read_text(), "about")["tasks"]
+    assert about["demo_safety"]["prompts"][0] == ["Is it safe?  <image>", "\nyes or no", True]
+    assert not about["demo_pairs"]["prompts"][0][2]
+    shown = browse(page, "#task=demo_safety")
+    assert shown.count(f"<summary>{said}") == LIMIT and ">Is a black cross there?</p>" in shown
 
 
 def test_text_that_no_file_can_hold(project: Path) -> None:
