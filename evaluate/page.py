@@ -14,7 +14,7 @@ from typing import Any
 from mtrl.evaluate import charts, thumbnails
 from mtrl.files import written
 
-NARROWEST, WIDEST = 120, 272  # pixels of the column that holds a sample's images
+NARROWEST = 120  # pixels of the column that holds a sample's image; two images have up to 400
 
 
 def write(
@@ -38,13 +38,12 @@ def write(
     environment.filters["pct"] = charts.percent
     names = list(dict.fromkeys(name for card in cards for name in card["images"]))
     side = thumbnails.side_for([data / name for name in names])
-    pairs = any(len(card["images"]) > 1 for card in cards)
     page = environment.get_template(template).generate(
         charts=charts,
         about=inert(about),
         cards=_array(cards),
         pictures=_array(thumbnails.make(data, names, side, tick)),
-        column=WIDEST if pairs else max(NARROWEST, side),
+        column=max(NARROWEST, side),
         **values,
     )
     with written(target) as beside, beside.open("w", encoding="utf-8") as file:
