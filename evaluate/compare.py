@@ -39,7 +39,9 @@ def compare(rows_a: list[dict[str, Any]], rows_b: list[dict[str, Any]], choices:
     if not given:
         raise UserError("the two have no sample in common that both answered", "finish both with mtrl eval")
     side_a, side_b = [voted_a[key] for key in given], [voted_b[key] for key in given]
-    names = [metrics.cluster(row) for row in side_a]
+    names = [
+        metrics.cluster({**b, **a}) for a, b in zip(side_a, side_b, strict=True)
+    ]  # the same, unless one names none
     # a row's cell is its label and both verdicts: 2 x 3 x 3, from which either judge's matrix is a sum
     pairs = zip(metrics.cells(side_a, choices), metrics.cells(side_b, choices), strict=True)
     drawn = intervals.resampled([3 * a + b % 3 for a, b in pairs], names, 18)

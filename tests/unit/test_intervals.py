@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
-from mtrl import samples
-from mtrl.evaluate import clusters, intervals, metrics
+from mtrl import samples, tasks
+from mtrl.evaluate import clusters, intervals, metrics, requests
 from mtrl.samples import Sample
 
 CHOICES = ("yes", "no")
@@ -122,3 +122,11 @@ def test_rows_that_share_a_caption_an_image_or_a_group_are_one_cluster(tmp_path:
     found = clusters.of_split(tmp_path, "t", "test", ["caption"])
     assert found == {"a": "a", "b": "a", "c": "a", "d": "d", "e": "d", "f": "f", "g": "g"}
     assert set(clusters.of_samples(rows, ["aspect"]).values()) == {"a"}  # only the named fields are compared
+
+
+def test_requests_name_the_cluster_of_their_sample(project: Path) -> None:
+    task = tasks.load("demo_pairs")
+    asked = list(requests.build(task, "rl", project / "data", "test", votes=2, limit=7))
+    known = clusters.of_split(project / "data", "demo_pairs", "test", task.split.texts)
+    assert len(asked) == 7 * 2 * 2 and all(request.cluster == known[request.id] for request in asked)
+    assert len(set(known.values())) < len(known)  # the demo has few captions, and its pairs share them
