@@ -4,14 +4,16 @@ A card is one sample in one order, as a dict that becomes JSON:
 
     task, id, order, label, images (names below the data folder)
     is        names of the filters that find it
-    answers   one a run: verdict (null: invalid), why (what the parser has against it), sure (the verdict's confidence, or with votes
-              the share that agree; null: unknown), votes (their verdicts, [] for one), responses, question
+    answers   one a run: verdict (null: invalid), why (what the parser has against it), sure (the verdict's confidence,
+              or with votes the share that agree; null: unknown), votes (their verdicts, [] for one), responses, question
 
-The question is what a sample's prompt has of its own; what all prompts of a task share stands once in `Asked`.
+The question is what a sample's prompt has of its own; what all prompts of a task share stands once, in
+what the page knows of the task.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -129,11 +131,16 @@ def _answer(run: Asked, item: Item) -> dict[str, Any]:
     return {
         "verdict": None if verdict == INVALID else verdict,
         "why": _why(agree[0], run) if verdict == INVALID else "",
-        "sure": len(agree) / len(rows) if len(rows) > 1 else rows[0].get("confidence"),
+        "sure": len(agree) / len(rows) if len(rows) > 1 else _number(rows[0].get("confidence")),
         "votes": [row["verdict"] for row in rows] if len(rows) > 1 else [],
         "responses": [cut(row["response"], room) for row in rows],
         "question": run.questions.get(item, ""),
     }
+
+
+def _number(value: float | None) -> float | None:
+    """The number, if it is one: of what an endpoint made up, Python reads and writes NaN, and a browser's JSON does not."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _why(row: dict[str, Any], run: Asked) -> str:

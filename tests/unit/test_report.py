@@ -250,12 +250,14 @@ def test_a_prompt_that_changed_since_is_said_to_have_changed(folder: Path) -> No
     assert shown.count(f"<summary>{said}") == LIMIT and ">Is a black cross there?</p>" in shown
 
 
-def test_text_that_no_file_can_hold(project: Path) -> None:
-    out = evaluated(Path("runs/odd/eval"), "sft", lambda n, r: ("\u2028 \x00 yes", None))
+def test_what_no_file_and_no_browser_can_hold(project: Path) -> None:
+    """A lone surrogate is valid JSON and no Unicode; NaN is read and written by Python, and no JSON."""
+    out = evaluated(Path("runs/odd/eval"), "sft", lambda n, r: ("\u2028 \x00 yes", 0.25))
     file = out / predictions.FILE
-    file.write_text(file.read_text().replace("\\u0000", "\\ud800"))  # a lone surrogate: valid JSON, no Unicode
+    file.write_text(file.read_text().replace("\\u0000", "\\ud800").replace("0.25", "NaN"))
     shown = data_of(report.write(out, Path("data")).read_text(), "cards")
     assert shown[0]["answers"][0]["responses"] == ["\u2028 ? yes"]
+    assert {card["answers"][0]["sure"] for card in shown} == {None}
 
 
 def test_thumbnails_fit_their_room(project: Path) -> None:
