@@ -117,6 +117,7 @@ class Hardware(Model):
     name: str
     nodes: PositiveInt = 1
     gpus_per_node: int = Field(ge=0)
+    gpu_memory: PositiveFloat | None = None  # GB of one GPU, for mtrl plan away from them
     precision: Literal["bf16", "fp32"]
     rl_backend: Literal["easyr1", "trl"]
     deepspeed: Literal["zero3"] | None = None  # how SFT shards weights, gradients and optimizer over the GPUs

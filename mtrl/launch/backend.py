@@ -36,7 +36,9 @@ class Job:
 
 
 def of(recipe: Recipe) -> ModuleType:
-    """The backend module of a recipe: `ENVIRONMENT`, `PACKAGES`, `job`, `data_files`, `link_inputs` and `metrics`.
+    """The backend module of a recipe: `ENVIRONMENT`, `PACKAGES`, `config`, `job`, `data_files`, `link_inputs` and `metrics`.
+
+    `config(recipe, run, data)` is the text of upstream.yaml, which needs nothing of upstream's installed.
 
     Where its trainer is not like Hugging Face's, also `begin(run)`, called before each start; `finished(run)`; and
     `plateaued(recipe, rows)`, the reason to stop a run that its trainer would go on with.

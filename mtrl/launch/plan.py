@@ -15,9 +15,9 @@ from pathlib import Path
 
 from mtrl import checkpoints, envs, prompting, samples, tasks
 from mtrl.errors import MtrlError
-from mtrl.files import read_json
+from mtrl.files import parse_yaml, read_json
 from mtrl.finding import Check
-from mtrl.launch import backend, inputs
+from mtrl.launch import backend, inputs, memory
 from mtrl.recipe import Recipe
 from mtrl.reward_plugins import judge
 from mtrl.rundir import Run
@@ -28,7 +28,7 @@ TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0", "verl": "0.3.3.dev0"}
 def plan(recipe: Recipe, data: Path) -> list[Check]:
     """All checks of a training recipe, in the order in which their subjects are used."""
     checks: list[Check] = []
-    for part in (_model, _data, _lengths, _reward, _batches, _easyr1, _environment, _machine):
+    for part in (_model, _data, _lengths, _reward, _batches, _easyr1, _environment, _machine, _memory):
         try:
             checks += part(recipe, data)
         except MtrlError as error:
@@ -232,20 +232,30 @@ def _machine(recipe: Recipe, data: Path) -> Iterator[Check]:
             yield Check("ok", f"GPUs: those of the Ray cluster at {cluster}, which ray status shows")
         elif have < wanted:
             yield Check("stop", f"hardware {recipe.hardware.name} wants {wanted} GPUs on this node, and {have} are here", "--hardware NAME, or start it on the GPU machine")  # fmt: skip
-    yield _disk(recipe, data)
 
 
-def _disk(recipe: Recipe, data: Path) -> Check:
-    """Room for the checkpoints, where runs/ is: all of them are kept unless upstream's own limit is set."""
+def _memory(recipe: Recipe, data: Path) -> Iterator[Check]:
+    trainer = backend.of(recipe)
+    try:
+        config = trainer.config(recipe, Run(Path("runs") / recipe.default_name), data)
+    except MtrlError:
+        return  # the batches' line says what is wrong
+    rendered = parse_yaml(config, "upstream.yaml")
+    yield from memory.check(recipe, rendered)
+    kept = rendered.get("save_total_limit") or rendered.get("trainer", {}).get("save_limit") or 0
+    yield _disk(recipe, data, memory.checkpoint(recipe, rendered), kept)
+
+
+def _disk(recipe: Recipe, data: Path, each: float, kept: int) -> Check:
+    """Room for the checkpoints, `each` in GB, where runs/ is: all, or so many as upstream's own limit keeps."""
     runs = Path("runs") if Path("runs").exists() else Path.cwd()
     free = shutil.disk_usage(runs).free / 1e9
-    # weights, and AdamW's two fp32 moments with an fp32 copy under mixed precision
-    each = recipe.model.parameters * (12 if recipe.hardware.precision == "fp32" else 14)
     rows = sum(len(inputs.chosen(samples.count(data, task, "train"), recipe, task)) for task in recipe.tasks)
     stage = recipe.sft or recipe.rl
     assert stage is not None
     steps = math.ceil(rows / (recipe.sft.batch_size if recipe.sft else recipe.rl.rollout_batch_size) * stage.epochs)  # type: ignore[union-attr]
     count = max(1, steps // stage.validate_every)
+    count = min(count, kept) if kept > 0 else count
     text = f"disk: {free:,.0f} GB free; up to {count} checkpoints of about {each:,.1f} GB"
     if free < each * 2:
         return Check("stop", text, "make room: one is kept while the next is written")
