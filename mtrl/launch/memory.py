@@ -33,6 +33,7 @@ from mtrl.recipe import Recipe
 
 PROCESS = 5  # GB of host memory a worker: what EasyR1's table leaves beside the weights of the 7B and the 30B
 CONTEXT = 4  # GB a GPU for CUDA, NCCL and the layer that is gathered, ours
+IDLE = 2  # GB in use on a GPU that nobody trains on: a desktop, a driver
 LOGIT = 10  # bytes a word of the vocabulary and token: bf16 and fp32 logits, and a gradient
 LAYERS, HIDDEN, WORDS = 36, 4096, 151_936  # of the 8B, whose layer inputs are the widest of the presets
 ADAPTERS = 0.04 / 64  # of the weights, per rank: 3.0% of the 4B and 2.3% of the 8B at rank 64, by their shapes
@@ -65,7 +66,8 @@ def activations(recipe: Recipe, tokens: int, checkpointing: bool) -> float:
     config = read_json(folder / "config.json") if folder else {}
     text = config.get("text_config", config)
     width = text.get("num_hidden_layers", LAYERS) * text.get("hidden_size", HIDDEN)
-    return tokens * (text.get("vocab_size", WORDS) * LOGIT + width * (2 if checkpointing else 34)) / 1e9
+    each = text.get("vocab_size", WORDS) * LOGIT + width * (2 if checkpointing else 34)
+    return tokens * float(each) / 1e9
 
 
 def need(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need | None:
@@ -162,7 +164,7 @@ def check(recipe: Recipe, config: dict[str, Any]) -> Iterator[Check]:
     here = gpus_here()
     cpu = not recipe.hardware.gpus_per_node
     can_start = cpu or len(here) >= recipe.hardware.gpus_per_node
-    gpu = min(here) if here and can_start and not cpu else recipe.hardware.gpu_memory
+    gpu = min(here)[0] if here and can_start and not cpu else recipe.hardware.gpu_memory
     found, host = need(recipe, config, gpu or 0), host_memory()
     if found is None:
         return
@@ -173,6 +175,9 @@ def check(recipe: Recipe, config: dict[str, Any]) -> Iterator[Check]:
         yield _compare("GPU memory", found, 0, gpu, recipe)
         if found.vllm:
             yield from _vllm(recipe, config, found.vllm, gpu)
+        if can_start and (busy := [(number, used) for number, (_, used) in enumerate(here) if used > IDLE]):
+            number, used = busy[0]
+            yield Check("warning", f"GPU {number} has {used:.0f} GB in use already ({len(busy)} of {len(here)} GPUs are not idle)", "nvidia-smi shows by whom; CUDA_VISIBLE_DEVICES chooses others")  # fmt: skip
     text = f"host memory: about {found.host:,.0f} GB a node"
     if can_start and found.host > host:
         yield Check("stop" if found.host > 1.5 * host else "warning", f"{text}, and {host:,.0f} GB are here", "a machine with more of it, or fewer states offloaded to it")  # fmt: skip
@@ -235,12 +240,13 @@ def _less(recipe: Recipe) -> str:
     return ", or ".join(ways)
 
 
-def gpus_here() -> list[float]:
-    """GB of each GPU of this machine; [] where there is none."""
-    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+def gpus_here() -> list[tuple[float, float]]:
+    """(GB, GB in use) of each GPU of this machine; [] where there is none."""
+    query = ["nvidia-smi", "--query-gpu=memory.total,memory.used", "--format=csv,noheader,nounits"]
     try:
         listed = subprocess.run(query, capture_output=True, text=True, check=True, timeout=20).stdout
-        return [int(line) * 2**20 / 1e9 for line in listed.split()]
+        sizes = [[int(mib) * 2**20 / 1e9 for mib in line.split(",")] for line in listed.splitlines()]
+        return [(whole, used) for whole, used in sizes]
     except (OSError, ValueError, subprocess.SubprocessError):
         return []
 

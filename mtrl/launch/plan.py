@@ -17,7 +17,7 @@ from mtrl import checkpoints, envs, prompting, samples, tasks
 from mtrl.errors import MtrlError
 from mtrl.files import parse_yaml, read_json
 from mtrl.finding import Check
-from mtrl.launch import backend, inputs, memory
+from mtrl.launch import backend, inputs, memory, network
 from mtrl.recipe import Recipe
 from mtrl.reward_plugins import judge
 from mtrl.rundir import Run
@@ -28,7 +28,7 @@ TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0", "verl": "0.3.3.dev0"}
 def plan(recipe: Recipe, data: Path) -> list[Check]:
     """All checks of a training recipe, in the order in which their subjects are used."""
     checks: list[Check] = []
-    for part in (_model, _data, _lengths, _reward, _batches, _easyr1, _environment, _machine, _memory):
+    for part in (_model, _data, _lengths, _reward, _batches, _easyr1, _environment, _network, _machine, _memory):
         try:
             checks += part(recipe, data)
         except MtrlError as error:
@@ -217,6 +217,10 @@ def _missing(python: Path, recipe: Recipe) -> list[str]:
     wanted = ["deepspeed"] if recipe.hardware.deepspeed else []
     wanted += ["flash_attn"] if recipe.upstream.get("flash_attn", "fa2") == "fa2" else []
     return [name for name, version in envs.versions(python, tuple(wanted)).items() if version is None]
+
+
+def _network(recipe: Recipe, data: Path) -> Iterator[Check]:
+    yield from network.check(recipe)
 
 
 def _machine(recipe: Recipe, data: Path) -> Iterator[Check]:

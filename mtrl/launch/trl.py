@@ -64,7 +64,8 @@ def job(recipe: Recipe, run: Run, data: Path) -> Job:
     launcher = [python, "-m", "mtrl.launch.trl_job", "upstream.yaml"]
     if recipe.hardware.gpus_per_node > 1:
         processes = str(recipe.hardware.gpus_per_node)
-        launcher = [python, "-m", "torch.distributed.run", "--nproc-per-node", processes, *launcher[1:]]
+        # --standalone: a port that is free
+        launcher = [python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes, *launcher[1:]]
     return Job(config(recipe, run, data), launcher, env)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +100,15 @@ def test_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert both.level == "stop" and "stays on the GPU" in both.text  # 48 + 12 x 31.07 / 8
 
 
-def test_what_is_here_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "gpus_here", lambda: [40.0] * 8)
+def test_what_is_here_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With an nvidia-smi that prints eight GPUs of 40 GB, one of them in use."""
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nprintf '38147, 4\\n38147, 20000\\n'\nyes '38147, 0' | head -6\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(memory, "host_memory", lambda: 64.0)
-    gpu, host = checks("sft_unified", "qwen3-vl-30b-a3b", "8x80gb")
+    gpu, busy, host = checks("sft_unified", "qwen3-vl-30b-a3b", "8x80gb")
     assert gpu.level == "stop" and "of 40 GB" in gpu.text
+    assert busy.text.startswith("GPU 1 has 21 GB in use already (1 of 8")
     assert host.level == "stop" and "64 GB are here" in host.text
 
 
