@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from mtrl import resources
-from mtrl.errors import UserError
+from mtrl.errors import UserError, nearest
 from mtrl.files import parse_yaml, read_yaml
 from mtrl.schema import Model, validate
 
@@ -189,6 +189,9 @@ def load(
     if not path.is_file():
         if path.parent not in (Path(), Path("recipes")):
             raise UserError(f"there is no recipe {file}", "name a file, or one of mtrl's own: sft_unified")
+        known = [name for name in resources.listing("recipes", "", ".yaml") if name not in ("paper", "releases")]
+        if path.stem not in known:
+            raise UserError(f"there is no recipe {path.stem!r}.{nearest(path.stem, known)}")
         path = resources.find("recipes", f"{path.stem}.yaml", "recipe")
     data = read_yaml(path)
     changes = [_parsed_set(text) for text in sets or []]

@@ -59,6 +59,8 @@ def _ray(address: str) -> Iterator[Check]:
             f"no Ray cluster answers at {address} (RAY_ADDRESS): {wrong}",
             f"ray start --head --port={port} on {host}, or unset RAY_ADDRESS for a Ray of the run's own on one node",
         )
+    else:
+        yield Check("ok", f"a Ray cluster answers at {address}; its GPUs are what ray status shows")
 
 
 def free() -> int:

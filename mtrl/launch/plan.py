@@ -22,6 +22,7 @@ from mtrl.recipe import Recipe
 from mtrl.reward_plugins import judge
 from mtrl.rundir import Run
 
+ANSWERS = 2_560  # a step of EasyR1's published times: its default 512 prompts x 5
 TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0", "verl": "0.3.3.dev0"}
 
 
@@ -33,7 +34,14 @@ def plan(recipe: Recipe, data: Path) -> list[Check]:
             checks += part(recipe, data)
         except MtrlError as error:
             checks.append(Check("stop", str(error), error.then))
-    return checks
+    return list(dict.fromkeys(checks))  # two parts can stumble on one thing
+
+
+def _no_model(recipe: Recipe) -> bool:
+    """Whether the model is said to be a folder, and is none."""
+    path = Path(recipe.model.path)
+    folder = path.exists() or path.is_absolute() or recipe.model.path.startswith(".")
+    return folder and not (path / "config.json").exists()
 
 
 def _model(recipe: Recipe, data: Path) -> Iterator[Check]:
@@ -41,8 +49,12 @@ def _model(recipe: Recipe, data: Path) -> Iterator[Check]:
     if (path / "config.json").exists():
         kind = read_json(path / "config.json").get("model_type", "?")
         yield Check("ok", f"model {recipe.model.name}: {path} ({kind})")
-    elif path.exists() or path.is_absolute() or recipe.model.path.startswith("."):
-        yield Check("stop", f"model {recipe.model.name}: {path} is no model folder (no config.json)", "set model.path")
+    elif _no_model(recipe):
+        yield Check(
+            "stop",
+            f"model {recipe.model.name}: {path} is no model folder (no config.json)",
+            "--set model.path=FOLDER, or mend the model preset",
+        )
     elif checkpoints.local_model(recipe.model.path):
         yield Check("ok", f"model {recipe.model.name}: {path}, in the Hugging Face cache")
     else:
@@ -168,6 +180,8 @@ def _reward(recipe: Recipe, data: Path) -> Iterator[Check]:
 def _batches(recipe: Recipe, data: Path) -> Iterator[Check]:
     rows = sum(len(inputs.chosen(samples.count(data, task, "train"), recipe, task)) for task in recipe.tasks)
     world = recipe.hardware.world_size
+    if not rows:
+        return  # nothing is converted, as said above
     if recipe.sft:
         size, steps = backend.accumulation(
             recipe.sft.batch_size, recipe.hardware.sft_per_device_batch_size, world, "sft.batch_size"
@@ -185,8 +199,11 @@ def _batches(recipe: Recipe, data: Path) -> Iterator[Check]:
         answers = recipe.rl.rollout_batch_size * recipe.rl.n
         yield Check("ok", f"{each} rollouts an epoch of {answers:,} answers, {recipe.rl.rollout_batch_size // recipe.rl.batch_size} updates each")  # fmt: skip
         if recipe.model.rl_step_seconds and recipe.hardware.gpus_per_node:
-            hours = each * recipe.model.rl_step_seconds / 3600
-            yield Check("ok", f"time: {hours:,.0f} hours an epoch at {recipe.model.rl_step_seconds:,.0f} s a step ({recipe.model.rl_step_source}, of 2,560 answers; here {answers:,})")  # fmt: skip
+            step = recipe.model.rl_step_seconds * answers / ANSWERS * 8 / world
+            hours = each * step / 3600
+            yield Check("ok", f"time: about {hours:,.0f} hours an epoch, {hours * recipe.rl.epochs:,.0f} at most: {step:,.0f} s a step, from {recipe.model.rl_step_seconds:,.0f} s for {ANSWERS:,} answers on 8 GPUs ({recipe.model.rl_step_source})")  # fmt: skip
+            return
+    yield Check("ok", "time: no figure is published for this; mtrl status shows what is left once steps are logged")
 
 
 def _easyr1(recipe: Recipe, data: Path) -> Iterator[Check]:
@@ -204,7 +221,7 @@ def _environment(recipe: Recipe, data: Path) -> Iterator[Check]:
     if version is None:
         yield Check("stop", f"{package} is not installed in the environment {trainer.ENVIRONMENT}", f"make setup-{trainer.ENVIRONMENT}")  # fmt: skip
     elif recipe.sft and recipe.hardware.gpus_per_node and (gone := _missing(python, recipe)):
-        yield Check("stop", f"{' and '.join(gone)} is not installed in the environment {trainer.ENVIRONMENT}", f"make setup-{trainer.ENVIRONMENT} on the GPU machine (or --set upstream.flash_attn=sdpa)")  # fmt: skip
+        yield Check("stop", f"the environment {trainer.ENVIRONMENT} lacks {' and '.join(gone)}", f"make setup-{trainer.ENVIRONMENT} on the GPU machine (or --set upstream.flash_attn=sdpa)")  # fmt: skip
     elif version != TESTED.get(package, version):
         yield Check("warning", f"{package} {version} is not the version this was tested with ({TESTED[package]})")
     else:
@@ -231,15 +248,17 @@ def _machine(recipe: Recipe, data: Path) -> Iterator[Check]:
             have = listed.count("GPU ")
         except (OSError, subprocess.SubprocessError):
             have = 0
-        cluster = os.environ.get("RAY_ADDRESS") if recipe.rl and recipe.hardware.rl_backend == "easyr1" else None
-        if cluster:
-            yield Check("ok", f"GPUs: those of the Ray cluster at {cluster}, which ray status shows")
-        elif have < wanted:
+        cluster = (
+            recipe.rl and recipe.hardware.rl_backend != "trl" and os.environ.get("RAY_ADDRESS", "") not in network.OWN
+        )
+        if have < wanted and not cluster:
             yield Check("stop", f"hardware {recipe.hardware.name} wants {wanted} GPUs on this node, and {have} are here", "--hardware NAME, or start it on the GPU machine")  # fmt: skip
 
 
 def _memory(recipe: Recipe, data: Path) -> Iterator[Check]:
     trainer = backend.of(recipe)
+    if _no_model(recipe):
+        return
     try:
         config = trainer.config(recipe, Run(Path("runs") / recipe.default_name), data)
     except MtrlError:

@@ -93,10 +93,13 @@ def test_a_real_ray_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     try:
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
         deadline = time.monotonic() + 60
-        while found("rl_multitask", "8x80gb") and time.monotonic() < deadline:
+        while found("rl_multitask", "8x80gb")[0].level == "stop" and time.monotonic() < deadline:
             assert head.poll() is None, (tmp_path / "ray.log").read_text()
             time.sleep(0.5)
-        assert found("rl_multitask", "8x80gb") == [], (tmp_path / "ray.log").read_text()
+        (there,) = found("rl_multitask", "8x80gb")
+        assert (there.level, there.text[:27]) == ("ok", "a Ray cluster answers at 12"), (
+            tmp_path / "ray.log"
+        ).read_text()
     finally:
         head.send_signal(signal.SIGTERM)  # with --block it ends its own processes, and nobody else's
         head.wait(30)
