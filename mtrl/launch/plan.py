@@ -17,7 +17,7 @@ from mtrl import checkpoints, envs, prompting, samples, tasks
 from mtrl.errors import MtrlError
 from mtrl.files import parse_yaml, read_json
 from mtrl.finding import Check
-from mtrl.launch import backend, inputs, memory, network
+from mtrl.launch import backend, inputs, keys, memory, network
 from mtrl.recipe import Recipe
 from mtrl.reward_plugins import judge
 from mtrl.rundir import Run
@@ -29,7 +29,7 @@ TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0", "verl": "0.3.3.dev0"}
 def plan(recipe: Recipe, data: Path) -> list[Check]:
     """All checks of a training recipe, in the order in which their subjects are used."""
     checks: list[Check] = []
-    for part in (_model, _data, _lengths, _reward, _batches, _easyr1, _environment, _network, _machine, _memory):
+    for part in (_model, _data, _lengths, _reward, _batches, _easyr1, _environment, _network, _machine, _rendered):
         try:
             checks += part(recipe, data)
         except MtrlError as error:
@@ -255,7 +255,8 @@ def _machine(recipe: Recipe, data: Path) -> Iterator[Check]:
             yield Check("stop", f"hardware {recipe.hardware.name} wants {wanted} GPUs on this node, and {have} are here", "--hardware NAME, or start it on the GPU machine")  # fmt: skip
 
 
-def _memory(recipe: Recipe, data: Path) -> Iterator[Check]:
+def _rendered(recipe: Recipe, data: Path) -> Iterator[Check]:
+    """What upstream.yaml itself says: its keys, and the memory and disk that follow from it."""
     trainer = backend.of(recipe)
     if _no_model(recipe):
         return
@@ -264,6 +265,7 @@ def _memory(recipe: Recipe, data: Path) -> Iterator[Check]:
     except MtrlError:
         return  # the batches' line says what is wrong
     rendered = parse_yaml(config, "upstream.yaml")
+    yield from keys.check(recipe, rendered)
     yield from memory.check(recipe, rendered)
     kept = rendered.get("save_total_limit") or rendered.get("trainer", {}).get("save_limit") or 0
     yield _disk(recipe, data, memory.checkpoint(recipe, rendered), kept)

@@ -9,7 +9,7 @@ import yaml
 
 from mtrl import recipe, resources
 from mtrl.errors import UserError
-from mtrl.launch import backend
+from mtrl.launch import backend, keys
 from mtrl.rundir import Run
 from tests.conftest import ROOT
 
@@ -43,6 +43,7 @@ def test_every_combination_resolves_and_renders(name: str, model: str, hardware:
         return  # nothing to train; or EasyR1's configuration: test_easyr1.py
     job = backend.of(found).job(found, Run(tmp_path / "run"), tmp_path / "data")
     config = yaml.safe_load(job.config)
+    assert list(keys.check(found, config)) == []
     budget = config if found.stage == "sft" else {f"image_{key}": value for key, value in config["image"].items()}
     assert budget["image_max_pixels"] == found.image.max_pixels and budget["image_min_pixels"] == found.image.min_pixels
     per_device = config.get("per_device_train_batch_size") or config["grpo"]["per_device_train_batch_size"]
