@@ -79,6 +79,13 @@ class Rl(Model):
     validate_every: PositiveInt  # rollout steps; a checkpoint is saved each time
     patience: PositiveInt  # validations without improvement before training stops
 
+    @model_validator(mode="before")
+    @classmethod
+    def _gated(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "format_gate" in data:
+            raise ValueError("format_gate is no key: the gate is always on, since only an answer in form has a verdict")
+        return data
+
     @model_validator(mode="after")
     def _divides(self) -> Rl:
         if self.rollout_batch_size % self.batch_size:

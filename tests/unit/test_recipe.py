@@ -79,6 +79,17 @@ def test_mistakes_are_named(sets: list[str], words: list[str]) -> None:
         assert word in str(error.value)
 
 
+def test_the_format_gate_is_no_key_and_why() -> None:
+    with pytest.raises(UserError, match="format_gate is no key: the gate is always on"):
+        recipe.load("rl_multitask", sets=["rl.format_gate=true"])
+
+
+def test_a_recipe_that_is_not_there_names_recipes_alone() -> None:
+    with pytest.raises(UserError) as error:
+        recipe.load("nothere")
+    assert "Known: rl_multitask, rl_single, sft_single, sft_unified, zero_shot." in str(error.value)
+
+
 def test_a_typo_in_a_file_names_the_file_and_the_nearest_key(tmp_path: Path) -> None:
     text = (ROOT / "recipes" / "sft_unified.yaml").read_text().replace("warmup_ratio", "warm_up_ratio")
     (tmp_path / "mine.yaml").write_text(text)
