@@ -85,12 +85,13 @@ def _llamafactory(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need:
     assert recipe.sft is not None
     billions, world, gpus = parameters(recipe), recipe.hardware.world_size, max(1, recipe.hardware.gpus_per_node)
     zero = config["deepspeed"].get("zero_optimization", {}) if isinstance(config.get("deepspeed"), dict) else {}
-    sharded, off = zero.get("stage") == 3, zero.get("offload_optimizer") or zero.get("offload_param")
+    zero3, off = zero.get("stage") == 3, zero.get("offload_optimizer") or zero.get("offload_param")
+    sharded = zero3 or recipe.hardware.env.get("ACCELERATE_USE_FSDP") == "true"
     half = bool(config.get("bf16") or config.get("pure_bf16"))
     if config["finetuning_type"] != "full":
         each = 2 if half else 4
     else:
-        each = 18 if sharded else 8 if config.get("pure_bf16") else 16
+        each = 18 if zero3 else 8 if config.get("pure_bf16") else 16
     on_gpu = each if not off else 0 if zero.get("offload_param") else 2
     shards = world if sharded else 1
     tokens = config["per_device_train_batch_size"] * config["cutoff_len"]

@@ -42,6 +42,8 @@ def checks(*arguments: str) -> list[Check]:
         (("sft_unified", "qwen3-vl-8b", "1x80gb-lora", FULL, "upstream.pure_bf16=true"), 8 * 8.77),
         (("sft_unified", "qwen3-vl-8b", "1x80gb-lora"), 2 * 8.77),  # frozen, under adapters
         (("sft_unified", "qwen3-vl-30b-a3b", "8x80gb", "upstream.deepspeed.zero_optimization.offload_optimizer.device=cpu"), 2 * 31.07 / 8),
+        (("sft_unified", "qwen3-vl-30b-a3b", "8x80gb", "hardware.deepspeed=null"), 16 * 31.07),  # copies, not shards
+        (("sft_unified", "qwen3-vl-30b-a3b", "8x80gb", "hardware.deepspeed=null", "hardware.env.ACCELERATE_USE_FSDP='true'"), 16 * 31.07 / 8),
         (("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb"), 10 * 31.07 / 8),  # bf16 with Kahan's sums
         (("rl_multitask", "qwen3-vl-8b", "8x80gb", "upstream.worker.actor.fsdp.torch_dtype=null", "upstream.worker.actor.optim.strategy=adamw"), 16 * 8.77 / 8),
         (("rl_multitask", "qwen3-vl-8b", "1x80gb-lora"), 2 * 8.77),
@@ -85,6 +87,8 @@ def test_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
     tight, host = checks("sft_unified", "qwen3-vl-30b-a3b", "8x80gb")
     assert tight.level == "warning" and "70 GB counted" in tight.text and "offload_optimizer" in tight.then
     assert host.level == "ok" and "102 GB a node" in host.text  # the node is not here: nothing to compare with
+    copies, *_ = checks("sft_unified", "qwen3-vl-30b-a3b", "8x80gb", "hardware.deepspeed=null")
+    assert copies.level == "stop" and copies.then.startswith("deepspeed: zero3 in the hardware preset")
     assert {check.level for check in checks("sft_unified", "qwen3-vl-30b-a3b", "16x80gb")} == {"ok"}
     assert {check.level for check in checks("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb")} == {"ok"}
     assert {check.level for check in checks("sft_unified", "qwen3-vl-8b", "1x80gb-lora")} == {"ok"}
