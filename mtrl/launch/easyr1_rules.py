@@ -292,7 +292,7 @@ def _installed() -> Iterator[Found]:
                 "make setup-easyr1",
             )
     try:
-        ancestor = ["git", "-C", root, "merge-base", "--is-ancestor", easyr1.COMMIT, "HEAD"]
+        ancestor = ["git", "-C", str(root), "merge-base", "--is-ancestor", easyr1.COMMIT, "HEAD"]
         code = subprocess.run(ancestor, capture_output=True).returncode
     except OSError:  # a container without git
         code = 1
