@@ -50,6 +50,11 @@ def of(recipe: Recipe) -> ModuleType:
         raise UserError(f"there is no backend {name!r} in this version of mtrl", "--hardware cpu uses trl") from None
 
 
+def name_of(recipe: Recipe) -> str:
+    """llamafactory, trl, easyr1, ...: the module's own name."""
+    return of(recipe).__name__.rpartition(".")[2]
+
+
 def render(template: str, recipe: Recipe, run: Run, **values: Any) -> str:
     """recipes/templates/<template> filled in, with the recipe's `upstream:` block laid over it."""
     from jinja2 import Environment, StrictUndefined

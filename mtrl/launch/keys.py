@@ -12,6 +12,7 @@ from typing import Any
 
 from mtrl.errors import nearest
 from mtrl.finding import Check
+from mtrl.launch import backend
 from mtrl.recipe import Recipe
 
 OURS = ("model", "train", "val", "reward", "image", "patience", "grpo")  # what trl_job.py reads beside GRPOConfig's
@@ -27,9 +28,10 @@ def known(trainer: str) -> list[str]:
 
 def check(recipe: Recipe, config: dict[str, Any]) -> Iterator[Check]:
     """A stop for each key of the rendered upstream.yaml that its trainer does not take."""
-    if recipe.stage == "sft":
+    trainer = backend.name_of(recipe)
+    if trainer == "llamafactory":
         yield from _strange(config, "", known("llamafactory"), "LLaMA-Factory")
-    elif recipe.hardware.rl_backend == "trl":
+    elif trainer == "trl":
         yield from _strange(config, "", OURS, "TRL's job")
         yield from _strange(config["grpo"], "grpo.", known("trl"), "TRL's GRPOConfig")
 

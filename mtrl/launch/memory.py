@@ -29,6 +29,7 @@ from typing import Any
 from mtrl import checkpoints, experts
 from mtrl.files import read_json
 from mtrl.finding import Check
+from mtrl.launch import backend
 from mtrl.recipe import Recipe
 
 PROCESS = 5  # GB of host memory a worker: what EasyR1's table leaves beside the weights of the 7B and the 30B
@@ -73,7 +74,7 @@ def activations(recipe: Recipe, tokens: int, checkpointing: bool) -> float:
 def need(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need | None:
     """`config` is the rendered upstream.yaml; `gpu` the GB of a GPU, of which vLLM takes its share. None: not known here."""
     trainers = {"llamafactory": _llamafactory, "easyr1": _easyr1, "trl": _trl}
-    trainer = trainers.get("llamafactory" if recipe.stage == "sft" else recipe.hardware.rl_backend)
+    trainer = trainers.get(backend.name_of(recipe))
     return trainer(recipe, config, gpu) if trainer else None
 
 

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterator
 
 from mtrl.finding import Check
+from mtrl.launch import backend
 from mtrl.recipe import Recipe
 
 WAIT = 5  # seconds for a cluster to answer
@@ -23,7 +24,7 @@ def check(recipe: Recipe) -> Iterator[Check]:
     """What of MASTER_PORT, MASTER_ADDR and RAY_ADDRESS would stop this training."""
     if recipe.stage == "sft":
         yield from _torchrun(recipe)
-    elif recipe.hardware.rl_backend != "trl":  # the others run on Ray
+    elif backend.name_of(recipe) != "trl":  # the others run on Ray
         yield from _ray(os.environ.get("RAY_ADDRESS", ""))
 
 

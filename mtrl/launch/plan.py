@@ -249,7 +249,7 @@ def _machine(recipe: Recipe, data: Path) -> Iterator[Check]:
         except (OSError, subprocess.SubprocessError):
             have = 0
         cluster = (
-            recipe.rl and recipe.hardware.rl_backend != "trl" and os.environ.get("RAY_ADDRESS", "") not in network.OWN
+            recipe.rl and backend.name_of(recipe) != "trl" and os.environ.get("RAY_ADDRESS", "") not in network.OWN
         )
         if have < wanted and not cluster:
             yield Check("stop", f"hardware {recipe.hardware.name} wants {wanted} GPUs on this node, and {have} are here", "--hardware NAME, or start it on the GPU machine")  # fmt: skip
