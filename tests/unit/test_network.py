@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -102,6 +104,10 @@ def test_a_real_ray_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ).read_text()
     finally:
         head.send_signal(signal.SIGTERM)  # with --block it ends its own processes, and nobody else's
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            head.wait(10)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(head.pid, signal.SIGKILL)  # on a busy machine; all it started are of its group
         head.wait(30)
         shutil.rmtree(folder, ignore_errors=True)
     assert network.answer("127.0.0.1", port) == "Connection refused"
