@@ -6,6 +6,10 @@ Makes as many distinct JPEGs of --side pixels as rows, of the size and detail of
 with reasoning, confidence and some long answers over them, and prints: seconds, megabytes and peak memory of the report,
 in a process of its own; and, by headless Chromium where there is one, milliseconds from opening the file to the first
 drawn samples, and of one filter and two searches.
+
+On two x86 cores that others kept busy (load 8), 10,000 rows: side 1024 (1,252 MB of JPEGs) 22 s of processor time, side
+512 (394 MB) 13 s, of which all but 1.5 s are thumbnails; 41 MB; 178 MB of memory; drawn after 0.86 s, filter 0.03 s,
+first search 0.07 s, next 0.02 s.
 """
 
 from __future__ import annotations
