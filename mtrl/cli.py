@@ -24,6 +24,7 @@ from mtrl.commands import (
     fit_labels,
     plan,
     prompts,
+    reproduce,
     reward,
     select,
     status,
@@ -55,6 +56,7 @@ app.command("export")(export.command)
 app.command("eval")(evaluate.command)
 app.command("score")(evaluate.score_command)
 app.command("tables")(tables.command)
+app.command("reproduce")(reproduce.command)
 app.command("reward")(reward.command)
 app.command("doctor")(doctor.command)
 app.command("demo")(demo.command)
