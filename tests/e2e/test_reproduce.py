@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +47,41 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         text = (ROOT / "recipes" / "tasks" / f"{name}.yaml").read_text()
         Path(f"recipes/tasks/{name}.yaml").write_text(re.sub(r"lowest \d+", "lowest 30", text))
     return tmp_path
+
+
+def test_one_cell_stopped_in_training_and_killed_in_evaluation(project: Path) -> None:
+    """Ctrl-C ends the trainer and gives 130; after a kill -9 the same command goes on where it was, and asks nothing twice."""
+    cell = "sft_single:demo_quality"
+    command = ["reproduce", "table2", *PRESETS, "--only", cell, "--keep", "best"]
+    command += ["--set", "max_rows_per_task=64", "--set", "sft.epochs=1", "--set", "sft.validate_every=2"]
+
+    def begin() -> subprocess.Popen[str]:
+        words = [sys.executable, "-m", "mtrl", *command]
+        return subprocess.Popen(words, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    run = Run(Path("runs/sft_single-demo_quality-tiny-cpu"))
+    process = begin()
+    wait_for(lambda: run.log.exists() and run.status.get("state") == "running", process)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and "the same command goes on from here" in out and "Traceback" not in out
+    assert not run.locked() and run.status["state"] == "interrupted"
+
+    process = begin()
+    answers = run.path / "eval/predictions.jsonl"
+    wait_for(lambda: answers.exists() and answers.stat().st_size > 0, process)
+    kill(process)
+    before = read_jsonl(answers)
+    wait_for(lambda: not run.locked("reproduce.lock"), None, 30)
+
+    done = mtrl(*command, cwd=project)
+    assert done.code == 0, done.out + done.err
+    assert ": train" not in done.out and done.out.count(f"{cell}: eval") == 1
+    rows = read_jsonl(answers)
+    assert rows[: len(before)] == before and len(rows) == 200
+    assert not run.checkpoints.exists() and Path(f"exports/{run.name}/mtrl.json").exists()  # --keep best
+    again = mtrl(*command, cwd=project)
+    assert again.code == 0 and f"{cell}: " not in again.out
 
 
 @pytest.mark.long
