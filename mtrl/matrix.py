@@ -118,14 +118,11 @@ class Cell:
             return "failed", f"{self.folder} was made with another recipe; different now: {', '.join(other)}"
         if all(step.done for step in self.steps()):
             return "done", ""
-        status = self.run.status
         if self.run.locked() or self.run.locked(LOCK):
             return "running", ""
-        return (
-            ("failed", str(status.get("reason") or "see its log.txt"))
-            if status.get("state") == "failed"
-            else ("left", "")
-        )
+        status = self.run.status
+        failed = status.get("state") == "failed"
+        return ("failed", str(status.get("reason"))) if failed else ("left", "")
 
     def other_recipe(self) -> list[str]:
         """The keys in which the run that lies there is another one. Where the model lies is not what it is."""
@@ -137,14 +134,14 @@ class Cell:
     def hours(self) -> float:
         """Wall-clock hours so far: training, all attempts, and the other steps that this driver ran to their end."""
         others = sum(row["seconds"] for row in read_jsonl(self.folder / STEPS) if row["step"] != "train")
-        return (self.run.seconds() + others) / 3600
+        return float(self.run.seconds() + others) / 3600
 
     def work(self) -> float:
         """Training rows times epochs: what training time is proportional to within a stage."""
         stage = self.recipe.sft or self.recipe.rl
         data = self.place.data
         rows = (len(inputs.chosen(samples.count(data, t, "train"), self.recipe, t)) for t in self.recipe.tasks)
-        return sum(rows) * stage.epochs if stage else 0.0
+        return float(sum(rows) * (stage.epochs if stage else 0))
 
 
 def cells(

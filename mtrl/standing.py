@@ -20,17 +20,43 @@ LEGEND = (
 
 
 def show(found: list[Cell], failures: Container[str]) -> tuple[list[str], list[list[str]]]:
-    """(columns, rows) of the matrix as text. `failures` are this invocation's, by label."""
+    """(columns, rows) of the matrix as text. `failures` are the labels of the cells that this invocation saw fail."""
+    pace = _pace(found)
     rows = []
     for cell in found:
+        state = cell.state()[0]
+        if cell.label in failures and state != "done":
+            state = "failed"
         steps = {step.name: step.shown or "-" for step in cell.steps()}
-        state = "failed" if cell.label in failures and cell.state()[0] != "done" else cell.state()[0]
-        left = to_go(cell, found)
-        rows.append([
-            cell.label, state, *(steps.get(name, "") for name in ("train", "select", "export", "eval")),
-            f"{cell.hours():.2f}", f"{left[1]}{left[0]:,.2f}" if left and left[0] else "?" if left is None and cell.recipe.stage else "",
-        ])  # fmt: skip
+        shown = [steps.get(name, "") for name in ("train", "select", "export", "eval")]
+        rows.append([cell.label, state, *shown, f"{cell.hours():.2f}", _training_left(cell, pace)])
     return ["cell", "state", "train", "select", "export", "eval", "hours", "training left"], rows
+
+
+def _pace(found: list[Cell]) -> dict[str | None, float]:
+    """Seconds of training per unit of work, by stage, from the cells that are trained."""
+    seen: dict[str | None, list[float]] = {}
+    for cell in found:
+        if cell.steps()[0].done and (seconds := cell.run.seconds()) and (work := cell.work()):
+            seen.setdefault(cell.recipe.stage, []).append(seconds / work)
+    return {stage: statistics.fmean(rates) for stage, rates in seen.items()}
+
+
+def _training_left(cell: Cell, pace: dict[str | None, float]) -> str:
+    """Hours of training left, with the mark that LEGEND explains; "?" where nothing tells."""
+    if cell.recipe.stage is None or cell.steps()[0].done:
+        return ""
+    rows = read_jsonl(cell.run.path / "metrics.jsonl")
+    step, total = (rows[-1]["step"], rows[-1].get("total_steps")) if rows else (0, None)
+    if step and total and (spent := cell.run.seconds()):
+        return f"{spent / step * (total - step) / 3600:,.2f}"
+    work, rl, published = cell.work(), cell.recipe.rl, cell.recipe.model.rl_step_seconds
+    if work and cell.recipe.stage in pace:
+        return f"~{work * pace[cell.recipe.stage] / 3600:,.2f}"
+    if work and rl and published and cell.recipe.hardware.gpus_per_node:
+        steps = work // rl.rollout_batch_size
+        return f"<{steps * published * rl.rollout_batch_size * rl.n / PUBLISHED_ANSWERS / 3600:,.0f}"
+    return "?"
 
 
 def summary(number: int, found: list[Cell]) -> tuple[str, list[str], list[list[str]]]:
@@ -71,26 +97,3 @@ def _text(mine: list[float], paper: float | None, interval: list[float] | None) 
     if paper is None:
         return first
     return f"{first}\npaper {paper:.2f}" + (f" ({statistics.fmean(mine) - paper:+.2f})" if mine else "")
-
-
-def to_go(cell: Cell, found: list[Cell]) -> tuple[float, str] | None:
-    """Hours of training left and how they are known; None where nothing tells.
-
-    "" by its own progress, "~" by the finished cells of its stage, "<" by the published step time, scaled to this
-    recipe's answers, over all epochs: training stops earlier, when validation does not get better.
-    """
-    if cell.recipe.stage is None or cell.steps()[0].done:
-        return (0.0, "") if cell.recipe.stage else None
-    rows = read_jsonl(cell.run.path / "metrics.jsonl")
-    step, total = (rows[-1]["step"], rows[-1].get("total_steps")) if rows else (0, None)
-    if step and total and (spent := cell.run.seconds()):
-        return spent / step * (total - step) / 3600, ""
-    same = [other for other in found if other.recipe.stage == cell.recipe.stage and other.steps()[0].done]
-    rates = [other.run.seconds() / other.work() for other in same if other.work() and other.run.seconds()]
-    if rates:
-        return cell.work() * statistics.fmean(rates) / 3600, "~"
-    rl, published = cell.recipe.rl, cell.recipe.model.rl_step_seconds
-    if rl and published and cell.work() and cell.recipe.hardware.gpus_per_node:
-        steps = cell.work() // rl.rollout_batch_size
-        return steps * published * rl.rollout_batch_size * rl.n / PUBLISHED_ANSWERS / 3600, "<"
-    return None
