@@ -136,12 +136,15 @@ class Cell:
         others = sum(row["seconds"] for row in read_jsonl(self.folder / STEPS) if row["step"] != "train")
         return float(self.run.seconds() + others) / 3600
 
-    def work(self) -> float:
-        """Training rows times epochs: what training time is proportional to within a stage."""
-        stage = self.recipe.sft or self.recipe.rl
+    def rows(self) -> int:
+        """How many converted rows it trains on."""
         data = self.place.data
-        rows = (len(inputs.chosen(samples.count(data, t, "train"), self.recipe, t)) for t in self.recipe.tasks)
-        return float(sum(rows) * (stage.epochs if stage else 0))
+        return sum(len(inputs.chosen(samples.count(data, t, "train"), self.recipe, t)) for t in self.recipe.tasks)
+
+    def work(self) -> float:
+        """Rows times epochs: what training time is proportional to within a stage."""
+        stage = self.recipe.sft or self.recipe.rl
+        return self.rows() * float(stage.epochs) if stage else 0.0
 
 
 def cells(

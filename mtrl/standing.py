@@ -54,7 +54,7 @@ def _training_left(cell: Cell, pace: dict[str | None, float]) -> str:
     if work and cell.recipe.stage in pace:
         return f"~{work * pace[cell.recipe.stage] / 3600:,.2f}"
     if work and rl and published and cell.recipe.hardware.gpus_per_node:
-        steps = work // rl.rollout_batch_size
+        steps = cell.rows() // rl.rollout_batch_size * rl.epochs  # what is over after the last whole batch is dropped
         return f"<{steps * published * rl.rollout_batch_size * rl.n / PUBLISHED_ANSWERS / 3600:,.0f}"
     return "?"
 
