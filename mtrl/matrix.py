@@ -58,7 +58,7 @@ class Cell:
     @property
     def label(self) -> str:
         """METHOD[:TASK[:SEED]], as --only takes it."""
-        return f"{self.method}:{self.task}:{self.seed or ''}".rstrip(":")
+        return f"{self.method}:{self.task}:{'' if self.seed is None else self.seed}".rstrip(":")
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -77,8 +78,9 @@ def drive(
         code, last = _run(convert, place.runs / matrix.LOG)
         if code:
             raise MtrlError(f"converting failed: {last}", _typed(convert))
+    warned: set[str] = set()
     for cell in chosen:
-        if cell.state()[0] in ("left", "failed") and (failure := _refused(cell)):
+        if cell.state()[0] in ("left", "failed") and (failure := _refused(cell, warned, say)):
             failures[cell.label] = failure
             say(f"{cell.label}: cannot start: {failure.reason}")
     held = [cell for cell in chosen if cell.label not in failures and not _attempt(cell, keep, failures, say)]
@@ -86,14 +88,19 @@ def drive(
         _attempt(cell, keep, failures, say)
 
 
-def _refused(cell: Cell) -> Failure | None:
-    """What `mtrl plan` finds against a training before hours are spent on the others."""
+def _refused(cell: Cell, warned: set[str], say: Callable[[str], None]) -> Failure | None:
+    """What `mtrl plan` finds against a training, before hours are spent on the others. Its warnings are said once each."""
     if cell.other_recipe():
         return Failure(cell.state()[1], f"mtrl status {cell.name}")
     train = cell.steps()[0]
     if train.name != "train" or train.done:
         return None
-    stop = next((found for found in plan(cell.recipe, cell.place.data) if found.level == "stop"), None)
+    checks = plan(cell.recipe, cell.place.data)
+    for found in checks:
+        if found.level == "warning" and found.text not in warned:
+            warned.add(found.text)
+            say(f"{cell.label}: warning: {found.text}" + (f"  next: {found.then}" if found.then else ""))
+    stop = next((found for found in checks if found.level == "stop"), None)
     return Failure(stop.text, stop.then or _typed(train.command)) if stop else None
 
 
@@ -120,9 +127,9 @@ def _attempt(cell: Cell, keep: str, failures: dict[str, Failure], say: Callable[
 
 def _perform(cell: Cell, step: Step, lock: int, say: Callable[[str], None]) -> Failure | None:
     """One step, and its time in steps.jsonl. The step inherits `lock`: it holds the cell even if this driver is killed."""
-    if step.name == "export":  # what a killed export left: it writes beside and renames
-        for torn in cell.export.parent.glob(f".{cell.export.name}.*"):
-            shutil.rmtree(torn)
+    half = [*cell.export.parent.glob(f".{cell.export.name}.*"), *cell.folder.glob("select/step-*/.model.*")]
+    for torn in half:  # what a killed export left: it writes beside and renames
+        shutil.rmtree(torn)
     say(f"{cell.label}: {step.name}")
     log, begun = cell.folder / matrix.LOG, time.time()
     code, last = _run(step.command, log, lock)
@@ -131,14 +138,15 @@ def _perform(cell: Cell, step: Step, lock: int, say: Callable[[str], None]) -> F
         file.write(json.dumps(took) + "\n")
     if code == 0 and next(s for s in cell.steps() if s.name == step.name).done:
         return None
-    reason = str(cell.run.status.get("reason") or last) if step.name == "train" else last
+    status = cell.run.status
+    reason = str(status["reason"]) if step.name == "train" and code == 1 and status.get("reason") else last
     return Failure(f"{reason or f'exit status {code}'} (log: {log})", _typed(step.command))
 
 
 def _run(command: list[str], log: Path, lock: int | None = None) -> tuple[int, str]:
     """(exit status, its last words) of `mtrl COMMAND`, all of whose output is appended to `log`. Raises Interrupted.
 
-    It gets a process group of its own: a terminal's Ctrl-C reaches it once, from here, and it ends its trainer itself.
+    It gets a process group of its own, so that Ctrl-C reaches it once, from here; it ends its trainer itself.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -152,7 +160,7 @@ def _run(command: list[str], log: Path, lock: int | None = None) -> tuple[int, s
         try:
             code = process.wait()
         except Interrupted:
-            process.send_signal(signal.SIGINT)
+            os.killpg(process.pid, signal.SIGINT)
             process.wait()
             raise
     if code == 130:  # stopped by hand: whoever did that wants the matrix to stop too

@@ -43,7 +43,7 @@ def command(
 ) -> None:
     """Train, choose, export and score every checkpoint of Table 2 or 3. Started again, it goes on."""
     from mtrl import matrix, reproduce, standing
-    from mtrl.commands.show import grid, live, say
+    from mtrl.commands.show import console, grid, live, say
     from mtrl.commands.show import table as show_table
     from mtrl.errors import MtrlError, UserError
 
@@ -60,7 +60,8 @@ def command(
     def now() -> Any:
         return grid(table.value, *standing.show(every, failures))
 
-    show_table(table.value, *standing.show(every, failures))
+    if dry_run or not console.is_terminal:
+        show_table(table.value, *standing.show(every, failures))
     if dry_run:
         say("\n".join(reproduce.commands(chosen, convert)) or "nothing is left to run")
         return
