@@ -120,7 +120,7 @@ def test_the_whole_matrix_killed_twice(home: Path) -> None:
 
     again = mtrl(*TABLE2, cwd=home)
     assert again.code == 0 and ": train" not in again.out and ": eval" not in again.out
-    third = mtrl("reproduce", "table3", *PRESETS, *SETS, cwd=home)
+    third = mtrl("reproduce", "table3", *PRESETS, *SETS, "--raw", "raw", cwd=home)
     assert third.code == 0, third.err
     assert ": train" not in third.out and third.out.count(": eval") == 3
     assert "not run yet" not in mtrl("tables", "3", cwd=home).out
