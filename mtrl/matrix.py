@@ -14,6 +14,7 @@ from mtrl import recipe as recipes
 from mtrl import samples, tables
 from mtrl.checkpoints import CARD, SELECTED
 from mtrl.errors import UserError, nearest
+from mtrl.evaluate import metrics
 from mtrl.files import read_json, read_jsonl
 from mtrl.launch import backend, inputs
 from mtrl.recipe import Recipe
@@ -84,12 +85,12 @@ class Cell:
         return self.folder if self.recipe.stage is None else self.folder / "eval"
 
     def result(self) -> dict[str, Any]:
-        """Its metrics by column: those that may stand in a table, see tables.is_cell."""
+        """Its metrics by column: those that may stand in a table, see tables.why_no_cell."""
         file = self.scores / "metrics.json"
         found = read_json(file) if file.exists() else {}
-        if found.get("method") != self.method:
+        if found.get("method") != self.method or found.get("schema", 1) != metrics.SCHEMA:
             return {}
-        return {task: found[task] for task in self.columns if task in found and tables.is_cell(found, task)}
+        return {task: found[task] for task in self.columns if task in found and not tables.why_no_cell(found, task)}
 
     def steps(self) -> list[Step]:
         """What makes this cell, in order. What comes later vouches for what came before: a brought-back score needs no run."""

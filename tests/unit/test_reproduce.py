@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mtrl import matrix, standing, tables
+from mtrl.evaluate import metrics
 from mtrl.files import write_json
 from mtrl.matrix import Cell, Place
 from mtrl.rundir import Run
@@ -24,7 +25,11 @@ def cells(number: int = 2, seeds: tuple[int, ...] = (), sets: tuple[str, ...] = 
 def bring_back(cell: Cell, score: float) -> None:
     """The scores of a cell, as they come from another machine: its evaluation's folder and nothing else."""
     one = {"n": 10, "macro_f1": score, "macro_f1_ci95": [score - 0.1, score + 0.1], "split": "test", "limit": None}
-    write_json(cell.scores / "metrics.json", {"method": cell.method, "votes": 1, **dict.fromkeys(cell.columns, one)})
+    one |= {"invalid_rate": 0.0, "confusion": {}}
+    write_json(
+        cell.scores / "metrics.json",
+        {"schema": metrics.SCHEMA, "method": cell.method, "votes": 1, **dict.fromkeys(cell.columns, one)},
+    )
 
 
 def begun(cell: Cell, state: str = "done", **more: object) -> Run:
