@@ -18,6 +18,15 @@ PRESETS = ["--model", "tiny", "--hardware", "cpu"]
 PLACE = Place(Path("data"), Path("runs"))
 
 
+@pytest.fixture
+def home(converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The demo's converted project, linked, with runs and exports of its own; the working directory."""
+    for item in converted.iterdir():
+        (tmp_path / item.name).symlink_to(item)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 def cells(number: int = 2, seeds: tuple[int, ...] = (), sets: tuple[str, ...] = ()) -> list[Cell]:
     return matrix.cells(number, "tiny", "cpu", list(seeds), list(sets), PLACE)
 
@@ -53,7 +62,7 @@ def test_table_2_is_14_trainings_and_15_checkpoints_over_six_tasks(tmp_path: Pat
     assert {cell.name for cell in third} <= {cell.name for cell in found}  # Table 3 trains nothing of its own
 
 
-def test_seeds_reach_every_recipe_and_every_name(project: Path) -> None:
+def test_seeds_reach_every_recipe_and_every_name(home: Path) -> None:
     found = cells(seeds=(1, 2))
     assert [cell.label for cell in found][:2] == ["zero_shot", "sft_single:demo_quality:1"] and len(found) == 1 + 2 * 8
     for cell in found[1:]:
@@ -63,7 +72,7 @@ def test_seeds_reach_every_recipe_and_every_name(project: Path) -> None:
     assert len(matrix.choose(found, ["sft_single", "rl_single::1"])) == 6 + 3
 
 
-def test_a_setting_goes_to_the_stages_it_speaks_of(project: Path) -> None:
+def test_a_setting_goes_to_the_stages_it_speaks_of(home: Path) -> None:
     found = cells(sets=("sft.epochs=9", "rl.n=4", "max_rows_per_task=7", "rl:upstream.grpo.max_steps=3"))
     sft, rl = (next(cell for cell in found if cell.method == name) for name in ("sft_unified", "rl_multitask"))
     assert sft.recipe.sft and sft.recipe.sft.epochs == 9 and sft.recipe.upstream == {}
@@ -84,7 +93,7 @@ def test_a_setting_goes_to_the_stages_it_speaks_of(project: Path) -> None:
         (["--set", "sft.epoch=1"], "Did you mean 'epochs'?"),
     ],
 )
-def test_mistakes_end_with_2(cli, project: Path, wrong: list[str], words: str) -> None:
+def test_mistakes_end_with_2(cli, home: Path, wrong: list[str], words: str) -> None:
     found = cli("reproduce", "table2", *PRESETS, *wrong)
     assert found.code == 2 and words in found.err and not Path("runs").exists()
 
@@ -101,7 +110,7 @@ def test_what_is_not_converted_is_named_or_converted(cli, project: Path) -> None
     assert verbs == ["sft", "select", "export", "eval"] * 4 + ["rl", "export", "eval"] * 4
 
 
-def test_a_cell_brought_back_is_done_and_counted(cli, project: Path) -> None:
+def test_a_cell_brought_back_is_done_and_counted(cli, home: Path) -> None:
     found = cells(seeds=(1, 2, 3))
     for cell in found:
         if cell.method in ("zero_shot", "sft_single"):
@@ -116,7 +125,7 @@ def test_a_cell_brought_back_is_done_and_counted(cli, project: Path) -> None:
     assert "70.00 ± 10.00 (3)" in done.out
 
 
-def test_part_of_a_split_is_no_score(project: Path) -> None:
+def test_part_of_a_split_is_no_score(home: Path) -> None:
     cell = cells()[1]
     bring_back(cell, 0.5)
     file = cell.scores / "metrics.json"
@@ -135,7 +144,7 @@ def test_the_papers_number_stands_beside(tmp_path: Path, monkeypatch) -> None:
     assert standing.summary(2, cells())[2][0][-1] == "70.00\npaper 67.31 (+2.69)"
 
 
-def test_a_run_of_another_recipe_is_never_shown_as_this_one(cli, project: Path) -> None:
+def test_a_run_of_another_recipe_is_never_shown_as_this_one(cli, home: Path) -> None:
     cell = cells()[1]
     begun(cell)
     bring_back(cell, 0.9)
@@ -146,7 +155,7 @@ def test_a_run_of_another_recipe_is_never_shown_as_this_one(cli, project: Path) 
     assert found.code == 1 and "sft.epochs" in found.out and "90.00" not in found.out
 
 
-def test_a_cell_that_cannot_start_is_named_and_the_others_go_on(cli, project: Path) -> None:
+def test_a_cell_that_cannot_start_is_named_and_the_others_go_on(cli, home: Path) -> None:
     """Two failures of two kinds, with the command that shows each again: a plan's stop, and a step that ends with 2."""
     found = cells(sets=("sft:sft.max_length=16",))
     trained = next(cell for cell in found if cell.label == "rl_single:demo_quality")
@@ -155,13 +164,14 @@ def test_a_cell_that_cannot_start_is_named_and_the_others_go_on(cli, project: Pa
     done = cli("reproduce", "table2", *PRESETS, "--set", "sft:sft.max_length=16", *only)
     assert done.code == 1 and "2 of 2 cells are not done" in done.err
     assert re.search(
-        r"sft_single:demo_quality failed: .* needs \d+ tokens.*\n  again: --set sft.max_length=\d+", done.out
-    )
+        r"sft_single:demo_quality failed: .* needs \d+ tokens.*; next: --set sft.max_length=\d+\n"
+        r"  again: mtrl plan sft_single --model=tiny --hardware=cpu --task=demo_quality --set=sft.max_length=16 ", done.out
+    )  # fmt: skip
     assert "has no checkpoint 'best'" in done.out and f"again: mtrl export {trained.name} --step best" in done.out
     assert "$ mtrl export" in (trained.folder / "reproduce.log").read_text()
 
 
-def test_a_cell_that_another_process_holds_is_passed_over(cli, project: Path) -> None:
+def test_a_cell_that_another_process_holds_is_passed_over(cli, home: Path) -> None:
     one, two = cells()[1:3]
     bring_back(two, 0.5)
     with one.run.held():
@@ -174,7 +184,7 @@ def test_a_cell_that_another_process_holds_is_passed_over(cli, project: Path) ->
     assert one.state()[0] == "left"
 
 
-def test_hours_count_every_attempt_and_estimates_say_what_they_are_from(project: Path) -> None:
+def test_hours_count_every_attempt_and_estimates_say_what_they_are_from(home: Path) -> None:
     one, two = cells()[1:3]
     begun(one, started=1000.0, spent=3600.0)
     status = json.loads((one.folder / "status.json").read_text())
@@ -194,7 +204,7 @@ def test_hours_count_every_attempt_and_estimates_say_what_they_are_from(project:
     assert rows[two.label][1:3] == ["failed", "30/60"] and rows[two.label][-1] == "1.00"
 
 
-def test_the_published_step_time_bounds_what_is_left(project: Path) -> None:
+def test_the_published_step_time_bounds_what_is_left(home: Path) -> None:
     found = matrix.cells(2, "qwen3-vl-30b-a3b", "8x80gb", [], [], PLACE)
     rows = {row[0]: row for row in standing.show(found, ())[1]}
     # 15 epochs of 1,500 rows, 512 prompts of 20 answers a step: 30 steps, each 4 times the 2,560 answers of 4,600 s
