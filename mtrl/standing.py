@@ -8,10 +8,10 @@ from typing import Any
 
 from mtrl import tables
 from mtrl.files import read_jsonl
+from mtrl.launch.plan import ANSWERS
 from mtrl.matrix import Cell
 from mtrl.recipe import METHODS
 
-PUBLISHED_ANSWERS = 2560  # in one step of a model preset's rl_step_seconds
 LEGEND = (
     "hours: wall clock so far. training left, in hours: plain by the run's own progress, ~ by finished cells of its stage, "
     "< by the published step time over all epochs (it stops earlier, at a plateau). Ours in the table: one checkpoint's value "
@@ -55,7 +55,10 @@ def _training_left(cell: Cell, pace: dict[str | None, float]) -> str:
         return f"~{work * pace[cell.recipe.stage] / 3600:,.2f}"
     if work and rl and published and cell.recipe.hardware.gpus_per_node:
         steps = cell.rows() // rl.rollout_batch_size * rl.epochs  # what is over after the last whole batch is dropped
-        return f"<{steps * published * rl.rollout_batch_size * rl.n / PUBLISHED_ANSWERS / 3600:,.0f}"
+        step = (
+            published * rl.rollout_batch_size * rl.n / ANSWERS * 8 / cell.recipe.hardware.world_size
+        )  # as in mtrl plan
+        return f"<{steps * step / 3600:,.0f}"
     return "?"
 
 
