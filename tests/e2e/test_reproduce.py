@@ -71,12 +71,12 @@ def test_one_cell_stopped_in_training_and_killed_in_evaluation(project: Path) ->
     answers = run.path / "eval/predictions.jsonl"
     wait_for(lambda: answers.exists() and answers.stat().st_size > 0, process)
     kill(process)
-    before = read_jsonl(answers)
+    before, quick = read_jsonl(answers), (run.path / "eval/metrics.json").exists()  # a busy machine may kill too late
     wait_for(lambda: not run.locked("reproduce.lock"), None, 30)
 
     done = mtrl(*command, cwd=project)
     assert done.code == 0, done.out + done.err
-    assert ": train" not in done.out and done.out.count(f"{cell}: eval") == 1
+    assert ": train" not in done.out and done.out.count(f"{cell}: eval") == (0 if quick else 1)
     rows = read_jsonl(answers)
     assert rows[: len(before)] == before and len(rows) == 200
     assert not run.checkpoints.exists() and Path(f"exports/{run.name}/mtrl.json").exists()  # --keep best
