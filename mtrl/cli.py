@@ -25,6 +25,7 @@ from mtrl.commands import (
     fit_labels,
     plan,
     prompts,
+    reproduce,
     reward,
     select,
     status,
@@ -57,6 +58,7 @@ app.command("eval")(evaluate.command)
 app.command("score")(evaluate.score_command)
 app.command("compare")(compare.command)
 app.command("tables")(tables.command)
+app.command("reproduce")(reproduce.command)
 app.command("reward")(reward.command)
 app.command("doctor")(doctor.command)
 app.command("demo")(demo.command)
