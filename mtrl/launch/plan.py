@@ -5,6 +5,7 @@ Each check has a level (ok, warning, stop), a line of text and the next command.
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
@@ -22,13 +23,13 @@ from mtrl.recipe import Recipe
 from mtrl.reward_plugins import judge
 from mtrl.rundir import Run
 
-TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0", "verl": "0.3.3.dev0"}
+TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0", "easyr1": "0.3.3.dev0", "verl": "0.9.1"}  # EasyR1 calls itself verl
 
 
 def plan(recipe: Recipe, data: Path) -> list[Check]:
     """All checks of a training recipe, in the order in which their subjects are used."""
     checks: list[Check] = []
-    for part in (_model, _data, _lengths, _reward, _batches, _easyr1, _environment, _machine):
+    for part in (_model, _data, _lengths, _reward, _batches, _rules, _environment, _machine):
         try:
             checks += part(recipe, data)
         except MtrlError as error:
@@ -189,11 +190,10 @@ def _batches(recipe: Recipe, data: Path) -> Iterator[Check]:
             yield Check("ok", f"time: {hours:,.0f} hours an epoch at {recipe.model.rl_step_seconds:,.0f} s a step ({recipe.model.rl_step_source}, of 2,560 answers; here {answers:,})")  # fmt: skip
 
 
-def _easyr1(recipe: Recipe, data: Path) -> Iterator[Check]:
-    if recipe.rl and recipe.hardware.rl_backend == "easyr1":
-        from mtrl.launch import easyr1_rules
-
-        yield from (Check(*found) for found in easyr1_rules.check(recipe))
+def _rules(recipe: Recipe, data: Path) -> Iterator[Check]:
+    if recipe.trainer in ("easyr1", "verl"):
+        rules = importlib.import_module(f"mtrl.launch.{recipe.trainer}_rules")
+        yield from (Check(*found) for found in rules.check(recipe))
 
 
 def _environment(recipe: Recipe, data: Path) -> Iterator[Check]:
@@ -205,8 +205,10 @@ def _environment(recipe: Recipe, data: Path) -> Iterator[Check]:
         yield Check("stop", f"{package} is not installed in the environment {trainer.ENVIRONMENT}", f"make setup-{trainer.ENVIRONMENT}")  # fmt: skip
     elif recipe.sft and recipe.hardware.gpus_per_node and (gone := _missing(python, recipe)):
         yield Check("stop", f"{' and '.join(gone)} is not installed in the environment {trainer.ENVIRONMENT}", f"make setup-{trainer.ENVIRONMENT} on the GPU machine (or --set upstream.flash_attn=sdpa)")  # fmt: skip
-    elif version != TESTED.get(package, version):
-        yield Check("warning", f"{package} {version} is not the version this was tested with ({TESTED[package]})")
+    elif version != TESTED[recipe.trainer]:
+        yield Check(
+            "warning", f"{package} {version} is not the version this was tested with ({TESTED[recipe.trainer]})"
+        )
     else:
         yield Check("ok", f"{package} {version}")
     trainer.job(recipe, Run(Path("runs") / recipe.default_name), data)  # renders, so a template's mistake shows here
@@ -227,7 +229,7 @@ def _machine(recipe: Recipe, data: Path) -> Iterator[Check]:
             have = listed.count("GPU ")
         except (OSError, subprocess.SubprocessError):
             have = 0
-        cluster = os.environ.get("RAY_ADDRESS") if recipe.rl and recipe.hardware.rl_backend == "easyr1" else None
+        cluster = os.environ.get("RAY_ADDRESS") if recipe.trainer in ("easyr1", "verl") else None
         if cluster:
             yield Check("ok", f"GPUs: those of the Ray cluster at {cluster}, which ray status shows")
         elif have < wanted:
@@ -249,5 +251,6 @@ def _disk(recipe: Recipe, data: Path) -> Check:
     text = f"disk: {free:,.0f} GB free; up to {count} checkpoints of about {each:,.1f} GB"
     if free < each * 2:
         return Check("stop", text, "make room: one is kept while the next is written")
-    limit = "upstream.save_total_limit=3" if recipe.sft else "upstream.trainer.save_limit=3"
+    limits = {"easyr1": "trainer.save_limit", "verl": "trainer.max_actor_ckpt_to_keep", "trl": "grpo.save_total_limit"}
+    limit = f"upstream.{limits.get(recipe.trainer, 'save_total_limit')}=3"
     return Check("ok", text) if free >= each * count else Check("warning", text, f"make room, or --set {limit}")
