@@ -45,13 +45,17 @@ tokenizer, processor = hf_tokenizer(model), hf_processor(model)
 data = {}
 for split in ("train", "val"):
     rows = create_rl_dataset(config.data[f"{split}_files"], config.data, tokenizer, processor)
-    data[split] = {"rows": len(rows), "seen": []}
-    first = [rows[i] for i in range(0, len(rows), max(1, len(rows) // 8))]
+    data[split] = {"rows": len(rows), "seen": [], "bare": []}
+    first = [rows[i] for i in [*range(0, len(rows), len(rows) // 8), *range(len(rows) - 4, len(rows))]]
     for row in first:
         text = processor.apply_chat_template(row["raw_prompt"], add_generation_prompt=True, tokenize=False)
         images, videos, audios = rows._process_multi_modal_info(row["raw_prompt"], rows.image_patch_size, rows.config)
         ids = build_multimodal_processor_inputs(processor, text=[text], images=images)["input_ids"][0]
         data[split]["seen"].append([row["data_source"], row["extra_info"]["id"], row["reward_model"]["ground_truth"], ids.tolist()])
+        if row["data_source"] == "odd":  # what an image without the budget would end at
+            bare = [{**m, "content": [{k: v for k, v in part.items() if not k.endswith("_pixels")} for part in m["content"]]} for m in row["raw_prompt"]]
+            images, videos, audios = rows._process_multi_modal_info(bare, rows.image_patch_size, rows.config)
+            data[split]["bare"].append(len(build_multimodal_processor_inputs(processor, text=[text], images=images)["input_ids"][0]))
     collate_fn(first)
 """
 
@@ -172,12 +176,8 @@ def test_plan_says_what_verl_says(converted: Path, monkeypatch: pytest.MonkeyPat
     assert [text for text in texts if "wants 8 GPUs" not in text and "max_pixel" not in text] == []
 
 
-SIZES = [
-    (645, 475),
-    (33, 700),
-    (20, 30),
-    (257, 255),
-]  # resized twice, as without a budget of their own, these end elsewhere
+# at tiny's budget the first three end elsewhere if they are resized twice
+SIZES = [(810, 270), (1000, 333), (530, 410), (20, 30)]
 
 
 @pytest.fixture(scope="module")
@@ -287,7 +287,10 @@ def test_its_dataset_reads_our_rows_to_the_token(rendered: tuple[recipe.Recipe, 
             images = [Image.open(io.BytesIO(image["bytes"])).convert("RGB") for image in row["images"]]
             assert tokens == list(processor(text=[text], images=images)["input_ids"][0]), (source, identifier)
             odd += source == "odd"
-    assert odd >= 2
+    assert odd == 2 * len(SIZES)
+    with_budget = [len(tokens) for source, _, _, tokens in theirs["val"]["seen"] if source == "odd"]
+    differences = [a - b for a, b in zip(with_budget, theirs["val"]["bare"], strict=True)]
+    assert differences == [2 * (52 - 56), 2 * (52 - 56), 2 * (63 - 54), 0]  # two images a row
 
 
 def test_its_reward_manager_and_its_log_are_what_we_take_them_for(

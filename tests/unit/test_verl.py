@@ -277,7 +277,7 @@ def test_a_folder_of_verl_and_easyr1_is_refused(tmp_path: Path) -> None:
         lambda: checkpoints.export(run, "5", tmp_path / "out"),
         lambda: easyr1.begin(run),
     ):
-        with pytest.raises(UserError, match="was not saved by (verl|easyr1) alone") as error:
+        with pytest.raises(UserError, match=r"was not saved by (verl|easyr1) alone") as error:
             act()
         assert "move it elsewhere" in error.value.then
     mixed = Run(tmp_path / "mixed")
@@ -365,6 +365,20 @@ def test_metrics_join_the_attempts_and_weigh_the_tasks(converted: Path, tmp_path
     assert "for 1 validations: best 0.5500 at step 2" in verl.plateaued(
         load("rl_multitask", "tiny", "8x80gb", ["rl.patience=1"]), [rows[2], {"step": 4, "eval_accuracy": 0.3}]
     )
+
+
+def test_a_plateau_ends_the_job_and_the_run_is_done(converted: Path, tmp_path: Path) -> None:
+    """A job that would go on for a minute and writes verl's files is ended once its log says so; its metrics are kept."""
+    run = Run(tmp_path / "run")
+    found = load("rl_multitask", "tiny", "8x80gb", ["tasks=demo_quality,demo_safety", "rl.patience=1"])
+    verl.link_inputs(found, run, converted / "data")
+    saved(run, 5), saved(run, 10)
+    write_text(tmp_path / "lines", line(5, 0.6) + "\n" + line(10, 0.5) + "\n")
+    script = f"cp {tmp_path}/lines {verl.LOG}; sleep 60"
+    with run.held() as lock:
+        start.launch(run, backend.Job("", ["sh", "-c", script], {}), found, lock, lambda rows: None)
+    assert run.status["state"] == "done" and "best 0.5500 at step 5" in run.status["reason"]
+    assert run.status["seconds"] < 30 and checkpoints.trainers_scores(run) == {5: 0.55, 10: 0.5}
 
 
 def test_a_resumed_run_validates_first_only_where_the_log_has_no_score(converted: Path, tmp_path: Path) -> None:
