@@ -5,10 +5,11 @@ Whoever writes another (an endpoint, replicas on Ray) provides `answers` and `de
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mtrl.evaluate.confidence import Step
 from mtrl.evaluate.requests import Request
 
 
@@ -16,7 +17,8 @@ from mtrl.evaluate.requests import Request
 class Answer:
     """`finish_reason` is the engine's ("stop", "length"), or "rejected: why" for a request it would not take.
 
-    `tokens` counts what was generated, `latency` is in seconds from asking to the last token.
+    `tokens` counts what was generated, `latency` is in seconds from asking to the last token. `steps`, one a token, are
+    there where the sampling asked for confidence and the engine could say.
     """
 
     request: Request
@@ -24,16 +26,18 @@ class Answer:
     tokens: int
     finish_reason: str
     latency: float
+    steps: Sequence[Step] | None = None
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Greedy at temperature 0. `max_tokens` caps what is generated for one answer."""
+    """Greedy at temperature 0. `max_tokens` caps what is generated for one answer; `confidence` wants log-probabilities."""
 
     max_tokens: int
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    confidence: bool = False
 
 
 class Engine(Protocol):

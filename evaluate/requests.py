@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mtrl import prompting, samples
 from mtrl.errors import UserError
+from mtrl.evaluate import clusters
 from mtrl.tasks import Task
 
 Key = tuple[str, str, str, int]
@@ -18,7 +19,10 @@ Key = tuple[str, str, str, int]
 
 @dataclass(frozen=True)
 class Request:
-    """`prompt` holds one <image> marker an image; `images` are files; `label` and `choices` are verdicts."""
+    """`prompt` holds one <image> marker an image; `images` are files; `label` and `choices` are verdicts.
+
+    `cluster` names the rows that belong together, see clusters.py: they are not independent, and intervals must know.
+    """
 
     id: str
     task: str
@@ -28,6 +32,7 @@ class Request:
     images: tuple[Path, ...]
     label: str
     choices: tuple[str, str]
+    cluster: str = ""
 
     @property
     def key(self) -> Key:
@@ -39,6 +44,7 @@ def build(
 ) -> Iterator[Request]:
     """The requests of one task in file order; `limit` keeps the first so many samples. Raises UserError."""
     render = prompting.renderer(task, style)
+    together = clusters.of_split(data, task.name, split, task.split.texts)
     for number, sample in enumerate(samples.read(data, task.name, split)):
         if limit is not None and number >= limit:
             return
@@ -53,5 +59,6 @@ def build(
                     )
             for vote in range(votes):
                 yield Request(
-                    sample.id, task.name, order, vote, render(shown), images, shown.answer, task.choices
+                    sample.id, task.name, order, vote, render(shown), images, shown.answer, task.choices,
+                    cluster=together[sample.id],
                 )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 
 from mtrl import checkpoints, experts, prompting, recipe, resources, samples, tasks
 from mtrl.errors import UserError
-from mtrl.evaluate import metrics, predictions, requests
+from mtrl.evaluate import metrics, predictions, requests, reread
 from mtrl.evaluate.engine import Engine, Sampling
 from mtrl.files import read_yaml, sha256_file, write_json
 from mtrl.tables import table_tasks
@@ -92,6 +92,7 @@ def evaluate(
     limit: int | None,
     engine: Callable[[Subject, int], Engine],
     tick: Callable[[int, int], None],
+    confidence: bool = False,
 ) -> dict[str, Any]:
     """Asks what is not yet answered in `out`, and writes metrics.json. `tick` gets (answered, total). Raises MtrlError.
 
@@ -101,7 +102,7 @@ def evaluate(
     asked = {name: list(requests.build(task, judge.style, data, split, votes, limit)) for name, task in chosen.items()}
     if empty := [name for name, found in asked.items() if not found]:
         raise UserError(f"task {empty[0]} has no rows in split {split}", f"mtrl check {empty[0]}")
-    sampling = Sampling(judge.max_new_tokens, 1.0 if votes > 1 else 0.0)
+    sampling = Sampling(judge.max_new_tokens, 1.0 if votes > 1 else 0.0, confidence=confidence)
     prompt_hash = {name: prompting.sha256(task, judge.style) for name, task in chosen.items()}
     identity = {
         "schema": 1,
@@ -110,7 +111,12 @@ def evaluate(
         "method": judge.method,
         "style": judge.style,
         "image": judge.image.model_dump(),
-        "sampling": {"max_tokens": sampling.max_tokens, "temperature": sampling.temperature, "votes": votes},
+        "sampling": {
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "votes": votes,
+            "confidence": confidence,
+        },
         "tasks": {
             name: {
                 "split": split,
@@ -135,16 +141,21 @@ def evaluate(
             rows = (predictions.row_of(a, judge.style, prompt_hash[a.request.task]) for a in answers)
             for done, _ in enumerate(store.append(rows), start=total - len(left) + 1):
                 tick(done, total)
+    reread.reread(out)  # an evaluation that goes on may hold answers read by an older parser
     return score(out)
 
 
-def score(out: Path) -> dict[str, Any]:
-    """metrics.json from predictions.jsonl alone: every task whose predictions are complete. Raises UserError."""
-    identity, rows = predictions.load(out)
+def score(out: Path, file: str = predictions.FILE) -> dict[str, Any]:
+    """metrics.json from predictions.jsonl alone: every task whose predictions are complete. Raises UserError.
+
+    Predictions of another name get metrics of that name, NAME.metrics.json: they are not what the tables look for.
+    """
+    identity, rows = predictions.load(out, file)
     by_task: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_task.setdefault(row["task"], []).append(row)
     result: dict[str, Any] = {
+        "schema": metrics.SCHEMA,
         "method": identity["method"],
         "checkpoint": identity["path"],
         "style": identity["style"],
@@ -161,7 +172,8 @@ def score(out: Path) -> dict[str, Any]:
     table2 = table_tasks(2)
     whole = all(name in result for name in table2)
     result["mean_macro_f1"] = sum(result[name]["macro_f1"] for name in table2) / len(table2) if whole else None
-    write_json(out / METRICS, result)
+    name = METRICS if file == predictions.FILE else f"{Path(file).stem}.{METRICS}"
+    write_json(out / name, result)
     return result
 
 

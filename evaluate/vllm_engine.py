@@ -16,6 +16,7 @@ from typing import Any
 
 from mtrl.converters.images import load_rgb
 from mtrl.errors import MtrlError
+from mtrl.evaluate.confidence import ALTERNATIVES, Step
 from mtrl.evaluate.engine import Answer, Sampling
 from mtrl.evaluate.requests import Request
 from mtrl.prompting import parts
@@ -85,6 +86,7 @@ class VllmEngine:
                 params = SamplingParams(
                     max_tokens=sampling.max_tokens, temperature=sampling.temperature, top_p=sampling.top_p,
                     seed=sampling.seed + request.vote if sampling.temperature else None,
+                    logprobs=ALTERNATIVES if sampling.confidence else None,
                 )  # fmt: skip
                 begun = time.monotonic()
                 try:
@@ -100,13 +102,22 @@ class VllmEngine:
                     request, begun = flying.pop(output.request_id)
                     best = output.outputs[0]
                     latency = time.monotonic() - begun
-                    yield Answer(request, best.text, len(best.token_ids), best.finish_reason or "", latency)
+                    steps = _steps(best.token_ids, best.logprobs) if best.logprobs else None
+                    yield Answer(request, best.text, len(best.token_ids), best.finish_reason or "", latency, steps)
 
     def _prompt(self, request: Request) -> dict[str, Any]:
         text = self._tokenizer.apply_chat_template(
             [{"role": "user", "content": parts(request.prompt)}], add_generation_prompt=True, tokenize=False
         )
         return {"prompt": text, "multi_modal_data": {"image": [load_rgb(path) for path in request.images]}}
+
+
+def _steps(ids: Iterable[int], listed: Iterable[Any]) -> list[Step]:
+    """vLLM's log-probabilities, by token id, as each token's text and those of its alternatives."""
+    return [
+        (here[token].decoded_token or "", {p.decoded_token: p.logprob for p in here.values() if p.decoded_token})
+        for token, here in zip(ids, listed, strict=True)
+    ]
 
 
 def one_line(error: BaseException) -> str:
