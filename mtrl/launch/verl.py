@@ -1,7 +1,7 @@
 """GRPO by verl on Ray: a YAML over verl's own, `python -m verl.trainer.main_ppo`, and its own logs. Checked against 0.9.1.
 
 Dense models train by FSDP, a mixture of experts by Megatron where its preset and the GPUs allow it. No training was run by
-it here: verl needs CUDA. What was run is its configuration, dataset, reward manager, logger and FSDP merger.
+it here: verl needs CUDA. What was run is its configuration, dataset, agent loop up to vLLM, reward manager, logger and FSDP merger.
 
 Image budget: qwen-vl-utils, which verl calls, resizes first and by limits of its own, unless an image brings min_pixels and
 max_pixels; then the model's processor does, in verl as in vLLM. The budget stands in both (inputs/verl_*, inputs/model), so

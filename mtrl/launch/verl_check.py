@@ -24,7 +24,9 @@ FREE = (  # dictionaries whose keys another library knows
 
 
 def main(files: list[str]) -> dict[str, dict[str, Any]]:
-    sys.path.remove(str(Path(__file__).parent))  # where verl.py is mtrl's
+    sys.path[:] = [
+        folder for folder in sys.path if not Path(folder, Path(__file__).name).exists()
+    ]  # there verl.py is mtrl's
     import verl
     from hydra import initialize_config_dir
 

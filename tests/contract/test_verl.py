@@ -1,4 +1,4 @@
-"""Against the real verl, in its own environment: its configuration, dataset, reward manager, logger, checkpoints and merger.
+"""Against the real verl, in its own environment: its configuration, dataset, agent loop, reward manager, logger and merger.
 
 `make test` builds that environment; without it these tests fail, and say `make setup-verl`. What verl does with a GPU, which
 is all of its training, is not run here.
@@ -35,28 +35,41 @@ with initialize_config_dir(str(Path(sys.argv[1]).parent), version_base=None):
     config = compose("upstream")
 """
 
-DATASET = """
+ROLLOUT = """
+import asyncio
+from verl.experimental.agent_loop.agent_loop import DictConfigWrap
+from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 from verl.trainer.ppo.utils import create_rl_dataset
 from verl.utils import hf_processor, hf_tokenizer
-from verl.utils.dataset.rl_dataset import collate_fn
-from verl.utils.tokenizer import build_multimodal_processor_inputs
+from verl.utils.dataset.rl_dataset import RLHFDataset, collate_fn
+from verl.workers.rollout.replica import TokenOutput
 model = config.actor_rollout_ref.model.path
 tokenizer, processor = hf_tokenizer(model), hf_processor(model)
+class Server:  # in the place of vLLM, which wants a GPU: keeps what it is asked, and says nothing but the end
+    async def generate(self, prompt_ids, **asked):
+        self.prompt_ids = list(prompt_ids)
+        return TokenOutput(token_ids=[tokenizer.eos_token_id], log_probs=None)
+async def asked(messages):
+    server = Server()
+    loop = SingleTurnAgentLoop(trainer_config=DictConfigWrap(config), server_manager=server, tokenizer=tokenizer, processor=processor,
+        dataset_cls=RLHFDataset, data_config=DictConfigWrap(config.data), hf_model_type=json.loads(Path(model, "config.json").read_text())["model_type"])
+    await loop.run({}, raw_prompt=messages)
+    return server.prompt_ids
+def bare(messages):  # without the budget
+    return [{**m, "content": [{k: v for k, v in part.items() if not k.endswith("_pixels")} for part in m["content"]]} for m in messages]
+async def rollouts():
+    for split in ("train", "val"):
+        rows = create_rl_dataset(config.data[f"{split}_files"], config.data, tokenizer, processor)
+        data[split] = {"rows": len(rows), "seen": [], "bare": []}
+        first = [rows[i] for i in [*range(0, len(rows), len(rows) // 8), *range(len(rows) - 4, len(rows))]]
+        for row in first:
+            ids = await asked(row["raw_prompt"])
+            data[split]["seen"].append([row["data_source"], row["extra_info"]["id"], row["reward_model"]["ground_truth"], ids])
+            if row["data_source"] == "odd":
+                data[split]["bare"].append(len(await asked(bare(row["raw_prompt"]))))
+        collate_fn(first)
 data = {}
-for split in ("train", "val"):
-    rows = create_rl_dataset(config.data[f"{split}_files"], config.data, tokenizer, processor)
-    data[split] = {"rows": len(rows), "seen": [], "bare": []}
-    first = [rows[i] for i in [*range(0, len(rows), len(rows) // 8), *range(len(rows) - 4, len(rows))]]
-    for row in first:
-        text = processor.apply_chat_template(row["raw_prompt"], add_generation_prompt=True, tokenize=False)
-        images, videos, audios = rows._process_multi_modal_info(row["raw_prompt"], rows.image_patch_size, rows.config)
-        ids = build_multimodal_processor_inputs(processor, text=[text], images=images)["input_ids"][0]
-        data[split]["seen"].append([row["data_source"], row["extra_info"]["id"], row["reward_model"]["ground_truth"], ids.tolist()])
-        if row["data_source"] == "odd":  # what an image without the budget would end at
-            bare = [{**m, "content": [{k: v for k, v in part.items() if not k.endswith("_pixels")} for part in m["content"]]} for m in row["raw_prompt"]]
-            images, videos, audios = rows._process_multi_modal_info(bare, rows.image_patch_size, rows.config)
-            data[split]["bare"].append(len(build_multimodal_processor_inputs(processor, text=[text], images=images)["input_ids"][0]))
-    collate_fn(first)
+asyncio.run(rollouts())
 """
 
 REWARD = """
@@ -244,7 +257,7 @@ def answers(rendered: tuple[recipe.Recipe, Run], tmp_path_factory: pytest.TempPa
     assert backend.set_aside_incomplete(other) == ["global_step_15"]
     verl.begin(other)
     cases = [(task, text, json.dumps({"task": task, "label": label, "id": "1"})) for task, text, label in CASES]
-    code = COMPOSED + DATASET + REWARD
+    code = COMPOSED + ROLLOUT + REWARD
     command = [
         python(),
         "-c",
@@ -258,8 +271,8 @@ def answers(rendered: tuple[recipe.Recipe, Run], tmp_path_factory: pytest.TempPa
     return json.loads(done.stdout.split("RESULT")[1])
 
 
-def test_its_dataset_reads_our_rows_to_the_token(rendered: tuple[recipe.Recipe, Run], answers: Any) -> None:
-    """By what its rollouts are given: qwen-vl-utils' resize, then the model's processor, against one resize by the budget."""
+def test_its_rollouts_ask_our_rows_to_the_token(rendered: tuple[recipe.Recipe, Run], answers: Any) -> None:
+    """Its dataset, then its agent loop up to vLLM: qwen-vl-utils' resize and the processor's, against one resize by the budget."""
     from transformers import AutoProcessor
 
     from mtrl.prompting import parts
