@@ -55,7 +55,7 @@ def by_megatron(recipe: Recipe) -> bool:
     return 1 < size <= recipe.hardware.world_size and recipe.hardware.lora is None
 
 
-def config(recipe: Recipe, run: Run) -> str:
+def config(recipe: Recipe, run: Run, data: Path = Path("data")) -> str:
     """The text of upstream.yaml. Needs no verl."""
     assert recipe.rl is not None
     hardware = recipe.hardware
