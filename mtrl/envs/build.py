@@ -24,7 +24,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-ENVIRONMENTS = {"main": ".venv", "llamafactory": ".venv-llamafactory", "easyr1": ".venv-easyr1"}
+ENVIRONMENTS = {"main": ".venv", "llamafactory": ".venv-llamafactory", "easyr1": ".venv-easyr1", "verl": ".venv-verl"}
 
 
 def has_gpu() -> bool:

@@ -1,7 +1,7 @@
 """What a backend is: how one upstream trainer is configured, started, watched and resumed.
 
 A backend renders a recipe to ONE config file, ONE command line and ONE environment, reads progress from the trainer's own
-logs, and names what resuming needs. llamafactory.py, trl.py and easyr1.py are the three here.
+logs, and names what resuming needs. llamafactory.py, trl.py, easyr1.py and verl.py are those here.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from mtrl.files import dump_yaml, parse_yaml
 from mtrl.recipe import Recipe
 from mtrl.rundir import Run
 
+# where each trainer that saves global_step_<n> folders keeps its data loader's state: its last file, and its mark
+LOADER = {"easyr1": "dataloader.pt", "verl": "data.pt"}
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
 
 
@@ -43,11 +45,7 @@ def of(recipe: Recipe) -> ModuleType:
     Where its trainer is not like Hugging Face's, also `begin(run)`, called before each start; `finished(run)`; and
     `plateaued(recipe, rows)`, the reason to stop a run that its trainer would go on with.
     """
-    name = "llamafactory" if recipe.stage == "sft" else recipe.hardware.rl_backend
-    try:
-        return importlib.import_module(f"mtrl.launch.{name}")
-    except ModuleNotFoundError:
-        raise UserError(f"there is no backend {name!r} in this version of mtrl", "--hardware cpu uses trl") from None
+    return importlib.import_module(f"mtrl.launch.{recipe.trainer}")
 
 
 def name_of(recipe: Recipe) -> str:
@@ -104,19 +102,38 @@ def complete(checkpoint: Path) -> bool:
 
 
 def _complete_shards(checkpoint: Path) -> bool:
-    """EasyR1's: every rank's file of each kind that rank 0 has, and dataloader.pt, which is written last."""
+    """EasyR1's and verl's: every rank's file of each kind that rank 0 has, and the data loader's state, which is written last.
+
+    Of verl's Megatron, its list of contents, which is written once they all are, in place of the ranks' files.
+    """
+    if not any(zipfile.is_zipfile(checkpoint / name) for name in LOADER.values()):
+        return False
     actor = checkpoint / "actor"
+    if (actor / "ckpt_contents.json").exists():
+        return True
     first = [file.name.removesuffix("_rank_0.pt").rsplit("_", 1) for file in actor.glob("*_world_size_*_rank_0.pt")]
     kinds = {kind for kind, _ in first}
     whole = all((actor / f"{kind}_{n}_rank_{rank}.pt").exists() for kind, n in first for rank in range(int(n)))
     ready = "model_world_size" in kinds and (actor / "huggingface" / "config.json").exists()
-    return ready and whole and zipfile.is_zipfile(checkpoint / "dataloader.pt")
+    return ready and whole
 
 
 def _folders(run: Run) -> list[Path]:
     return [
         path for name in ("checkpoint", "global_step") for path in run.checkpoints.glob(f"{name}[-_]*") if path.is_dir()
     ]
+
+
+def only(run: Run, trainer: str) -> None:
+    """Raises UserError where a checkpoint is another trainer's: EasyR1 and verl name their folders alike, and read neither's."""
+    for path in _folders(run):
+        found = [name for name, file in LOADER.items() if (path / file).exists()]
+        if trainer in LOADER and found not in ([], [trainer]):
+            files = " and ".join(f"{LOADER[name]} ({name})" for name in found)
+            raise UserError(
+                f"{path} holds {files}: it was not saved by {trainer} alone, which run {run.name} is trained by",
+                f"move it elsewhere, or --set backend={next(n for n in found if n != trainer)} --name ANOTHER",
+            )
 
 
 def steps(run: Run) -> dict[int, Path]:

@@ -71,10 +71,10 @@ def config(recipe: Recipe, run: Run, data: Path = Path("data")) -> str:
     )
 
 
-def job(recipe: Recipe, run: Run, data: Path) -> Job:
-    python = envs.interpreter(ENVIRONMENT)
+def environment(recipe: Recipe, run: Run, python: Path) -> dict[str, str]:
+    """What a job on Ray and vLLM is started with."""
     several = recipe.hardware.nodes > 1
-    env = {
+    return {
         "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}",
         # Ray would join any cluster that it finds on this machine
         "RAY_ADDRESS": os.environ.get("RAY_ADDRESS") or ("auto" if several else "local"),
@@ -89,11 +89,17 @@ def job(recipe: Recipe, run: Run, data: Path) -> Job:
         **({"HF_HUB_OFFLINE": "1"} if checkpoints.local_model(recipe.model.path) else {}),
         **recipe.hardware.env,
     }
+
+
+def job(recipe: Recipe, run: Run, data: Path) -> Job:
+    python = envs.interpreter(ENVIRONMENT)
+    env = environment(recipe, run, python)
     return Job(config(recipe, run), [str(python), "-m", "verl.trainer.main", "config=upstream.yaml"], env)
 
 
 def begin(run: Run) -> None:
     """Before each start: keeps the log of the attempt before, and lets the tracker name the newest complete checkpoint."""
+    backend.only(run, ENVIRONMENT)
     if (run.checkpoints / LOG).exists():
         number = 1 + len(list((run.path / "attempts").glob("*")))
         folder = run.path / "attempts" / f"{number:03}"
@@ -117,7 +123,7 @@ def begin(run: Run) -> None:
 def metrics(run: Run) -> list[dict[str, Any]]:
     """One row a step, over all attempts: step, total_steps, reward, accuracy, accuracy_<task>, timing_s/step, ...; eval_accuracy
     and eval_accuracy_<task> where validated. Of a step that was trained twice, the later attempt's."""
-    total = _total_steps(run)
+    total = total_steps(run)
     logs = [*sorted((run.path / "attempts").glob(f"*/{LOG}")), run.checkpoints / LOG]
     rows = [{**_row(line), "total_steps": total} for log in logs for line in read_jsonl(log)]
     return backend.by_step(rows, lambda key: True)
@@ -141,8 +147,8 @@ def _row(line: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _total_steps(run: Run) -> int | None:
-    """What EasyR1 prints as it starts; its log file does not say."""
+def total_steps(run: Run) -> int | None:
+    """What EasyR1 and verl print as they start; their log files do not say."""
     if not run.log.exists():
         return None
     with run.log.open("rb") as file:

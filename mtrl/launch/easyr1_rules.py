@@ -123,29 +123,29 @@ def _sizes(config: dict[str, Any]) -> Iterator[Found]:
         return
     yield from must(n > 1, f"GRPO compares answers of one prompt: rl.n is {n}", "--set rl.n=2")  # ray_trainer.py:236
     yield from must(rolled % batch == 0, f"rl.rollout_batch_size {rolled} is no multiple of rl.batch_size {batch}",
-                    _multiple("rl.rollout_batch_size", rolled, batch))  # ray_trainer.py:209, protocol.py:583  # fmt: skip
+                    multiple("rl.rollout_batch_size", rolled, batch))  # ray_trainer.py:209, protocol.py:583  # fmt: skip
     # protocol.py:555, in the first step: its own checks floor the division and let 6 or 7 GPUs pass
     yield from must(rolled % world == 0, f"rl.rollout_batch_size {rolled} prompts cannot be shared by {world} GPUs",
-                    _multiple("rl.rollout_batch_size", rolled, math.lcm(world, batch)))  # fmt: skip
+                    multiple("rl.rollout_batch_size", rolled, math.lcm(world, batch)))  # fmt: skip
     mini = data["mini_rollout_batch_size"]
     yield from must(not mini or mini % world == 0, f"data.mini_rollout_batch_size {mini} cannot be shared by {world} GPUs",
-                    _multiple("upstream.data.mini_rollout_batch_size", mini or 0, world))  # fmt: skip
+                    multiple("upstream.data.mini_rollout_batch_size", mini or 0, world))  # fmt: skip
     yield from must(world % ulysses == 0, f"actor.ulysses_size {ulysses} does not divide {world} GPUs",
-                    f"--set upstream.worker.actor.ulysses_size={_divisor(world, ulysses)}")  # fmt: skip
+                    f"--set upstream.worker.actor.ulysses_size={divisor(world, ulysses)}")  # fmt: skip
     shards = max(1, world // ulysses)
     share = batch * n // shards
     # fsdp_workers.py:148, which floors too; protocol.py:583
     yield from must(batch * n % shards == 0, f"rl.batch_size {batch} x rl.n {n} answers cannot be shared by {shards} GPUs",
-                    _multiple("rl.batch_size", batch, shards // math.gcd(shards, n)))  # fmt: skip
+                    multiple("rl.batch_size", batch, shards // math.gcd(shards, n)))  # fmt: skip
     yield from must(share % update == 0, f"{share} answers a GPU do not divide by micro_batch_size_per_device_for_update {update}",
-                    f"hardware.rl_per_device_batch_size: {_divisor(share, update)}")  # fsdp_workers.py:151  # fmt: skip
+                    f"hardware.rl_per_device_batch_size: {divisor(share, update)}")  # fsdp_workers.py:151  # fmt: skip
     yield from must(rolled * n % experience == 0, f"{rolled * n} answers do not divide by micro_batch_size_per_device_for_experience {experience}",
-                    f"--set upstream.worker.actor.micro_batch_size_per_device_for_experience={_divisor(rolled * n, experience)}")  # ray_trainer.py:217  # fmt: skip
+                    f"--set upstream.worker.actor.micro_batch_size_per_device_for_experience={divisor(rolled * n, experience)}")  # ray_trainer.py:217  # fmt: skip
     yield from must(not actor["fsdp"]["enable_cpu_offload"] or share == update,
                     "actor.fsdp.enable_cpu_offload allows no gradient accumulation",
                     "--set upstream.worker.actor.fsdp.enable_cpu_offload=false")  # fsdp_workers.py:157  # fmt: skip
     yield from must(world % tensor == 0, f"rollout.tensor_parallel_size {tensor} does not divide {world} GPUs",
-                    f"--set upstream.worker.rollout.tensor_parallel_size={_divisor(world, tensor)}")  # fsdp_workers.py:385  # fmt: skip
+                    f"--set upstream.worker.rollout.tensor_parallel_size={divisor(world, tensor)}")  # fsdp_workers.py:385  # fmt: skip
     tokens = rollout["max_num_batched_tokens"]
     yield from must(tokens >= length, f"prompt and response are {length} tokens, rollout.max_num_batched_tokens {tokens}",
                     f"--set upstream.worker.rollout.max_num_batched_tokens={length}")  # vllm_rollout_spmd.py:114  # fmt: skip
@@ -154,12 +154,12 @@ def _sizes(config: dict[str, Any]) -> Iterator[Found]:
                     f"--set upstream.worker.rollout.max_model_len={length}")  # fmt: skip
 
 
-def _multiple(key: str, value: int, of: int) -> str:
+def multiple(key: str, value: int, of: int) -> str:
     below, above = value // of * of, -(-max(value, 1) // of) * of
     return " or ".join(f"--set {key}={number}" for number in dict.fromkeys((below, above)) if number > 0)
 
 
-def _divisor(value: int, at_most: int) -> int:
+def divisor(value: int, at_most: int) -> int:
     return next((n for n in range(min(value, at_most), 0, -1) if value % n == 0), 1)
 
 

@@ -151,6 +151,11 @@ def checkpoint(recipe: Recipe, config: dict[str, Any]) -> float:
     if "worker" in config:  # EasyR1: what it shards
         half = config["worker"]["actor"]["optim"]["strategy"] == "adamw_bf16"
         return 2 * billions + _adapters(recipe, billions) if lora else billions * (8 if half else 12)
+    if (
+        "actor_rollout_ref" in config
+    ):  # verl's FSDP: fp32 weights and moments; its Megatron: bf16 weights, fp32 ones and moments
+        whole = 14 if "megatron" in config["actor_rollout_ref"]["actor"] else 12
+        return 4 * billions + _adapters(recipe, billions) if lora else whole * billions
     if "grpo" in config:
         return billions * (6 if config["grpo"]["bf16"] else 12)
     return billions * (14 if config.get("deepspeed") else 6 if config.get("pure_bf16") else 12)

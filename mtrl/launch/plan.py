@@ -5,6 +5,7 @@ Each check has a level (ok, warning, stop), a line of text and the next command.
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
@@ -23,13 +24,13 @@ from mtrl.reward_plugins import judge
 from mtrl.rundir import Run
 
 ANSWERS = 2_560  # a step of EasyR1's published times: its default 512 prompts x 5
-TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0", "verl": "0.3.3.dev0"}
+TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0", "easyr1": "0.3.3.dev0", "verl": "0.9.1"}  # EasyR1 calls itself verl
 
 
 def plan(recipe: Recipe, data: Path) -> list[Check]:
     """All checks of a training recipe, in the order in which their subjects are used."""
     checks: list[Check] = []
-    for part in (_model, _data, _lengths, _reward, _batches, _easyr1, _environment, _network, _machine, _rendered):
+    for part in (_model, _data, _lengths, _reward, _batches, _rules, _environment, _network, _machine, _rendered):
         try:
             checks += part(recipe, data)
         except MtrlError as error:
@@ -206,11 +207,10 @@ def _batches(recipe: Recipe, data: Path) -> Iterator[Check]:
     yield Check("ok", "time: no figure is published for this; mtrl status shows what is left once steps are logged")
 
 
-def _easyr1(recipe: Recipe, data: Path) -> Iterator[Check]:
-    if recipe.rl and recipe.hardware.rl_backend == "easyr1":
-        from mtrl.launch import easyr1_rules
-
-        yield from (Check(*found) for found in easyr1_rules.check(recipe))
+def _rules(recipe: Recipe, data: Path) -> Iterator[Check]:
+    if recipe.trainer in ("easyr1", "verl"):
+        rules = importlib.import_module(f"mtrl.launch.{recipe.trainer}_rules")
+        yield from (Check(*found) for found in rules.check(recipe))
 
 
 def _environment(recipe: Recipe, data: Path) -> Iterator[Check]:
@@ -222,8 +222,8 @@ def _environment(recipe: Recipe, data: Path) -> Iterator[Check]:
         yield Check("stop", f"{package} is not installed in the environment {trainer.ENVIRONMENT}", f"make setup-{trainer.ENVIRONMENT}")  # fmt: skip
     elif recipe.sft and recipe.hardware.gpus_per_node and (gone := _missing(python, recipe)):
         yield Check("stop", f"the environment {trainer.ENVIRONMENT} lacks {' and '.join(gone)}", f"make setup-{trainer.ENVIRONMENT} on the GPU machine (or --set upstream.flash_attn=sdpa)")  # fmt: skip
-    elif version != TESTED.get(package, version):
-        yield Check("warning", f"{package} {version} is not the version this was tested with ({TESTED[package]})")
+    elif version != TESTED[recipe.trainer]:
+        yield Check("warning", f"{package} {version} is not the version this was tested with ({TESTED[recipe.trainer]})")  # fmt: skip
     else:
         yield Check("ok", f"{package} {version}")
     trainer.job(recipe, Run(Path("runs") / recipe.default_name), data)  # renders, so a template's mistake shows here
@@ -267,7 +267,12 @@ def _rendered(recipe: Recipe, data: Path) -> Iterator[Check]:
     rendered = parse_yaml(config, "upstream.yaml")
     yield from keys.check(recipe, rendered)
     yield from memory.check(recipe, rendered)
-    kept = rendered.get("save_total_limit") or rendered.get("trainer", {}).get("save_limit") or 0
+    kept = (
+        rendered.get("save_total_limit")
+        or rendered.get("trainer", {}).get("save_limit")
+        or rendered.get("trainer", {}).get("max_actor_ckpt_to_keep")
+        or 0
+    )
     yield _disk(recipe, data, memory.checkpoint(recipe, rendered), kept)
 
 
@@ -284,5 +289,6 @@ def _disk(recipe: Recipe, data: Path, each: float, kept: int) -> Check:
     text = f"disk: {free:,.0f} GB free; up to {count} checkpoints of about {each:,.1f} GB"
     if free < each * 2:
         return Check("stop", text, "make room: one is kept while the next is written")
-    limit = "upstream.save_total_limit=3" if recipe.sft else "upstream.trainer.save_limit=3"
+    limits = {"easyr1": "trainer.save_limit", "verl": "trainer.max_actor_ckpt_to_keep", "trl": "grpo.save_total_limit"}
+    limit = f"upstream.{limits.get(recipe.trainer, 'save_total_limit')}=3"
     return Check("ok", text) if free >= each * count else Check("warning", text, f"make room, or --set {limit}")
