@@ -17,7 +17,7 @@ from mtrl import checkpoints, envs, prompting, samples, tasks
 from mtrl.errors import MtrlError
 from mtrl.files import read_json
 from mtrl.finding import Check
-from mtrl.launch import backend, inputs
+from mtrl.launch import backend, inputs, shared
 from mtrl.recipe import Recipe
 from mtrl.reward_plugins import judge
 from mtrl.rundir import Run
@@ -28,7 +28,7 @@ TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0", "verl": "0.3.3.dev0"}
 def plan(recipe: Recipe, data: Path) -> list[Check]:
     """All checks of a training recipe, in the order in which their subjects are used."""
     checks: list[Check] = []
-    for part in (_model, _data, _lengths, _reward, _batches, _easyr1, _environment, _machine):
+    for part in (_model, _data, _lengths, _reward, _batches, _easyr1, _environment, _machine, shared.check):
         try:
             checks += part(recipe, data)
         except MtrlError as error:
