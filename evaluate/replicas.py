@@ -257,12 +257,11 @@ class Replicas:
 def _connect(address: str | None) -> None:
     """Joins the cluster at `address`, or starts a Ray of our own. Raises UserError within seconds where none answers."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
     except ImportError as error:
         raise MtrlError(f"Ray cannot be imported here: {error}", "make setup") from None
-    ours = {"include_dashboard": False, "object_store_memory": OBJECTS} if address is None else {}
+    ours: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECTS} if address is None else {}
     if address is not None:
         _answers(address)
     stop = signal.getsignal(signal.SIGTERM)

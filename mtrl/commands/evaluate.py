@@ -56,7 +56,7 @@ def command(
         from mtrl.evaluate.vllm_engine import VllmEngine
 
         size = {"min_pixels": who.image.min_pixels, "max_pixels": who.image.max_pixels, "images": images}
-        about = {"checkpoint": who.checkpoint, **size, "max_tokens": who.max_new_tokens}
+        about: dict[str, Any] = {"checkpoint": who.checkpoint, **size, "max_tokens": who.max_new_tokens}
         say("loading vLLM")
         if replicas:
             return Replicas(replicas, tensor_parallel, ray_address, data, say, **about)

@@ -142,7 +142,9 @@ def main() -> None:
                 f"{part:24} {seconds:7.2f} s {options.rows / seconds:7.0f} images/s  peak {peak:5.0f} MB  cores busy {busy / seconds:.2f}"
             )
         release, data = (sum(f.stat().st_size for f in Path(name, part).rglob("*")) for part in ("files", "data"))
-        print(f"release {release / 1e6:,.0f} MB, converted {data / 1e6:,.0f} MB: images once, and RL parquet with their bytes")
+        print(
+            f"release {release / 1e6:,.0f} MB, converted {data / 1e6:,.0f} MB: images once, and RL parquet with their bytes"
+        )
         ours = took["mtrl convert"]
         print(f"convert / (read + sha256) {ours / took['read + sha256']:.2f}   convert / (read + sha256 + decode) "
               f"{ours / took['read + sha256 + decode']:.2f}   again / convert {took['mtrl convert, again'] / ours:.3f}   "
