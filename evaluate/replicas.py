@@ -14,8 +14,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import signal
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -24,14 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.errors import MtrlError, UserError
+from mtrl.evaluate import cluster
 from mtrl.evaluate.engine import Answer, Sampling
 from mtrl.evaluate.requests import Key, Request
+from mtrl.evaluate.vllm_engine import WINDOW, VllmEngine
 
 AHEAD = 64  # requests beyond vLLM's own window that a replica holds, so that a finished one's place is filled at once
 SLICE = 0.5  # seconds of answers that travel together: a turn costs the driver and Ray a few milliseconds
 DEATHS = 3  # of one replica without an answer in between; then it is no accident
-PATIENCE = 30  # seconds to wait for a place that a job before, just killed, may still hold
-OBJECTS = 128 * 2**20  # bytes of Ray's shared memory, where the Ray is ours: requests and answers are small
 
 
 class Replica:
@@ -42,8 +40,6 @@ class Replica:
         for path in needed:
             self._look(path)
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # on a CPU all would bind to the same cores
-        from mtrl.evaluate.vllm_engine import VllmEngine
-
         self._engine = VllmEngine(**engine)
         self._waiting = _Waiting()
         self._flow: Iterator[Answer] | None = None
@@ -112,8 +108,6 @@ class Replicas:
         say: Callable[[str], None],
         **engine: Any,
     ) -> None:
-        from mtrl.evaluate.vllm_engine import WINDOW
-
         checkpoint = Path(engine["checkpoint"])
         if checkpoint.exists():
             engine["checkpoint"] = str(checkpoint.absolute())
@@ -122,11 +116,10 @@ class Replicas:
         self._say, self._window = say, WINDOW + AHEAD
         self._about: dict[str, Any] = {}
         self._slots = [_Slot(number) for number in range(1, count + 1)]
-        self._address = address
-        _connect(address)
+        cluster.connect(address)
         atexit.register(self.close)
         try:
-            self._need = self._room(count, tensor_parallel)
+            self._need = cluster.room(count, tensor_parallel)
             for slot in self._slots:
                 self._start(slot)
             while not self._about:
@@ -171,7 +164,7 @@ class Replicas:
         calls = {slot.call: slot for slot in self._slots if slot.call is not None}
         ended, _ = ray.wait(list(calls), timeout=10)
         if not ended:
-            if self._places(self._need) == 0:
+            if cluster.places(self._need) == 0:
                 raise MtrlError("no node is left that can hold a replica", "the same command goes on from here")
             return []
         slot = calls[ended[0]]
@@ -197,12 +190,12 @@ class Replicas:
 
         with contextlib.suppress(Exception):
             ray.kill(slot.actor)  # it may live and only be out of reach
-        reason = _reason(error)
+        reason = cluster.reason(error)
         slot.deaths += 1
         if slot.deaths == DEATHS:
             raise MtrlError(
                 f"replica {slot.number} died {DEATHS} times without an answer in between: {reason}",
-                "its log is in /tmp/ray/session_latest/logs on its node; the same command goes on from here",
+                f"its log is in {cluster.LOGS} on its node; the same command goes on from here",
             )
         self._say(
             f"replica {slot.number} died ({reason}); it starts again, {len(slot.held)} requests are handed out again"
@@ -218,80 +211,3 @@ class Replicas:
         slot.actor = ray.remote(Replica).options(num_cpus=cpus, num_gpus=gpus, max_restarts=0).remote()
         slot.loaded = False
         slot.call = slot.actor.load.remote(self._needed, **self._engine)
-
-    def _room(self, count: int, tensor_parallel: int) -> dict[str, int]:
-        """What one replica takes of a node. Raises UserError where the cluster has no room for all, or none free."""
-        import ray
-
-        kind = "GPU" if ray.cluster_resources().get("GPU") else "CPU"
-        need = {kind: tensor_parallel} if kind == "CPU" else {kind: tensor_parallel, "CPU": 1}
-        places = self._places(need)
-        if places < count:
-            where = f"the Ray cluster at {self._address}" if self._address else "this machine"
-            nodes = [node for node in ray.nodes() if node["Alive"]]
-            has = ", ".join(
-                f"{node['NodeManagerAddress']}: {node['Resources'].get(kind, 0):.0f} {kind}s" for node in nodes
-            )
-            raise UserError(
-                f"{where} has room for {places} replicas of {tensor_parallel} {kind}, and {count} were asked for ({has})",
-                f"--replicas {places}" if places else "--tensor-parallel within one node, or another cluster",
-            )
-        deadline = time.monotonic() + PATIENCE
-        while ray.available_resources().get(kind, 0) < tensor_parallel:
-            if time.monotonic() > deadline:
-                raise UserError(
-                    f"every {kind} of the Ray cluster is in use", "wait for its jobs; ray status shows them"
-                )
-            time.sleep(0.5)
-        return need
-
-    @staticmethod
-    def _places(need: dict[str, int]) -> int:
-        """How many replicas the nodes that are there could hold, were they empty."""
-        import ray
-
-        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        return int(sum(min(has.get(kind, 0) // wanted for kind, wanted in need.items()) for has in alive))
-
-
-def _connect(address: str | None) -> None:
-    """Joins the cluster at `address`, or starts a Ray of our own. Raises UserError within seconds where none answers."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError as error:
-        raise MtrlError(f"Ray cannot be imported here: {error}", "make setup") from None
-    ours: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECTS} if address is None else {}
-    if address is not None:
-        _answers(address)
-    stop = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **ours)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"at {address}" if address else "on this machine"
-        raise UserError(
-            f"Ray {where} cannot be used: {_reason(error)}", "run mtrl eval on a node of the cluster; ray status"
-        ) from None
-    finally:
-        signal.signal(signal.SIGTERM, stop)  # ray.init takes it, and would end us with another status
-
-
-def _answers(address: str) -> None:
-    """Raises UserError where nothing at HOST:PORT speaks gRPC as Ray does: ray.init would try for 80 seconds, then exit."""
-    host, _, port = address.rpartition(":")
-    start = "ray start --head --port=6379 on one node, ray start --address=HEAD:6379 on the others"
-    if not host or not port.isdecimal() or "/" in host:
-        raise UserError(f"--ray-address {address!r} is not HOST:PORT", f"--ray-address HEAD:6379, after {start}")
-    said = b""
-    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=5) as link:
-        link.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
-        said = link.recv(9)
-    if said[3:4] != b"\x04" and os.environ.get("RAY_USE_TLS") != "1":  # HTTP/2's settings frame comes first
-        raise UserError(f"no Ray answers at {address}", start)
-
-
-def _reason(error: Exception) -> str:
-    """The telling line of one of Ray's errors, which are paragraphs."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if line.startswith("The actor is dead because") or "Error" in line]
-    return (telling or lines or [type(error).__name__])[-1].split(" Some common causes")[0][:300]
