@@ -231,7 +231,7 @@ def test_a_path_that_one_node_lacks_is_named_with_the_node(tmp_path: Path) -> No
 @pytest.mark.long
 def test_killed_at_ten_points(project: Path) -> None:
     """kill -9 of a replica or of the driver, seeded, ten times; what was written before a kill stays as it was."""
-    every = ["--tasks", ",".join([*DEMO, "demo_pairs"])]
+    every = ["--tasks", ",".join(DEMO), "--split", "train"]
     assert mtrl(*EVAL, *every, "--out", "one", cwd=project).code == 0
     chance, driver, kept = random.Random(0), Driver(project, *every), ""
     for number in range(10):
@@ -252,4 +252,4 @@ def test_killed_at_ten_points(project: Path) -> None:
     done = driver.wait()
     assert done.code == 0, done.out
     assert FILE.read_text().startswith(kept)
-    same_as_one_engine(json.loads(Path("one/metrics.json").read_text()), 1000)
+    same_as_one_engine(json.loads(Path("one/metrics.json").read_text()), 1500)
