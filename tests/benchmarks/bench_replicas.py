@@ -35,8 +35,17 @@ def project(home: Path) -> None:
     subprocess.run(convert, cwd=home, check=True, stdout=subprocess.DEVNULL)
 
 
+def around() -> float:
+    """Processor seconds so far of this process and all below it but the replicas: the driver's and Ray's own work."""
+    import psutil
+
+    below = psutil.Process().children(recursive=True)
+    times = [p.cpu_times() for p in below if not " ".join(p.cmdline()).startswith("ray::Replica")]
+    return sum(t.user + t.system for t in times) + time.process_time()
+
+
 def measure(replicas: int, cores: int, samples: int) -> None:
-    """Prints [seconds to a loaded model, seconds to the last answer], in the project folder."""
+    """Prints seconds to a loaded model, from there to the last answer, and of processor outside vLLM meanwhile."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     from mtrl import tasks
     from mtrl.demo.pipeline import tiny
@@ -58,10 +67,11 @@ def measure(replicas: int, cores: int, samples: int) -> None:
             engine._collect(deque())
     else:
         engine = VllmEngine(**about)
-    loaded = time.monotonic()
-    times = [time.monotonic() for _ in engine.answers(asked, Sampling(judge.max_new_tokens))]
-    assert len(times) == len(asked) == samples
-    print(json.dumps([loaded - begun, times[-1] - loaded]))  # ending Ray comes after the last answer
+    loaded, before, answered = time.monotonic(), around(), 0
+    for answered, _ in enumerate(engine.answers(asked, Sampling(judge.max_new_tokens)), start=1):
+        if answered == len(asked):  # ending Ray comes after the last answer
+            print(json.dumps([loaded - begun, time.monotonic() - loaded, around() - before]))
+    assert answered == samples
 
 
 def main() -> None:
@@ -83,13 +93,18 @@ def main() -> None:
                 if done.returncode:
                     sys.exit(done.stderr)
                 took[part].append(json.loads(done.stdout.splitlines()[-1]))
-    best = {part: min(answering for _, answering in runs) for part, runs in took.items()}
+    best = {part: min(answering for _, answering, _ in runs) for part, runs in took.items()}
     for part, runs in took.items():
-        start = min(loading for loading, _ in runs)
+        start = min(loading for loading, _, _ in runs)
         print(f"{part:20} {best[part]:7.2f} s {options.samples / best[part]:6.1f} requests/s   start-up {start:5.1f} s")
     plain, single, double = best.values()
     print(f"two replicas on two cores / one on one: {single / double:.2f} times (budget 1.7)")
-    print(f"Ray's overhead: {(single - plain) / options.samples * 1000:.2f} s per 1,000 requests, on the same one core")
+    each = 1000 / options.samples
+    work = min(processor for _, _, processor in took["1 replica, 1 core"]) * each
+    print(
+        f"Ray's overhead per 1,000 requests: {work:.2f} s of processor in driver and Ray; "
+        f"{(single - plain) * each:.2f} s on the clock, on the same one core"
+    )
 
 
 if __name__ == "__main__":
