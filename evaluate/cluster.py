@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import socket
 import time
 from typing import Any
 
 from mtrl.errors import MtrlError, UserError
+from mtrl.launch import network
 
 LOGS = "/tmp/ray/session_latest/logs"  # Ray's own choice, on every node
 PATIENCE = 30  # seconds to wait for a place that a job before, just killed, may still hold
@@ -44,17 +43,13 @@ def connect(address: str | None) -> None:
 
 
 def _knock(address: str) -> None:
-    """Raises UserError where nothing at HOST:PORT speaks gRPC as Ray does: ray.init would try for 80 seconds, then exit."""
+    """Raises UserError where no Ray answers at HOST:PORT: ray.init would try for 80 seconds, and then exit."""
     host, _, port = address.rpartition(":")
     start = "ray start --head --port=6379 on one node, ray start --address=HEAD:6379 on the others"
     if not host or not port.isdecimal() or "/" in host:
         raise UserError(f"--ray-address {address!r} is not HOST:PORT", f"--ray-address HEAD:6379, after {start}")
-    said = b""
-    with contextlib.suppress(OSError, OverflowError), socket.create_connection((host, int(port)), timeout=5) as link:
-        link.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
-        said = link.recv(9)
-    if said[3:4] != b"\x04" and os.environ.get("RAY_USE_TLS") != "1":  # HTTP/2's settings frame comes first
-        raise UserError(f"no Ray answers at {address}", start)
+    if wrong := network.answer(host, int(port)):
+        raise UserError(f"no Ray answers at {address}: {wrong}", start)
 
 
 def room(count: int, tensor_parallel: int) -> dict[str, int]:
