@@ -23,6 +23,10 @@ def command(
         bool, typer.Option("--confidence", help="Record how sure each verdict was (log-probabilities).")
     ] = False,
     tensor_parallel: Annotated[int, typer.Option(min=1, help="GPUs that share one copy of the model.")] = 1,
+    replicas: Annotated[int | None, typer.Option(min=1, help="Copies of the model, side by side on Ray.")] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a Ray cluster; default: replicas on this machine.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Default: runs/<name>/eval, or runs/eval-<folder> for a foreign model.")
     ] = None,
@@ -32,9 +36,14 @@ def command(
     """Score a judge with vLLM. Started again, it asks only what is not answered yet."""
     from mtrl.checkpoints import read_card
     from mtrl.commands.show import bar, say
+    from mtrl.errors import UserError
     from mtrl.evaluate.run import Subject, evaluate, subject
     from mtrl.tables import table_tasks
 
+    if ray_address and not replicas:
+        raise UserError(
+            "--ray-address is for replicas", "--replicas N: how many copies of the model the cluster is to hold"
+        )
     judge = subject(ckpt, style)
     names = [name.strip() for name in tasks.split(",")] if tasks else table_tasks(2)
     card = read_card(Path(ckpt)) if Path(ckpt).exists() else None
@@ -42,12 +51,15 @@ def command(
     say(f"{ckpt}: method {judge.method}, style {judge.style}, by {judge.told_by}")
 
     def engine(who: Subject, images: int) -> Any:
+        from mtrl.evaluate.replicas import Replicas
         from mtrl.evaluate.vllm_engine import VllmEngine
 
+        size = {"min_pixels": who.image.min_pixels, "max_pixels": who.image.max_pixels, "images": images}
+        about: dict[str, Any] = {"checkpoint": who.checkpoint, **size, "max_tokens": who.max_new_tokens}
         say("loading vLLM")
-        return VllmEngine(
-            who.checkpoint, who.image.min_pixels, who.image.max_pixels, images, who.max_new_tokens, tensor_parallel
-        )
+        if replicas:
+            return Replicas(replicas, tensor_parallel, ray_address, data, say, **about)
+        return VllmEngine(**about, tensor_parallel=tensor_parallel)
 
     with bar(f"eval {folder}") as update:
         result = evaluate(judge, names, data, split, folder, votes, limit, engine, update, confidence)

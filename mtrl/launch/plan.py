@@ -18,7 +18,7 @@ from mtrl import checkpoints, envs, prompting, samples, tasks
 from mtrl.errors import MtrlError
 from mtrl.files import parse_yaml, read_json
 from mtrl.finding import Check
-from mtrl.launch import backend, inputs, keys, memory, network
+from mtrl.launch import backend, inputs, keys, memory, network, shared
 from mtrl.recipe import Recipe
 from mtrl.reward_plugins import judge
 from mtrl.rundir import Run
@@ -30,7 +30,20 @@ TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0", "easyr1": "0.3.3.dev0", "ver
 def plan(recipe: Recipe, data: Path) -> list[Check]:
     """All checks of a training recipe, in the order in which their subjects are used."""
     checks: list[Check] = []
-    for part in (_model, _data, _lengths, _reward, _batches, _rules, _environment, _network, _machine, _rendered):
+    parts = (
+        _model,
+        _data,
+        _lengths,
+        _reward,
+        _batches,
+        _rules,
+        _environment,
+        _network,
+        shared.check,
+        _machine,
+        _rendered,
+    )
+    for part in parts:
         try:
             checks += part(recipe, data)
         except MtrlError as error:

@@ -1,0 +1,48 @@
+"""Paths on a disk of one node, found before a launch over several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mtrl import recipe
+from mtrl.launch import shared
+
+MOUNTS = r"""/dev/vda / ext4 rw 0 0
+nas:/export /mnt/all nfs4 rw 0 0
+/dev/vdb /mnt/all/scratch xfs rw 0 0
+lustre /mnt/our\040data lustre rw 0 0
+/dev/vdc /mnt/twice ext4 rw 0 0
+nas:/twice /mnt/twice nfs rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/home/me/runs", "ext4"),
+        ("/mnt/all/runs", "nfs4"),
+        ("/mnt/allure", "ext4"),
+        ("/mnt/all/scratch/x", "xfs"),
+        ("/mnt/our data/x", "lustre"),
+        ("/mnt/twice/x", "nfs"),
+    ],
+)
+def test_the_file_system_of_a_path(path: str, kind: str) -> None:
+    assert shared.filesystem(Path(path), MOUNTS) == kind
+
+
+def test_several_nodes_are_warned_of_local_disks_and_one_node_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "mounts"
+    monkeypatch.setattr(shared, "MOUNTS", table)
+    two = recipe.load("rl_multitask", hardware="16x80gb")
+    table.write_text("/dev/vda / ext4 rw 0 0\nnas:/d /mnt/d nfs rw 0 0\n")
+    (warning,) = shared.check(two, Path("/mnt/d/data"))
+    assert warning.level == "warning" and f"run directory {Path('runs').absolute()} (ext4)" in warning.text
+    assert "/mnt/d/data" not in warning.text and "2 nodes" in warning.text
+    table.write_text("nas:/ / nfs rw 0 0\n")
+    assert [found.level for found in shared.check(two, Path("data"))] == ["ok"]
+    assert not list(shared.check(recipe.load("rl_multitask", hardware="8x80gb"), Path("data")))
