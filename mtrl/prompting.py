@@ -50,6 +50,8 @@ def renderer(task: Task, style: str) -> Callable[[Sample], str]:
             raise UserError(
                 f"{path} has {text.count(MARKER)} {MARKER} markers, but sample {sample.id} has {len(sample.images)} images"
             )
+        if found := _RESERVED.search(text.replace(MARKER, "")):
+            raise UserError(f"{path}: {found[0]} is a control token; only {MARKER} may stand in a prompt")
         return text
 
     return render
