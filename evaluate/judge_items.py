@@ -69,7 +69,7 @@ def read(paths: list[Path], task: str | None, style: str, fields: dict[str, str]
     if wrong:
         more = f"\n  and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise UserError(
-            f"{len(wrong)} of {len(found)} items cannot be judged:\n  " + "\n  ".join(wrong[:SHOWN]) + more,
+            f"{len(wrong)} problem(s) in {len(found)} item(s):\n  " + "\n  ".join(wrong[:SHOWN]) + more,
             "mend them, or leave them out; nothing was asked",
         )
     return items
