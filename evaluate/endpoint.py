@@ -94,7 +94,9 @@ class EndpointEngine:
         """Yields an answer for every request, as they arrive. Raises MtrlError when the endpoint gives out."""
         from multiprocessing.pool import ThreadPool  # its threads do not hold up a Ctrl-C
 
-        waiting, first, stop = iter(requests), [], []
+        waiting = iter(requests)
+        first: list[Answer] = []
+        stop: list[MtrlError] = []
         for request in waiting:
             first.append(self._ask(request, sampling))
             if not first[-1].finish_reason.startswith("rejected"):

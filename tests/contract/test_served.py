@@ -16,7 +16,7 @@ import openai
 import pytest
 from PIL import Image
 
-from mtrl import recipe
+from mtrl import experts, recipe
 from mtrl.demo.pipeline import tiny
 from mtrl.evaluate.endpoint import data_url
 from mtrl.files import read_jsonl
@@ -122,3 +122,13 @@ def test_prompt_tokens_are_those_of_the_judges_range(tmp_path: Path, served: tup
     expected = [image_tokens(*size, narrow) for size in sizes]
     assert [count - counted[0] for count in counted] == [tokens - expected[0] for tokens in expected]
     assert expected[0] == 16 and expected[2] < 40  # the server's own range would give 4 and 54
+
+
+def test_a_checkpoint_that_vllm_refuses_is_one_line_and_a_cause(home: Path) -> None:
+    shutil.copytree(tiny(), home / "transposed")
+    (home / "transposed" / "model.safetensors").unlink()
+    experts.copy_transposed(tiny() / "model.safetensors", home / "transposed" / "model.safetensors")
+    done = mtrl("eval", "--ckpt", "transposed", "--tasks", "demo_quality", "--limit", 2, cwd=home)
+    assert done.code == 1 and "Traceback" not in done.err
+    said = done.err[done.err.index("mtrl: ") :].splitlines()
+    assert "vLLM cannot load transposed: " in said[0] and "mtrl export RUN --to DIR" in said[1]
