@@ -5,7 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import json
+import signal
 import socket
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -98,9 +103,6 @@ def test_a_storm_of_429_stops_and_keeps_what_there_is(picture: Path) -> None:
 
 
 def test_no_more_are_in_flight_than_is_said(picture: Path) -> None:
-    import threading
-    import time
-
     lock, now, most = threading.Lock(), 0, 0
 
     def slow(number: int, asked: object) -> Reply:
@@ -301,3 +303,25 @@ def test_options_that_do_not_go_together(cli) -> None:
     assert "--endpoint needs --model" in cli("eval", "--endpoint", "http://127.0.0.1:1/v1").err
     assert "add --endpoint" in cli("eval", "--model", "m").err
     assert "which judge?" in cli("eval").err
+
+
+def test_ctrl_c_does_not_wait_for_a_slow_endpoint(project: Path) -> None:
+    asked = threading.Event()
+
+    def slow(number: int, body: object) -> Reply:
+        if number > 5:
+            asked.set()
+            time.sleep(20)
+        return completion()
+
+    with standin(slow) as server:
+        command = [sys.executable, "-m", "mtrl", *EVAL, "--endpoint", server.url]
+        process = subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True)
+        assert asked.wait(60)
+        time.sleep(0.5)  # the answers before it are being written
+        begun = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, words = process.communicate(timeout=60)
+        assert process.returncode == 130 and "stopped by SIGINT" in words and "Traceback" not in words
+        assert time.monotonic() - begun < 10
+    assert len(read_jsonl(project / "runs" / "eval-org-m-1" / "predictions.jsonl")) == 5
