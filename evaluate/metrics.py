@@ -1,6 +1,7 @@
-"""Numbers from predictions, nowhere else. Fractions, not per cent.
+"""Numbers of one task from its prediction rows, and from nothing else. Fractions, not per cent.
 
 An invalid answer is a third prediction: it counts against recall of its label, is never dropped and never flipped.
+Everything that scikit-learn has is scikit-learn's. Of a pair, the headline numbers are of the seeded order.
 """
 
 from __future__ import annotations
@@ -9,8 +10,38 @@ import warnings
 from collections import Counter
 from typing import Any
 
+from mtrl.evaluate import intervals
+
+SCHEMA = 2  # of metrics.json; 1 had `f1` in place of `per_class`, and intervals that knew no clusters
 INVALID = "invalid"
-RESAMPLES = 10_000
+
+
+def of_task(rows: list[dict[str, Any]], choices: tuple[str, str]) -> dict[str, Any]:
+    """All metrics of one task: those of `classification`, and
+
+    lenient        macro_f1 and invalid_rate of the lenient parse
+    baselines      what answering without looking gives
+    calibration    see calibration.py; null where no answer has a confidence
+    votes_curve    see `votes_curve`; null where each item was asked once
+    pairwise       see pairwise.py; only where pairs were asked in both orders
+    """
+    from mtrl.evaluate.calibration import calibration
+    from mtrl.evaluate.pairwise import pairwise
+
+    items = voted(rows, "verdict")
+    given = [row for row in items if row["order"] == "given"]
+    lenient = classification([row for row in voted(rows, "lenient") if row["order"] == "given"], choices)
+    result = {
+        **classification(given, choices),
+        **interval(given, choices),
+        "lenient": {key: lenient[key] for key in ("macro_f1", "invalid_rate")},
+        "baselines": baselines(Counter(row["label"] for row in given), choices),
+        "calibration": calibration(rows, choices),
+        "votes_curve": votes_curve(rows, choices),
+    }
+    if any(row["order"] == "turned" for row in items):
+        result["pairwise"] = pairwise(items)
+    return result
 
 
 def voted(rows: list[dict[str, Any]], verdict: str) -> list[dict[str, Any]]:
@@ -24,73 +55,82 @@ def voted(rows: list[dict[str, Any]], verdict: str) -> list[dict[str, Any]]:
     ]
 
 
-def of_task(rows: list[dict[str, Any]], choices: tuple[str, str]) -> dict[str, Any]:
-    """All metrics of one task's prediction rows. Macro-F1, its interval and accuracy are of the strict parse."""
-    items = voted(rows, "verdict")
-    given = [row for row in items if row["order"] == "given"]
-    result = classification(given, choices)
-    lenient = [row for row in voted(rows, "lenient") if row["order"] == "given"]
-    result["lenient"] = {k: v for k, v in classification(lenient, choices).items() if k in ("macro_f1", "invalid_rate")}
-    if any(row["order"] == "turned" for row in items):
-        result["pairwise"] = pairwise(items)
-    return result
-
-
 def classification(rows: list[dict[str, Any]], choices: tuple[str, str]) -> dict[str, Any]:
-    """n, macro_f1, macro_f1_ci95, accuracy, kappa, invalid_rate, confusion[label][verdict] and f1 per class."""
-    import numpy as np
-    from sklearn.metrics import cohen_kappa_score, confusion_matrix, f1_score
+    """n, macro_f1, accuracy, kappa, invalid_rate, confusion[label][verdict], and per_class[choice]: precision, recall,
+    f1 and support. kappa is null where labels and verdicts are all one value."""
+    from sklearn.metrics import (
+        accuracy_score,
+        cohen_kappa_score,
+        confusion_matrix,
+        f1_score,
+        precision_recall_fscore_support,
+    )
 
     labels, verdicts = [row["label"] for row in rows], [row["verdict"] for row in rows]
-    matrix = confusion_matrix(labels, verdicts, labels=[*choices, INVALID])[:2]
+    named = [*choices, INVALID]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # kappa is undefined, and so null, where labels and verdicts are all one value
-        kappa = float(cohen_kappa_score(labels, verdicts, labels=[*choices, INVALID]))
-    per_class = f1_score(labels, verdicts, labels=list(choices), average=None, zero_division=0)
+        warnings.simplefilter("ignore")  # scikit-learn warns where kappa is 0 / 0, which is null here
+        kappa = float(cohen_kappa_score(labels, verdicts, labels=named))
+    by_class = precision_recall_fscore_support(labels, verdicts, labels=list(choices), zero_division=0)
     return {
         "n": len(rows),
         "macro_f1": float(f1_score(labels, verdicts, labels=list(choices), average="macro", zero_division=0)),
-        "macro_f1_ci95": macro_f1_interval(matrix),
-        "accuracy": float(np.mean([a == b for a, b in zip(labels, verdicts, strict=True)])),
-        "kappa": None if np.isnan(kappa) else kappa,
+        "accuracy": float(accuracy_score(labels, verdicts)),
+        "kappa": None if kappa != kappa else kappa,
         "invalid_rate": verdicts.count(INVALID) / len(rows),
-        "f1": dict(zip(choices, map(float, per_class), strict=True)),
+        "per_class": {
+            choice: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
+            for choice, p, r, f, n in zip(choices, *by_class, strict=True)
+        },
         "confusion": {
-            label: dict(zip([*choices, INVALID], map(int, counts), strict=True))
-            for label, counts in zip(choices, matrix, strict=True)
+            label: dict(zip(named, map(int, counts), strict=True))
+            for label, counts in zip(choices, confusion_matrix(labels, verdicts, labels=named)[:2], strict=True)
         },
     }
 
 
-def macro_f1_interval(matrix: Any, resamples: int = RESAMPLES, seed: int = 0) -> list[float]:
-    """95% percentile bootstrap of Macro-F1 from a 2 x 3 confusion matrix (labels x verdicts and invalid).
+def cells(rows: list[dict[str, Any]], choices: tuple[str, str]) -> list[int]:
+    """Each row's cell of the 2 x 3 matrix: 3 * label + verdict, invalid last."""
+    named = [*choices, INVALID]
+    return [3 * choices.index(row["label"]) + named.index(row["verdict"]) for row in rows]
 
-    Resampling rows is resampling the matrix's cells by their shares, so all resamples are one multinomial draw.
+
+def cluster(row: dict[str, Any]) -> str:
+    """What the row is resampled with; a row that names no cluster stands alone."""
+    return str(row.get("cluster") or row["id"])
+
+
+def interval(rows: list[dict[str, Any]], choices: tuple[str, str]) -> dict[str, Any]:
+    """clusters: how many there are; macro_f1_ci95: [low, high] by resampling them, null where there is only one."""
+    names = [cluster(row) for row in rows]
+    drawn = intervals.resampled(cells(rows, choices), names, 6)
+    found = None if drawn is None else intervals.bounds(intervals.macro_f1(drawn.reshape(-1, 2, 3)))
+    return {"clusters": len(set(names)), "macro_f1_ci95": found}
+
+
+def baselines(labels: Counter[str], choices: tuple[str, str]) -> dict[str, dict[str, float]]:
+    """macro_f1 and accuracy of always naming the commonest label (of these very labels: the best a constant can do), and
+    for pairs of always naming the first image in the seeded order. Over both orders that one is right half the time."""
+    constant = {"majority": max(choices, key=lambda choice: labels[choice])}
+    if choices == ("1", "2"):
+        constant["always_first"] = "1"
+    total = max(1, sum(labels.values()))
+    shares = {name: labels[choice] / total for name, choice in constant.items()}
+    # one class is never named and has F1 0; the other has precision p and recall 1, so F1 2p / (1 + p)
+    return {name: {"macro_f1": share / (1 + share), "accuracy": share} for name, share in shares.items()}
+
+
+def votes_curve(rows: list[dict[str, Any]], choices: tuple[str, str]) -> list[dict[str, Any]] | None:
+    """macro_f1 and invalid_rate of the majority of the first k votes, for k = 1 to all; None for one vote.
+
+    Votes are drawn alike, so the first k are as good as any k of them; the curve is one such draw, not a mean.
     """
-    import numpy as np
-
-    counts = np.asarray(matrix, dtype=float)
-    total = int(counts.sum())
-    drawn = np.random.default_rng(seed).multinomial(total, counts.ravel() / total, size=resamples).reshape(-1, 2, 3)
-    hits = np.stack([drawn[:, 0, 0], drawn[:, 1, 1]], axis=1)
-    sizes = drawn.sum(axis=2) + drawn[:, :, :2].sum(axis=1)  # labels and verdicts of each class; F1 = 2 hits / both
-    f1 = np.divide(2 * hits, sizes, out=np.zeros_like(hits, dtype=float), where=sizes > 0)
-    low, high = np.percentile(f1.mean(axis=1), [2.5, 97.5])
-    return [float(low), float(high)]
-
-
-def pairwise(items: list[dict[str, Any]]) -> dict[str, float]:
-    """Of pairs asked in both orders: right in both, changed by the order, and how often the first image won."""
-    pairs: dict[str, dict[str, dict[str, Any]]] = {}
-    for row in items:
-        pairs.setdefault(row["id"], {})[row["order"]] = row
-    both = [(pair["given"], pair["turned"]) for pair in pairs.values() if len(pair) == 2]
-    total = max(1, len(both))
-    valid = [(a, b) for a, b in both if INVALID not in (a["verdict"], b["verdict"])]
-    shown = [row["verdict"] for row in items if row["verdict"] != INVALID]
-    return {
-        "pairs": len(both),
-        "consistent_accuracy": sum(all(r["verdict"] == r["label"] for r in pair) for pair in both) / total,
-        "flip_rate": sum(a["verdict"] == b["verdict"] for a, b in valid) / max(1, len(valid)),
-        "first_position_rate": shown.count("1") / max(1, len(shown)),
-    }
+    last = max(int(row["vote"]) for row in rows)
+    if last == 0:
+        return None
+    given = [row for row in rows if row["order"] == "given"]
+    curve = []
+    for k in range(1, last + 2):
+        found = classification(voted([row for row in given if int(row["vote"]) < k], "verdict"), choices)
+        curve.append({"votes": k, "macro_f1": found["macro_f1"], "invalid_rate": found["invalid_rate"]})
+    return curve

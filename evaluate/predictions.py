@@ -21,6 +21,8 @@ from mtrl.files import read_json, read_jsonl, write_json
 from mtrl.reward_plugins import judge
 
 FILE, IDENTITY = "predictions.jsonl", "eval.json"
+TASK_KEYS = ("split", "prompt_sha256", "samples_sha256", "limit", "requests", "choices")
+NEEDED = ("id", "task", "order", "vote", "response", "verdict", "lenient", "label")
 
 
 def key_of(row: dict[str, Any]) -> Key:
@@ -120,7 +122,21 @@ class Store:
             self._stream.close()
 
 
-def load(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """(identity, rows) of an evaluation folder. Raises UserError where there is none."""
+def load(folder: Path, file: str = FILE) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(identity, rows) of an evaluation folder. Raises UserError where there is none, or where lines are of another kind."""
+    if not (folder / IDENTITY).exists():
+        raise UserError(f"{folder} holds no evaluation: there is no {IDENTITY}", "mtrl eval --ckpt PATH")
+    rows = read_jsonl(folder / file)
+    for number, row in enumerate(rows, start=1):
+        if lacking := [key for key in NEEDED if key not in row]:
+            raise UserError(
+                f"{folder / file}, object {number} is no prediction: it has no {', '.join(lacking)}",
+                "name the file that mtrl eval wrote",
+            )
     identity = read_json(folder / IDENTITY, "mtrl eval --ckpt PATH")
-    return identity, list({key_of(row): row for row in read_jsonl(folder / FILE)}.values())
+    if odd := [name for name, about in identity["tasks"].items() if not set(TASK_KEYS) <= set(about)]:
+        raise UserError(
+            f"{folder / IDENTITY} is of another version of mtrl: task {odd[0]} lacks one of {', '.join(TASK_KEYS)}",
+            "mtrl eval into another --out",
+        )
+    return identity, list({key_of(row): row for row in rows}.values())

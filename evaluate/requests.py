@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mtrl import prompting, samples
 from mtrl.errors import UserError
+from mtrl.evaluate import clusters
 from mtrl.tasks import Task
 
 Key = tuple[str, str, str, int]
@@ -20,7 +21,7 @@ Key = tuple[str, str, str, int]
 class Request:
     """`prompt` holds one <image> marker an image; `images` are files; `label` and `choices` are verdicts.
 
-    `cluster` names the rows that share an image or a text: they are not independent, and intervals must know.
+    `cluster` names the rows that belong together, see clusters.py: they are not independent, and intervals must know.
     """
 
     id: str
@@ -47,6 +48,7 @@ def build(
 ) -> Iterator[Request]:
     """The requests of one task in file order; `limit` keeps the first so many samples. Raises UserError."""
     render = prompting.renderer(task, style)
+    together = clusters.of_split(data, task.name, split, task.split.texts)
     for number, sample in enumerate(samples.read(data, task.name, split)):
         if limit is not None and number >= limit:
             return
@@ -62,5 +64,5 @@ def build(
             for vote in range(votes):
                 yield Request(
                     sample.id, task.name, order, vote, render(shown), images, shown.answer, task.choices,
-                    cluster=sample.group or sample.id,
+                    cluster=together[sample.id],
                 )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 
 from mtrl import checkpoints, experts, prompting, recipe, resources, samples, tasks
 from mtrl.errors import UserError
-from mtrl.evaluate import metrics, predictions, requests
+from mtrl.evaluate import metrics, predictions, requests, reread
 from mtrl.evaluate.engine import Engine, Sampling
 from mtrl.files import read_yaml, sha256_file, write_json
 from mtrl.tables import table_tasks
@@ -174,16 +174,21 @@ def evaluate(
             for done, _ in enumerate(store.append(rows), start=total - len(left) + 1):
                 tick(done, total)
             store.note(engine=asked_of.describe())  # now it knows what an endpoint refused
+    reread.reread(out)  # an evaluation that goes on may hold answers read by an older parser
     return score(out)
 
 
-def score(out: Path) -> dict[str, Any]:
-    """metrics.json from predictions.jsonl alone: every task whose predictions are complete. Raises UserError."""
-    identity, rows = predictions.load(out)
+def score(out: Path, file: str = predictions.FILE) -> dict[str, Any]:
+    """metrics.json from predictions.jsonl alone: every task whose predictions are complete. Raises UserError.
+
+    Predictions of another name get metrics of that name, NAME.metrics.json: they are not what the tables look for.
+    """
+    identity, rows = predictions.load(out, file)
     by_task: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_task.setdefault(row["task"], []).append(row)
     result: dict[str, Any] = {
+        "schema": metrics.SCHEMA,
         "method": identity["method"],
         "checkpoint": identity["path"],
         "style": identity["style"],
@@ -200,7 +205,8 @@ def score(out: Path) -> dict[str, Any]:
     table2 = table_tasks(2)
     whole = all(name in result for name in table2)
     result["mean_macro_f1"] = sum(result[name]["macro_f1"] for name in table2) / len(table2) if whole else None
-    write_json(out / METRICS, result)
+    name = METRICS if file == predictions.FILE else f"{Path(file).stem}.{METRICS}"
+    write_json(out / name, result)
     return result
 
 

@@ -15,6 +15,7 @@ import typer
 from mtrl import __version__
 from mtrl.commands import (
     check,
+    compare,
     convert,
     demo,
     doctor,
@@ -56,6 +57,7 @@ app.command("export")(export.command)
 app.command("eval")(evaluate.command)
 app.command("judge")(judge.command)
 app.command("score")(evaluate.score_command)
+app.command("compare")(compare.command)
 app.command("tables")(tables.command)
 app.command("reward")(reward.command)
 app.command("doctor")(doctor.command)

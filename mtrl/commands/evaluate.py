@@ -121,28 +121,42 @@ def _say_rejected(folder: Path) -> None:
 
 
 def score_command(
-    predictions: Annotated[Path, typer.Argument(help="A predictions.jsonl, or the folder that holds it.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="PREDICTIONS", help="A predictions file with its eval.json beside it, or the folder."),
+    ],
 ) -> None:
-    """Compute the metrics of predictions again, without generating anything."""
+    """Read the responses again with today's parser and compute the metrics again; nothing is generated."""
+    from mtrl.commands.show import say
     from mtrl.errors import UserError
+    from mtrl.evaluate import predictions
+    from mtrl.evaluate.reread import reread
     from mtrl.evaluate.run import score
 
-    if predictions.is_file() and predictions.name != "predictions.jsonl":
-        raise UserError(f"{predictions} is not a predictions.jsonl", "name the file mtrl eval wrote, or its folder")
-    folder = predictions if predictions.is_dir() else predictions.parent
-    _show(folder, score(folder))
+    if not file.exists():
+        raise UserError(f"there are no predictions in {file} yet", "mtrl eval --ckpt PATH")
+    folder, name = (file, predictions.FILE) if file.is_dir() else (file.parent, file.name)
+    changed = reread(folder, name)
+    say(
+        f"{changed['answers']:,} answers read again: {changed['verdict']:,} verdicts changed"
+        f" ({changed['lenient']:,} of the lenient parse)"
+    )
+    _show(folder, score(folder, name))
 
 
 def _show(folder: Path, result: dict[str, Any]) -> None:
     from mtrl.commands.show import say, table
+    from mtrl.evaluate.intervals import FEW
     from mtrl.evaluate.run import task_metrics
 
     rows = []
     for name, m in task_metrics(result).items():
-        low, high = m["macro_f1_ci95"]
+        interval = (
+            " [{:.1f}, {:.1f}]".format(*(100 * bound for bound in m["macro_f1_ci95"])) if m["macro_f1_ci95"] else ""
+        )
         pair = m.get("pairwise", {})
         rows.append(
-            [name, m["n"], f"{100 * m['macro_f1']:.2f} [{100 * low:.1f}, {100 * high:.1f}]", f"{100 * m['accuracy']:.2f}",
+            [name, m["n"], f"{100 * m['macro_f1']:.2f}{interval}", f"{100 * m['accuracy']:.2f}",
              f"{100 * m['invalid_rate']:.2f}", f"{100 * m['lenient']['macro_f1']:.2f}",
              f"{100 * pair['consistent_accuracy']:.2f}" if pair else "", f"{100 * pair['first_position_rate']:.2f}" if pair else ""]
         )  # fmt: skip
@@ -157,5 +171,11 @@ def _show(folder: Path, result: dict[str, Any]) -> None:
         "first chosen",
     ]
     table(f"{result['method']} (per cent)", columns, rows)
+    for name, m in task_metrics(result).items():
+        if m["clusters"] < m["n"]:
+            rough = "; so few make a rough interval" if m["clusters"] < FEW else ""
+            say(
+                f"{name}: rows share a caption, an image or a source; the interval resamples {m['clusters']} clusters{rough}"
+            )
     if not rows:
         say(f"no task in {folder} is complete yet. next: the same mtrl eval again")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,12 +14,16 @@ console = Console(highlight=False, soft_wrap=False)
 MARKS = {"ok": "[green]ok     [/green]", "warning": "[yellow]warning[/yellow]", "stop": "[red]stop   [/red]"}
 
 
-def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[Any]]) -> None:
+    """An empty row draws a line between those before and after it."""
     grid = Table(title=escape(title) or None, title_justify="left", title_style="bold", header_style="bold")
     for index, column in enumerate(columns):
         grid.add_column(escape(column), justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
-        grid.add_row(*(escape(str(cell)) for cell in row))
+        if row:
+            grid.add_row(*(escape(str(cell)) for cell in row))
+        else:
+            grid.add_section()
     wide = console if console.is_terminal else Console(highlight=False, width=160)
     wide.print(grid)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -11,23 +11,34 @@ from mtrl.commands import options
 
 def command(
     number: Annotated[int | None, typer.Argument(min=1, max=3, help="Which table; default: all.")] = None,
+    form: Annotated[
+        Literal["terminal", "markdown", "latex"], typer.Option("--format", help="latex needs booktabs.")
+    ] = "terminal",
     runs: options.Runs = options.RUNS,
     data: options.Data = options.DATA,
 ) -> None:
-    """Print Tables 1, 2 and 3: our numbers with 95% intervals, the paper's, the difference, and a star outside the interval."""
-    from mtrl import tables
+    """Print Tables 1, 2 and 3: ours with 95% intervals, the paper's, the difference; baselines and invalid rates."""
+    from mtrl import tables, typeset
+
+    wanted = [number] if number else [n for n in (1, 2, 3) if f"table{n}" in tables.layout()]
+    found = {n: tables.counts(data) if n == 1 else tables.results(n, runs, data) for n in wanted}
+    if form == "terminal":
+        _show(found)
+    else:
+        for n, table in found.items():
+            typer.echo(getattr(typeset, form)(table, "split" if n == 1 else "method"))
+
+
+def _show(found: dict[int, Any]) -> None:
     from mtrl.commands.show import say, table
 
-    published = False
-    for wanted in [number] if number else [n for n in (1, 2, 3) if f"table{n}" in tables.layout()]:
-        found = tables.counts(data) if wanted == 1 else tables.results(wanted, runs)
-        published |= any("paper" in cell for cells in found.rows.values() for cell in cells)
-        title = found.title + (f" ({found.note})" if found.note else "")
-        head = ["" if wanted == 1 else "method", *found.columns]
-        table(title, head, [[name, *cells] for name, cells in found.rows.items()])
-        if found.todo:
-            say("not run yet:\n  " + "\n  ".join(found.todo))
-        for line in found.passed_over:
-            say(f"not a cell: {line}")
-    legend = "Ours: value [95% bootstrap interval], per cent; invalid answers count as wrong."
-    say(legend + (" *: the paper's number lies outside the interval." if published else ""))
+    for number, one in found.items():
+        head = ["split" if number == 1 else "method", *one.columns]
+        rows = [[name, *cells] for name, cells in one.rows.items()]
+        table(one.heading, head, [*rows, [], *([name, *cells] for name, cells in one.beside.items())])
+        if one.todo:
+            say("not run yet:\n  " + "\n  ".join(one.todo))
+    for line in dict.fromkeys(line for one in found.values() for line in one.passed_over):
+        say(f"not a cell: {line}")
+    for line in dict.fromkeys(one.legend for one in found.values() if one.legend):
+        say(line)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import (
+    accuracy_score,
+    brier_score_loss,
+    cohen_kappa_score,
+    f1_score,
+    precision_score,
+    recall_score,
+)
 
 from mtrl.errors import UserError
 from mtrl.evaluate import metrics, predictions, run
@@ -26,7 +35,7 @@ def rows(labels: list[str], verdicts: list[str | None], order: str = "given") ->
     ]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from(CHOICES), st.sampled_from(["yes", "no", None])), min_size=1, max_size=80))
 def test_equal_to_scikit_learn(pairs: list[tuple[str, str | None]]) -> None:
     labels, verdicts = [a for a, _ in pairs], [b for _, b in pairs]
@@ -36,20 +45,26 @@ def test_equal_to_scikit_learn(pairs: list[tuple[str, str | None]]) -> None:
     assert found["accuracy"] == pytest.approx(accuracy_score(labels, named))
     assert found["invalid_rate"] == pytest.approx(named.count("invalid") / len(named))
     assert sum(sum(counts.values()) for counts in found["confusion"].values()) == found["n"] == len(pairs)
-    low, high = found["macro_f1_ci95"]
-    assert 0 <= low <= high <= 1
-
-
-def test_the_interval_is_that_of_resampling_rows() -> None:
-    generator = np.random.default_rng(1)
-    labels = generator.choice(CHOICES, 600)
-    verdicts = np.where(generator.random(600) < 0.75, labels, np.where(labels == "yes", "no", "yes"))
-    found = metrics.of_task(rows(list(labels), list(verdicts)), CHOICES)["macro_f1_ci95"]
-    drawn = []
-    for _ in range(600):
-        index = generator.integers(0, 600, 600)
-        drawn.append(f1_score(labels[index], verdicts[index], average="macro"))
-    assert found == pytest.approx(list(np.percentile(drawn, [2.5, 97.5])), abs=0.01)
+    with warnings.catch_warnings(action="ignore"):
+        kappa = cohen_kappa_score(labels, named)
+    assert found["kappa"] == (None if np.isnan(kappa) else pytest.approx(kappa))
+    for choice, about in found["per_class"].items():
+        for key, of in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
+            expected = of(labels, named, labels=[choice], average="macro", zero_division=0)
+            assert about[key] == pytest.approx(expected), (choice, key)
+        assert about["support"] == labels.count(choice)
+    constant = max(CHOICES, key=labels.count)
+    for key, value in found["baselines"]["majority"].items():
+        of = f1_score if key == "macro_f1" else accuracy_score
+        more = {"labels": CHOICES, "average": "macro", "zero_division": 0} if key == "macro_f1" else {}
+        assert value == pytest.approx(of(labels, [constant] * len(labels), **more))
+    assert found["calibration"] is None and found["votes_curve"] is None and "pairwise" not in found
+    assert found["clusters"] == len(pairs)
+    if len(pairs) == 1:
+        assert found["macro_f1_ci95"] is None
+    else:
+        low, high = found["macro_f1_ci95"]
+        assert 0 <= low <= high <= 1
 
 
 def test_an_invalid_answer_is_never_dropped_or_flipped() -> None:
@@ -58,12 +73,74 @@ def test_an_invalid_answer_is_never_dropped_or_flipped() -> None:
     assert found["confusion"]["no"] == {"yes": 0, "no": 0, "invalid": 1}
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(CHOICES), st.sampled_from(CHOICES), st.integers(0, 1000)), min_size=1, max_size=80
+    )
+)
+def test_calibration_equals_scikit_learn(drawn: list[tuple[str, str, int]]) -> None:
+    sure = [thousandths / 1000 for *_, thousandths in drawn]
+    items = rows([a for a, *_ in drawn], [b for _, b, _ in drawn])
+    items = [{**row, "confidence": c} for row, c in zip(items, sure, strict=True)]
+    unread = {**items[0], "id": "unread", "verdict": None, "lenient": None, "confidence": None}
+    found = metrics.of_task([*items, unread], CHOICES)["calibration"]
+    assert found["n"] == len(drawn) == sum(b["n"] for b in found["bins"])
+    right = np.array([a == b for a, b, _ in drawn], dtype=int)
+    accuracies, confidences = calibration_curve(right, sure, n_bins=15)
+    assert [b["accuracy"] for b in found["bins"]] == pytest.approx(list(accuracies))
+    assert [b["confidence"] for b in found["bins"]] == pytest.approx(list(confidences))
+    gaps = [b["n"] * abs(a - c) for b, a, c in zip(found["bins"], accuracies, confidences, strict=True)]
+    assert found["ece"] == pytest.approx(sum(gaps) / len(drawn))
+    first = [c if b == "yes" else 1 - c for (_, b, _), c in zip(drawn, sure, strict=True)]
+    assert found["brier"] == pytest.approx(brier_score_loss([int(a == "yes") for a, *_ in drawn], first, pos_label=1))
+
+
+def test_a_sure_and_right_judge_is_calibrated() -> None:
+    right = [{**row, "confidence": 1.0} for row in rows(["yes", "no"], ["yes", "no"])]
+    found = metrics.of_task(right, CHOICES)["calibration"]
+    assert (found["ece"], found["brier"]) == (0, 0)
+    wrong = [{**row, "confidence": 1.0} for row in rows(["yes", "no"], ["no", "yes"])]
+    found = metrics.of_task(wrong, CHOICES)["calibration"]
+    assert (found["ece"], found["brier"]) == (1, 1)
+
+
+def test_an_invalid_order_makes_no_tie_and_is_wrong() -> None:
+    # pair 0: right, then unreadable; pair 1: a tie; pair 2: right in both orders; pair 3 was asked once
+    given_, turned = rows(["1", "1", "1", "1"], ["1", "1", "1", "1"]), rows(["2", "2", "2"], [None, "1", "2"], "turned")
+    found = metrics.of_task(given_ + turned, ("1", "2"))["pairwise"]
+    assert (found["pairs"], found["flip_rate"]) == (3, 0.5)
+    assert found["accuracy_with_ties"] == found["consistent_accuracy"] == pytest.approx(1 / 3)
+    assert found["accuracy_without_ties"] == 0.5
+    assert found["accuracy_both_orders"] == pytest.approx(4 / 6)
+    assert found["first_position_rate"] == 0.8
+
+
+def test_always_first_is_half_right_over_both_orders_and_never_in_both() -> None:
+    labels = ["1"] * 643 + ["2"] * 86  # MJ-Bench's alignment labels, as released
+    other = [{"1": "2", "2": "1"}[label] for label in labels]
+    found = metrics.of_task(rows(labels, ["1"] * 729) + rows(other, ["1"] * 729, "turned"), ("1", "2"))
+    assert found["accuracy"] == found["baselines"]["always_first"]["accuracy"] == pytest.approx(643 / 729)
+    assert found["macro_f1"] == pytest.approx(found["baselines"]["always_first"]["macro_f1"])
+    assert found["pairwise"]["accuracy_both_orders"] == 0.5
+    assert found["pairwise"]["consistent_accuracy"] == 0 and found["pairwise"]["flip_rate"] == 1
+    assert found["pairwise"]["accuracy_without_ties"] is None
+
+
 def test_pairs_in_both_orders() -> None:
     # pair 0 right in both orders; pair 1 takes the first image both times
     given_, turned = rows(["1", "1"], ["1", "1"]), rows(["2", "2"], ["2", "1"], "turned")
     found = metrics.of_task(given_ + turned, ("1", "2"))
     assert found["n"] == 2 and found["accuracy"] == 1.0
-    assert found["pairwise"] == {"pairs": 2, "consistent_accuracy": 0.5, "flip_rate": 0.5, "first_position_rate": 0.75}
+    assert found["pairwise"] == {
+        "pairs": 2,
+        "consistent_accuracy": 0.5,
+        "accuracy_both_orders": 0.75,
+        "accuracy_with_ties": 0.5,
+        "accuracy_without_ties": 1.0,
+        "flip_rate": 0.5,
+        "first_position_rate": 0.75,
+    }
 
 
 def test_votes_take_the_majority() -> None:
@@ -71,7 +148,10 @@ def test_votes_take_the_majority() -> None:
         {"id": "1", "order": "given", "vote": v, "label": "yes", "verdict": x, "lenient": x}
         for v, x in enumerate(["no", "yes", "yes"])
     ]
-    assert metrics.of_task(votes, CHOICES)["accuracy"] == 1.0
+    found = metrics.of_task(votes, CHOICES)
+    assert found["accuracy"] == 1.0
+    # the first vote is wrong; two votes are a tie, which falls to the first; three have a majority
+    assert [(k["votes"], k["macro_f1"]) for k in found["votes_curve"]] == [(1, 0.0), (2, 0.0), (3, 0.5)]
 
 
 def identity(**changes: object) -> dict:

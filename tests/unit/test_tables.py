@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import tables
+from mtrl import samples, tables
+from mtrl.evaluate import metrics
+from mtrl.samples import Sample
 
 
 def result(**task: object) -> dict:
     cell = {"macro_f1": 0.5, "macro_f1_ci95": [0.4, 0.6], "invalid_rate": 0.0, "split": "test", "limit": None}
-    return {"method": "zero_shot", "checkpoint": "m", "votes": 1, "seetrue": {**cell, **task}}
+    cell["confusion"] = {"yes": {"yes": 150, "no": 150, "invalid": 0}, "no": {"yes": 50, "no": 50, "invalid": 0}}
+    return {"schema": metrics.SCHEMA, "method": "zero_shot", "checkpoint": "m", "votes": 1, "seetrue": {**cell, **task}}
 
 
 def write(folder: Path, content: dict) -> None:
@@ -46,3 +49,99 @@ def test_the_mean_needs_every_column(tmp_path: Path) -> None:
         79.90,
         79.74,
     ]
+
+
+def test_a_metrics_file_of_another_schema_is_passed_over_and_named(tmp_path: Path, cli) -> None:
+    write(tmp_path / "old", {**result(), "schema": 1})
+    write(tmp_path / "none", {"eval_loss": 0.1})
+    write(tmp_path / "torn", {})
+    (tmp_path / "torn" / "metrics.json").write_text('{"schema": 2, "meth')
+    write(tmp_path / "hand", {**result(), "seetrue": {"macro_f1": 0.5}})
+    done = cli("tables", 2, "--runs", tmp_path)
+    assert done.code == 0, done.err
+    lines = " ".join(done.out.split())
+    assert f"not a cell: {tmp_path}/old/metrics.json: of schema 1; this mtrl reads schema {metrics.SCHEMA}" in lines
+    assert f"{tmp_path}/none/metrics.json" in lines and f"cannot read {tmp_path}/torn/metrics.json" in lines
+    assert "hand: seetrue (not all of macro_f1" in lines
+    row = next(line for line in done.out.splitlines() if "Off-the-shelf" in line)
+    assert set(row.replace("Off-the-shelf", "")) == set(" │-")  # none of them became a cell
+
+
+def test_nothing_run_yet_shows_the_commands(tmp_path: Path, cli) -> None:
+    done = cli("tables", 2, "--runs", tmp_path / "runs", "--data", tmp_path / "data")
+    assert done.code == 0 and "mtrl rl recipes/rl_multitask.yaml" in done.out and "mtrl eval --ckpt" in done.out
+    assert "majority class" not in done.out  # no labels are known
+
+
+def test_baselines_and_invalid_rates_stand_beside(tmp_path: Path) -> None:
+    write(tmp_path / "runs" / "one", result(invalid_rate=0.015))
+    data = tmp_path / "data"
+    for name, counts in {"agin_nat": {"yes": 300, "no": 305}, "mjbench_alignment": {"1": 643, "2": 86}}.items():
+        (data / name).mkdir(parents=True)
+        (data / name / "card.json").write_text(json.dumps({"counts": {"test": counts}}))
+    found = tables.results(2, tmp_path / "runs", data)
+    place = {task: found.columns.index(task) for task in ("seetrue", "agin_nat", "agin_tech")}
+    majority = found.beside["majority class"]
+    assert (
+        majority[place["seetrue"]] == "42.86 (accuracy 75.0)"
+    )  # 300 of the 400 labels are yes: F1 of yes 6/7, of no 0
+    assert majority[place["agin_nat"]] == "33.52 (accuracy 50.4)" and majority[-1] == ""
+    assert majority[place["agin_tech"]] == "-"
+    assert found.beside["invalid: Off-the-shelf"][place["seetrue"]] == "1.50"
+    assert "always first" not in found.beside
+    pairs = tables.results(3, tmp_path / "runs", data)
+    assert pairs.beside["always first"] == ["46.87 (accuracy 88.2)", "-", ""]
+    assert "always first, as released" not in pairs.beside  # the samples are not here
+
+
+def test_always_first_is_also_shown_in_the_order_of_the_release(tmp_path: Path) -> None:
+    def pair(number: int) -> Sample:  # all labels of the release are 1; every second pair is shown the other way round
+        swapped = number % 2 == 1
+        answer = "2" if swapped else "1"
+        images = (f"a{number}", f"b{number}")
+        return Sample(
+            str(number), "mjbench_safety", "pairwise", images, {}, answer, "test", source={"swapped": swapped}
+        )
+
+    samples.write(samples.path_of(tmp_path, "mjbench_safety", "test"), map(pair, range(10)))
+    (tmp_path / "mjbench_safety" / "card.json").write_text(json.dumps({"counts": {"test": {"1": 5, "2": 5}}}))
+    found = tables.results(3, tmp_path / "runs", tmp_path)
+    place = found.columns.index("mjbench_safety")
+    assert found.beside["always first"][place] == "33.33 (accuracy 50.0)"
+    assert found.beside["always first, as released"][place] == "50.00 (accuracy 100.0)"
+
+
+def test_markdown_has_a_row_a_method(tmp_path: Path, cli) -> None:
+    write(tmp_path / "one", result(macro_f1=0.7, macro_f1_ci95=[0.6, 0.75]))
+    done = cli("tables", 2, "--format", "markdown", "--runs", tmp_path)
+    rows = [line for line in done.out.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in rows}) == 1 and len(rows) == 2 + 5 + 2
+    assert "| Off-the-shelf |" in done.out and "70.00 [60.0, 75.0]<br>paper 80.01 (-10.01)*" in done.out
+    assert "    mtrl sft recipes/sft_unified.yaml\n" in done.out
+
+
+def test_latex_is_balanced_and_escaped(tmp_path: Path, cli) -> None:
+    write(tmp_path / "a_b%c", {**result(), "schema": 1})
+    write(tmp_path / "one", result(macro_f1=0.7, macro_f1_ci95=[0.6, 0.75]))
+    done = cli("tables", "--format", "latex", "--runs", tmp_path)
+    assert done.code == 0, done.err
+    for environment in ("table", "tabular"):
+        assert done.out.count(f"\\begin{{{environment}}}") == done.out.count(f"\\end{{{environment}}}") == 3
+    inside = [line for line in done.out.splitlines() if line and not line.startswith(("%", "\\"))]
+    assert inside and all(line.endswith(" \\\\") for line in inside)
+    assert {line.count("&") for line in inside} == {6, 7, 3}  # Table 1's six columns; Table 2's and 3's with the mean
+    plain = "\n".join(inside + [line for line in done.out.splitlines() if line.startswith("\\caption")])
+    for sign in "%_#$":
+        assert plain.count(sign) == plain.count("\\" + sign), sign
+    assert plain.count("{") == plain.count("}")
+    assert "agin\\_nat" in plain and "70.00 [60.0, 75.0]" in plain and "paper 80.01 (-10.01)*" in plain
+    for rule in ("\\toprule", "\\midrule", "\\bottomrule"):
+        assert done.out.count(rule) >= 3
+
+
+def test_latex_reads_no_bracket_as_an_option() -> None:
+    from mtrl.typeset import escaped
+
+    assert escaped("[1]") == "{}[1]" and escaped("a & b_c \\ {~^}") == (
+        r"a \& b\_c \textbackslash{} \{\textasciitilde{}\textasciicircum{}\}"
+    )

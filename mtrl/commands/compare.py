@@ -1,0 +1,96 @@
+"""`mtrl compare RUN_A RUN_B`: the difference of two judges over the same samples, and where they disagree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mtrl.commands import options
+
+SHOWN = 10  # disagreements a task printed in the terminal
+WORDS = {"only_a": "A right", "only_b": "B right", "both_wrong": "both wrong"}
+
+
+def command(
+    first: Annotated[str, typer.Argument(metavar="RUN_A", help="A run's name, or a folder that mtrl eval wrote.")],
+    second: Annotated[str, typer.Argument(metavar="RUN_B", help="The one to compare it with.")],
+    runs: options.Runs = options.RUNS,
+) -> None:
+    """Compare two evaluations: difference B - A with a 95% paired interval, and the samples where they disagree."""
+    from mtrl.commands.show import say, table
+    from mtrl.evaluate import compare
+
+    a, b = folder(first, runs), folder(second, runs)
+    found = compare.folders(a, b)
+    table(
+        f"A: {a}\nB: {b}\nper cent; B - A with its 95% paired bootstrap interval",
+        COLUMNS,
+        map(_row, *zip(*found["tasks"].items(), strict=True)),
+    )
+    for name, about in found["tasks"].items():
+        differing = about["disagreements"]
+        rows = [
+            [d["id"], d["order"], d["label"], d["a"] or "invalid", d["b"] or "invalid", WORDS[d["kind"]]]
+            for d in differing[:SHOWN]
+        ]
+        if rows:
+            some = f", the first {SHOWN} of them" if len(differing) > SHOWN else ""
+            title = f"{name}: answers that differ: {len(differing):,}{some}"
+            table(title, ["sample", "order", "label", "A", "B", ""], rows)
+    for line in found["notes"]:
+        say(f"note: {line}")
+    for line in found["passed_over"]:
+        say(f"not compared: {line}")
+
+
+COLUMNS = [
+    "task",
+    "n",
+    "clusters",
+    "A Macro-F1",
+    "B Macro-F1",
+    "Macro-F1 B - A",
+    "accuracy B - A",
+    "only A right",
+    "only B right",
+    "McNemar p",
+]
+
+
+def _row(name: str, m: dict[str, Any]) -> list[Any]:
+    return [
+        name,
+        m["n"],
+        m["clusters"],
+        f"{100 * m['a']['macro_f1']:.2f}",
+        f"{100 * m['b']['macro_f1']:.2f}",
+        _difference(m["macro_f1"]),
+        _difference(m["accuracy"]),
+        m["only_a"],
+        m["only_b"],
+        "-" if m["mcnemar_p"] is None else f"{m['mcnemar_p']:.3g}",
+    ]
+
+
+def _difference(about: dict[str, Any]) -> str:
+    interval = " [{:+.1f}, {:+.1f}]".format(*(100 * bound for bound in about["ci95"])) if about["ci95"] else ""
+    return f"{100 * about['difference']:+.2f}{interval}"
+
+
+def folder(name: str, runs: Path) -> Path:
+    """The evaluation folder that `name` means: itself, a run directory's eval/, or that of a run below `runs`. Raises UserError."""
+    from mtrl.errors import UserError, nearest
+    from mtrl.evaluate.predictions import IDENTITY
+
+    places = [Path(name), Path(name) / "eval", runs / name, runs / name / "eval"]
+    for place in places:
+        if (place / IDENTITY).exists():
+            return place
+    known = {str(file.parent.relative_to(runs)).removesuffix("/eval") for file in runs.glob(f"**/{IDENTITY}")}
+    raise UserError(
+        f"{name} is no evaluation: looked for {IDENTITY} in {', '.join(map(str, places))}."
+        + (nearest(name, known) if known else f" There is none below {runs}."),
+        "mtrl eval --ckpt PATH",
+    )

@@ -1,0 +1,64 @@
+"""Speed of metrics: `python tests/benchmarks/bench_metrics.py`. Budget: 2 s for the paper's 7,265 test rows.
+
+Six tasks of Table 1's sizes, with captions and images shared as in the releases, confidences, and 10,000 resamples each:
+all that metrics.json holds of them. Processor time; imports are not counted.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+
+from mtrl.evaluate import intervals, metrics
+
+TASKS = {  # rows of Table 1's test split, and rows a cluster: SeeTRUE 11.7 a caption, ImageReward 2,720 / 466 prompts
+    "agin_nat": (605, 1.0),
+    "agin_tech": (605, 1.0),
+    "agin_rat": (605, 1.0),
+    "seetrue": (693, 11.7),
+    "imagereward": (2720, 5.8),
+    "unsafebench": (2037, 1.0),
+}
+CHOICES = ("yes", "no")
+
+
+def rows(task: str, seed: int = 0) -> list[dict]:  # type: ignore[type-arg]
+    size, share = TASKS[task]
+    draw = random.Random(f"{task}-{seed}")
+    found = []
+    for number in range(size):
+        label = draw.choice(CHOICES)
+        verdict = label if draw.random() < 0.75 else draw.choice([*CHOICES, None])
+        together = str(number if share == 1 else draw.randrange(int(size / share)))
+        found.append(
+            {"task": task, "id": str(number), "order": "given", "vote": 0, "cluster": together, "label": label,
+             "verdict": verdict, "lenient": verdict or "no", "confidence": draw.uniform(0.5, 1) if verdict else None}
+        )  # fmt: skip
+    return found
+
+
+def main() -> None:
+    drawn = {task: rows(task) for task in TASKS}
+    metrics.of_task(drawn["agin_nat"], CHOICES)  # imports
+    begun = time.process_time()
+    found = {task: metrics.of_task(drawn[task], CHOICES) for task in TASKS}
+    took = time.process_time() - begun
+    sizes = ", ".join(f"{task} {m['clusters']:,}" for task, m in found.items())
+    print(f"{took:.2f} s for {sum(m['n'] for m in found.values()):,} rows and {intervals.RESAMPLES:,} resamples a task")
+    print(f"clusters: {sizes}")
+    together = [
+        {**row, "id": f"{task}/{row['id']}", "cluster": f"{task}/{row['cluster']}"}
+        for task in TASKS
+        for row in drawn[task]
+    ]
+    begun = time.process_time()
+    metrics.of_task(together, CHOICES)
+    print(f"{time.process_time() - begun:.2f} s for the same rows as one task")
+    apart = [{**row, "cluster": str(number // 50)} for number, row in enumerate(together)]
+    begun = time.process_time()
+    metrics.of_task(apart, CHOICES)
+    print(f"{time.process_time() - begun:.2f} s for them in clusters of 50, nearly all of them different")
+
+
+if __name__ == "__main__":
+    main()

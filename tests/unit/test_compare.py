@@ -1,0 +1,154 @@
+"""Two judges: the paired interval, the exact test, where they disagree, and what may not be compared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from mtrl.errors import UserError
+from mtrl.evaluate import compare
+
+CHOICES = ("yes", "no")
+NO = {"yes": "no", "no": "yes"}
+
+
+def row(name: str, label: str, verdict: str | None, cluster: str = "", **more: object) -> dict:
+    base = {"id": name, "task": "t", "order": "given", "vote": 0, "response": verdict or "?", "lenient": verdict}
+    return {**base, "cluster": cluster or name, "label": label, "verdict": verdict, "correct": verdict == label, **more}
+
+
+def two(seed: int, clusters: int, size: int) -> tuple[list[dict], list[dict]]:
+    """Two judges that find the same clusters hard; the second is somewhat better."""
+    draw, a, b = np.random.default_rng(seed), [], []
+    for number in range(clusters):
+        label, easy = str(draw.choice(CHOICES)), draw.random() < 0.6
+        for _ in range(size):
+            name = f"{len(a)}"
+            for rows, skill in ((a, 0.25), (b, 0.5)):
+                right = easy or draw.random() < skill
+                rows.append(row(name, label, label if right else NO[label], f"c{number}"))
+    return a, b
+
+
+def macro_f1(labels: np.ndarray, verdicts: np.ndarray) -> float:
+    f1 = []
+    for choice in CHOICES:
+        named = (labels == choice).sum() + (verdicts == choice).sum()
+        f1.append(2 * ((labels == choice) & (verdicts == choice)).sum() / named if named else 0.0)
+    return float(np.mean(f1))
+
+
+@pytest.mark.parametrize(("clusters", "size"), [(300, 1), (60, 5)])
+def test_the_interval_is_that_of_drawing_the_same_clusters_for_both(clusters: int, size: int) -> None:
+    a, b = two(1, clusters, size)
+    found = compare.compare(a, b, CHOICES)
+    labels = np.array([r["label"] for r in a])
+    says = [np.array([r["verdict"] for r in rows]) for rows in (a, b)]
+    draw, drawn = np.random.default_rng(2), []
+    for _ in range(1500):
+        index = (draw.integers(0, clusters, clusters)[:, None] * size + np.arange(size)).ravel()
+        f1 = [macro_f1(labels[index], verdicts[index]) for verdicts in says]
+        right = [(labels[index] == verdicts[index]).mean() for verdicts in says]
+        drawn.append((f1[1] - f1[0], right[1] - right[0]))
+    for key, values in zip(("macro_f1", "accuracy"), np.array(drawn).T, strict=True):
+        assert found[key]["difference"] == pytest.approx(found["b"][key] - found["a"][key])
+        assert found[key]["ci95"] == pytest.approx(list(np.percentile(values, [2.5, 97.5])), abs=0.01), key
+    assert found["clusters"] == clusters
+
+
+def test_pairing_makes_the_interval_narrower() -> None:
+    a, b = two(3, 300, 1)
+    low, high = compare.compare(a, b, CHOICES)["accuracy"]["ci95"]
+    right = [r["correct"] for r in b]
+    np.random.default_rng(0).shuffle(right)  # as good a judge, but no longer right where the first one is
+    other = [row(r["id"], r["label"], r["label"] if good else NO[r["label"]]) for r, good in zip(b, right, strict=True)]
+    wide = compare.compare(a, other, CHOICES)["accuracy"]["ci95"]
+    assert high - low < 0.9 * (wide[1] - wide[0])
+
+
+def test_a_judge_does_not_differ_from_itself() -> None:
+    a, _ = two(4, 50, 2)
+    found = compare.compare(a, a, CHOICES)
+    assert found["macro_f1"] == found["accuracy"] == {"difference": 0.0, "ci95": [0.0, 0.0]}
+    assert found["disagreements"] == [] and found["mcnemar_p"] is None
+
+
+def test_where_they_disagree_and_mcnemars_exact_test() -> None:
+    label = ["yes"] * 12
+    a = [row(str(i), y, v) for i, (y, v) in enumerate(zip(label, ["yes"] * 8 + ["no"] * 3 + [None], strict=True))]
+    b = [
+        row(str(i), y, v)
+        for i, (y, v) in enumerate(zip(label, ["yes"] * 2 + ["no"] * 6 + ["yes", "no", None, "no"], strict=True))
+    ]
+    found = compare.compare(a, b, CHOICES)
+    assert [found[k] for k in ("both_right", "only_a", "only_b", "both_wrong")] == [2, 6, 1, 3]
+    assert found["mcnemar_p"] == pytest.approx(binomtest(6, 7).pvalue)
+    assert [d["kind"] for d in found["disagreements"]] == ["only_a"] * 6 + ["only_b"] + ["both_wrong"] * 2
+    assert found["disagreements"][-1] == {
+        "id": "11",
+        "order": "given",
+        "kind": "both_wrong",
+        "label": "yes",
+        "a": None,
+        "b": "no",
+    }
+    shared = [{**r, "cluster": "same"} for r in a]
+    assert compare.compare(shared, b, CHOICES)["mcnemar_p"] is None  # rows that share a cluster are not independent
+    assert compare.compare(shared, b, CHOICES)["macro_f1"]["ci95"] is None
+
+
+def test_only_what_both_answered_counts() -> None:
+    a, b = two(5, 30, 1)
+    found = compare.compare(a[:20], b[10:], CHOICES)
+    assert found["n"] == 10
+    with pytest.raises(UserError, match="no sample in common"):
+        compare.compare(a[:5], b[10:], CHOICES)
+
+
+def folder(path: Path, rows: list[dict], style: str = "sft", **task: object) -> Path:
+    about = {
+        "split": "test",
+        "prompt_sha256": "p",
+        "samples_sha256": "s",
+        "limit": None,
+        "requests": len(rows),
+        "choices": list(CHOICES),
+        **task,
+    }
+    path.mkdir(parents=True)
+    identity = {
+        "schema": 1,
+        "method": "zero_shot",
+        "path": "m",
+        "style": style,
+        "image": {},
+        "sampling": {"votes": 1},
+        "tasks": {"t": about},
+    }
+    (path / "eval.json").write_text(json.dumps(identity))
+    (path / "predictions.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return path
+
+
+def test_other_samples_are_not_compared_and_other_prompts_are_noted(tmp_path: Path, cli) -> None:
+    a, b = two(6, 40, 1)
+    runs = tmp_path / "runs"
+    folder(runs / "one" / "eval", a)
+    folder(runs / "two" / "eval", b, prompt_sha256="q")
+    folder(runs / "other" / "eval", b, samples_sha256="z")
+    folder(runs / "part", b[:25])
+    found = compare.folders(runs / "one" / "eval", runs / "two" / "eval")
+    assert found["notes"] == ["t: the prompts differ"] and found["tasks"]["t"]["n"] == 40
+    done = cli("compare", "one", "two", "--runs", runs)
+    assert done.code == 0 and "the prompts differ" in done.out and "answers that differ" in done.out
+    assert f"{100 * found['tasks']['t']['macro_f1']['difference']:+.2f} [" in done.out
+    done = cli("compare", "one", runs / "part", "--runs", runs)
+    assert done.code == 0 and "compared are the 25 samples both answered" in done.out
+    done = cli("compare", "one", "other", "--runs", runs)
+    assert done.code == 2 and "different samples" in done.err and "Traceback" not in done.err
+    done = cli("compare", "one", "twoo", "--runs", runs)
+    assert done.code == 2 and "Did you mean 'two'?" in done.err
