@@ -58,7 +58,11 @@ class EndpointEngine:
             raise UserError(f"--endpoint {url} is no address", "for instance --endpoint http://127.0.0.1:8000/v1")
         if address.username or address.password or address.query:
             raise UserError("--endpoint holds more than an address", "give the key as OPENAI_API_KEY")
-        self._key = os.environ.get("OPENAI_API_KEY") or NO_KEY
+        self._key = os.environ.get("OPENAI_API_KEY", "").strip() or NO_KEY
+        if not (
+            self._key.isascii() and self._key.isprintable()
+        ):  # a header takes no other, and its error would quote it
+            raise UserError("OPENAI_API_KEY holds characters that no key has", "set it again, in plain ASCII")
         self._url, self._model, self._style, self._say = url.rstrip("/"), model, style, say
         self._image, self._side = image, side
         self._client = openai.OpenAI(
@@ -75,7 +79,7 @@ class EndpointEngine:
         import openai
 
         try:
-            listed = list(self._client.with_options(max_retries=0).models.list().data)
+            listed = list(self._client.with_options(max_retries=0, timeout=30.0).models.list().data)
             return [str(model.id) for model in listed], any(model.owned_by == "vllm" for model in listed)
         except (openai.APIConnectionError, openai.AuthenticationError, openai.PermissionDeniedError) as error:
             self._explain(error, "start the server, or mend --endpoint (README: Serving a judge)")
@@ -204,7 +208,7 @@ class EndpointEngine:
         import openai
 
         if isinstance(error, openai.APITimeoutError):
-            raise MtrlError(f"{self._url} gave no answer in {TIMEOUT:.0f} s", then) from None
+            raise MtrlError(f"{self._url} gave no answer in time ({TIMEOUT:.0f} s at most)", then) from None
         if isinstance(error, openai.APIConnectionError):
             raise MtrlError(
                 f"{self._url} does not answer: {self._quote(str(error.__cause__ or error))}", then

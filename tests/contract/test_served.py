@@ -86,7 +86,9 @@ def test_an_evaluation_is_the_same_offline_and_served(home: Path, served: tuple[
             there["tokens"],
             there["finish_reason"],
         )
-        assert there["confidence"] == pytest.approx(row["confidence"], abs=1e-3)  # batches differ
+        assert there["confidence"] == pytest.approx(
+            row["confidence"], abs=0.03
+        )  # batches differ, and bfloat16 with them
         if row["verdict"]:
             assert 0.45 < row["confidence"] <= 1  # greedy: of the two choices it took the likelier
     assert sum(row["verdict"] is not None for row in offline.values()) > 50

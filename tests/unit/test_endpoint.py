@@ -203,6 +203,21 @@ def test_the_key_goes_to_the_endpoint_and_nowhere_else(picture: Path, monkeypatc
         engine(f"http://me:{key}@127.0.0.1/v1")
 
 
+@pytest.mark.parametrize(
+    "models", [html(), html(404), error(500, "x"), (200, MODELS[1], '{"data": null}'), (200, {}, "")]
+)
+def test_an_endpoint_need_not_list_its_models(picture: Path, models: Reply) -> None:
+    with standin(lambda n, asked: completion(), models) as server:
+        assert [a.response for a in ask(server.url, requests(picture, 1))] == ["yes"]
+
+
+def test_a_key_that_no_header_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-\nsecret")
+    with pytest.raises(UserError, match="no key has") as stop:
+        engine("http://127.0.0.1:1/v1")
+    assert "secret" not in str(stop.value)
+
+
 def test_nobody_there() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
