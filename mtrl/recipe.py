@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from mtrl import resources
-from mtrl.errors import UserError
+from mtrl.errors import UserError, nearest
 from mtrl.files import parse_yaml, read_yaml
 from mtrl.schema import Model, validate
 
@@ -79,6 +79,13 @@ class Rl(Model):
     validate_every: PositiveInt  # rollout steps; a checkpoint is saved each time
     patience: PositiveInt  # validations without improvement before training stops
 
+    @model_validator(mode="before")
+    @classmethod
+    def _gated(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "format_gate" in data:
+            raise ValueError("format_gate is no key: the gate is always on, since only an answer in form has a verdict")
+        return data
+
     @model_validator(mode="after")
     def _divides(self) -> Rl:
         if self.rollout_batch_size % self.batch_size:
@@ -117,6 +124,7 @@ class Hardware(Model):
     name: str
     nodes: PositiveInt = 1
     gpus_per_node: int = Field(ge=0)
+    gpu_memory: PositiveFloat | None = None  # GB of one GPU, for mtrl plan away from them
     precision: Literal["bf16", "fp32"]
     rl_backend: Literal["easyr1", "trl"]
     deepspeed: Literal["zero3"] | None = None  # how SFT shards weights, gradients and optimizer over the GPUs
@@ -188,6 +196,9 @@ def load(
     if not path.is_file():
         if path.parent not in (Path(), Path("recipes")):
             raise UserError(f"there is no recipe {file}", "name a file, or one of mtrl's own: sft_unified")
+        known = [name for name in resources.listing("recipes", "", ".yaml") if name not in ("paper", "releases")]
+        if path.stem not in known:
+            raise UserError(f"there is no recipe {path.stem!r}.{nearest(path.stem, known)}")
         path = resources.find("recipes", f"{path.stem}.yaml", "recipe")
     data = read_yaml(path)
     changes = [_parsed_set(text) for text in sets or []]

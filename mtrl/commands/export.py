@@ -18,11 +18,15 @@ def command(
 ) -> None:
     """Write a run's checkpoint as a folder that vLLM loads, with mtrl.json beside the weights."""
     from mtrl import rundir
-    from mtrl.checkpoints import export
+    from mtrl.checkpoints import SELECTED, export
     from mtrl.commands.show import say
+    from mtrl.files import read_json
 
-    card = export(rundir.find(run, runs), step, to)
+    found = rundir.find(run, runs)
+    card = export(found, step, to)
     rewritten = " (rewritten to the hub's layout)" if card["experts"] == "transposed" else ""
     say(
         f"{to}: step {card['step']} of run {card['run']}, experts: {card['experts']}{rewritten}. next: mtrl eval --ckpt {to}"
     )
+    if (chosen := found.path / SELECTED).exists() and (best := read_json(chosen)["best"]) != card["step"]:
+        say(f"mtrl select chose step {best} of this run: --step best exports it")

@@ -13,7 +13,7 @@ def command(
     set: options.Sets = None,
     data: options.Data = options.DATA,
 ) -> None:
-    """Check a recipe in seconds, without a GPU: keys, data, lengths, batches, environment, disk."""
+    """Check a recipe in seconds, without a GPU: keys, data, lengths, batches, environment, memory, disk."""
     from mtrl import recipe as recipes
     from mtrl.commands.show import check, say
     from mtrl.errors import UserError

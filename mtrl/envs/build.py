@@ -67,11 +67,11 @@ def build(name: str, extra: list[str]) -> Path:
         if not cpu:
             subprocess.check_call([*pip, *torch])
     subprocess.check_call([*pip, "-r", str(file)])
+    mend_torchvision(python)
     if last.exists():
         subprocess.check_call([*pip, "--no-deps", "--no-build-isolation", "-r", str(last)])
     if extra:
         subprocess.check_call([*pip, *extra])
-    mend_torchvision(python)
     stamp.write_text(digest)
     print(f"{folder.name}: ready")
     return folder
@@ -98,4 +98,14 @@ def mend_torchvision(python: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in ENVIRONMENTS:
         raise SystemExit(f"usage: build.py {{{'|'.join(ENVIRONMENTS)}}} [further pip arguments]")
-    build(sys.argv[1], sys.argv[2:])
+    try:
+        build(sys.argv[1], sys.argv[2:])
+    except subprocess.CalledProcessError as error:
+        name = sys.argv[1]
+        hint = (
+            " EasyR1 comes from github.com; where that is not reachable, see CONTRIBUTING.md."
+            if name == "easyr1"
+            else ""
+        )
+        what = " ".join(map(str, error.cmd[2:]))
+        raise SystemExit(f"{ENVIRONMENTS[name]} is not complete: {what} failed, in the words above.{hint}\nnext: make setup-{name} goes on from there") from None  # fmt: skip

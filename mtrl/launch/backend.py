@@ -36,7 +36,9 @@ class Job:
 
 
 def of(recipe: Recipe) -> ModuleType:
-    """The backend module of a recipe: `ENVIRONMENT`, `PACKAGES`, `job`, `data_files`, `link_inputs` and `metrics`.
+    """The backend module of a recipe: `ENVIRONMENT`, `PACKAGES`, `config`, `job`, `data_files`, `link_inputs` and `metrics`.
+
+    `config(recipe, run, data)` is the text of upstream.yaml, which needs nothing of upstream's installed.
 
     Where its trainer is not like Hugging Face's, also `begin(run)`, called before each start; `finished(run)`; and
     `plateaued(recipe, rows)`, the reason to stop a run that its trainer would go on with.
@@ -46,6 +48,11 @@ def of(recipe: Recipe) -> ModuleType:
         return importlib.import_module(f"mtrl.launch.{name}")
     except ModuleNotFoundError:
         raise UserError(f"there is no backend {name!r} in this version of mtrl", "--hardware cpu uses trl") from None
+
+
+def name_of(recipe: Recipe) -> str:
+    """llamafactory, trl, easyr1, ...: the module's own name."""
+    return of(recipe).__name__.rpartition(".")[2]
 
 
 def render(template: str, recipe: Recipe, run: Run, **values: Any) -> str:

@@ -15,7 +15,7 @@ CAUSES = [
     (r"NCCL (error|WARN)|ncclUnhandledCudaError|ncclSystemError",
      "NCCL failed: NCCL_DEBUG=INFO shows the link; NCCL_SOCKET_IFNAME names the network interface"),
     (r"Total available GPUs \S+ is less than total desired",
-     "Ray sees fewer GPUs than the hardware preset has: ray status shows the cluster that RAY_ADDRESS names; CUDA_VISIBLE_DEVICES hides some"),
+     "Ray has fewer free GPUs than the hardware preset wants: ray status shows what of the cluster at RAY_ADDRESS another job holds; CUDA_VISIBLE_DEVICES hides some"),
     (r"Can't find a valid checkpoint", "a checkpoint folder is incomplete: remove it, then start again"),
     (r"Address already in use", "a port is taken: set MASTER_PORT to a free one"),
     (r"No space left on device", "the disk is full: make room, then run the same command; it resumes"),

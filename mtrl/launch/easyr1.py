@@ -45,8 +45,8 @@ def link_inputs(recipe: Recipe, run: Run, data: Path) -> None:
         processor.overlay(model, recipe.image.model_dump(), run.inputs / "model")
 
 
-def config(recipe: Recipe, run: Run) -> str:
-    """The text of upstream.yaml. Needs no EasyR1."""
+def config(recipe: Recipe, run: Run, data: Path = Path("data")) -> str:
+    """The text of upstream.yaml. Needs no EasyR1, and no data: what it names is in the run."""
     assert recipe.rl is not None
     hardware, lora = recipe.hardware, recipe.hardware.lora
     budgeted = (run.inputs / "model" / processor.FILE).exists()

@@ -34,14 +34,15 @@ def link_inputs(recipe: Recipe, run: Run, data: Path) -> None:
         processor.overlay(model, recipe.image.model_dump(), run.inputs / "model")
 
 
-def job(recipe: Recipe, run: Run, data: Path) -> Job:
+def config(recipe: Recipe, run: Run, data: Path) -> str:
+    """The text of upstream.yaml. Needs no LLaMA-Factory. Raises UserError where the batch cannot be shared."""
     assert recipe.sft is not None
     world = recipe.hardware.world_size
     size, accumulation = backend.accumulation(
         recipe.sft.batch_size, recipe.hardware.sft_per_device_batch_size, world, "sft.batch_size"
     )
     budgeted = (run.inputs / "model" / processor.FILE).exists()
-    config = backend.render(
+    return backend.render(
         "llamafactory.yaml.j2",
         recipe,
         run,
@@ -55,6 +56,9 @@ def job(recipe: Recipe, run: Run, data: Path) -> Job:
         accumulation=accumulation,
         workers=max(1, (os.cpu_count() or 1) // 2),
     )
+
+
+def job(recipe: Recipe, run: Run, data: Path) -> Job:
     binaries = envs.interpreter(ENVIRONMENT).parent
     env = {
         "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",  # torchrun is looked up there
@@ -72,7 +76,7 @@ def job(recipe: Recipe, run: Run, data: Path) -> Job:
         env |= {k: os.environ[k] for k in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT") if k in os.environ}
     if not recipe.hardware.gpus_per_node:
         env["CUDA_VISIBLE_DEVICES"] = ""
-    return Job(config, [str(binaries / "llamafactory-cli"), "train", "upstream.yaml"], env)
+    return Job(config(recipe, run, data), [str(binaries / "llamafactory-cli"), "train", "upstream.yaml"], env)
 
 
 @contextlib.contextmanager

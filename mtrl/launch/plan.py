@@ -15,25 +15,33 @@ from pathlib import Path
 
 from mtrl import checkpoints, envs, processor, prompting, samples, tasks
 from mtrl.errors import MtrlError
-from mtrl.files import read_json
+from mtrl.files import parse_yaml, read_json
 from mtrl.finding import Check
-from mtrl.launch import backend, inputs
+from mtrl.launch import backend, inputs, keys, memory, network
 from mtrl.recipe import Recipe
 from mtrl.reward_plugins import judge
 from mtrl.rundir import Run
 
+ANSWERS = 2_560  # a step of EasyR1's published times: its default 512 prompts x 5
 TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0", "verl": "0.3.3.dev0"}
 
 
 def plan(recipe: Recipe, data: Path) -> list[Check]:
     """All checks of a training recipe, in the order in which their subjects are used."""
     checks: list[Check] = []
-    for part in (_model, _data, _lengths, _reward, _batches, _easyr1, _environment, _machine):
+    for part in (_model, _data, _lengths, _reward, _batches, _easyr1, _environment, _network, _machine, _rendered):
         try:
             checks += part(recipe, data)
         except MtrlError as error:
             checks.append(Check("stop", str(error), error.then))
-    return checks
+    return list(dict.fromkeys(checks))  # two parts can stumble on one thing
+
+
+def _no_model(recipe: Recipe) -> bool:
+    """Whether the model is said to be a folder, and is none."""
+    path = Path(recipe.model.path)
+    folder = path.exists() or path.is_absolute() or recipe.model.path.startswith(".")
+    return folder and not (path / "config.json").exists()
 
 
 def _model(recipe: Recipe, data: Path) -> Iterator[Check]:
@@ -41,8 +49,12 @@ def _model(recipe: Recipe, data: Path) -> Iterator[Check]:
     if (path / "config.json").exists():
         kind = read_json(path / "config.json").get("model_type", "?")
         yield Check("ok", f"model {recipe.model.name}: {path} ({kind})")
-    elif path.exists() or path.is_absolute() or recipe.model.path.startswith("."):
-        yield Check("stop", f"model {recipe.model.name}: {path} is no model folder (no config.json)", "set model.path")
+    elif _no_model(recipe):
+        yield Check(
+            "stop",
+            f"model {recipe.model.name}: {path} is no model folder (no config.json)",
+            "--set model.path=FOLDER, or mend the model preset",
+        )
     elif checkpoints.local_model(recipe.model.path):
         yield Check("ok", f"model {recipe.model.name}: {path}, in the Hugging Face cache")
     else:
@@ -162,6 +174,8 @@ def _reward(recipe: Recipe, data: Path) -> Iterator[Check]:
 def _batches(recipe: Recipe, data: Path) -> Iterator[Check]:
     rows = sum(len(inputs.chosen(samples.count(data, task, "train"), recipe, task)) for task in recipe.tasks)
     world = recipe.hardware.world_size
+    if not rows:
+        return  # nothing is converted, as said above
     if recipe.sft:
         size, steps = backend.accumulation(
             recipe.sft.batch_size, recipe.hardware.sft_per_device_batch_size, world, "sft.batch_size"
@@ -179,8 +193,11 @@ def _batches(recipe: Recipe, data: Path) -> Iterator[Check]:
         answers = recipe.rl.rollout_batch_size * recipe.rl.n
         yield Check("ok", f"{each} rollouts an epoch of {answers:,} answers, {recipe.rl.rollout_batch_size // recipe.rl.batch_size} updates each")  # fmt: skip
         if recipe.model.rl_step_seconds and recipe.hardware.gpus_per_node:
-            hours = each * recipe.model.rl_step_seconds / 3600
-            yield Check("ok", f"time: {hours:,.0f} hours an epoch at {recipe.model.rl_step_seconds:,.0f} s a step ({recipe.model.rl_step_source}, of 2,560 answers; here {answers:,})")  # fmt: skip
+            step = recipe.model.rl_step_seconds * answers / ANSWERS * 8 / world
+            hours = each * step / 3600
+            yield Check("ok", f"time: about {hours:,.0f} hours an epoch, {hours * recipe.rl.epochs:,.0f} at most: {step:,.0f} s a step, from {recipe.model.rl_step_seconds:,.0f} s for {ANSWERS:,} answers on 8 GPUs ({recipe.model.rl_step_source})")  # fmt: skip
+            return
+    yield Check("ok", "time: no figure is published for this; mtrl status shows what is left once steps are logged")
 
 
 def _easyr1(recipe: Recipe, data: Path) -> Iterator[Check]:
@@ -198,7 +215,7 @@ def _environment(recipe: Recipe, data: Path) -> Iterator[Check]:
     if version is None:
         yield Check("stop", f"{package} is not installed in the environment {trainer.ENVIRONMENT}", f"make setup-{trainer.ENVIRONMENT}")  # fmt: skip
     elif recipe.sft and recipe.hardware.gpus_per_node and (gone := _missing(python, recipe)):
-        yield Check("stop", f"{' and '.join(gone)} is not installed in the environment {trainer.ENVIRONMENT}", f"make setup-{trainer.ENVIRONMENT} on the GPU machine (or --set upstream.flash_attn=sdpa)")  # fmt: skip
+        yield Check("stop", f"the environment {trainer.ENVIRONMENT} lacks {' and '.join(gone)}", f"make setup-{trainer.ENVIRONMENT} on the GPU machine (or --set upstream.flash_attn=sdpa)")  # fmt: skip
     elif version != TESTED.get(package, version):
         yield Check("warning", f"{package} {version} is not the version this was tested with ({TESTED[package]})")
     else:
@@ -213,6 +230,10 @@ def _missing(python: Path, recipe: Recipe) -> list[str]:
     return [name for name, version in envs.versions(python, tuple(wanted)).items() if version is None]
 
 
+def _network(recipe: Recipe, data: Path) -> Iterator[Check]:
+    yield from network.check(recipe)
+
+
 def _machine(recipe: Recipe, data: Path) -> Iterator[Check]:
     wanted = recipe.hardware.gpus_per_node
     if wanted:
@@ -221,25 +242,39 @@ def _machine(recipe: Recipe, data: Path) -> Iterator[Check]:
             have = listed.count("GPU ")
         except (OSError, subprocess.SubprocessError):
             have = 0
-        cluster = os.environ.get("RAY_ADDRESS") if recipe.rl and recipe.hardware.rl_backend == "easyr1" else None
-        if cluster:
-            yield Check("ok", f"GPUs: those of the Ray cluster at {cluster}, which ray status shows")
-        elif have < wanted:
+        cluster = (
+            recipe.rl and backend.name_of(recipe) != "trl" and os.environ.get("RAY_ADDRESS", "") not in network.OWN
+        )
+        if have < wanted and not cluster:
             yield Check("stop", f"hardware {recipe.hardware.name} wants {wanted} GPUs on this node, and {have} are here", "--hardware NAME, or start it on the GPU machine")  # fmt: skip
-    yield _disk(recipe, data)
 
 
-def _disk(recipe: Recipe, data: Path) -> Check:
-    """Room for the checkpoints, where runs/ is: all of them are kept unless upstream's own limit is set."""
+def _rendered(recipe: Recipe, data: Path) -> Iterator[Check]:
+    """What upstream.yaml itself says: its keys, and the memory and disk that follow from it."""
+    trainer = backend.of(recipe)
+    if _no_model(recipe):
+        return
+    try:
+        config = trainer.config(recipe, Run(Path("runs") / recipe.default_name), data)
+    except MtrlError:
+        return  # the batches' line says what is wrong
+    rendered = parse_yaml(config, "upstream.yaml")
+    yield from keys.check(recipe, rendered)
+    yield from memory.check(recipe, rendered)
+    kept = rendered.get("save_total_limit") or rendered.get("trainer", {}).get("save_limit") or 0
+    yield _disk(recipe, data, memory.checkpoint(recipe, rendered), kept)
+
+
+def _disk(recipe: Recipe, data: Path, each: float, kept: int) -> Check:
+    """Room for the checkpoints, `each` in GB, where runs/ is: all, or so many as upstream's own limit keeps."""
     runs = Path("runs") if Path("runs").exists() else Path.cwd()
     free = shutil.disk_usage(runs).free / 1e9
-    # weights, and AdamW's two fp32 moments with an fp32 copy under mixed precision
-    each = recipe.model.parameters * (12 if recipe.hardware.precision == "fp32" else 14)
     rows = sum(len(inputs.chosen(samples.count(data, task, "train"), recipe, task)) for task in recipe.tasks)
     stage = recipe.sft or recipe.rl
     assert stage is not None
     steps = math.ceil(rows / (recipe.sft.batch_size if recipe.sft else recipe.rl.rollout_batch_size) * stage.epochs)  # type: ignore[union-attr]
     count = max(1, steps // stage.validate_every)
+    count = min(count, kept) if kept > 0 else count
     text = f"disk: {free:,.0f} GB free; up to {count} checkpoints of about {each:,.1f} GB"
     if free < each * 2:
         return Check("stop", text, "make room: one is kept while the next is written")

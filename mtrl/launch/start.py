@@ -19,7 +19,7 @@ from typing import Any
 from mtrl import __version__, envs
 from mtrl.errors import Interrupted, MtrlError, UserError
 from mtrl.files import write_json, write_text
-from mtrl.launch import backend, causes, process
+from mtrl.launch import backend, causes, network, process
 from mtrl.recipe import Recipe
 from mtrl.rundir import Run, hashes
 
@@ -105,6 +105,8 @@ def assist(run: Run, recipe: Recipe, data: Path, rank: int) -> None:
 
     Raises UserError where node 0 does not begin, MtrlError where the job fails here.
     """
+    for wrong in network.check(recipe):
+        raise UserError(wrong.text, wrong.then)
     deadline = time.monotonic() + ASSIST_PATIENCE
     while run.status.get("state") != "running":
         if time.monotonic() > deadline:

@@ -27,7 +27,8 @@ def link_inputs(recipe: Recipe, run: Run, data: Path) -> None:
     inputs.rl_folders(recipe, data, run.inputs)
 
 
-def job(recipe: Recipe, run: Run, data: Path) -> Job:
+def config(recipe: Recipe, run: Run, data: Path) -> str:
+    """The text of upstream.yaml. Raises UserError where the batch cannot be shared."""
     assert recipe.rl is not None
     if recipe.hardware.nodes > 1:
         raise UserError("TRL runs on one machine here", "a hardware preset with rl_backend: easyr1 runs on several")
@@ -38,7 +39,7 @@ def job(recipe: Recipe, run: Run, data: Path) -> Job:
         "rl.batch_size x rl.n",
     )
     updates = recipe.rl.rollout_batch_size // recipe.rl.batch_size
-    config = backend.render(
+    return backend.render(
         "trl.yaml.j2",
         recipe,
         run,
@@ -48,6 +49,9 @@ def job(recipe: Recipe, run: Run, data: Path) -> Job:
         steps_per_generation=accumulation * updates,
         updates_per_rollout=updates,
     )
+
+
+def job(recipe: Recipe, run: Run, data: Path) -> Job:
     python = str(envs.interpreter(ENVIRONMENT))
     env = {
         "HF_HUB_OFFLINE": "1" if Path(recipe.model.path).exists() else "0",
@@ -60,8 +64,9 @@ def job(recipe: Recipe, run: Run, data: Path) -> Job:
     launcher = [python, "-m", "mtrl.launch.trl_job", "upstream.yaml"]
     if recipe.hardware.gpus_per_node > 1:
         processes = str(recipe.hardware.gpus_per_node)
-        launcher = [python, "-m", "torch.distributed.run", "--nproc-per-node", processes, *launcher[1:]]
-    return Job(config, launcher, env)
+        # --standalone: a port that is free
+        launcher = [python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes, *launcher[1:]]
+    return Job(config(recipe, run, data), launcher, env)
 
 
 def metrics(run: Run) -> list[dict[str, Any]]:

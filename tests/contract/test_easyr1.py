@@ -19,6 +19,7 @@ from mtrl import checkpoints, envs, recipe
 from mtrl.errors import UserError
 from mtrl.launch import backend, easyr1, easyr1_rules
 from mtrl.rundir import Run
+from tests.conftest import mtrl
 from tests.unit.test_easyr1 import HARDWARE, MODELS, saved
 
 STAND_IN = """
@@ -239,34 +240,60 @@ if rank == 0:
 """
 
 
-def test_its_merger_makes_what_export_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two ranks' shards, as FSDP saves them, come out as the base model's tensors; the checkpoint is left as it was."""
-    import torch
-    from safetensors import safe_open
-
-    python = str(envs.interpreter("easyr1"))
-    monkeypatch.setenv("MTRL_PYTHON_EASYR1", python)
-    found, run = recipe.load("rl_multitask", "tiny", "8x80gb"), Run(tmp_path / "runs" / "r")
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[recipe.Recipe, Path]:
+    """The tiny mixture of experts in the shards of two ranks, as FSDP saves them, exported; and the checkpoint left as it was."""
+    home = tmp_path_factory.mktemp("shards")
+    python = os.environ["MTRL_PYTHON_EASYR1"] = str(envs.interpreter("easyr1"))
+    found, run = recipe.load("rl_multitask", "tiny", "8x80gb"), Run(home / "runs" / "r")
     run.claim(found.model_dump(mode="json", exclude_none=True), {})
     (run.path / "env.json").write_text('{"packages": {}}')
-    (tmp_path / "shards.py").write_text(SHARDS)
+    (home / "shards.py").write_text(SHARDS)
     step = run.checkpoints / "global_step_5"
-    launcher = [python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", tmp_path / "shards.py"]
+    launcher = [python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", home / "shards.py"]
     done = subprocess.run([*launcher, found.model.path, step], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert list(backend.steps(run)) == [5]
     before = sorted(path.name for path in step.rglob("*"))
-    card = checkpoints.export(run, "last", tmp_path / "out")
-    assert card["step"] == 5 and not list(tmp_path.glob(".out.*"))
+    card = checkpoints.export(run, "last", home / "out")
+    assert card["step"] == 5 and not list(home.glob(".out.*"))
     assert sorted(path.name for path in step.rglob("*")) == before
+    return found, home / "out"
+
+
+def test_its_merger_makes_what_export_writes(exported: tuple[recipe.Recipe, Path]) -> None:
+    """The shards come out as the base model's tensors, in bf16."""
+    import torch
+    from safetensors import safe_open
 
     def tensors(folder: Path) -> dict[str, torch.Tensor]:
         opened = [safe_open(file, "pt") for file in folder.glob("*.safetensors")]
         return {name: file.get_tensor(name) for file in opened for name in file.keys()}  # noqa: SIM118
 
-    base, ours = tensors(Path(found.model.path)), tensors(tmp_path / "out")
+    base, ours = tensors(Path(exported[0].model.path)), tensors(exported[1])
     assert set(base) == set(ours)
     assert all(torch.equal(base[name].bfloat16(), ours[name]) for name in base)
+
+
+def test_vllm_answers_from_what_it_merged(
+    exported: tuple[recipe.Recipe, Path], converted: Path, tmp_path: Path
+) -> None:
+    """A judge, not only tensors: of 40 questions most are right and in form, as of the model that was sharded."""
+    arguments = [
+        "--tasks",
+        "demo_quality,demo_safety",
+        "--limit",
+        "20",
+        "--data",
+        converted / "data",
+        "--out",
+        tmp_path / "e",
+    ]
+    done = mtrl("eval", "--ckpt", exported[1], *arguments, cwd=converted)
+    assert done.code == 0, done.err
+    rows = [json.loads(line) for line in (tmp_path / "e" / "predictions.jsonl").read_text().splitlines()]
+    assert len(rows) == 40 and sum(row["verdict"] in ("yes", "no") for row in rows) >= 36
+    assert sum(row["correct"] for row in rows) >= 24
 
 
 LOGGING = """

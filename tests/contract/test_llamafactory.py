@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mtrl import envs, recipe
-from mtrl.launch import llamafactory
+from mtrl.launch import keys, llamafactory
 from mtrl.prompting import parts
 from mtrl.rundir import Run
 from tests.unit.test_recipe import HARDWARE, MODELS
@@ -30,6 +30,13 @@ for file in sys.argv[1:]:
     except Exception as error:
         result[file] = f"{type(error).__name__}: {error}"
 print("RESULT" + json.dumps(result))
+"""
+
+KEYS = """
+import json
+from dataclasses import fields
+from llamafactory.hparams.parser import _TRAIN_ARGS
+print("RESULT" + json.dumps(sorted({field.name for part in _TRAIN_ARGS for field in fields(part) if field.init})))
 """
 
 TOKENS = """
@@ -59,6 +66,10 @@ def in_environment(code: str, *arguments: str) -> object:
     done = subprocess.run([python, "-c", code, *arguments], capture_output=True, text=True, timeout=300)
     assert "RESULT" in done.stdout, done.stderr[-2000:]
     return json.loads(done.stdout.split("RESULT")[1])
+
+
+def test_the_key_list_is_its_own() -> None:
+    assert in_environment(KEYS) == keys.known("llamafactory")
 
 
 def test_its_parser_takes_every_rendered_recipe(tmp_path: Path) -> None:
@@ -131,3 +142,12 @@ def test_token_counts_are_the_processors(size: tuple[int, int], budget: tuple[in
     processor = AutoProcessor.from_pretrained(found.model.path, min_pixels=budget[0], max_pixels=budget[1])
     grid = processor.image_processor(images=[Image.new("RGB", size)], return_tensors="np")["image_grid_thw"][0]
     assert image_tokens(*size, found) == int(grid.prod()) // 4
+
+
+if __name__ == "__main__":
+    from mtrl.launch.plan import TESTED
+
+    head = (
+        f"# LLaMA-Factory's keys at {TESTED['llamafactory']}, written by python -m tests.contract.test_llamafactory\n"
+    )
+    keys.file("llamafactory").write_text(head + "".join(f"{key}\n" for key in in_environment(KEYS)))  # type: ignore[attr-defined]

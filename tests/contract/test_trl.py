@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
 from mtrl import recipe
-from mtrl.launch import trl, trl_job
+from mtrl.launch import keys, trl, trl_job
 from mtrl.rundir import Run
 from tests.unit.test_recipe import MODELS
+
+
+def taken() -> list[str]:
+    from trl import GRPOConfig
+
+    return sorted(field.name for field in fields(GRPOConfig) if field.init)
+
+
+def test_the_key_list_is_its_own() -> None:
+    assert taken() == keys.known("trl")
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -45,3 +56,10 @@ def test_the_reward_file_is_loaded_by_its_path() -> None:
     assert reward(
         prompts=[""], completions=[wrong], completion_ids=[[1]], answer=[truth], task=["t"], images=[None]
     ) == [0.5]
+
+
+if __name__ == "__main__":
+    from mtrl.launch.plan import TESTED
+
+    head = f"# GRPOConfig's keys in TRL {TESTED['trl']}, written by python -m tests.contract.test_trl\n"
+    keys.file("trl").write_text(head + "".join(f"{key}\n" for key in taken()))

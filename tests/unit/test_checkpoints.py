@@ -49,6 +49,14 @@ def test_best_of_rl_is_by_validation_accuracy_among_what_is_kept(tmp_path: Path)
     assert checkpoints.choose(run, "best")[1] == 20
 
 
+def test_an_export_says_when_select_chose_another_step(cli, tmp_path: Path) -> None:
+    run = a_run(tmp_path, "sft_unified", [5, 10])
+    (run.path / checkpoints.SELECTED).write_text('{"best": 5}')
+    done = cli("export", run.path, "--to", tmp_path / "x")
+    assert "step 10 of run" in done.out and "mtrl select chose step 5" in done.out and "--step best" in done.out
+    assert "mtrl select" not in cli("export", run.path, "--step", "best", "--to", tmp_path / "y").out
+
+
 def test_an_export_is_whole_and_carries_the_image_budget(tmp_path: Path) -> None:
     run = a_run(tmp_path, "rl_multitask", [5])
     for name in ("preprocessor_config.json", "chat_template.jinja", "generation_config.json"):

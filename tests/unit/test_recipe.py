@@ -9,7 +9,7 @@ import yaml
 
 from mtrl import recipe, resources
 from mtrl.errors import UserError
-from mtrl.launch import backend
+from mtrl.launch import backend, keys
 from mtrl.rundir import Run
 from tests.conftest import ROOT
 
@@ -43,6 +43,7 @@ def test_every_combination_resolves_and_renders(name: str, model: str, hardware:
         return  # nothing to train; or EasyR1's configuration: test_easyr1.py
     job = backend.of(found).job(found, Run(tmp_path / "run"), tmp_path / "data")
     config = yaml.safe_load(job.config)
+    assert list(keys.check(found, config)) == []
     budget = config if found.stage == "sft" else {f"image_{key}": value for key, value in config["image"].items()}
     assert budget["image_max_pixels"] == found.image.max_pixels and budget["image_min_pixels"] == found.image.min_pixels
     per_device = config.get("per_device_train_batch_size") or config["grpo"]["per_device_train_batch_size"]
@@ -76,6 +77,17 @@ def test_mistakes_are_named(sets: list[str], words: list[str]) -> None:
         recipe.load("sft_unified", sets=sets)
     for word in words:
         assert word in str(error.value)
+
+
+def test_the_format_gate_is_no_key_and_why() -> None:
+    with pytest.raises(UserError, match="format_gate is no key: the gate is always on"):
+        recipe.load("rl_multitask", sets=["rl.format_gate=true"])
+
+
+def test_a_recipe_that_is_not_there_names_recipes_alone() -> None:
+    with pytest.raises(UserError) as error:
+        recipe.load("nothere")
+    assert "Known: rl_multitask, rl_single, sft_single, sft_unified, zero_shot." in str(error.value)
 
 
 def test_a_typo_in_a_file_names_the_file_and_the_nearest_key(tmp_path: Path) -> None:

@@ -1,0 +1,124 @@
+"""The memory that a training needs: against sums made by hand and against figures that EasyR1 has published."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mtrl import recipe
+from mtrl.files import parse_yaml
+from mtrl.finding import Check
+from mtrl.launch import backend, memory
+from mtrl.recipe import Recipe
+from mtrl.rundir import Run
+
+FULL = "hardware.lora=null"
+
+
+def rendered(name: str, model: str, hardware: str, *sets: str) -> tuple[Recipe, dict[str, Any]]:
+    found = recipe.load(name, model, hardware, sets=list(sets))
+    return found, parse_yaml(backend.of(found).config(found, Run(Path("runs/none")), Path("data")), "test")
+
+
+def need(*arguments: str) -> memory.Need:
+    found = memory.need(*rendered(*arguments), 80)
+    assert found is not None
+    return found
+
+
+def checks(*arguments: str) -> list[Check]:
+    return list(memory.check(*rendered(*arguments)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "states"),
+    [
+        (("sft_unified", "qwen3-vl-30b-a3b", "8x80gb"), 18 * 31.07 / 8),  # ZeRO-3
+        (("sft_unified", "qwen3-vl-30b-a3b", "16x80gb"), 18 * 31.07 / 16),
+        (("sft_unified", "qwen3-vl-8b", "1x80gb-lora", FULL), 16 * 8.77),  # upcast to fp32
+        (("sft_unified", "qwen3-vl-8b", "1x80gb-lora", FULL, "upstream.pure_bf16=true"), 8 * 8.77),
+        (("sft_unified", "qwen3-vl-8b", "1x80gb-lora"), 2 * 8.77),  # frozen, under adapters
+        (("sft_unified", "qwen3-vl-30b-a3b", "8x80gb", "upstream.deepspeed.zero_optimization.offload_optimizer.device=cpu"), 2 * 31.07 / 8),
+        (("sft_unified", "qwen3-vl-30b-a3b", "8x80gb", "hardware.deepspeed=null"), 16 * 31.07),  # copies, not shards
+        (("sft_unified", "qwen3-vl-30b-a3b", "8x80gb", "hardware.deepspeed=null", "hardware.env.ACCELERATE_USE_FSDP='true'"), 16 * 31.07 / 8),
+        (("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb"), 10 * 31.07 / 8),  # bf16 with Kahan's sums
+        (("rl_multitask", "qwen3-vl-8b", "8x80gb", "upstream.worker.actor.fsdp.torch_dtype=null", "upstream.worker.actor.optim.strategy=adamw"), 16 * 8.77 / 8),
+        (("rl_multitask", "qwen3-vl-8b", "1x80gb-lora"), 2 * 8.77),
+    ],
+)  # fmt: skip
+def test_states_by_hand(arguments: tuple[str, ...], states: float) -> None:
+    assert need(*arguments).states == pytest.approx(states)
+
+
+def test_trl_holds_its_reference_model_too() -> None:
+    billions = memory.parameters(recipe.load("rl_multitask", "tiny", "cpu"))
+    assert 0.001 < billions < 0.002  # counted in its weights
+    assert need("rl_multitask", "tiny", "cpu").states == pytest.approx(16 * billions)
+    assert need("rl_multitask", "tiny", "cpu", "rl.kl_coef=0.01").states == pytest.approx(20 * billions)
+
+
+def test_against_easyr1s_own_table() -> None:
+    """assets/baselines.md: the 30B in bf16 on 8 H800 at its default lengths: 50 GB a GPU, 170 GB of host in the update."""
+    lengths = ("rl.max_prompt_length=2048", "rl.max_response_length=2048")
+    found = need("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb", *lengths)
+    assert found.states + found.estimated == pytest.approx(50, abs=3)
+    asleep, reference, processes = 2 * 31.07, 2 * 31.07, 8 * memory.PROCESS
+    assert asleep + reference + processes == pytest.approx(170, rel=0.05)
+    offloaded = (2 + 6) * 31.07  # in turn with the sleeping vLLM: the actor's weights and optimizer
+    assert found.host == pytest.approx(offloaded + reference + processes)
+
+
+def test_activations_by_hand() -> None:
+    found, config = rendered("sft_unified", "qwen3-vl-30b-a3b", "8x80gb")
+    logits, inputs = 6144 * 151_936 * 10, 6144 * 36 * 4096 * 2
+    assert memory.activations(found, 6144, True) == pytest.approx((logits + inputs) / 1e9)
+    assert memory.activations(found, 6144, False) > 3 * memory.activations(found, 6144, True)
+    config["gradient_checkpointing"] = False
+    assert memory.need(found, config, 80).estimated > 40
+
+
+def test_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "gpus_here", lambda: [])
+    one, *_ = checks("sft_unified", "qwen3-vl-30b-a3b", "1x80gb-lora", FULL)
+    assert one.level == "stop" and "497 GB counted (16 bytes x 31.1 billion" in one.text and "8x80gb" in one.then
+    tight, host = checks("sft_unified", "qwen3-vl-30b-a3b", "8x80gb")
+    assert tight.level == "warning" and "70 GB counted" in tight.text and "offload_optimizer" in tight.then
+    assert host.level == "ok" and "102 GB a node" in host.text  # the node is not here: nothing to compare with
+    copies, *_ = checks("sft_unified", "qwen3-vl-30b-a3b", "8x80gb", "hardware.deepspeed=null")
+    assert copies.level == "stop" and copies.then.startswith("deepspeed: zero3 in the hardware preset")
+    assert {check.level for check in checks("sft_unified", "qwen3-vl-30b-a3b", "16x80gb")} == {"ok"}
+    assert {check.level for check in checks("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb")} == {"ok"}
+    assert {check.level for check in checks("sft_unified", "qwen3-vl-8b", "1x80gb-lora")} == {"ok"}
+    stop = next(check for check in checks("rl_multitask", "qwen3-vl-30b-a3b", "1x80gb-lora") if check.level == "stop")
+    assert "its weights are 62 GB" in stop.text and "8x80gb" in stop.then
+    tensor = checks("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb", "model.tensor_parallel_size=1")[1]
+    assert tensor.level == "stop" and tensor.then == "--set model.tensor_parallel_size=8"
+    stays = (
+        "upstream.worker.actor.offload.offload_optimizer=false",
+        "upstream.worker.actor.offload.offload_params=false",
+    )
+    both = checks("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb", *stays, "upstream.worker.actor.fsdp.torch_dtype=null", "upstream.worker.actor.optim.strategy=adamw")[1]  # fmt: skip
+    assert both.level == "stop" and "stays on the GPU" in both.text  # 48 + 12 x 31.07 / 8
+
+
+def test_what_is_here_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With an nvidia-smi that prints eight GPUs of 40 GB, one of them in use."""
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nprintf '38147, 4\\n38147, 20000\\n'\nyes '38147, 0' | head -6\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(memory, "host_memory", lambda: 64.0)
+    gpu, busy, host = checks("sft_unified", "qwen3-vl-30b-a3b", "8x80gb")
+    assert gpu.level == "stop" and "of 40 GB" in gpu.text
+    assert busy.text.startswith("GPU 1 has 21 GB in use already (1 of 8")
+    assert host.level == "stop" and "64 GB are here" in host.text
+
+
+def test_a_processor_alone() -> None:
+    (stop,) = checks("sft_unified", "qwen3-vl-30b-a3b", "cpu")
+    assert stop.level == "stop" and stop.text.startswith("memory: 497 GB counted")
+    (fine,) = checks("sft_unified", "tiny", "cpu")
+    assert fine.level == "ok"
+    assert 0.1 < memory.host_memory() < 10_000

@@ -1,0 +1,102 @@
+"""What `mtrl plan` says of mistakes that upstream would find late, and of things that are not there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mtrl import recipe
+from mtrl.finding import Check
+from mtrl.launch import plan
+
+TASKS = "tasks=demo_quality,demo_safety"
+
+
+def found(name: str, *sets: str, model: str = "tiny", hardware: str = "cpu") -> list[Check]:
+    return plan.plan(recipe.load(name, model, hardware, sets=[TASKS, *sets]), Path("data"))
+
+
+def stops(*arguments: str, **presets: str) -> list[str]:
+    return [check.text for check in found(*arguments, **presets) if check.level == "stop"]
+
+
+def test_a_typo_below_upstream_is_named(project: Path) -> None:
+    assert stops("sft_unified", "upstream.cutoff_length=3") == [
+        "upstream.cutoff_length is no key that LLaMA-Factory takes. Did you mean 'cutoff_len'?"
+    ]
+    assert stops("rl_multitask", "upstream.grpo.betta=3") == [
+        "upstream.grpo.betta is no key that TRL's GRPOConfig takes. Did you mean 'beta'?"
+    ]
+    (odd,) = stops("rl_multitask", "upstream.max_steps=3")
+    assert odd.startswith("upstream.max_steps is no key that TRL's job takes. Known: grpo, image")
+    (unlike,) = stops("sft_unified", "upstream.zzz=3")
+    assert unlike == "upstream.zzz is no key that LLaMA-Factory takes."
+
+
+def test_a_model_folder_without_a_model_is_one_line(project: Path) -> None:
+    Path("empty").mkdir()
+    assert stops("sft_unified", "model.path=./empty") == ["model tiny: empty is no model folder (no config.json)"]
+    assert not any("memory" in check.text for check in found("sft_unified", "model.path=./empty"))
+
+
+def test_what_is_not_converted_is_said_once(project: Path) -> None:
+    lines = stops("sft_unified", "tasks=seetrue")
+    assert lines == ["task seetrue is not converted (data/seetrue/card.json is missing)"]
+    assert len(stops("sft_unified", "tasks=seetru")) == 1
+
+
+def test_a_training_row_in_an_evaluation_split(project: Path) -> None:
+    train, test = (Path(f"data/demo_quality/samples_{split}.parquet") for split in ("train", "test"))
+    shared = lambda: next((c.text for c in found("sft_unified") if "demo_quality/test" in c.text), "")  # noqa: E731
+    assert shared() == ""
+    pq.write_table(pa.concat_tables([pq.read_table(test), pq.read_table(train).slice(0, 1)]), test)
+    assert shared() == "1 training images stand in demo_quality/test too"
+
+
+def test_checkpoints_against_the_disk(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = lambda *sets: next(c for c in found("sft_unified", *sets) if c.text.startswith("disk"))  # noqa: E731
+    each = 12 * 1.5e-3  # GB, of weights and two moments in fp32
+    room = type("Usage", (), {"free": 4.5 * each * 1e9})
+    monkeypatch.setattr(plan.shutil, "disk_usage", lambda path: room)
+    assert "up to 2 checkpoints" in line("sft.epochs=4").text and line("sft.epochs=4").level == "ok"
+    many = line("sft.epochs=40")
+    assert many.level == "warning" and "save_total_limit=3" in many.then
+    assert line("sft.epochs=40", "upstream.save_total_limit=3").level == "ok"
+    room.free = each * 1e9
+    assert line("sft.epochs=40").level == "stop"
+
+
+def test_time_comes_with_its_source(project: Path) -> None:
+    def line(**presets: str) -> str:
+        sets = ("rl.rollout_batch_size=256", "rl.epochs=2")
+        return next(c.text for c in found("rl_multitask", *sets, **presets) if c.text.startswith("time"))
+
+    # 3 rollouts of 256 prompts x 20 answers: twice EasyR1's 2,560 a step, so 9,200 s; on 16 GPUs half
+    assert line(model="qwen3-vl-30b-a3b", hardware="8x80gb") == (
+        "time: about 8 hours an epoch, 15 at most: 9,200 s a step, from 4,600 s for 2,560 answers on 8 GPUs "
+        "(EasyR1's assets/baselines.md, 8 H800, its default batch)"
+    )
+    assert "4,600 s a step, from" in line(model="qwen3-vl-30b-a3b", hardware="16x80gb")
+    assert line() == "time: no figure is published for this; mtrl status shows what is left once steps are logged"
+
+
+def test_fewer_gpus_than_the_preset(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(project))  # no nvidia-smi
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    (line,) = [text for text in stops("rl_multitask", hardware="8x80gb") if "GPUs" in text]
+    assert line == "hardware 8x80gb wants 8 GPUs on this node, and 0 are here"
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    (line,) = [text for text in stops("rl_multitask", hardware="8x80gb") if "GPUs" in text or "Ray" in text]
+    assert line.startswith("no Ray cluster answers at 127.0.0.1:1")
+
+
+def test_a_prompt_that_changed_since(project: Path) -> None:
+    card = Path("data/demo_quality/card.json")
+    data = json.loads(card.read_text())
+    data["prompts"]["sft"] = "0"
+    card.write_text(json.dumps(data))
+    assert stops("sft_unified") == ["task demo_quality: its sft prompt has changed since it was converted"]
