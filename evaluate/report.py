@@ -1,83 +1,76 @@
-"""report.html: one self-contained page from predictions.jsonl and the converted data; opens from disk, asks no network.
+"""report.html: one self-contained page from predictions.jsonl, metrics.json and the converted data; opens from disk.
 
-Everything a model or a release wrote reaches the page as JSON text that a script turns into text nodes: never as markup.
+The numbers and charts stand in the page as markup and need no script; the samples below them are drawn by one.
 """
 
 from __future__ import annotations
 
-import base64
-import io
-import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtrl import prompting, samples, tasks
-from mtrl.converters.images import load_rgb
-from mtrl.evaluate import predictions
+from mtrl.errors import UserError
+from mtrl.evaluate import cards, metrics, page, predictions
 from mtrl.evaluate.run import METRICS, task_metrics
-from mtrl.files import read_json, written
+from mtrl.files import read_json
 
 FILE = "report.html"
-THUMBNAIL = 128  # pixels a side: about 4 kB each as JPEG
+FILTERS = {
+    "wrong": "wrong",
+    "invalid": "invalid",
+    "low": f"low confidence, under {cards.LOW:.0%}",
+    "split": "votes that disagree",
+    "flipped": "flipped by the order",
+}
 
 
-def write(out: Path, data: Path) -> Path:
-    """Writes out/report.html. Raises UserError where `out` holds no evaluation."""
-    from jinja2 import Environment, FileSystemLoader
+def write(out: Path, data: Path, tick: Callable[[int, int], None] = lambda done, total: None) -> Path:
+    """Writes out/report.html. `tick` gets (thumbnails made, all).
 
+    Raises UserError where `out` holds no evaluation, or metrics of another schema.
+    """
     identity, rows = predictions.load(out)
-    result = read_json(out / METRICS, "mtrl score " + str(out / predictions.FILE))
-    pictures: dict[str, str] = {}
-    shown = [row for name in identity["tasks"] for row in _rows(name, identity, rows, data, pictures)]
-    content = {"metrics": task_metrics(result), "rows": shown, "images": pictures}
-    page = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True).get_template(
-        "report.html.jinja"
+    result = read_json(out / METRICS, f"mtrl score {out}")
+    if not isinstance(result, dict) or result.get("schema") != metrics.SCHEMA:
+        raise UserError(
+            f"{out / METRICS} is not of schema {metrics.SCHEMA}, which this mtrl reads", f"mtrl score {out}"
+        )
+    about, shown = {}, []
+    for name in identity["tasks"]:
+        about[name], found = cards.of_task(name, [(identity, rows)], data, _flags)
+        shown += _flipped(found)
+    return page.write(
+        out / FILE,
+        "report.html.jinja",
+        data,
+        shown,
+        {"tasks": about, "sides": [""], "filters": cards.found(shown, FILTERS), "data": os.path.relpath(data, out)},
+        tick,
+        identity=identity,
+        metrics=task_metrics(result),
+        mean=result["mean_macro_f1"],
     )
-    with written(out / FILE) as beside, beside.open("w", encoding="utf-8") as file:
-        file.write(page.render(about=identity, result=result, content=_inert(content)))
-    return out / FILE
 
 
-def _rows(
-    name: str, identity: dict[str, Any], rows: list[dict[str, Any]], data: Path, pictures: dict[str, str]
-) -> list[dict[str, Any]]:
-    task = tasks.load(name)
-    split = identity["tasks"][name]["split"]
-    known = {sample.id: sample for sample in samples.read(data, name, split)}
-    render = prompting.renderer(task, identity["style"])
-    found = []
-    for row in rows:
-        if row["task"] == name and row["id"] in known:
-            sample = known[row["id"]]
-            sample = sample.turned() if row["order"] == "turned" else sample
-            for image in sample.images:
-                if image not in pictures:
-                    pictures[image] = _thumbnail(data / image)
-            kept = ("id", "task", "order", "response", "verdict", "label", "correct")
-            found.append(
-                {
-                    **{k: row[k] for k in kept},
-                    "prompt": render(sample),
-                    "images": sample.images,
-                    "blur": task.capability == "safety",
-                }
-            )
+def _flags(answers: list[dict[str, Any]], card: dict[str, Any]) -> list[str]:
+    answer = answers[0]
+    is_of = {
+        "wrong": answer["verdict"] != card["label"],
+        "invalid": answer["verdict"] is None,
+        "low": answer["sure"] is not None and answer["sure"] < cards.LOW,
+        "split": len(set(answer["votes"])) > 1,
+    }
+    return [name for name, holds in is_of.items() if holds]
+
+
+def _flipped(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The cards of one task, those marked whose pair got the same verdict in both orders."""
+    named: dict[str, list[str | None]] = {}
+    for card in found:
+        named.setdefault(card["id"], []).append(card["answers"][0]["verdict"])
+    for card in found:
+        both = named[card["id"]]
+        if len(both) == 2 and both[0] is not None and both[0] == both[1]:
+            card["is"].append("flipped")
     return found
-
-
-def _thumbnail(path: Path) -> str:
-    """The image as base64 JPEG, "" where it is gone."""
-    try:
-        image = load_rgb(path)
-    except OSError:
-        return ""
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=80)
-    return base64.b64encode(out.getvalue()).decode()
-
-
-def _inert(content: dict[str, Any]) -> str:
-    """JSON that cannot end the script element it stands in."""
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

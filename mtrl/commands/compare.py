@@ -16,11 +16,13 @@ WORDS = {"only_a": "A right", "only_b": "B right", "both_wrong": "both wrong"}
 def command(
     first: Annotated[str, typer.Argument(metavar="RUN_A", help="A run's name, or a folder that mtrl eval wrote.")],
     second: Annotated[str, typer.Argument(metavar="RUN_B", help="The one to compare it with.")],
+    out: Annotated[Path | None, typer.Option(help="The page; default: compare.html in RUN_B's evaluation.")] = None,
+    data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Compare two evaluations: difference B - A with a 95% paired interval, and the samples where they disagree."""
-    from mtrl.commands.show import say, table
-    from mtrl.evaluate import compare
+    from mtrl.commands.show import bar, say, table
+    from mtrl.evaluate import compare, compare_page
 
     a, b = folder(first, runs), folder(second, runs)
     found = compare.folders(a, b)
@@ -43,6 +45,9 @@ def command(
         say(f"note: {line}")
     for line in found["passed_over"]:
         say(f"not compared: {line}")
+    with bar("thumbnails") as update:
+        page = compare_page.write(out or b / compare_page.FILE, (a, b), found, data, update)
+    say(f"side by side: {page}")
 
 
 COLUMNS = [

@@ -39,7 +39,6 @@ def command(
 ) -> None:
     """Score a judge with vLLM or over an endpoint. Started again, it asks only what is not answered yet."""
     from mtrl.commands.show import bar, say
-    from mtrl.evaluate import report
     from mtrl.evaluate.run import evaluate
     from mtrl.tables import table_tasks
 
@@ -53,8 +52,7 @@ def command(
         )
     _show(folder, result)
     _say_rejected(folder)
-    page = report.write(folder, data)
-    say(f"report: {page}. next: mtrl tables")
+    _report(folder, data)
 
 
 def judge_of(ckpt: str | None, endpoint: str | None, model: str | None, style: str | None) -> Subject:
@@ -125,8 +123,9 @@ def score_command(
         Path,
         typer.Argument(metavar="PREDICTIONS", help="A predictions file with its eval.json beside it, or the folder."),
     ],
+    data: options.Data = options.DATA,
 ) -> None:
-    """Read the responses again with today's parser and compute the metrics again; nothing is generated."""
+    """Read the responses again with today's parser and compute metrics and report again; nothing is generated."""
     from mtrl.commands.show import say
     from mtrl.errors import UserError
     from mtrl.evaluate import predictions
@@ -142,6 +141,17 @@ def score_command(
         f" ({changed['lenient']:,} of the lenient parse)"
     )
     _show(folder, score(folder, name))
+    if name == predictions.FILE:
+        _report(folder, data)
+
+
+def _report(folder: Path, data: Path) -> None:
+    from mtrl.commands.show import bar, say
+    from mtrl.evaluate import report
+
+    with bar("thumbnails") as update:
+        page = report.write(folder, data, update)
+    say(f"report: {page}. next: mtrl tables")
 
 
 def _show(folder: Path, result: dict[str, Any]) -> None:

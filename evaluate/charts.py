@@ -1,0 +1,116 @@
+"""Small charts as SVG text, from numbers alone: no text of a model or release comes in, so there is nothing to escape.
+
+Fractions come in, per cent are shown. Colours are classes of page.css.jinja, so that a chart is dark where the page is.
+Each mark has a <title>, which a browser shows beside the pointer and a screen reader reads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+PLOT, LEFT, TOP = 180.0, 34.0, 8.0  # pixels: the plot's side, and the room for the axis labels left of and above it
+COUNTS = 36.0  # height of the bars under the reliability diagram
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Of 0.934, 93.4; a dash where there is no number."""
+    return "-" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}"
+
+
+def interval(
+    value: float, low: float, high: float, marks: dict[str, float] | None = None, ends: tuple[float, float] = (0, 1)
+) -> Markup:
+    """A dot at `value` on its interval; `marks` are reference values by name, each a thin line; `ends` are the axis's."""
+
+    def x(number: float) -> float:
+        return 6 + 188 * (min(max(number, ends[0]), ends[1]) - ends[0]) / (ends[1] - ends[0])
+
+    middle = sum(ends) / 2
+    said = f"{percent(value)}, 95% interval {percent(low)} to {percent(high)}"
+    parts = [_line("axis", x(ends[0]), 11, x(ends[1]), 11)]
+    parts += [_line("axis", x(tick), 8, x(tick), 14) for tick in (ends[0], middle, ends[1])]
+    parts += [_line("mark", x(at), 2, x(at), 20, f"{name} {percent(at)}") for name, at in (marks or {}).items()]
+    parts.append(_line("range", x(low), 11, x(high), 11, said))
+    parts.append(_dot("dot", x(value), 11, 4, said))
+    return _svg(200, 22, said, parts, "interval")
+
+
+def reliability(bins: Sequence[dict[str, Any]]) -> Markup:
+    """The share of right answers over the stated confidence, one dot a bin {n, confidence, accuracy, low, high}; below,
+    how many answers each bin has. The dots of a calibrated judge lie on the diagonal.
+    """
+    shown = [b for b in bins if b["n"]]
+    most = max((b["n"] for b in shown), default=1)
+    # a verdict of two choices is seldom less sure than one half, which lies in the bin that begins at 7 / 15
+    begin = 0.4 if min((b["low"] for b in shown), default=0.0) > 0.4 else 0.0
+    parts = _frame(begin, 1.0, 0.0, 1.0)
+    parts.append(_line("ideal", *_at(begin, begin, begin, 1, 0, 1), *_at(1, 1, begin, 1, 0, 1)))
+    bottom = TOP + PLOT + 22 + COUNTS
+    for one in shown:
+        said = f"confidence {percent(one['confidence'])}: {percent(one['accuracy'])} right, {one['n']} answers"
+        x, y = _at(one["confidence"], one["accuracy"], begin, 1, 0, 1)
+        parts.append(_line("gap", x, y, *_at(one["confidence"], one["confidence"], begin, 1, 0, 1)))
+        parts.append(_dot("dot", x, y, 3 + 4 * math.sqrt(one["n"] / most), said))
+        left, right = (_at(one[k], 0, begin, 1, 0, 1)[0] for k in ("low", "high"))
+        tall = max(1.0, COUNTS * one["n"] / most)
+        parts.append(
+            f'<rect class="count" x="{left + 1:.1f}" y="{bottom - tall:.1f}" width="{max(1.0, right - left - 2):.1f}" '
+            f'height="{tall:.1f}"><title>{said}</title></rect>'
+        )
+    parts.append(_line("axis", LEFT, bottom, LEFT + PLOT, bottom))
+    parts.append(_text(LEFT + PLOT / 2, bottom + 13, "answers at each confidence", "middle"))
+    return _svg(LEFT + PLOT + 16, bottom + 18, "share of right answers over confidence", parts, "chart")
+
+
+def votes(points: Sequence[dict[str, Any]]) -> Markup:
+    """Macro-F1 over the number of votes: points {votes, macro_f1, invalid_rate}, in order."""
+    first, last = points[0]["votes"], max(points[-1]["votes"], points[0]["votes"] + 1)
+    scores = [p["macro_f1"] for p in points]
+    low, high = math.floor(min(scores) * 20) / 20, math.ceil(max(scores) * 20) / 20  # whole steps of 5 per cent
+    low, high = (low, high) if high > low else (max(0.0, low - 0.05), min(1.0, high + 0.05))
+    places = [_at(p["votes"], p["macro_f1"], first, last, low, high) for p in points]
+    parts = _frame(first, last, low, high, whole=True)
+    parts.append(f'<polyline class="curve" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>')
+    for one, (x, y) in zip(points, places, strict=True):
+        said = f"{one['votes']} votes: Macro-F1 {percent(one['macro_f1'])}, invalid {percent(one['invalid_rate'])}"
+        parts.append(_dot("dot", x, y, 4, said))
+    return _svg(LEFT + PLOT + 16, TOP + PLOT + 22, "Macro-F1 over the number of votes", parts, "chart")
+
+
+def _at(x: float, y: float, left: float, right: float, low: float, high: float) -> tuple[float, float]:
+    """Where in the picture the point (x, y) of the plot's scales lies."""
+    return LEFT + PLOT * (x - left) / (right - left), TOP + PLOT * (high - y) / (high - low)
+
+
+def _frame(left: float, right: float, low: float, high: float, whole: bool = False) -> list[str]:
+    """Both axes with a label at each end and in the middle; `whole` numbers below, else per cent."""
+    scale = (left, right, low, high)
+    parts = [_line("axis", *_at(left, low, *scale), *_at(right, low, *scale))]
+    for y in (low, (low + high) / 2, high):
+        parts.append(_line("grid", *_at(left, y, *scale), *_at(right, y, *scale)))
+        parts.append(_text(LEFT - 5, _at(left, y, *scale)[1] + 4, f"{100 * y:g}" if whole else f"{100 * y:.0f}", "end"))
+    for x in (left, right) if whole else (left, (left + right) / 2, right):
+        parts.append(_text(_at(x, low, *scale)[0], TOP + PLOT + 14, f"{x:g}" if whole else f"{100 * x:.0f}", "middle"))
+    return parts
+
+
+def _svg(width: float, height: float, said: str, parts: list[str], kind: str) -> Markup:
+    size = f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}"'
+    return Markup(f'<svg class="{kind}" {size} role="img" aria-label="{said}">{"".join(parts)}</svg>')
+
+
+def _line(kind: str, x1: float, y1: float, x2: float, y2: float, said: str = "") -> str:
+    title = f"<title>{said}</title>" if said else ""
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}">{title}</line>'
+
+
+def _dot(kind: str, x: float, y: float, radius: float, said: str) -> str:
+    return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{said}</title></circle>'
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text}</text>'

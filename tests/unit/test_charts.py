@@ -1,0 +1,81 @@
+"""Charts: well-formed SVG, with each mark where its number says."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtrl.evaluate import charts
+
+share = st.floats(0, 1)
+
+
+def parsed(svg: str) -> ET.Element:
+    return ET.fromstring(svg)
+
+
+def of(svg: ET.Element, tag: str, kind: str) -> list[ET.Element]:
+    return [e for e in svg.iter(tag) if e.get("class") == kind]
+
+
+@given(share, share, share)
+def test_an_interval_lies_in_its_picture(value: float, low: float, high: float) -> None:
+    svg = parsed(charts.interval(value, min(low, value), max(high, value), {"baseline": low}))
+    width = float(svg.attrib["width"])
+    assert svg.get("role") == "img" and charts.percent(value) in svg.attrib["aria-label"]
+    for line in svg.iter("line"):
+        assert 0 <= float(line.attrib["x1"]) <= float(line.attrib["x2"]) <= width
+    assert of(svg, "line", "mark")[0].findtext("title") == f"baseline {charts.percent(low)}"
+
+
+def test_an_interval_is_to_scale() -> None:
+    svg = parsed(charts.interval(0.5, 0.25, 0.75))
+    ends = [float(e.attrib["x1"]) for e in of(svg, "line", "axis")][1:]
+    (bar,), (dot,) = of(svg, "line", "range"), of(svg, "circle", "dot")
+    span = ends[2] - ends[0]
+    assert (float(dot.attrib["cx"]) - ends[0]) / span == pytest.approx(0.5)
+    assert (float(bar.attrib["x2"]) - float(bar.attrib["x1"])) / span == pytest.approx(0.5)
+    turned = parsed(charts.interval(0.0, -0.1, 0.1, ends=(-0.2, 0.2)))
+    assert float(of(turned, "circle", "dot")[0].attrib["cx"]) == pytest.approx(float(dot.attrib["cx"]))
+
+
+def test_reliability_puts_a_calibrated_bin_on_the_diagonal() -> None:
+    bins = [
+        {"low": 0.6, "high": 0.667, "n": 10, "confidence": 0.65, "accuracy": 0.65},
+        {"low": 0.933, "high": 1.0, "n": 40, "confidence": 0.97, "accuracy": 0.7},
+    ]
+    svg = parsed(charts.reliability(bins))
+    (ideal,), dots, counts = of(svg, "line", "ideal"), of(svg, "circle", "dot"), of(svg, "rect", "count")
+    x1, y1, x2, y2 = (float(ideal.attrib[k]) for k in ("x1", "y1", "x2", "y2"))
+    away = [
+        float(dot.attrib["cy"]) - (y1 + (y2 - y1) * (float(dot.attrib["cx"]) - x1) / (x2 - x1)) for dot in dots
+    ]  # downwards
+    assert abs(away[0]) < 0.2 and away[1] == pytest.approx(0.27 * charts.PLOT, abs=0.2)
+    assert float(counts[1].attrib["height"]) == pytest.approx(4 * float(counts[0].attrib["height"]), rel=0.02)
+    assert [dot.findtext("title") for dot in dots][1] == "confidence 97.0: 70.0 right, 40 answers"
+
+
+@given(st.lists(st.fixed_dictionaries({"n": st.integers(0, 9), "confidence": share, "accuracy": share}), max_size=5))
+def test_reliability_of_anything_is_a_picture(found: list[dict[str, float]]) -> None:
+    svg = parsed(charts.reliability([{**b, "low": 0.2 * i, "high": 0.2 * i + 0.2} for i, b in enumerate(found)]))
+    assert len(of(svg, "circle", "dot")) == sum(b["n"] > 0 for b in found)
+
+
+@given(st.lists(share, min_size=1, max_size=9))
+def test_votes_of_anything_stay_in_the_plot(scores: list[float]) -> None:
+    points = [{"votes": k, "macro_f1": s, "invalid_rate": 0.0} for k, s in enumerate(scores, 1)]
+    dots = of(parsed(charts.votes(points)), "circle", "dot")
+    assert len(dots) == len(scores)
+    for dot in dots:
+        assert charts.LEFT <= float(dot.attrib["cx"]) <= charts.LEFT + charts.PLOT + 0.1
+        assert charts.TOP - 0.1 <= float(dot.attrib["cy"]) <= charts.TOP + charts.PLOT + 0.1
+    heights = [-float(dot.attrib["cy"]) for dot in dots]
+    assert scores.index(max(scores)) in [i for i, h in enumerate(heights) if h >= max(heights) - 0.11]
+
+
+def test_numbers_that_are_not_there() -> None:
+    assert [charts.percent(x) for x in (None, float("nan"), 0.12345)] == ["-", "-", "12.3"]
+    assert charts.percent(0.12345, 2) in ("12.34", "12.35")
