@@ -1,4 +1,4 @@
-# Every target is one line that calls mtrl. MODEL=, HARDWARE=, TASK=, RAW=, DATA= change what it runs on.
+# Every target is one line that calls mtrl. MODEL=, HARDWARE=, TASK=, SEEDS=, RAW=, DATA= change what it runs on.
 MTRL := .venv/bin/mtrl
 PRESETS := $(if $(MODEL),--model $(MODEL)) $(if $(HARDWARE),--hardware $(HARDWARE))
 # mypy does not follow setuptools' package-dir: it gets a folder of links laid out as the installed package is.
@@ -8,7 +8,7 @@ RAW ?= raw
 DATA ?= data
 CKPT ?= Qwen/Qwen3-VL-30B-A3B-Instruct
 
-.PHONY: help setup setup-main setup-llamafactory setup-easyr1 demo test test-long lint data sft-single sft-unified rl-single rl-multitask eval tables
+.PHONY: help setup setup-main setup-llamafactory setup-easyr1 demo test test-long lint data sft-single sft-unified rl-single rl-multitask eval tables table2 table3
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 setup: setup-main setup-llamafactory ## both environments: mtrl with vLLM and TRL, and LLaMA-Factory
@@ -40,3 +40,7 @@ eval: ## score a checkpoint: CKPT=folder or hub id
 	$(MTRL) eval --ckpt $(CKPT) --data $(DATA)
 tables: ## Tables 1, 2 and 3: ours beside the paper's
 	$(MTRL) tables --data $(DATA)
+table2: ## the whole of Table 2, resumable: SEEDS=1,2,3 ARGS="--only rl_multitask --keep best"
+	$(MTRL) reproduce $@ --data $(DATA) --raw $(RAW) $(PRESETS) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
+table3: ## Table 3, from the trainings of Table 2 where they are there
+	$(MTRL) reproduce $@ --data $(DATA) --raw $(RAW) $(PRESETS) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)

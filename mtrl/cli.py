@@ -26,6 +26,7 @@ from mtrl.commands import (
     judge,
     plan,
     prompts,
+    reproduce,
     reward,
     select,
     status,
@@ -59,6 +60,7 @@ app.command("judge")(judge.command)
 app.command("score")(evaluate.score_command)
 app.command("compare")(compare.command)
 app.command("tables")(tables.command)
+app.command("reproduce")(reproduce.command)
 app.command("reward")(reward.command)
 app.command("doctor")(doctor.command)
 app.command("demo")(demo.command)

@@ -54,6 +54,21 @@ class Run:
             status["state"] = "interrupted"
         return status
 
+    def seconds(self, alive: bool | None = None) -> float:
+        """Seconds of training so far, all attempts. One that was killed counts until its log was last written to.
+
+        `alive` says whether a trainer runs, where that is known; default: whether the run is locked.
+        """
+        file = self.path / "status.json"
+        status: dict[str, Any] = read_json(file) if file.exists() else {}
+        if "started" not in status:
+            return 0.0
+        end = status["updated"]
+        if status["state"] == "running":
+            alive = self.locked() if alive is None else alive
+            end = time.time() if alive else max(end, self.log.stat().st_mtime if self.log.exists() else 0)
+        return float(status.get("spent", 0) + end - status["started"])
+
     @property
     def recipe(self) -> dict[str, Any]:
         """The resolved recipe. Raises UserError where this is no run."""
@@ -71,9 +86,9 @@ class Run:
         self._refuse("recipe", self.recipe, recipe)
 
     def _refuse(self, what: str, before: Any, now: Any) -> None:
-        if differing := _differing(before, now):
+        if keys := differing(before, now):
             raise UserError(
-                f"run {self.name} was started with another {what}; different now: {', '.join(differing)}",
+                f"run {self.name} was started with another {what}; different now: {', '.join(keys)}",
                 f"pass --name for a run of its own, or remove {self.path}",
             )
 
@@ -101,8 +116,8 @@ class Run:
         finally:
             os.close(descriptor)
 
-    def locked(self) -> bool:
-        file = self.path / "lock"
+    def locked(self, lock: str = "lock") -> bool:
+        file = self.path / lock
         if not file.exists():
             return False
         descriptor = os.open(file, os.O_RDWR)
@@ -133,10 +148,11 @@ def hashes(data: Path, files: list[Path]) -> dict[str, str]:
     return {str(file.relative_to(data)): sha256_file(file) for file in files}
 
 
-def _differing(before: Any, now: Any, prefix: str = "") -> list[str]:
+def differing(before: Any, now: Any, prefix: str = "") -> list[str]:
+    """The keys, a.b.c, in which two nested mappings are not equal."""
     if isinstance(before, dict) and isinstance(now, dict):
         found = []
         for key in [*before, *(k for k in now if k not in before)]:
-            found += _differing(before.get(key), now.get(key), f"{prefix}.{key}" if prefix else str(key))
+            found += differing(before.get(key), now.get(key), f"{prefix}.{key}" if prefix else str(key))
         return found
     return [] if before == now else [prefix]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ console = Console(highlight=False, soft_wrap=False)
 MARKS = {"ok": "[green]ok     [/green]", "warning": "[yellow]warning[/yellow]", "stop": "[red]stop   [/red]"}
 
 
-def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[Any]]) -> None:
+def grid(title: str, columns: Iterable[str], rows: Iterable[Sequence[Any]]) -> Table:
     """An empty row draws a line between those before and after it."""
     grid = Table(title=escape(title) or None, title_justify="left", title_style="bold", header_style="bold")
     for index, column in enumerate(columns):
@@ -24,8 +24,24 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[Any]]) -> 
             grid.add_row(*(escape(str(cell)) for cell in row))
         else:
             grid.add_section()
+    return grid
+
+
+def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[Any]]) -> None:
     wide = console if console.is_terminal else Console(highlight=False, width=160)
-    wide.print(grid)
+    wide.print(grid(title, columns, rows))
+
+
+@contextmanager
+def live(render: Callable[[], Table]) -> Iterator[None]:
+    """Keeps what `render` gives below what is printed, new every two seconds; nothing where there is no terminal."""
+    if not console.is_terminal:
+        yield
+        return
+    from rich.live import Live
+
+    with Live(console=console, get_renderable=render, refresh_per_second=0.5, transient=True):
+        yield
 
 
 def say(text: str) -> None:

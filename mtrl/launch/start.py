@@ -58,11 +58,14 @@ def launch(
     if hasattr(trainer, "begin"):
         trainer.begin(run)
     begun, seen, enough = time.time(), 0, ""
+    spent = round(run.seconds(alive=False), 1)  # in earlier attempts
     written_before = run.log.stat().st_size if run.log.exists() else 0
 
     def started(pid: int) -> None:
         attempts = int(run.status.get("attempts", 0)) + 1
-        run.set("running", method=recipe.method, pid=pid, attempts=attempts, started=round(begun, 1), reason="")
+        run.set(
+            "running", method=recipe.method, pid=pid, attempts=attempts, started=round(begun, 1), spent=spent, reason=""
+        )
 
     def tick() -> None:
         nonlocal seen

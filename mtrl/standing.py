@@ -1,0 +1,102 @@
+"""What is shown of a matrix: every cell with its steps and hours, and the table itself with means and spreads over seeds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Container
+from typing import Any
+
+from mtrl import tables
+from mtrl.files import read_jsonl
+from mtrl.launch.plan import ANSWERS
+from mtrl.matrix import Cell
+from mtrl.recipe import METHODS
+
+LEGEND = (
+    "hours: wall clock so far. training left, in hours: plain by the run's own progress, ~ by finished cells of its stage, "
+    "< by the published step time over all epochs (it stops earlier, at a plateau). Ours in the table: one checkpoint's value "
+    "[95% interval], or mean ± sample standard deviation (number of seeds)."
+)
+
+
+def show(found: list[Cell], failures: Container[str]) -> tuple[list[str], list[list[str]]]:
+    """(columns, rows) of the matrix as text. `failures` are the labels of the cells that this invocation saw fail."""
+    pace = _pace(found)
+    rows = []
+    for cell in found:
+        state = cell.state()[0]
+        if cell.label in failures and state != "done":
+            state = "failed"
+        steps = {step.name: step.shown or "-" for step in cell.steps()}
+        shown = [steps.get(name, "") for name in ("train", "select", "export", "eval")]
+        rows.append([cell.label, state, *shown, f"{cell.hours():.2f}", _training_left(cell, pace)])
+    return ["cell", "state", "train", "select", "export", "eval", "hours", "training left"], rows
+
+
+def _pace(found: list[Cell]) -> dict[str | None, float]:
+    """Seconds of training per unit of work, by stage, from the cells that are trained."""
+    seen: dict[str | None, list[float]] = {}
+    for cell in found:
+        if cell.steps()[0].done and (seconds := cell.run.seconds()) and (work := cell.work()):
+            seen.setdefault(cell.recipe.stage, []).append(seconds / work)
+    return {stage: statistics.fmean(rates) for stage, rates in seen.items()}
+
+
+def _training_left(cell: Cell, pace: dict[str | None, float]) -> str:
+    """Hours of training left, with the mark that LEGEND explains; "?" where nothing tells."""
+    if cell.recipe.stage is None or cell.steps()[0].done:
+        return ""
+    rows = read_jsonl(cell.run.path / "metrics.jsonl")
+    step, total = (rows[-1]["step"], rows[-1].get("total_steps")) if rows else (0, None)
+    if step and total and (spent := cell.run.seconds()):
+        return f"{spent / step * (total - step) / 3600:,.2f}"
+    work, rl, published = cell.work(), cell.recipe.rl, cell.recipe.model.rl_step_seconds
+    if work and cell.recipe.stage in pace:
+        return f"~{work * pace[cell.recipe.stage] / 3600:,.2f}"
+    if work and rl and published and cell.recipe.hardware.gpus_per_node:
+        steps = cell.rows() // rl.rollout_batch_size * rl.epochs  # what is over after the last whole batch is dropped
+        step = (
+            published * rl.rollout_batch_size * rl.n / ANSWERS * 8 / cell.recipe.hardware.world_size
+        )  # as in mtrl plan
+        return f"<{steps * step / 3600:,.0f}"
+    return "?"
+
+
+def summary(number: int, found: list[Cell]) -> tuple[str, list[str], list[list[str]]]:
+    """(title, columns, rows) of the table itself: per cent, mean and sample standard deviation over seeds, beside the paper's."""
+    plan = tables.layout()
+    about = plan[f"table{number}"]
+    columns = about["columns"]
+    rows = []
+    for method, published in about["rows"].items():
+        by_seed: dict[int | None, dict[str, Any]] = {}
+        for cell in found:
+            if cell.method == method and not cell.other_recipe():
+                by_seed.setdefault(cell.seed, {}).update(cell.result())
+        papers = [(published or {}).get(task) for task in columns]
+        cells = []
+        for task, paper in zip(columns, papers, strict=True):
+            mine = [100 * result[task]["macro_f1"] for result in by_seed.values() if task in result]
+            interval = next((r[task]["macro_f1_ci95"] for r in by_seed.values() if task in r), None)
+            cells.append(_text(mine, paper, interval))
+        if len(columns) > 1:
+            whole = [r for r in by_seed.values() if all(task in r for task in columns)]
+            means = [statistics.fmean(100 * r[task]["macro_f1"] for task in columns) for r in whole]
+            known = [paper for paper in papers if paper is not None]
+            cells.append(_text(means, statistics.fmean(known) if len(known) == len(columns) else None, None))
+        rows.append([METHODS[method], *cells])
+    title = about["title"] + (f" ({plan['note']})" if plan.get("note") else "")
+    return title, ["method", *columns, *(["mean"] if len(columns) > 1 else [])], rows
+
+
+def _text(mine: list[float], paper: float | None, interval: list[float] | None) -> str:
+    """One number with its interval, or the mean of several with their spread and number; below it the paper's."""
+    if not mine:
+        first = "-"
+    elif len(mine) > 1:
+        first = f"{statistics.fmean(mine):.2f} ± {statistics.stdev(mine):.2f} ({len(mine)})"
+    else:
+        first = f"{mine[0]:.2f}" + (f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else "")
+    if paper is None:
+        return first
+    return f"{first}\npaper {paper:.2f}" + (f" ({statistics.fmean(mine) - paper:+.2f})" if mine else "")

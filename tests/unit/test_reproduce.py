@@ -1,0 +1,211 @@
+"""The matrix of a table: which cells there are, what their folders say of them, and what the driver makes of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from mtrl import matrix, standing, tables
+from mtrl.evaluate import metrics
+from mtrl.files import write_json
+from mtrl.matrix import Cell, Place
+from mtrl.rundir import Run
+
+PRESETS = ["--model", "tiny", "--hardware", "cpu"]
+PLACE = Place(Path("data"), Path("runs"))
+
+
+@pytest.fixture
+def home(converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The demo's converted project, linked, with runs and exports of its own; the working directory."""
+    for item in converted.iterdir():
+        (tmp_path / item.name).symlink_to(item)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def cells(number: int = 2, seeds: tuple[int, ...] = (), sets: tuple[str, ...] = ()) -> list[Cell]:
+    return matrix.cells(number, "tiny", "cpu", list(seeds), list(sets), PLACE)
+
+
+def bring_back(cell: Cell, score: float) -> None:
+    """The scores of a cell, as they come from another machine: its evaluation's folder and nothing else."""
+    one = {"n": 10, "macro_f1": score, "macro_f1_ci95": [score - 0.1, score + 0.1], "split": "test", "limit": None}
+    one |= {"invalid_rate": 0.0, "confusion": {}}
+    write_json(
+        cell.scores / "metrics.json",
+        {"schema": metrics.SCHEMA, "method": cell.method, "votes": 1, **dict.fromkeys(cell.columns, one)},
+    )
+
+
+def begun(cell: Cell, state: str = "done", **more: object) -> Run:
+    """A run of this cell's recipe, in this state, with no trainer behind it."""
+    run = cell.run
+    run.claim(cell.recipe.model_dump(mode="json", exclude_none=True), {})
+    run.set(state, **{"started": 1000.0, "spent": 0.0, **more})
+    return run
+
+
+def test_table_2_is_14_trainings_and_15_checkpoints_over_six_tasks(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = matrix.cells(2, None, None, [], [], PLACE)
+    assert len(found) == 15 and sum(cell.recipe.stage is not None for cell in found) == 14
+    assert sum(len(cell.columns) for cell in found) == 5 * 6
+    assert len({cell.folder for cell in found}) == 15 and {cell.recipe.model.name for cell in found} == {
+        "qwen3-vl-30b-a3b"
+    }
+    third = matrix.cells(3, None, None, [], [], PLACE)
+    assert [cell.label for cell in third] == ["zero_shot", "sft_unified", "rl_multitask"]
+    assert {cell.name for cell in third} <= {cell.name for cell in found}  # Table 3 trains nothing of its own
+
+
+def test_seeds_reach_every_recipe_and_every_name(home: Path) -> None:
+    found = cells(seeds=(1, 2))
+    assert [cell.label for cell in found][:2] == ["zero_shot", "sft_single:demo_quality:1"] and len(found) == 1 + 2 * 8
+    for cell in found[1:]:
+        assert cell.recipe.seed == cell.seed and cell.name.endswith(f"-seed{cell.seed}")
+        assert f"--set=seed={cell.seed}" in cell.steps()[0].command
+    assert [cell.label for cell in matrix.choose(found, ["rl_multitask::2"])] == ["rl_multitask::2"]
+    assert len(matrix.choose(found, ["sft_single", "rl_single::1"])) == 6 + 3
+
+
+def test_a_setting_goes_to_the_stages_it_speaks_of(home: Path) -> None:
+    found = cells(sets=("sft.epochs=9", "rl.n=4", "max_rows_per_task=7", "rl:upstream.grpo.max_steps=3"))
+    sft, rl = (next(cell for cell in found if cell.method == name) for name in ("sft_unified", "rl_multitask"))
+    assert sft.recipe.sft and sft.recipe.sft.epochs == 9 and sft.recipe.upstream == {}
+    assert rl.recipe.rl and rl.recipe.rl.n == 4 and rl.recipe.upstream == {"grpo": {"max_steps": 3}}
+    assert sft.recipe.max_rows_per_task == rl.recipe.max_rows_per_task == 7
+    assert sft.recipe.tasks == rl.recipe.tasks == tables.table_tasks(2)  # this folder's own, not the paper's
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["--set", "tasks=demo_quality"], "--only"),
+        (["--set", "seed=3"], "--seeds"),
+        (["--seeds", "one"], "not a list of numbers"),
+        (["--only", "sft_unifed"], "Did you mean 'sft_unified'?"),
+        (["--only", "sft_single:demo_quality:7"], "no such cell"),
+        (["--only", ":demo_quality"], "no such cell"),
+        (["--set", "sft.epoch=1"], "Did you mean 'epochs'?"),
+    ],
+)
+def test_mistakes_end_with_2(cli, home: Path, wrong: list[str], words: str) -> None:
+    found = cli("reproduce", "table2", *PRESETS, *wrong)
+    assert found.code == 2 and words in found.err and not Path("runs").exists()
+
+
+def test_what_is_not_converted_is_named_or_converted(cli, project: Path) -> None:
+    Path("data/demo_quality/card.json").unlink()
+    found = cli("reproduce", "table2", *PRESETS)
+    assert found.code == 2 and "not converted yet: demo_quality" in found.err and "--raw" in found.err
+    dry = cli("reproduce", "table2", *PRESETS, "--raw", "raw", "--dry-run")
+    assert dry.code == 0 and not Path("runs").exists()
+    lines = [line for line in dry.out.splitlines() if line.startswith("mtrl ")]
+    assert lines[0] == "mtrl convert demo_quality --raw raw --out data" and lines[1].startswith("mtrl eval --ckpt")
+    verbs = [line.split()[1] for line in lines[2:]]
+    assert verbs == ["sft", "select", "export", "eval"] * 4 + ["rl", "export", "eval"] * 4
+
+
+def test_a_cell_brought_back_is_done_and_counted(cli, home: Path) -> None:
+    found = cells(seeds=(1, 2, 3))
+    for cell in found:
+        if cell.method in ("zero_shot", "sft_single"):
+            bring_back(cell, 0.5 + 0.1 * (cell.seed or 0))
+    assert [cell.state()[0] for cell in found[:4]] == ["done"] * 4 and found[4].state()[0] == "left"
+    only = ["--only", "sft_single", "--only", "zero_shot", "--seeds", "1,2,3"]
+    done = cli("reproduce", "table2", *PRESETS, *only)
+    assert done.code == 0, done.err
+    rows = {row[0]: row[1:] for row in standing.summary(2, found)[2]}
+    assert rows["SFT-Single"] == ["70.00 ± 10.00 (3)"] * 4  # three tasks and their mean, over seeds
+    assert rows["Off-the-shelf"] == ["50.00 [40.0, 60.0]"] * 3 + ["50.00"] and rows["RL-Single"][0] == "-"
+    assert "70.00 ± 10.00 (3)" in done.out
+
+
+def test_part_of_a_split_is_no_score(home: Path) -> None:
+    cell = cells()[1]
+    bring_back(cell, 0.5)
+    file = cell.scores / "metrics.json"
+    result = json.loads(file.read_text())
+    result["demo_quality"]["limit"] = 3
+    write_json(file, result)
+    assert cell.state()[0] == "left"
+    write_json(file, {**result, "method": "rl_single"})
+    assert cell.result() == {}
+
+
+def test_the_papers_number_stands_beside(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    bring_back(cells()[0], 0.7)
+    assert standing.summary(2, cells())[2][0][1] == "70.00 [60.0, 80.0]\npaper 67.99 (+2.01)"
+    assert standing.summary(2, cells())[2][0][-1] == "70.00\npaper 67.31 (+2.69)"
+
+
+def test_a_run_of_another_recipe_is_never_shown_as_this_one(cli, home: Path) -> None:
+    cell = cells()[1]
+    begun(cell)
+    bring_back(cell, 0.9)
+    assert cell.state()[0] == "done"
+    other = cells(sets=("sft.epochs=2",))[1]
+    assert other.state()[0] == "failed" and "different now: sft.epochs" in other.state()[1]
+    found = cli("reproduce", "table2", *PRESETS, "--only", cell.label, "--set", "sft.epochs=2")
+    assert found.code == 1 and "sft.epochs" in found.out and "90.00" not in found.out
+
+
+def test_a_cell_that_cannot_start_is_named_and_the_others_go_on(cli, home: Path) -> None:
+    """Two failures of two kinds, with the command that shows each again: a plan's stop, and a step that ends with 2."""
+    found = cells(sets=("sft:sft.max_length=16",))
+    trained = next(cell for cell in found if cell.label == "rl_single:demo_quality")
+    begun(trained)  # done, and its checkpoints are gone
+    only = ["--only", "sft_single:demo_quality", "--only", trained.label]
+    done = cli("reproduce", "table2", *PRESETS, "--set", "sft:sft.max_length=16", *only)
+    assert done.code == 1 and "2 of 2 cells are not done" in done.err
+    assert re.search(
+        r"sft_single:demo_quality failed: .* needs \d+ tokens.*; next: --set sft.max_length=\d+\n"
+        r"  again: mtrl plan sft_single --model=tiny --hardware=cpu --task=demo_quality --set=sft.max_length=16 ", done.out
+    )  # fmt: skip
+    assert "has no checkpoint 'best'" in done.out and f"again: mtrl export {trained.name} --step best" in done.out
+    assert "$ mtrl export" in (trained.folder / "reproduce.log").read_text()
+
+
+def test_a_cell_that_another_process_holds_is_passed_over(cli, home: Path) -> None:
+    one, two = cells()[1:3]
+    bring_back(two, 0.5)
+    with one.run.held():
+        assert one.state()[0] == "running"
+        done = cli("reproduce", "table2", *PRESETS, "--only", "sft_single:demo_quality", "--only", two.label)
+        assert done.code == 1 and "is running already; passed over" in done.out
+        assert "1 of 2 cells are not done: sft_single:demo_quality" in done.err
+    with one.run.held(matrix.LOCK):  # another driver, between two steps
+        assert one.state()[0] == "running"
+    assert one.state()[0] == "left"
+
+
+def test_hours_count_every_attempt_and_estimates_say_what_they_are_from(home: Path) -> None:
+    one, two = cells()[1:3]
+    begun(one, started=1000.0, spent=3600.0)
+    status = json.loads((one.folder / "status.json").read_text())
+    write_json(one.folder / "status.json", {**status, "updated": 1000.0 + 7200.0})
+    (one.folder / matrix.STEPS).write_text(
+        '{"step": "eval", "seconds": 1800, "code": 0}\n{"step": "train", "seconds": 9}\n'
+    )
+    assert one.hours() == pytest.approx(3.5)
+    rows = {row[0]: row for row in standing.show(cells(), ())[1]}
+    assert rows[one.label][2] == "done" and rows[one.label][-1] == "" and rows[one.label][-2] == "3.50"
+    assert rows[two.label][-1] == "~3.00"  # as many rows and epochs
+    assert rows["rl_multitask"][-1] == "?"
+    begun(two, "failed", reason="RuntimeError: out of memory")
+    (two.folder / "metrics.jsonl").write_text('{"step": 30, "total_steps": 60}\n')
+    write_json(two.folder / "status.json", {"state": "failed", "started": 0.0, "spent": 0.0, "updated": 3600.0})
+    rows = {row[0]: row for row in standing.show(cells(), ())[1]}
+    assert rows[two.label][1:3] == ["failed", "30/60"] and rows[two.label][-1] == "1.00"
+
+
+def test_the_published_step_time_bounds_what_is_left(home: Path) -> None:
+    found = matrix.cells(2, "qwen3-vl-30b-a3b", "8x80gb", [], [], PLACE)
+    rows = {row[0]: row for row in standing.show(found, ())[1]}
+    # 15 epochs of 1,500 rows, 512 prompts of 20 answers a step: 30 steps, each 4 times the 2,560 answers of 4,600 s
+    assert rows["rl_multitask"][-1] == f"<{30 * 4600 * 4 / 3600:,.0f}" and rows["sft_unified"][-1] == "?"
