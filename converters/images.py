@@ -148,8 +148,15 @@ def wrong_extension(picture: Picture, stored: Stored) -> bool:
 
 
 def load_rgb(path: Path) -> Image.Image:
-    """The stored image as RGB, as upstream loaders see it. Raises OSError where it is gone."""
+    """The stored image as RGB, as upstream loaders see it. Raises OSError where it is gone or cannot be decoded."""
     from PIL import Image
 
-    with Image.open(path) as image:
-        return image.convert("RGB")
+    try:
+        with Image.open(path) as image:
+            rgb = image.convert("RGB")
+    except OSError:
+        raise
+    except Exception as error:  # decoders raise what they like, see `check`
+        raise OSError(f"{path} cannot be decoded: {error}") from error
+    rgb.info.clear()  # or vLLM would turn the image by the EXIF that came along
+    return rgb

@@ -34,6 +34,10 @@ class Request:
     choices: tuple[str, str]
     cluster: str = ""
 
+    def __post_init__(self) -> None:
+        if self.prompt.count(prompting.MARKER) != len(self.images):  # vLLM would answer it, and say nothing
+            raise ValueError(f"{self.key}: {self.prompt.count(prompting.MARKER)} markers, {len(self.images)} images")
+
     @property
     def key(self) -> Key:
         return (self.task, self.id, self.order, self.vote)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,10 @@ METRICS = "metrics.json"
 
 @dataclass(frozen=True)
 class Subject:
-    """The judge to be scored and how it was trained to be asked. `told_by` names the file that says so."""
+    """The judge to be scored and how it was trained to be asked. `told_by` names the file that says so.
+
+    `side` is what its image processor rounds to: a merged patch, in pixels.
+    """
 
     checkpoint: str
     method: str
@@ -29,6 +32,7 @@ class Subject:
     max_new_tokens: int
     fingerprint: str
     told_by: str
+    side: int
 
 
 def subject(checkpoint: str, style: str | None = None) -> Subject:
@@ -37,17 +41,45 @@ def subject(checkpoint: str, style: str | None = None) -> Subject:
     # "organisation/name" is a hub id, unless such a folder is here or its first part is
     is_local = folder.exists() or checkpoint.count("/") != 1 or checkpoint[0] in "./~" or folder.parent.is_dir()
     card = checkpoints.read_card(folder) if is_local else None
-    if card:
-        asked, image, preset = style or card["style"], recipe.Image(**card["image"]), card["recipe"]["model"]["name"]
-        method, told_by = card["method"], str(folder / checkpoints.CARD)
-    else:
-        preset = _preset_of(checkpoint)
-        plain = recipe.load("zero_shot", model=preset)
-        asked, image = style or plain.style, plain.image
-        method, told_by = plain.method, "recipes/zero_shot.yaml"
-    room = card["max_new_tokens"] if card and asked == card["style"] else _room(asked, preset)
-    identity = _fingerprint(folder) if is_local else checkpoint
-    return Subject(checkpoint, method, asked, image, room, identity, told_by)
+    if not card:
+        return _foreign(checkpoint, style, _fingerprint(folder) if is_local else checkpoint)
+    asked, model = style or card["style"], card["recipe"]["model"]
+    return Subject(
+        checkpoint=checkpoint,
+        method=card["method"],
+        style=asked,
+        image=recipe.Image(**card["image"]),
+        max_new_tokens=card["max_new_tokens"] if asked == card["style"] else _room(asked, model["name"]),
+        fingerprint=_fingerprint(folder),
+        told_by=str(folder / checkpoints.CARD),
+        side=model["patch_size"] * model["merge_size"],
+    )
+
+
+def served(model: str, checkpoint: str | None = None, style: str | None = None) -> Subject:
+    """What an endpoint calls `model`: asked as `checkpoint` says, which nobody can check, else by recipes/zero_shot.yaml.
+
+    Its name is its identity: where it is served may change. Raises UserError.
+    """
+    told = subject(checkpoint, style) if checkpoint else _foreign(model, style, model)
+    return replace(told, checkpoint=model, fingerprint=model)
+
+
+def _foreign(name: str, style: str | None, fingerprint: str) -> Subject:
+    """A judge that mtrl did not train."""
+    preset = _preset_of(name)
+    plain = recipe.load("zero_shot", model=preset)
+    asked = style or plain.style
+    return Subject(
+        checkpoint=name,
+        method=plain.method,
+        style=asked,
+        image=plain.image,
+        max_new_tokens=_room(asked, preset),
+        fingerprint=fingerprint,
+        told_by="recipes/zero_shot.yaml",
+        side=plain.model.patch_size * plain.model.merge_size,
+    )
 
 
 def _room(style: str, preset: str | None) -> int:
@@ -141,6 +173,7 @@ def evaluate(
             rows = (predictions.row_of(a, judge.style, prompt_hash[a.request.task]) for a in answers)
             for done, _ in enumerate(store.append(rows), start=total - len(left) + 1):
                 tick(done, total)
+            store.note(engine=asked_of.describe())  # now it knows what an endpoint refused
     reread.reread(out)  # an evaluation that goes on may hold answers read by an older parser
     return score(out)
 

@@ -14,11 +14,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from mtrl import experts
 from mtrl.converters.images import load_rgb
 from mtrl.errors import MtrlError
 from mtrl.evaluate.confidence import ALTERNATIVES, Step
 from mtrl.evaluate.engine import Answer, Sampling
 from mtrl.evaluate.requests import Request
+from mtrl.files import read_json
 from mtrl.prompting import parts
 
 WINDOW = 256  # requests in flight: enough to keep vLLM's batches full
@@ -129,12 +131,25 @@ def one_line(error: BaseException) -> str:
 
 
 def likely_cause(checkpoint: str, message: str) -> str:
-    if "expert" in message or "size mismatch" in message or "shape" in message:
-        return (
-            f"expert layout? mtrl export RUN --to DIR writes the layout that vLLM reads ({checkpoint} may not have it)"
-        )
-    if "rocessor" in message or "okenizer" in message:
-        return (
-            "processor or tokenizer files are missing beside the weights: mtrl export copies them from the base model"
-        )
+    """The next step after vLLM refused a checkpoint: what the folder shows is wrong with it, else what its words suggest."""
+    folder = Path(checkpoint)
+    if folder.is_dir():
+        here = {file.name for file in folder.iterdir()}
+        gone = sorted({"preprocessor_config.json", "tokenizer_config.json"} - here)
+        if not here & {"tokenizer.json", "vocab.json"}:
+            gone.append("tokenizer.json")
+        if gone:
+            return f"{', '.join(gone)} is missing beside the weights: copy it from the base model, as mtrl export does"
+        try:
+            shapes = {name: shape for name, (_, shape) in experts.headers(folder).items()}
+            if not shapes:
+                return f"{folder} holds no safetensors weights: name a folder that mtrl export wrote"
+            if experts.layout(shapes, read_json(folder / "config.json")) == "transposed":
+                return "its experts lie in the layout that transformers 5 saves: mtrl export RUN --to DIR writes the one vLLM reads"
+        except MtrlError as error:
+            return str(error)
+        except (KeyError, TypeError, AttributeError):
+            return f"{folder / 'config.json'} is not this model's: copy it from the base model"
+    if "memory" in message.casefold():
+        return "more GPUs share it by --tensor-parallel N, or take a smaller model"
     return "mtrl doctor"

@@ -23,6 +23,7 @@ from mtrl.commands import (
     export,
     fetch,
     fit_labels,
+    judge,
     plan,
     prompts,
     reproduce,
@@ -55,6 +56,7 @@ app.command("status")(status.command)
 app.command("select")(select.command)
 app.command("export")(export.command)
 app.command("eval")(evaluate.command)
+app.command("judge")(judge.command)
 app.command("score")(evaluate.score_command)
 app.command("compare")(compare.command)
 app.command("tables")(tables.command)

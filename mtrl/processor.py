@@ -7,6 +7,7 @@ given the budget where TRL and vLLM take it too: in preprocessor_config.json. Al
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,25 @@ from mtrl.files import read_json, write_json
 
 FILE = "preprocessor_config.json"
 UNLIMITED = 1_000_000_000  # LLaMA-Factory's own limit, when the processor's is the one that counts
+
+
+def fitted(width: int, height: int, image: dict[str, int], side: int) -> tuple[int, int, bool]:
+    """Qwen's smart_resize: the size in pixels that the model sees, in multiples of a merged patch of so many pixels a `side`.
+
+    And whether {min_pixels, max_pixels} is why it is not simply the nearest.
+    """
+    wide, high = max(side, round(width / side) * side), max(side, round(height / side) * side)
+    if wide * high > image["max_pixels"]:
+        scale = math.sqrt(width * height / image["max_pixels"])
+        return (
+            max(side, math.floor(width / scale / side) * side),
+            max(side, math.floor(height / scale / side) * side),
+            True,
+        )
+    if wide * high < image["min_pixels"]:
+        scale = math.sqrt(image["min_pixels"] / (width * height))
+        return math.ceil(width * scale / side) * side, math.ceil(height * scale / side) * side, True
+    return wide, high, False
 
 
 def with_budget(config: dict[str, Any], image: dict[str, int]) -> dict[str, Any]:

@@ -50,19 +50,26 @@ def renderer(task: Task, style: str) -> Callable[[Sample], str]:
             raise UserError(
                 f"{path} has {text.count(MARKER)} {MARKER} markers, but sample {sample.id} has {len(sample.images)} images"
             )
+        if found := _RESERVED.search(text.replace(MARKER, "")):
+            raise UserError(f"{path}: {found[0]} is a control token; only {MARKER} may stand in a prompt")
         return text
 
     return render
 
 
-def preview(task: Task, style: str) -> str:
-    """The prompt with <caption> for the caption, and so on: what it looks like while no sample is at hand."""
+def fields(task: Task, style: str) -> list[str]:
+    """The fields that the task's template names. Raises UserError."""
     from jinja2 import Environment, meta
 
     path = template_path(task, style)
-    fill = _filler(path)
-    names = meta.find_undeclared_variables(Environment().parse(path.read_text(encoding="utf-8")))
-    return fill({name: escape(f"<{name}>") for name in sorted(names)}, "the preview")
+    _filler(path)  # says what is wrong with it
+    return sorted(meta.find_undeclared_variables(Environment().parse(path.read_text(encoding="utf-8"))))
+
+
+def preview(task: Task, style: str) -> str:
+    """The prompt with <caption> for the caption, and so on: what it looks like while no sample is at hand."""
+    path = template_path(task, style)
+    return _filler(path)({name: escape(f"<{name}>") for name in fields(task, style)}, "the preview")
 
 
 def _filler(path: Path) -> Callable[[dict[str, str], str], str]:

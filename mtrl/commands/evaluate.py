@@ -1,17 +1,25 @@
-"""`mtrl eval --ckpt PATH`: verdicts, metrics and a report; `mtrl score FILE`: metrics again, nothing generated."""
+"""`mtrl eval --ckpt PATH`, or `--endpoint URL --model NAME`: verdicts, metrics and a report; `mtrl score FILE`: metrics again, nothing generated."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from mtrl.commands import options
 
+if TYPE_CHECKING:
+    from mtrl.evaluate.engine import Engine
+    from mtrl.evaluate.run import Subject
+
 
 def command(
-    ckpt: Annotated[str, typer.Option(help="A folder that mtrl export wrote, any other model folder, or a hub id.")],
+    ckpt: options.Checkpoint = None,
+    endpoint: options.Endpoint = None,
+    model: options.ServedModel = None,
     tasks: Annotated[str | None, typer.Option(help="Tasks, by commas; default: those of Table 2.")] = None,
     split: Annotated[Literal["train", "val", "test"], typer.Option(help="Which split.")] = "test",
     style: Annotated[
@@ -33,38 +41,98 @@ def command(
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
 ) -> None:
-    """Score a judge with vLLM. Started again, it asks only what is not answered yet."""
-    from mtrl.checkpoints import read_card
+    """Score a judge with vLLM or over an endpoint. Started again, it asks only what is not answered yet."""
     from mtrl.commands.show import bar, say
     from mtrl.errors import UserError
-    from mtrl.evaluate.run import Subject, evaluate, subject
+    from mtrl.evaluate.run import evaluate
     from mtrl.tables import table_tasks
 
     if ray_address and not replicas:
         raise UserError(
             "--ray-address is for replicas", "--replicas N: how many copies of the model the cluster is to hold"
         )
-    judge = subject(ckpt, style)
+    if endpoint and (replicas or tensor_parallel > 1):
+        raise UserError(
+            "--replicas and --tensor-parallel are of vLLM offline", "an endpoint has its own: leave them out"
+        )
+    judge = judge_of(ckpt, endpoint, model, style)
     names = [name.strip() for name in tasks.split(",")] if tasks else table_tasks(2)
-    card = read_card(Path(ckpt)) if Path(ckpt).exists() else None
-    folder = out or (runs / card["run"] / "eval" if card else runs / f"eval-{Path(ckpt).name}")
-    say(f"{ckpt}: method {judge.method}, style {judge.style}, by {judge.told_by}")
-
-    def engine(who: Subject, images: int) -> Any:
-        from mtrl.evaluate.replicas import Replicas
-        from mtrl.evaluate.vllm_engine import VllmEngine
-
-        size = {"min_pixels": who.image.min_pixels, "max_pixels": who.image.max_pixels, "images": images}
-        about: dict[str, Any] = {"checkpoint": who.checkpoint, **size, "max_tokens": who.max_new_tokens}
-        say("loading vLLM")
-        if replicas:
-            return Replicas(replicas, tensor_parallel, ray_address, data, say, **about)
-        return VllmEngine(**about, tensor_parallel=tensor_parallel)
-
+    folder = out or runs / _folder(ckpt, model)
+    say(f"{judge.checkpoint}: method {judge.method}, style {judge.style}, by {judge.told_by}")
+    engine = engine_maker(endpoint, tensor_parallel, replicas, ray_address, data)
     with bar(f"eval {folder}") as update:
         result = evaluate(judge, names, data, split, folder, votes, limit, engine, update, confidence)
     _show(folder, result)
+    _say_rejected(folder)
     _report(folder, data)
+
+
+def judge_of(ckpt: str | None, endpoint: str | None, model: str | None, style: str | None) -> Subject:
+    """The judge that --ckpt, --endpoint and --model name. Raises UserError where they do not go together."""
+    from mtrl.errors import UserError
+    from mtrl.evaluate.run import served, subject
+
+    if endpoint and model:
+        return served(model, ckpt, style)
+    if endpoint:
+        raise UserError("--endpoint needs --model, the name it is served under", f"curl {endpoint}/models lists them")
+    if model:
+        raise UserError("--model names what an endpoint serves", "add --endpoint URL, or name a folder by --ckpt")
+    if not ckpt:
+        raise UserError("which judge?", "--ckpt PATH, or --endpoint URL --model NAME")
+    return subject(ckpt, style)
+
+
+def engine_maker(
+    endpoint: str | None,
+    tensor_parallel: int = 1,
+    replicas: int | None = None,
+    ray_address: str | None = None,
+    data: Path = Path("data"),
+) -> Callable[[Subject, int], Engine]:
+    """What makes the engine, from the judge and the most images a request has, once there is something to ask."""
+    from mtrl.commands.show import say
+
+    def make(judge: Subject, images: int) -> Engine:
+        if endpoint:
+            from mtrl.evaluate.endpoint import EndpointEngine
+
+            say(f"asking {judge.checkpoint} at {endpoint}")
+            return EndpointEngine(endpoint, judge.checkpoint, judge.style, judge.image.model_dump(), judge.side, say)
+        say("loading vLLM")
+        size = {"min_pixels": judge.image.min_pixels, "max_pixels": judge.image.max_pixels, "images": images}
+        about: dict[str, Any] = {"checkpoint": judge.checkpoint, **size, "max_tokens": judge.max_new_tokens}
+        if replicas:
+            from mtrl.evaluate.replicas import Replicas
+
+            return Replicas(replicas, tensor_parallel, ray_address, data, say, **about)
+        from mtrl.evaluate.vllm_engine import VllmEngine
+
+        return VllmEngine(**about, tensor_parallel=tensor_parallel)
+
+    return make
+
+
+def _folder(ckpt: str | None, model: str | None) -> Path:
+    """Where an evaluation goes below runs/: the run's own folder, or eval-<name> with what a name may not hold as -."""
+    from mtrl.checkpoints import read_card
+
+    if model:
+        return Path("eval-" + re.sub(r"[^A-Za-z0-9._-]+", "-", model)[:100])
+    assert ckpt is not None
+    card = read_card(Path(ckpt)) if Path(ckpt).exists() else None
+    return Path(card["run"]) / "eval" if card else Path(f"eval-{Path(ckpt).name}")
+
+
+def _say_rejected(folder: Path) -> None:
+    from mtrl.commands.show import say
+    from mtrl.evaluate import predictions
+
+    reasons = [row["finish_reason"] for row in predictions.load(folder)[1]]
+    if rejected := [reason for reason in reasons if reason.startswith("rejected")]:
+        say(
+            f"{len(rejected)} of {len(reasons)} requests were not taken, and count as invalid; the first: {rejected[0]}"
+        )
 
 
 def score_command(

@@ -14,5 +14,15 @@ Model = Annotated[str | None, typer.Option(help="Model preset: a name in recipes
 HardwareName = Annotated[str | None, typer.Option("--hardware", help="Hardware preset: a name in recipes/hardware/.")]
 TaskName = Annotated[str | None, typer.Option("--task", help="Train on this task alone.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override: a.b=c. May be given more than once.")]
+Checkpoint = Annotated[
+    str | None, typer.Option("--ckpt", help="A folder that mtrl export wrote, any other model folder, or a hub id.")
+]
+Endpoint = Annotated[
+    str | None, typer.Option(help="An OpenAI-compatible address instead; its key, if any, is OPENAI_API_KEY.")
+]
+ServedModel = Annotated[
+    str | None,
+    typer.Option("--model", help="The name it is served under. With --ckpt too, that folder says how to ask."),
+]
 
 DATA, RUNS = Path("data"), Path("runs")

@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from mtrl import checkpoints, envs, prompting, samples, tasks
+from mtrl import checkpoints, envs, processor, prompting, samples, tasks
 from mtrl.errors import MtrlError
 from mtrl.files import parse_yaml, read_json
 from mtrl.finding import Check
@@ -117,15 +117,9 @@ def _gone(data: Path, task: str) -> list[str]:
 
 
 def image_tokens(width: int, height: int, recipe: Recipe) -> int:
-    """Tokens of one image: Qwen's smart_resize to multiples of a merged patch inside the pixel range, one token each."""
+    """Tokens of one image of so many pixels: one a merged patch of the size that the model sees."""
     side = recipe.model.patch_size * recipe.model.merge_size
-    wide, high = max(side, round(width / side) * side), max(side, round(height / side) * side)
-    if wide * high > recipe.image.max_pixels:
-        scale = math.sqrt(width * height / recipe.image.max_pixels)
-        wide, high = (max(side, math.floor(n / scale / side) * side) for n in (width, height))
-    elif wide * high < recipe.image.min_pixels:
-        scale = math.sqrt(recipe.image.min_pixels / (width * height))
-        wide, high = (math.ceil(n * scale / side) * side for n in (width, height))
+    wide, high, _ = processor.fitted(width, height, recipe.image.model_dump(), side)
     return wide * high // side**2
 
 

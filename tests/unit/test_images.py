@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mtrl.converters import images
 from mtrl.converters.rows import Picture, Rejected
@@ -96,7 +96,15 @@ def test_kept(name: str) -> None:
 
 def test_exif_is_not_applied(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(rotated())
-    assert images.load_rgb(tmp_path / "a.jpg").size == (64, 32)
+    loaded = images.load_rgb(tmp_path / "a.jpg")
+    assert loaded.size == (64, 32)
+    assert ImageOps.exif_transpose(loaded).size == (64, 32)  # vLLM applies what an image still carries
+
+
+def test_whatever_a_decoder_raises_is_an_os_error(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(PLAIN, "PNG")[:40])
+    with pytest.raises(OSError):
+        images.load_rgb(tmp_path / "a.png")
 
 
 def test_a_folder_of_all_of_them(tmp_path: Path) -> None:

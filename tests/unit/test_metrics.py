@@ -176,7 +176,7 @@ def identity(**changes: object) -> dict:
 
 
 def answer(number: int, response: str) -> dict:
-    request = Request(str(number), "t", "given", 0, "<image>?", (), "yes", CHOICES)
+    request = Request(str(number), "t", "given", 0, "?", (), "yes", CHOICES)
     return predictions.row_of(Answer(request, response, 1, "stop", 0.1), "sft", "p")
 
 

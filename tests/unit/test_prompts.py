@@ -127,6 +127,13 @@ def test_markers_that_do_not_fit_the_images(home: Path, template: str) -> None:
         rendered("mine", "sft")
 
 
+@pytest.mark.parametrize("token", ["<|image_pad|>", "<video>", "<Image>"])
+def test_a_template_holds_no_other_control_token(home: Path, token: str) -> None:
+    (home / "prompts" / "sft" / "mine.jinja").write_text(f"<image> {token} {{{{ caption }}}}")
+    with pytest.raises(UserError, match="is a control token"):
+        rendered("mine", "sft")
+
+
 @pytest.mark.parametrize("template", [b"<image> {{ caption", b"<image> {% if %}", b"<image> \xff"])
 def test_what_is_no_template(home: Path, template: bytes) -> None:
     (home / "prompts" / "sft" / "mine.jinja").write_bytes(template)

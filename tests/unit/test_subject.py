@@ -10,7 +10,7 @@ import pytest
 
 from mtrl import recipe
 from mtrl.demo.pipeline import tiny
-from mtrl.evaluate.run import subject
+from mtrl.evaluate.run import served, subject
 
 
 @pytest.fixture
@@ -53,3 +53,17 @@ def test_changed_weights_are_another_judge(exported: Path) -> None:
     before = subject(str(exported)).fingerprint
     (exported / "config.json").write_text((exported / "config.json").read_text() + " ")
     assert subject(str(exported)).fingerprint != before
+
+
+def test_what_is_served_is_asked_as_its_folder_says(exported: Path) -> None:
+    alone, told = served("some/model"), served("mine", str(exported))
+    assert (alone.checkpoint, alone.fingerprint, alone.method, alone.style) == (
+        "some/model",
+        "some/model",
+        "zero_shot",
+        "sft",
+    )
+    assert alone.image == recipe.load("zero_shot").image and alone.side == 32
+    assert (told.checkpoint, told.fingerprint, told.method) == ("mine", "mine", "sft_unified")
+    assert told.image.max_pixels == 2048 and told.told_by.endswith("mtrl.json")
+    assert served("Qwen/Qwen2.5-VL-7B-Instruct").side == 28  # another patch

@@ -1,0 +1,93 @@
+"""`mtrl judge IMAGE... --task T --ckpt PATH`: verdict, reasoning and confidence for one's own images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from mtrl.commands import options
+
+SHOWN, LETTERS = 50, 300  # rows of the table on the terminal, and characters of a row's reasoning
+
+
+def command(
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Images, folders of images, .csv or .jsonl tables; two images for a pairwise task."),
+    ],
+    task: Annotated[str | None, typer.Option(help="What to ask; a table's column task wins.")] = None,
+    ckpt: options.Checkpoint = None,
+    endpoint: options.Endpoint = None,
+    model: options.ServedModel = None,
+    field: Annotated[
+        list[str] | None, typer.Option(help="caption=... and the like, for items that have none. More than once.")
+    ] = None,
+    style: Annotated[
+        Literal["sft", "rl"] | None, typer.Option(help="Prompt style; default: the one it was trained with.")
+    ] = None,
+    tensor_parallel: Annotated[int, typer.Option(min=1, help="GPUs that share one copy of the model.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="Write rows to this .jsonl or .csv; started again, it goes on.")
+    ] = None,
+) -> None:
+    """Judge your own images."""
+    from mtrl.commands.evaluate import engine_maker, judge_of
+    from mtrl.commands.show import bar, say
+    from mtrl.errors import UserError
+    from mtrl.evaluate import judge, judge_items
+
+    if out:
+        judge.check_out(out)
+    if wrong := [given for given in field or [] if "=" not in given]:
+        raise UserError(f"--field {wrong[0]} should be name=text", "for instance --field caption='a red square'")
+    fields = {name.strip(): text for name, _, text in (given.partition("=") for given in field or [])}
+    who = judge_of(ckpt, endpoint, model, style)
+    items = judge_items.read(images, task, who.style, fields)
+    say(f"{who.checkpoint}: style {who.style}, by {who.told_by}; {len(items)} items")
+    with bar("judge") as update:
+        rows = list(judge.run(who, items, out, engine_maker(endpoint, tensor_parallel), update))
+    _show(rows)
+    if out:
+        say(f"written: {out}")
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    from mtrl.commands.show import say, table
+
+    columns = [
+        c
+        for c in ("verdict", "flipped", "label", "confidence", "reasoning")
+        if any(row.get(c) not in (None, "") for row in rows)
+    ]
+    several = len({row["task"] for row in rows}) > 1
+    names = ["image", *(["task"] if several else []), *columns]
+    shown = [
+        [" | ".join(_plain(row[c]) for c in ("image", "image_2") if c in row), *(_cell(row, c) for c in names[1:])]
+        for row in rows[:SHOWN]
+    ]
+    table("" if several else rows[0]["task"], names, shown)
+    if len(rows) > SHOWN:
+        say(f"and {len(rows) - SHOWN} more: --out FILE.jsonl or FILE.csv has all")
+    labelled = [row for row in rows if "label" in row]
+    if labelled:
+        say(f"{sum(row['correct'] for row in labelled)} of {len(labelled)} as labelled")
+    refused = [row for row in rows if row["finish_reason"].startswith("rejected")]
+    if refused:
+        say(f"{len(refused)} were not taken by the judge; the first: {refused[0]['finish_reason']}")
+
+
+def _cell(row: dict[str, Any], column: str) -> str:
+    value = row.get(column)
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    text = "" if value is None else _plain(str(value))
+    return text if len(text) <= LETTERS else text[:LETTERS] + "..."
+
+
+def _plain(text: str) -> str:
+    """Without what would steer a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

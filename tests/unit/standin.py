@@ -1,0 +1,98 @@
+"""A real HTTP server that speaks just enough of the OpenAI protocol, and misbehaves on demand."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Reply = tuple[int, dict[str, str], str]  # status, headers, body
+
+
+def completion(content: str | None = "yes", finish_reason: str = "stop", **message: Any) -> Reply:
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": content, **message},
+        "finish_reason": finish_reason,
+    }
+    body = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+    return 200, {"content-type": "application/json"}, json.dumps({**body, "usage": {"completion_tokens": 1}})
+
+
+def error(status: int, message: str, **headers: str) -> Reply:
+    body = json.dumps({"error": {"message": message, "type": "x", "code": None}})
+    return status, {"content-type": "application/json", **headers}, body
+
+
+def html(status: int = 200) -> Reply:
+    return status, {"content-type": "text/html"}, "<html><body><script>alert(1)</script>Sign in</body></html>"
+
+
+class StandIn:
+    """`asked` holds the body of every request that came, `keys` its Authorization headers."""
+
+    def __init__(self, answer: Callable[[int, dict[str, Any]], Reply | None], models: Reply) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.keys: set[str] = set()
+        lock, outer = threading.Lock(), self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self._send(models)
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                with lock:
+                    outer.asked.append(body)
+                    outer.keys.add(self.headers.get("authorization", ""))
+                    number = len(outer.asked)
+                reply = answer(number, body)
+                if reply is None:  # gone, in the middle of a request
+                    self.close_connection = True
+                    return
+                self._send(reply)
+
+            def _send(self, reply: Reply) -> None:
+                status, headers, text = reply
+                data = text.encode()
+                self.send_response(status)
+                for name, value in {**headers, "content-length": str(len(data))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+
+
+MODELS = (
+    200,
+    {"content-type": "application/json"},
+    json.dumps({"object": "list", "data": [{"id": "m", "owned_by": "me"}]}),
+)
+
+
+@contextmanager
+def standin(answer: Callable[[int, dict[str, Any]], Reply | None], models: Reply = MODELS) -> Iterator[StandIn]:
+    """Serves `answer(number of the request, its body)`; None drops the connection."""
+    made = StandIn(answer, models)
+    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield made
+    finally:
+        made.server.shutdown()
+        made.server.server_close()
+        thread.join()
+
+
+def asked_text(body: dict[str, Any]) -> str:
+    return "".join(part.get("text", "") for part in body["messages"][0]["content"])

@@ -1,0 +1,156 @@
+"""mtrl judge: what it takes, refuses before a model is loaded, writes, and goes on with."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mtrl.evaluate import endpoint
+from mtrl.evaluate.judge import reasoning
+from mtrl.files import read_jsonl
+from tests.unit.standin import Reply, asked_text, completion, error, standin
+
+THINK = "<think>{}</think><answer>{}</answer>"
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with pictures and a task of one's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    (tmp_path / "pics").mkdir()
+    for number in range(3):
+        Image.new("RGB", (64, 64), (80 * number, 0, 0)).save(tmp_path / "pics" / f"{number}.png")
+    (tmp_path / "recipes" / "tasks").mkdir(parents=True)
+    (tmp_path / "recipes" / "tasks" / "mine.yaml").write_text(
+        "title: t\ncapability: quality\nsource: {file: a.csv}\nlabel: {column: label, values: {yes: [a], no: [b]}}\n"
+    )
+    for style in ("sft", "rl"):
+        (tmp_path / "prompts" / style).mkdir(parents=True)
+        (tmp_path / "prompts" / style / "mine.jinja").write_text("{{ where }}: <image> good?")
+    return tmp_path
+
+
+def judge(cli, server: Any, *arguments: object) -> Any:
+    return cli("judge", *arguments, "--endpoint", server.url, "--model", "m")
+
+
+def test_a_folder_and_a_task_of_ones_own(cli) -> None:
+    with standin(lambda n, asked: completion("no" if n == 2 else "Yes.")) as server:
+        done = judge(cli, server, "pics", "--task", "mine", "--field", "where=<image> here")
+    assert done.code == 0, done.err
+    assert [asked_text(body) for body in server.asked] == ["[image] here:  good?"] * 3  # a field holds no marker
+    assert done.out.count("│ pics/") == 3 and " yes " in done.out and " no " in done.out
+
+
+def test_a_table_of_mixed_tasks_to_jsonl_and_csv(cli) -> None:
+    Path("list.csv").write_text(
+        "id,image,image_1,image_2,task,where,caption,label\n"
+        "=1+1,pics/0.png,,,mine,@home,,no\n"
+        ",pics/1.png,,,seetrue,,a red wall,\n"
+        "pair,,pics/0.png,pics/2.png,mjbench_alignment,,a red wall,2\n"
+    )
+
+    def answer(number: int, body: dict[str, Any]) -> Reply:
+        text = asked_text(body)
+        if "home" in text:
+            return completion(THINK.format("=HYPERLINK(1)\x1b[2J [red]x[/red] <script>", "yes"))
+        if "Second image" in text:
+            return completion(THINK.format("first", 1))  # in both orders: it only likes the first place
+        return completion("I cannot say")
+
+    with standin(answer) as server:
+        done = judge(cli, server, "list.csv", "--style", "rl", "--out", "v.jsonl")
+        again = judge(cli, server, "list.csv", "--style", "rl", "--out", "v.jsonl")
+        assert len(server.asked) == 4 and again.code == 0  # nothing is asked twice
+        table = judge(cli, server, "list.csv", "--style", "rl", "--out", "v.csv")
+    assert done.code == table.code == 0, done.err + table.err
+    one, two, pair = read_jsonl(Path("v.jsonl"))
+    assert (one["id"], one["verdict"], one["label"], one["correct"]) == ("=1+1", "yes", "no", False)
+    assert one["reasoning"].startswith("=HYPERLINK") and "image_2" not in one and "flipped" not in one
+    assert (two["verdict"], two["reasoning"], two["response"]) == ("invalid", "", "I cannot say") and "label" not in two
+    assert (pair["image"], pair["image_2"], pair["verdict"], pair["flipped"]) == ("pics/0.png", "pics/2.png", "1", True)
+    assert "0 of 2 as labelled" in done.out and "\x1b[2J" not in done.out and "[red]x[/red]" in done.out
+    with Path("v.csv").open(newline="") as stream:
+        cells = list(csv.DictReader(stream))
+    assert [row["verdict"] for row in cells] == ["yes", "invalid", "1"]
+    assert (
+        cells[0]["id"] == "'=1+1" and cells[0]["reasoning"].startswith("'=HYPERLINK") and cells[2]["flipped"] == "yes"
+    )
+    assert not list(Path().glob(".v.csv*"))  # what it was made from is gone
+    assert "exists already" in judge(cli, server, "list.csv", "--style", "rl", "--out", "v.csv").err
+
+
+@pytest.mark.parametrize("out", ["v.jsonl", "v.csv"])
+def test_stopped_half_way_it_goes_on(cli, out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "RETRIES", 0)
+    rows = [{"image": f"pics/{n % 3}.png", "id": str(n), "where": f"place {n}"} for n in range(20)]
+    Path("list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ("list.jsonl", "--task", "mine", "--out", out)
+    with standin(lambda n, asked: completion() if n <= 8 else error(500, "out of memory")) as server:
+        stopped = judge(cli, server, *command)
+    assert stopped.code == 1 and "out of memory" in stopped.err and "Traceback" not in stopped.err
+    kept = Path("v.jsonl" if out == "v.jsonl" else ".v.csv.part.jsonl")
+    assert len(read_jsonl(kept)) == 8
+    with kept.open("a") as stream:
+        stream.write('{"id": "torn')
+    with standin(lambda n, asked: completion("no")) as server:
+        other = judge(cli, server, *command, "--style", "rl")
+        assert other.code == 2 and "would not ask for" in other.err and not server.asked
+        done = judge(cli, server, *command)
+        assert done.code == 0 and len(server.asked) == 12, done.err
+    with Path(out).open(newline="") as stream:
+        found = read_jsonl(Path(out)) if out == "v.jsonl" else list(csv.DictReader(stream))
+    assert [row["id"] for row in found] == [str(n) for n in range(20)]
+    assert sum(row["verdict"] == "yes" for row in found) == 8
+
+
+def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
+    Path("pics/broken.png").write_bytes(Path("pics/0.png").read_bytes()[:50])
+    Path("list.csv").write_text(
+        "image,where,label\npics/0.png,,\npics/gone.png,here,\npics/1.png,here,perhaps\n,here,\n"
+    )
+    with standin(lambda n, asked: completion()) as server:
+        done = judge(cli, server, "list.csv", "pics", "--task", "mine")
+        assert done.code == 2 and not server.asked
+    for words in (
+        "8 problem(s) in 8 item(s)",
+        "list.csv, row 1: task mine needs the field where: --field where=..., or a column where",
+        "list.csv, row 3: label 'perhaps' is no verdict of task mine: yes or no",
+        "list.csv, row 4: task mine takes 1 image(s) in image, and 0 are given",
+        "and 3 more",
+    ):
+        assert words in done.err, done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["pics/0.png"], "which task?"),
+        (["pics/0.png", "--task", "minee"], "Did you mean 'mine'?"),
+        (["pics/0.png", "--task", "mine", "--field", "where"], "should be name=text"),
+        (["pics/none.png", "--task", "mine", "--field", "where=x"], "No such file"),
+        (["none.csv", "--task", "mine"], "no table none.csv"),
+        (["recipes", "--task", "mine"], "holds no images"),
+        (["pics/0.png", "--task", "mjbench_alignment", "--field", "caption=x"], "two images, and 1 are given"),
+        (["pics", "--task", "mjbench_alignment", "--field", "caption=x"], "does not say which"),
+        (["pics", "--task", "mine", "--out", "v.xlsx"], "neither .jsonl nor .csv"),
+        (["pics", "--task", "mine", "--out", "no/v.csv"], "no folder no"),
+    ],
+)
+def test_refused_in_plain_words(cli, arguments: list[str], says: str) -> None:
+    with standin(lambda n, asked: completion()) as server:
+        done = judge(cli, server, *arguments)
+    assert done.code == 2 and says in done.err and not server.asked, done.err
+
+
+def test_reasoning_is_what_stands_inside_think() -> None:
+    assert reasoning("<think> red <b> </think><answer>yes</answer>") == "red <b>"
+    assert reasoning("<think>cut off") == "cut off" and reasoning("yes") == ""
+    assert reasoning("<think>" + "x" * 100_000) == "x" * 100_000
