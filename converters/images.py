@@ -12,7 +12,7 @@ import io
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from mtrl.converters.rows import Picture, Rejected
 from mtrl.files import sha256_bytes, written
@@ -147,7 +147,7 @@ def wrong_extension(picture: Picture, stored: Stored) -> bool:
     return claimed in known and SAME.get(claimed, claimed) != stored.name.rpartition(".")[2]
 
 
-def load_rgb(path: Path) -> Image.Image:
+def load_rgb(path: Path | BinaryIO) -> Image.Image:
     """The stored image as RGB, as upstream loaders see it. Raises OSError where it is gone or cannot be decoded."""
     from PIL import Image
 

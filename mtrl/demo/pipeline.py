@@ -1,6 +1,6 @@
 """`mtrl demo`: the paper's whole way with public commands alone, in a folder that is a small project of its own.
 
-    generate a release -> convert -> for each row of Table 2: train, export, score -> tables, report
+    generate a release -> convert -> for each row of Table 2: train, export, score -> tables, reports, comparison
 
 Each command is printed before it runs, and works by itself in that folder. All numbers come from training. A demo that
 was stopped goes on where it was.
@@ -39,7 +39,8 @@ def run(folder: Path, full: bool) -> None:
         drawn.rename(home / "raw")
     every = ",".join(POINTWISE)
     _mtrl(home, "convert", *POINTWISE, PAIRS, "--raw", "raw")
-    _mtrl(home, "eval", "--ckpt", str(tiny()), "--tasks", f"{every},{PAIRS}", "--out", "runs/zero_shot/eval")
+    scored = ["--tasks", f"{every},{PAIRS}", "--confidence"]
+    _mtrl(home, "eval", "--ckpt", str(tiny()), *scored, "--out", "runs/zero_shot/eval")
     rows = [("sft", "sft_unified", ""), ("rl", "rl_multitask", "")]
     if full:
         rows += [(stage, f"{stage}_single", task) for stage in ("sft", "rl") for task in POINTWISE]
@@ -49,10 +50,11 @@ def run(folder: Path, full: bool) -> None:
         _mtrl(home, stage, method, *PRESETS, *wanted, "--name", name)
         if not (home / "exports" / name).exists():
             _mtrl(home, "export", name, "--to", f"exports/{name}")
-        _mtrl(home, "eval", "--ckpt", f"exports/{name}", "--tasks", task or f"{every},{PAIRS}")
+        _mtrl(home, "eval", "--ckpt", f"exports/{name}", *(["--tasks", task, "--confidence"] if task else scored))
     _mtrl(home, "status")
     _mtrl(home, "tables")
-    reports = sorted(os.path.relpath(file) for file in home.glob("runs/*/eval/report.html"))
+    _mtrl(home, "compare", "runs/sft_unified/eval", "runs/rl_multitask/eval")
+    reports = sorted(os.path.relpath(file) for file in home.glob("runs/*/eval/*.html"))
     say(f"\nwhole demo: {(time.time() - begun) / 60:.1f} minutes. reports:\n  " + "\n  ".join(reports))
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from mtrl.converters.images import load_rgb
 from mtrl.files import read_yaml
 from mtrl.prompting import parts
 
@@ -67,15 +69,25 @@ def main(file: str) -> None:
 
 
 def dataset(folder: Path) -> Any:
-    """The folder's parquet files as TRL wants them: prompt (one user message), images, answer, id, task."""
-    from datasets import Features, Image, List, Value, load_dataset
+    """The folder's parquet files as TRL wants them: prompt (one user message), images, answer, id, task.
+
+    Images are decoded when a row is taken, by our own reader: `datasets`' Image turns them by their EXIF, and no other
+    trainer here does, nor the evaluation.
+    """
+    from datasets import load_dataset
 
     files = sorted(str(path) for path in folder.glob("*.parquet"))
     rows = load_dataset("parquet", data_files=files, split="train")
     rows = rows.map(
         lambda row: {"prompt": [{"role": "user", "content": parts(row["problem"])}]}, remove_columns=["problem"]
     )
-    return rows.cast(Features({**rows.features, "images": List(Image()), "answer": Value("string")}))
+    return rows.with_transform(_decoded)
+
+
+def _decoded(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    if "images" not in rows:  # another column alone was asked for
+        return rows
+    return {**rows, "images": [[load_rgb(BytesIO(image["bytes"])) for image in row] for row in rows["images"]]}
 
 
 def reward_function(file: str, **settings: Any) -> Any:

@@ -47,6 +47,21 @@ def test_rows_keep_the_place_of_the_image(converted: Path, tmp_path: Path) -> No
     assert rows[0]["images"][0].size == (64, 64)
 
 
+def test_an_image_is_not_turned_by_its_exif(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from PIL import Image
+
+    turned = Image.Exif()
+    turned[274] = 6  # orientation: shown on its side
+    Image.new("RGB", (40, 20)).save(tmp_path / "a.jpg", exif=turned)
+    image = {"bytes": (tmp_path / "a.jpg").read_bytes(), "path": "a.jpg"}
+    row = {"problem": "<image>?", "answer": "{}", "images": [image], "id": "1", "task": "t"}
+    (tmp_path / "rows").mkdir()
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "rows/t.parquet")
+    assert trl_job.dataset(tmp_path / "rows")[0]["images"][0].size == (40, 20)
+
+
 def test_the_reward_file_is_loaded_by_its_path() -> None:
     from mtrl.reward_plugins import judge
 
