@@ -116,7 +116,8 @@ class Cell:
     def state(self) -> tuple[State, str]:
         """(state, why it failed)."""
         if other := self.other_recipe():
-            return "failed", f"{self.folder} was made with another recipe; different now: {', '.join(other)}"
+            differ = f"{self.folder} was made with another recipe; different now: {', '.join(other)}"
+            return "failed", f"{differ} (repeat the --set it was made with, or move it away)"
         if all(step.done for step in self.steps()):
             return "done", ""
         if self.run.locked() or self.run.locked(LOCK):
@@ -183,7 +184,10 @@ def _of_stage(sets: list[str], stage: str) -> list[str]:
         key = setting.partition("=")[0].strip()
         if key in OPTIONS:
             raise UserError(f"--set {text}: the matrix has its own {key}", f"pass {OPTIONS[key]}")
-        only = only or (key.partition(".")[0] if key.startswith(("sft.", "rl.")) else "")
+        of = key.partition(".")[0] if key.startswith(("sft.", "rl.")) else ""
+        if only and of and only != of:
+            raise UserError(f"--set {text}: {key} is no key of the {only} stage", f"--set {setting}")
+        only = only or of
         if stage == only or (not only and stage in ("sft", "rl")):
             own.append(setting)
     return own
@@ -222,7 +226,7 @@ def _selected(run: Run) -> bool:
 
 def _answered(folder: Path) -> str:
     """How many of the requests of an evaluation are answered."""
-    if not (folder / "eval.json").exists():
+    if not (folder / "eval.json").exists() or not (folder / "predictions.jsonl").exists():
         return ""
     asked = sum(task["requests"] for task in read_json(folder / "eval.json")["tasks"].values())
     with (folder / "predictions.jsonl").open("rb") as file:

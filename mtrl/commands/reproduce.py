@@ -74,5 +74,6 @@ def command(
         say(f"{label} failed: {failure.reason}\n  again: {failure.command}")
     if undone := [cell.label for cell in chosen if cell.state()[0] != "done"]:
         raise MtrlError(
-            f"{len(undone)} of {len(chosen)} cells are not done: {', '.join(undone)}", "the same command goes on"
+            f"{len(undone)} of {len(chosen)} cells are not done: {', '.join(undone)}",
+            f"{'mend what is named above; then ' if failures else ''}the same command goes on",
         )

@@ -7,6 +7,7 @@ virtual environment that `make setup-<name>` builds (here, or beside mtrl's own 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -59,3 +60,8 @@ def versions(python: Path, packages: tuple[str, ...]) -> dict[str, str | None]:
 
     out = subprocess.run([python, "-c", code, *packages], capture_output=True, text=True, check=False, timeout=60)
     return json.loads(out.stdout) if out.returncode == 0 else dict.fromkeys(packages)
+
+
+def release(version: str) -> tuple[int, ...]:
+    """The first two numbers of a version: (0, 10) of 0.10rc1."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])

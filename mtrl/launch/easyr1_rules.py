@@ -285,7 +285,7 @@ def _installed() -> Iterator[Found]:
     versions = envs.versions(python, ("omegaconf", "transformers"))
     for package, limit in (("omegaconf", (2, 4)), ("transformers", (5, 0))):
         version = versions[package]
-        if version is None or tuple(int(n) for n in version.split(".")[:2]) >= limit:
+        if version is None or envs.release(version) >= limit:
             yield (
                 "stop",
                 f"EasyR1 needs {package} below {'.'.join(map(str, limit))}, and {version or 'none'} is there",

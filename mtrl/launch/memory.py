@@ -7,9 +7,9 @@
 Bytes a parameter held at once in an update (weights + gradients + optimizer):
      8  everything in bf16: 2 + 2 + 2 x 2                           LLaMA-Factory's pure_bf16; TRL under bf16
     10  and bf16 Kahan compensation: 2 + 2 + 3 x 2                  EasyR1's adamw_bf16 (utils/torch_functional.py)
-    16  fp32: 4 + 4 + 2 x 4                                         EasyR1's and torch's AdamW; LLaMA-Factory upcasts to it (model/adapter.py)
+    16  fp32: 4 + 4 + 2 x 4                                         EasyR1's, verl's and torch's AdamW; LLaMA-Factory upcasts to it (model/adapter.py)
     18  bf16 weights, and fp32 weights, gradients and 2 moments     DeepSpeed's ZeRO-3, by its own documentation (memory.rst)
-Frozen weights are 2, or 4 in fp32. EasyR1's GPU takes turns: the update, then vLLM's share of the whole GPU beside what of
+Frozen weights are 2, or 4 in fp32; verl's FSDP is fp32 in all of it unless model_dtype says otherwise. EasyR1's GPU takes turns: the update, then vLLM's share of the whole GPU beside what of
 the actor is not offloaded; its host holds the reference model always, and in turn the sleeping vLLM's weights or the actor.
 For the 30B in bf16 on 8 x 80 GB with 4,096 tokens its own table (assets/baselines.md, read at the update) has 50 GB a GPU and
 170 GB of host; this sum has 39 + 11, and 164. Frozen vision towers are counted as trained. GB are 10^9 bytes. Parameters are counted in the weights where these are at
@@ -73,7 +73,7 @@ def activations(recipe: Recipe, tokens: int, checkpointing: bool) -> float:
 
 def need(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need | None:
     """`config` is the rendered upstream.yaml; `gpu` the GB of a GPU, of which vLLM takes its share. None: not known here."""
-    trainers = {"llamafactory": _llamafactory, "easyr1": _easyr1, "trl": _trl}
+    trainers = {"llamafactory": _llamafactory, "easyr1": _easyr1, "verl": _verl, "trl": _trl}
     trainer = trainers.get(backend.name_of(recipe))
     return trainer(recipe, config, gpu) if trainer else None
 
@@ -133,6 +133,30 @@ def _easyr1(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need:
     return Need(states, rest, share + stays * billions / world, host, how)
 
 
+def _verl(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need | None:
+    """FSDP's. Megatron splits weights and optimizer by rules of its own: not counted."""
+    part, gpus = config["actor_rollout_ref"], config["trainer"]["n_gpus_per_node"]
+    actor, rollout = part["actor"], part["rollout"]
+    if "megatron" in actor or not gpus:
+        return None
+    billions, world, engine = parameters(recipe), gpus * config["trainer"]["nnodes"], actor["fsdp_config"]
+    adapted = part["model"].get("lora_rank", 0) > 0
+    word = 2 if engine.get("model_dtype", "fp32") in ("bf16", "bfloat16") else 4  # fp32 whatever `dtype` is computed in
+    moments = 0 if adapted else 2 * word
+    each = word + (0 if adapted else word) + moments
+    reference = (
+        0 if adapted or not actor["use_kl_loss"] else word
+    )  # on the host always: engine/fsdp/transformer_impl.py:459
+    away = word * bool(engine["param_offload"]) + moments * bool(engine["optimizer_offload"])
+    rest = activations(recipe, actor["ppo_max_token_len_per_gpu"], part["model"]["enable_gradient_checkpointing"])
+    rest += _adapters(recipe, billions) / world + CONTEXT
+    on_node = gpus / world
+    asleep = 2 * billions * gpus / rollout["tensor_model_parallel_size"] if adapted else 0
+    host = PROCESS * gpus + reference * billions * on_node + max(asleep, away * billions * on_node, word * billions)
+    taken = rollout["gpu_memory_utilization"] * gpu + (word + moments - away) * billions / world
+    return Need(each * billions / world, rest, taken, host, _words(each, billions, world))
+
+
 def _trl(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need:
     assert recipe.rl is not None
     billions, grpo = parameters(recipe), config["grpo"]
@@ -174,6 +198,8 @@ def check(recipe: Recipe, config: dict[str, Any]) -> Iterator[Check]:
     gpu = min(here)[0] if here and can_start and not cpu else recipe.hardware.gpu_memory
     found, host = need(recipe, config, gpu or 0), host_memory()
     if found is None:
+        if not cpu:
+            yield Check("warning", "memory is not counted for verl's Megatron path", "a first step, watched with nvidia-smi and free")  # fmt: skip
         return
     if cpu:
         yield _compare("memory", found, PROCESS, host, recipe)
@@ -207,9 +233,11 @@ def _gb(value: float) -> str:
 
 
 def _vllm(recipe: Recipe, config: dict[str, Any], taken: float, gpu: float) -> Iterator[Check]:
-    """EasyR1's rollouts: what vLLM and the rest of the actor take together, and whether vLLM's weights fit its share."""
-    rollout = config["worker"]["rollout"]
-    tensor, share = rollout["tensor_parallel_size"], rollout["gpu_memory_utilization"] * gpu
+    """The rollouts: what vLLM and the rest of the actor take together, and whether vLLM's weights fit its share."""
+    easyr1 = "worker" in config
+    rollout = config["worker" if easyr1 else "actor_rollout_ref"]["rollout"]
+    tensor = rollout["tensor_parallel_size" if easyr1 else "tensor_model_parallel_size"]
+    share = rollout["gpu_memory_utilization"] * gpu
     weights = 2 * parameters(recipe) / tensor
     if weights > share:
         text = f"vLLM gets {share:.0f} GB of each GPU, and its weights are {weights:.0f} GB on each of {tensor}"
@@ -217,7 +245,9 @@ def _vllm(recipe: Recipe, config: dict[str, Any], taken: float, gpu: float) -> I
         yield Check("stop", text, f"--set model.tensor_parallel_size={world}" if tensor < world else _other(recipe))
     elif taken > gpu:
         text = f"while vLLM answers, it and what of the actor stays on the GPU take {taken:.0f} GB of {gpu:.0f}"
-        yield Check("stop", text, "--set upstream.worker.actor.offload.offload_optimizer=true (and offload_params)")
+        own = "worker.actor.offload.offload_optimizer=true (and offload_params)"
+        theirs = "actor_rollout_ref.actor.fsdp_config.optimizer_offload=true (and param_offload)"
+        yield Check("stop", text, f"--set upstream.{own if easyr1 else theirs}")
     else:
         yield Check("ok", f"GPU memory while vLLM answers: {taken:.0f} GB, {weights:.1f} of them its weights")
 

@@ -272,15 +272,18 @@ def _rendered(recipe: Recipe, data: Path) -> Iterator[Check]:
     except MtrlError:
         return  # the batches' line says what is wrong
     rendered = parse_yaml(config, "upstream.yaml")
-    yield from keys.check(recipe, rendered)
-    yield from memory.check(recipe, rendered)
-    kept = (
-        rendered.get("save_total_limit")
-        or rendered.get("trainer", {}).get("save_limit")
-        or rendered.get("trainer", {}).get("max_actor_ckpt_to_keep")
-        or 0
-    )
-    yield _disk(recipe, data, memory.checkpoint(recipe, rendered), kept)
+    try:
+        yield from keys.check(recipe, rendered)
+        yield from memory.check(recipe, rendered)
+        kept = (
+            rendered.get("save_total_limit")
+            or rendered.get("trainer", {}).get("save_limit")
+            or rendered.get("trainer", {}).get("max_actor_ckpt_to_keep")
+            or 0
+        )
+        yield _disk(recipe, data, memory.checkpoint(recipe, rendered), kept)
+    except (TypeError, AttributeError, KeyError, ZeroDivisionError) as error:
+        yield Check("stop", f"a value in the recipe's upstream: block is of a wrong kind ({error})", "mend it")
 
 
 def _disk(recipe: Recipe, data: Path, each: float, kept: int) -> Check:

@@ -1,6 +1,7 @@
 """What verl itself says of a configuration: `python verl_check.py FILE...`, in verl's environment, one line of JSON.
 
-{FILE: {"unknown": keys that are none of verl's, "error": what its own check raises or "", "engine": dp or megatron}}.
+{FILE: {"unknown": keys that are none of verl's, "error": what its own check raises or "", "engine": dp or megatron}};
+with unknown keys also "near": for each the key of verl's that is most like it, or "".
 A key that verl does not know is taken from a file without a word: hydra refuses it on a command line only.
 The rank of an adapter is not checked where vLLM is not installed: verl asks vLLM for the ranks that it takes.
 """
@@ -8,6 +9,7 @@ The rank of an adapter is not checked where vLLM is not installed: verl asks vLL
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib.util
 import json
 import sys
@@ -41,7 +43,10 @@ def main(files: list[str]) -> dict[str, dict[str, Any]]:
             if (engine := config.model_engine) not in known:
                 with initialize_config_dir(own, version_base=None):
                     known[engine] = _plain(_compose("ppo_trainer", [f"model_engine={engine}"]))
-            result |= {"engine": engine, "unknown": list(_unknown(_plain(config), known[engine]))}
+            strange = dict(_unknown(_plain(config), known[engine]))
+            result |= {"engine": engine, "unknown": list(strange)}
+            if strange:
+                result["near"] = strange
         found[file] = result
     return found
 
@@ -80,10 +85,11 @@ def _judge(file: str) -> tuple[dict[str, Any], Any]:
     return result, config
 
 
-def _unknown(ours: dict[str, Any], known: dict[str, Any], prefix: str = "") -> Iterator[str]:
+def _unknown(ours: dict[str, Any], known: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(key, the most like it of verl's) for each key that verl does not have."""
     for key, value in ours.items():
         if key not in known and key not in FREE:
-            yield f"{prefix}{key}"
+            yield f"{prefix}{key}", next(iter(difflib.get_close_matches(key, known, n=1)), "")
         elif isinstance(value, dict) and isinstance(known.get(key), dict) and key not in FREE:
             yield from _unknown(value, known[key], f"{prefix}{key}.")
 

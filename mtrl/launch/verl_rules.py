@@ -65,7 +65,7 @@ def _installed() -> Iterator[Found]:
         version = envs.versions(envs.interpreter(verl.ENVIRONMENT), ("verl",))["verl"]
     except UserError:
         return
-    if version and tuple(int(n) for n in version.split(".")[:2]) != TESTED:
+    if version and envs.release(version) != TESTED:
         own = " (EasyR1 calls itself verl too)" if version.startswith("0.3.") else ""
         yield ("stop", f"verl {version}{own} is outside {'.'.join(map(str, TESTED))}.x, whose keys and logs are known here", "make setup-verl")  # fmt: skip
 
@@ -88,7 +88,8 @@ def _asked(text: str) -> Iterator[Found]:
         return
     said = json.loads(done.stdout)[str(file)]
     for key in said["unknown"]:
-        yield ("stop", f"upstream.{key} is no key that verl takes, and it would not say so", "mend the recipe's upstream: block")  # fmt: skip
+        near = f". Did you mean {said['near'][key]!r}?" if said["near"][key] else ""
+        yield ("stop", f"upstream.{key} is no key that verl takes, and it would not say so{near}", "mend the recipe's upstream: block")  # fmt: skip
     if said["error"]:
         yield ("stop", f"verl refuses this configuration: {said['error']}", "mend the recipe")
     elif not said["unknown"]:

@@ -177,6 +177,7 @@ def test_its_own_check_takes_every_rendered_recipe(tmp_path: Path) -> None:
     for file in files:
         assert said[file.name] == {"unknown": [], "error": "", "engine": engines[file.name]}, file.name
     assert said["key.yaml"]["unknown"] == ["data.image_patchsize"] and not said["key.yaml"]["error"]
+    assert said["key.yaml"]["near"] == {"data.image_patchsize": "image_patch_size"}
     assert "train_batch_size (512) must be >=" in said["size.yaml"]["error"]
     assert "tokenmean" in said["kind.yaml"]["error"]
 

@@ -47,6 +47,8 @@ def checks(*arguments: str) -> list[Check]:
         (("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb"), 10 * 31.07 / 8),  # bf16 with Kahan's sums
         (("rl_multitask", "qwen3-vl-8b", "8x80gb", "upstream.worker.actor.fsdp.torch_dtype=null", "upstream.worker.actor.optim.strategy=adamw"), 16 * 8.77 / 8),
         (("rl_multitask", "qwen3-vl-8b", "1x80gb-lora"), 2 * 8.77),
+        (("rl_multitask", "qwen3-vl-8b", "8x80gb", "backend=verl"), 16 * 8.77 / 8),  # fp32
+        (("rl_multitask", "qwen3-vl-8b", "1x80gb-lora", "backend=verl"), 4 * 8.77),
     ],
 )  # fmt: skip
 def test_states_by_hand(arguments: tuple[str, ...], states: float) -> None:
@@ -102,6 +104,21 @@ def test_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     both = checks("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb", *stays, "upstream.worker.actor.fsdp.torch_dtype=null", "upstream.worker.actor.optim.strategy=adamw")[1]  # fmt: skip
     assert both.level == "stop" and "stays on the GPU" in both.text  # 48 + 12 x 31.07 / 8
+
+
+def test_verl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "gpus_here", lambda: [])
+    dense = checks("rl_multitask", "qwen3-vl-8b", "8x80gb", "backend=verl")
+    assert [check.level for check in dense] == ["ok"] * 3 and "48 GB, 8.8 of them its weights" in dense[1].text
+    assert dense[2].text == f"host memory: about {round(8 * memory.PROCESS + (12 + 4) * 8.77)} GB a node"
+    counted, answering, _ = checks("rl_multitask", "qwen3-vl-30b-a3b", "1x80gb-lora", "backend=verl")
+    assert counted.level == "stop" and "124 GB counted" in counted.text
+    assert answering.level == "stop" and "its weights are 62 GB" in answering.text
+    stays = [f"upstream.actor_rollout_ref.actor.fsdp_config.{key}_offload=false" for key in ("param", "optimizer")]
+    both = checks("rl_multitask", "qwen3-vl-8b", "8x80gb", "backend=verl", *stays, "hardware.gpu_memory=32")[1]
+    assert both.level == "stop" and "fsdp_config.optimizer_offload=true" in both.then
+    (megatron,) = checks("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb", "backend=verl")
+    assert megatron.level == "warning" and "not counted" in megatron.text
 
 
 def test_what_is_here_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -37,6 +37,15 @@ def test_a_typo_below_upstream_is_named(project: Path) -> None:
     assert unlike == "upstream.zzz is no key that LLaMA-Factory takes."
 
 
+@pytest.mark.parametrize(
+    "text", ["trainer=abc", "worker=3", "worker.actor=x", "deepspeed.zero_optimization=3", "cutoff_len=abc"]
+)
+def test_a_value_below_upstream_of_a_wrong_kind_is_a_stop(project: Path, text: str) -> None:
+    method = "rl_multitask" if text.startswith(("trainer", "worker")) else "sft_unified"
+    found = recipe.load(method, "qwen3-vl-8b", "8x80gb", sets=["tasks=demo_quality", f"upstream.{text}"])
+    assert any(check.level == "stop" and "of a wrong kind" in check.text for check in plan.plan(found, Path("data")))
+
+
 def test_a_model_folder_without_a_model_is_one_line(project: Path) -> None:
     Path("empty").mkdir()
     assert stops("sft_unified", "model.path=./empty") == ["model tiny: empty is no model folder (no config.json)"]

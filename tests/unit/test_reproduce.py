@@ -91,6 +91,7 @@ def test_a_setting_goes_to_the_stages_it_speaks_of(home: Path) -> None:
         (["--only", "sft_single:demo_quality:7"], "no such cell"),
         (["--only", ":demo_quality"], "no such cell"),
         (["--set", "sft.epoch=1"], "Did you mean 'epochs'?"),
+        (["--set", "sft:rl.n=3"], "rl.n is no key of the sft stage"),
     ],
 )
 def test_mistakes_end_with_2(cli, home: Path, wrong: list[str], words: str) -> None:

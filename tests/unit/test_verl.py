@@ -143,7 +143,7 @@ def test_whole_epochs_several_nodes_and_lossy_settings_are_warned_of() -> None:
         assert words in warnings
 
 
-@pytest.mark.parametrize(("version", "words"), [("0.3.3.dev0", "EasyR1 calls itself verl too"), ("0.10.0", "outside 0.9.x"), ("0.9.4", "")])  # fmt: skip
+@pytest.mark.parametrize(("version", "words"), [("0.3.3.dev0", "EasyR1 calls itself verl too"), ("0.10.0", "outside 0.9.x"), ("0.10rc1", "outside 0.9.x"), ("0.9.4", "")])  # fmt: skip
 def test_a_version_outside_the_tested_range(
     version: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
