@@ -62,6 +62,8 @@ class VllmEngine:
                 tensor_parallel_size=tensor_parallel,
                 enable_prefix_caching=True,
                 enforce_eager=current_platform.is_cpu(),
+                # A prompt computed in pieces makes vLLM turn its seed back, which torch's CPU generator cannot: --votes died
+                enable_chunked_prefill=False if current_platform.is_cpu() else None,
                 disable_log_stats=True,
                 seed=0,
             )
