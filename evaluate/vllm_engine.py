@@ -154,4 +154,6 @@ def likely_cause(checkpoint: str, message: str) -> str:
             return f"{folder / 'config.json'} is not this model's: copy it from the base model"
     if "memory" in message.casefold():
         return "more GPUs share it by --tensor-parallel N, or take a smaller model"
+    if not folder.exists():
+        return f"there is no folder {checkpoint}; as a hub id it has to be one that this machine can download (hf auth login)"
     return "mtrl doctor"
