@@ -89,7 +89,7 @@ class VllmEngine:
                 number += 1
                 params = SamplingParams(
                     max_tokens=sampling.max_tokens, temperature=sampling.temperature, top_p=sampling.top_p,
-                    seed=sampling.seed + request.vote if sampling.temperature else None,
+                    seed=sampling.seed_of(request) if sampling.temperature else None,
                     logprobs=ALTERNATIVES if sampling.confidence else None,
                 )  # fmt: skip
                 begun = time.monotonic()
