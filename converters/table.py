@@ -85,7 +85,10 @@ def read_table(file: Path) -> Iterator[dict[str, Any]]:
             with file.open(encoding="utf-8") as stream:
                 for number, line in enumerate(stream, start=1):
                     if line.strip():
-                        record = json.loads(line)
+                        try:
+                            record = json.loads(line)
+                        except json.JSONDecodeError as error:
+                            raise ValueError(f"line {number}: {error.msg}") from None
                         if not isinstance(record, dict):
                             raise ValueError(f"line {number} is no JSON object")
                         yield record

@@ -105,6 +105,9 @@ def folders(first: Path, second: Path) -> dict[str, Any]:
                 passed_over.append(f"{name}: no sample that both answered")
                 continue
             tasks[name] = compare(of_a, of_b, tuple(a["choices"]))
+            found = tasks[name]
+            if found["macro_f1"]["ci95"] and found["clusters"] < min(intervals.FEW, found["n"]):
+                notes.append(f"{name}: the interval resamples {found['clusters']} clusters; so few make a rough one")
             if a["prompt_sha256"] != b["prompt_sha256"] and about_a["style"] == about_b["style"]:
                 notes.append(f"{name}: the prompts differ")
             if len(of_a) != a["requests"] or len(of_b) != b["requests"] or a["requests"] != b["requests"]:

@@ -137,7 +137,7 @@ class EndpointEngine:
                 else part
                 for part in parts(request.prompt)
             ]
-            reply = self._create(content, request.vote, sampling)
+            reply = self._create(content, sampling.seed_of(request), sampling)
         except (Rejected, OSError) as error:
             return Answer(request, "", 0, f"rejected: {error}", 0.0)
         except openai.APIStatusError as error:
@@ -155,7 +155,7 @@ class EndpointEngine:
                 "is the address whole? it usually ends in /v1. " + GOES_ON,
             ) from None
 
-    def _create(self, content: list[dict[str, Any]], vote: int, sampling: Sampling) -> Any:
+    def _create(self, content: list[dict[str, Any]], seed: int, sampling: Sampling) -> Any:
         """The endpoint's reply. What it says it does not support is left out from then on, and said."""
         import openai
 
@@ -164,7 +164,7 @@ class EndpointEngine:
                 "max_tokens": sampling.max_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p,
             }  # fmt: skip
             if sampling.temperature:
-                options["seed"] = sampling.seed + vote
+                options["seed"] = seed
             if sampling.confidence:
                 options["logprobs"] = True
             for name in self._without & set(options):

@@ -22,6 +22,7 @@ from mtrl.samples import Sample
 from mtrl.tasks import Task
 
 TABLES = (".csv", ".jsonl")
+COLUMNS = ("image", "image_1", "image_2", "images")  # where a table names images
 SHOWN = 5  # problems that an error names
 
 
@@ -82,10 +83,18 @@ class _Wrong(Exception):
 def _table(path: Path) -> Iterator[_Raw]:
     if not path.is_file():
         raise UserError(f"there is no table {path}")
+    number = 0
     for number, record in enumerate(read_table(path), start=1):
+        if not any(column in record for column in COLUMNS):
+            raise UserError(
+                f"{path}, row {number}: no column image, nor image_1 and image_2; its columns: {', '.join(map(str, record))}",
+                "name the image column so; in a .csv, commas stand between columns",
+            )
         listed = record.get("images") or [record.get(key) for key in ("image", "image_1", "image_2")]
         names = [_text(name) for name in (listed if isinstance(listed, list) else [listed])]
         yield _Raw(f"{path}, row {number}", path.parent, tuple(name for name in names if name), record)
+    if not number:
+        raise UserError(f"{path} has no rows", "a row an item, with the name of its image in column image")
 
 
 def _files(paths: list[Path], task: str | None) -> list[_Raw]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.errors import UserError
-from mtrl.evaluate import cards, metrics, page, predictions
+from mtrl.evaluate import cards, intervals, metrics, page, predictions
 from mtrl.evaluate.run import METRICS, task_metrics
 from mtrl.files import read_json
 
@@ -50,6 +50,7 @@ def write(out: Path, data: Path, tick: Callable[[int, int], None] = lambda done,
         identity=identity,
         metrics=task_metrics(result),
         mean=result["mean_macro_f1"],
+        few=intervals.FEW,
     )
 
 

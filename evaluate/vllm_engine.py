@@ -62,6 +62,8 @@ class VllmEngine:
                 tensor_parallel_size=tensor_parallel,
                 enable_prefix_caching=True,
                 enforce_eager=current_platform.is_cpu(),
+                # A prompt computed in pieces makes vLLM turn its seed back, which torch's CPU generator cannot: --votes died
+                enable_chunked_prefill=False if current_platform.is_cpu() else None,
                 disable_log_stats=True,
                 seed=0,
             )
@@ -87,7 +89,7 @@ class VllmEngine:
                 number += 1
                 params = SamplingParams(
                     max_tokens=sampling.max_tokens, temperature=sampling.temperature, top_p=sampling.top_p,
-                    seed=sampling.seed + request.vote if sampling.temperature else None,
+                    seed=sampling.seed_of(request) if sampling.temperature else None,
                     logprobs=ALTERNATIVES if sampling.confidence else None,
                 )  # fmt: skip
                 begun = time.monotonic()
@@ -152,4 +154,6 @@ def likely_cause(checkpoint: str, message: str) -> str:
             return f"{folder / 'config.json'} is not this model's: copy it from the base model"
     if "memory" in message.casefold():
         return "more GPUs share it by --tensor-parallel N, or take a smaller model"
+    if not folder.exists():
+        return f"there is no folder {checkpoint}; as a hub id it has to be one that this machine can download (hf auth login)"
     return "mtrl doctor"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 from mtrl import recipe
 from mtrl.demo.pipeline import tiny
 from mtrl.launch.plan import image_tokens
+from tests.conftest import mtrl
 
 SIZES = [(64, 64), (640, 480), (1920, 1080)]
 ASK = """
@@ -38,3 +40,11 @@ def test_the_image_range_is_the_one_that_was_asked_for() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert "RESULT" in done.stdout, done.stderr[-2000:]
     assert json.loads(done.stdout.split("RESULT")[1]) == [image_tokens(*size, budget) for size in SIZES]
+
+
+def test_more_seeded_prompts_than_one_step_takes(project: Path) -> None:
+    asked = ("--tasks", "demo_quality", "--limit", "60", "--votes", "3", "--out", "votes")
+    done = mtrl("eval", "--ckpt", tiny(), *asked, cwd=project)
+    assert done.code == 0, done.err[-2000:]
+    answers = [json.loads(line) for line in (project / "votes" / "predictions.jsonl").read_text().splitlines()]
+    assert len(answers) == 180 and {a["finish_reason"] for a in answers} <= {"stop", "length"}

@@ -143,6 +143,8 @@ def test_other_samples_are_not_compared_and_other_prompts_are_noted(tmp_path: Pa
     folder(runs / "part", b[:25])
     found = compare.folders(runs / "one" / "eval", runs / "two" / "eval")
     assert found["notes"] == ["t: the prompts differ"] and found["tasks"]["t"]["n"] == 40
+    few = [folder(runs / name, rows) for name, rows in zip(("few_a", "few_b"), two(6, 8, 5), strict=True)]
+    assert compare.folders(*few)["notes"] == ["t: the interval resamples 8 clusters; so few make a rough one"]
     done = cli("compare", "one", "two", "--runs", runs)
     assert done.code == 0 and "the prompts differ" in done.out and "answers that differ" in done.out
     assert f"{100 * found['tasks']['t']['macro_f1']['difference']:+.2f} [" in done.out

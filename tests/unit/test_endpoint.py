@@ -76,10 +76,16 @@ def test_what_is_sent_and_what_comes_back(picture: Path) -> None:
 
 def test_votes_have_seeds_and_vllm_is_told_more(picture: Path) -> None:
     models = 200, MODELS[1], json.dumps({"object": "list", "data": [{"id": "m", "owned_by": "vllm"}]})
-    votes = [Request("a", "t", "given", vote, "<image>?", (picture,), "yes", ("yes", "no")) for vote in range(3)]
+    votes = [
+        Request(name, "t", "given", vote, "<image>?", (picture,), "yes", ("yes", "no"))
+        for name in "ab"  # with one seed for both, the same noise would fall on every item
+        for vote in range(3)
+    ]
     with standin(lambda n, asked: completion(), models) as server:
         ask(server.url, votes, sampling=Sampling(16, temperature=1.0))
-    assert sorted(asked["seed"] for asked in server.asked) == [0, 1, 2]
+    seeds = [asked["seed"] for asked in server.asked]
+    assert sorted(seeds) == sorted({Sampling(16).seed_of(vote) for vote in votes}) and len(set(seeds)) == 6
+    assert all(0 <= seed < 2**31 for seed in seeds)
     assert all(asked["top_k"] == -1 and "logprobs" not in asked for asked in server.asked)
 
 

@@ -137,6 +137,9 @@ def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
         (["pics/0.png", "--task", "mine", "--field", "where"], "should be name=text"),
         (["pics/none.png", "--task", "mine", "--field", "where=x"], "No such file"),
         (["none.csv", "--task", "mine"], "no table none.csv"),
+        (["empty.csv", "--task", "mine"], "empty.csv has no rows"),
+        (["semicolons.csv", "--task", "mine"], "no column image, nor image_1 and image_2; its columns: image;where"),
+        (["torn.jsonl", "--task", "mine"], "not readable as jsonl: line 2"),
         (["recipes", "--task", "mine"], "holds no images"),
         (["pics/0.png", "--task", "mjbench_alignment", "--field", "caption=x"], "two images, and 1 are given"),
         (["pics", "--task", "mjbench_alignment", "--field", "caption=x"], "does not say which"),
@@ -145,6 +148,9 @@ def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
     ],
 )
 def test_refused_in_plain_words(cli, arguments: list[str], says: str) -> None:
+    Path("empty.csv").write_text("image,where\n")
+    Path("semicolons.csv").write_text("image;where\npics/0.png;here\n")
+    Path("torn.jsonl").write_text('{"image": "pics/0.png"}\n{"image":\n')
     with standin(lambda n, asked: completion()) as server:
         done = judge(cli, server, *arguments)
     assert done.code == 2 and says in done.err and not server.asked, done.err

@@ -230,7 +230,9 @@ def test_what_is_gone_is_said_to_be_gone(folder: Path) -> None:
 def test_a_very_long_response_is_cut_and_says_so(project: Path) -> None:
     text = "<think>" + "x" * 50_000 + "MIDDLE" + "y" * 50_000 + "</think><answer>yes</answer>"
     out = evaluated(Path("runs/long/eval"), "rl", lambda n, r: (text, None))
-    page = report.write(out, Path("data")).read_text()
+    file = report.write(out, Path("data"))
+    page = file.read_text()
+    assert "reasoning, 100,006 characters" in browse(file)
     kept = data_of(page, "cards")[0]["answers"][0]["responses"][0]
     assert len(kept) < cards.LONG + 100 and "MIDDLE" not in kept and kept.endswith("<answer>yes</answer>")
     left = len(text) - cards.LONG
