@@ -6,11 +6,15 @@ may still hold the same files at the same paths on every node, so this is a warn
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from mtrl import envs
+from mtrl.errors import UserError
 from mtrl.finding import Check
+from mtrl.launch import backend
 from mtrl.recipe import Recipe
 
 MOUNTS = Path("/proc/mounts")
@@ -21,7 +25,9 @@ def check(recipe: Recipe, data: Path) -> Iterator[Check]:
     """One warning for all paths of a preset of several nodes that lie on local disks; nothing for one node."""
     if recipe.hardware.nodes == 1 or not MOUNTS.exists():
         return
-    wanted = {"run directory": Path("runs"), "data": data, "environment": Path(sys.prefix)}
+    wanted = {"run directory": Path("runs"), "data": data, "mtrl's environment": Path(sys.prefix)}
+    with contextlib.suppress(UserError):  # that it is missing altogether is another check's
+        wanted["trainer's environment"] = envs.interpreter(backend.of(recipe).ENVIRONMENT).parent.parent
     if (model := Path(recipe.model.path)).exists():
         wanted["model"] = model
     kinds = {what: filesystem(path, MOUNTS.read_text()) for what, path in wanted.items()}

@@ -40,8 +40,13 @@ def test_several_nodes_are_warned_of_local_disks_and_one_node_is_not(
     monkeypatch.setattr(shared, "MOUNTS", table)
     two = recipe.load("rl_multitask", hardware="16x80gb")
     table.write_text("/dev/vda / ext4 rw 0 0\nnas:/d /mnt/d nfs rw 0 0\n")
+    python = tmp_path / "easyr1/bin/python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    monkeypatch.setenv("MTRL_PYTHON_EASYR1", str(python))
     (warning,) = shared.check(two, Path("/mnt/d/data"))
     assert warning.level == "warning" and f"run directory {Path('runs').absolute()} (ext4)" in warning.text
+    assert f"trainer's environment {tmp_path / 'easyr1'} (ext4)" in warning.text
     assert "/mnt/d/data" not in warning.text and "2 nodes" in warning.text
     table.write_text("nas:/ / nfs rw 0 0\n")
     assert [found.level for found in shared.check(two, Path("data"))] == ["ok"]
