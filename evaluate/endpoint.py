@@ -83,7 +83,7 @@ class EndpointEngine:
             listed = list(self._client.with_options(max_retries=0, timeout=30.0).models.list().data)
             return [str(model.id) for model in listed], any(model.owned_by == "vllm" for model in listed)
         except (openai.APIConnectionError, openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            self._explain(error, "start the server, or mend --endpoint (README: Serving a judge)")
+            self._explain(error, "start the server, or mend --endpoint (docs/judging-and-serving.md)")
         except (openai.OpenAIError, AttributeError, TypeError, ValueError):
             return [], False  # not every endpoint lists its models; the first request will say what is wrong
 

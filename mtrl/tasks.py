@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from mtrl import resources
-from mtrl.errors import MtrlError, UserError, nearest
+from mtrl.errors import MtrlError, UserError
 from mtrl.files import read_yaml
 from mtrl.schema import Model, validate
 
@@ -188,7 +188,7 @@ def load(name: str) -> Task:
     """The task called `name`. Raises UserError."""
     known = resources.listing("recipes", "tasks", ".yaml")
     if name not in known:
-        raise UserError(f"there is no task {name!r}." + nearest(name, known), "mtrl tasks")
+        raise resources.missing("recipes", f"tasks/{name}.yaml", "task", "mtrl tasks")
     task = validate(Task, {"name": name, **read_yaml(known[name])}, str(known[name]))
     if task.name != name:
         raise UserError(f"{known[name]}: the task's name is {task.name!r}; it must be the file's, {name!r}")

@@ -53,6 +53,20 @@ def test_an_unknown_task_names_the_nearest(cli, project: Path) -> None:
     assert found.code == 2 and "Did you mean 'demo_quality'?" in found.err and "Traceback" not in found.err
 
 
+def test_an_unknown_task_or_prompt_lists_the_folders_searched(cli, project: Path, tmp_path: Path, monkeypatch) -> None:
+    found = cli("prompts", "nothing")
+    said = " ".join(found.err.split())
+    assert found.code == 2 and f"in {project}/recipes/tasks and " in said and "mtrl tasks" in said
+    Path("prompts/rl/demo_quality.jinja").unlink()
+    said = " ".join(cli("prompts", "demo_quality", "--style", "rl").err.split())
+    assert (
+        "there is no rl prompt 'demo_quality'." in said and f"demo_quality.jinja in {project}/prompts/rl and " in said
+    )
+    monkeypatch.chdir(tmp_path)  # a folder that is no project at all
+    said = " ".join(cli("prompts", "demo_quality").err.split())
+    assert f"{tmp_path}/recipes/tasks (no such folder) and " in said
+
+
 def test_an_unknown_recipe_key_ends_with_2(cli, project: Path) -> None:
     found = cli("sft", "sft_unified", *SETS, "--set", "sft.epoch=1")
     assert found.code == 2 and "unknown key 'sft.epoch'. Did you mean 'epochs'?" in found.err
