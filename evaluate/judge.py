@@ -74,13 +74,16 @@ def _key(judge: Subject, item: Item) -> str:
         item.task.name,
     ]
     seen += [item.prompt, item.label, *item.names, *(sha256_file(path) for path in item.images)]
+    seen += ["orient"] * item.task.orient
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
 def _ask(judge: Subject, left: dict[str, Item], engine: Engine) -> Iterator[tuple[str, dict[str, Any]]]:
     """(key, row) of each item, once all its orders are answered."""
     requests = [
-        Request(key, item.task.name, order, 0, item.prompt, shown, item.label, item.task.choices)
+        Request(
+            key, item.task.name, order, 0, item.prompt, shown, item.label, item.task.choices, orient=item.task.orient
+        )
         for key, item in left.items()
         for order, shown in (("given", item.images), ("turned", item.images[::-1]))
         if order == "given" or len(item.images) > 1

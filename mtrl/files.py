@@ -21,7 +21,15 @@ from mtrl.errors import UserError
 
 
 class _Loader(yaml.SafeLoader):
-    pass
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """PyYAML takes the last of two equal keys; here the second is an error. `<<` may still be overridden."""
+        node = super().compose_mapping_node(anchor)
+        first: dict[tuple[str, str], yaml.Node] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and (other := first.setdefault((key.tag, key.value), key)) is not key:
+                problem = f"the key {key.value!r} is given twice (first in line {other.start_mark.line + 1})"
+                raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -40,10 +48,12 @@ def parse_yaml(text: str, name: str) -> Any:
     """`name` is what an error calls the text. Raises UserError."""
     try:
         return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise UserError(f"{name} is not valid YAML: {where}{error.problem or error.context}") from None
     except yaml.YAMLError as error:
-        raise UserError(
-            f"{name} is not YAML: {str(error).splitlines()[0]} {getattr(error, 'problem_mark', '')}"
-        ) from None
+        raise UserError(f"{name} is not valid YAML: {str(error).splitlines()[0]}") from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
