@@ -21,7 +21,15 @@ from mtrl.errors import UserError
 
 
 class _Loader(yaml.SafeLoader):
-    pass
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """PyYAML takes the last of two equal keys; here the second is an error. `<<` may still be overridden."""
+        node = super().compose_mapping_node(anchor)
+        first: dict[tuple[str, str], yaml.Node] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and (other := first.setdefault((key.tag, key.value), key)) is not key:
+                problem = f"the key {key.value!r} is given twice (first in line {other.start_mark.line + 1})"
+                raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -40,10 +48,12 @@ def parse_yaml(text: str, name: str) -> Any:
     """`name` is what an error calls the text. Raises UserError."""
     try:
         return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise UserError(f"{name} is not valid YAML: {where}{error.problem or error.context}") from None
     except yaml.YAMLError as error:
-        raise UserError(
-            f"{name} is not YAML: {str(error).splitlines()[0]} {getattr(error, 'problem_mark', '')}"
-        ) from None
+        raise UserError(f"{name} is not valid YAML: {str(error).splitlines()[0]}") from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -71,6 +81,26 @@ def written(path: Path) -> Iterator[Path]:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def check_target(path: Path, option: str = "--out") -> None:
+    """Raises UserError where no file can be written to `path`; asked before any work is done for it."""
+    if "\0" in str(path):
+        raise UserError(f"{option} {str(path)!r} has a NUL in its name")
+    try:
+        if path.is_dir():
+            raise UserError(f"{option} {path} is a folder, not a file", f"name a file in it: {option} {path}/NAME")
+        nearest = next(parent for parent in path.parents if parent.exists())
+    except OSError as error:  # below a file, or a name that is too long
+        raise UserError(f"{option} {path}: {error.strerror}") from None
+    if not nearest.is_dir():
+        raise UserError(
+            f"{option} {path} lies below {nearest}, which is a file and no folder", f"pass another {option}"
+        )
+    if not os.access(nearest, os.W_OK):
+        raise UserError(f"{option} {path}: folder {nearest} may not be written to", f"pass another {option}")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{option} {path} is not a regular file", f"pass another {option}")
 
 
 def sweep(folder: Path) -> None:
