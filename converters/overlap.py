@@ -37,6 +37,9 @@ def report(data: Path, names: list[str] | None = None) -> Iterator[Check]:
     These are rows of a train split in an evaluation split, and of two benchmarks' test splits. What the splits of one task
     share is in its card. Tasks with a broken card are left out.
     """
+    broken = tasks.broken()
+    for name in sorted(set(broken) & {card.parent.name for card in data.glob("*/card.json")}):
+        yield Check("warning", f"{name} is converted but not compared: {broken[name]}")
     parts = _parts(data)
     asked = {part.task for part in parts} if names is None else set(names)
     pairs: dict[tuple[str, str], list[str]] = {}

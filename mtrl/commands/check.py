@@ -28,5 +28,8 @@ def command(
             broken += level == "stop"
     for level, text, then in overlap.report(data, [task.name for task in chosen]):
         check(level, text, then)
+    for name, error in tasks.broken().items() if names == ["all"] else ():
+        check("stop", f"{name}: {error}", error.then)
+        broken += 1
     if broken:
         raise MtrlError(f"{broken} checks failed.", "see the lines marked stop")

@@ -31,6 +31,7 @@ def command(
     from mtrl.converters import findings, images
     from mtrl.converters.convert import convert
     from mtrl.converters.table1 import beside
+    from mtrl.errors import UserError
 
     rows = []
     for task in tasks.select(names):
@@ -52,3 +53,5 @@ def command(
         for level, text, then in findings.fields(task, out):
             check(level, text, then)
     table(str(out), ["task", "split", "rows", "labels", "Table 1"], rows)
+    if names == ["all"] and (broken := tasks.broken()):
+        raise UserError(f"left out, since they are broken: {', '.join(broken)}", "mtrl tasks")
