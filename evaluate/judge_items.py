@@ -7,7 +7,7 @@ table's folder. All is checked before a model is loaded, and what is wrong is sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,10 +48,19 @@ class _Raw:
     record: dict[str, Any]
 
 
-def read(paths: list[Path], task: str | None, style: str, fields: dict[str, str]) -> list[Item]:
-    """The items in order. `task` and `fields` hold where a table says nothing of its own. Raises UserError."""
+def read(
+    paths: list[Path],
+    task: str | None,
+    style: str,
+    fields: dict[str, str],
+    load: Callable[[str], Task] = tasks.load,
+) -> list[Item]:
+    """The items in order. `task` and `fields` hold where a table says nothing of its own; `load` finds a task by its name.
+
+    Raises UserError.
+    """
     found = [raw for path in paths if path.suffix.lower() in TABLES for raw in _table(path)]
-    found += _files([path for path in paths if path.suffix.lower() not in TABLES], task)
+    found += _files([path for path in paths if path.suffix.lower() not in TABLES], task, load)
     known: dict[str, Task] = {}
     items, wrong = [], []
     for raw in found:
@@ -59,7 +68,7 @@ def read(paths: list[Path], task: str | None, style: str, fields: dict[str, str]
         if not name:
             raise UserError(f"{raw.where}: which task?", "--task NAME, or a column task (mtrl tasks lists them)")
         if name not in known:
-            known[name] = tasks.load(name)
+            known[name] = load(name)
         try:
             items.append(_item(raw, known[name], style, fields))
         except _Wrong as why:
@@ -97,9 +106,9 @@ def _table(path: Path) -> Iterator[_Raw]:
         raise UserError(f"{path} has no rows", "a row an item, with the name of its image in column image")
 
 
-def _files(paths: list[Path], task: str | None) -> list[_Raw]:
+def _files(paths: list[Path], task: str | None, load: Callable[[str], Task]) -> list[_Raw]:
     """Files and the images in folders; for a pairwise task every two files are a pair."""
-    each = 2 if task and tasks.load(task).kind == "pairwise" else 1
+    each = 2 if task and load(task).kind == "pairwise" else 1
     listed: list[Path] = []
     for path in paths:
         if not path.is_dir():

@@ -27,6 +27,7 @@ def command(
     style: Annotated[
         Literal["sft", "rl"] | None, typer.Option(help="Prompt style; default: the one it was trained with.")
     ] = None,
+    prompts: options.Prompts = "export",
     tensor_parallel: Annotated[int, typer.Option(min=1, help="GPUs that share one copy of the model.")] = 1,
     out: Annotated[
         Path | None, typer.Option(help="Write rows to this .jsonl or .csv; started again, it goes on.")
@@ -43,9 +44,11 @@ def command(
     if wrong := [given for given in field or [] if "=" not in given]:
         raise UserError(f"--field {wrong[0]} should be name=text", "for instance --field caption='a red square'")
     fields = {name.strip(): text for name, _, text in (given.partition("=") for given in field or [])}
-    who = judge_of(ckpt, endpoint, model, style)
-    items = judge_items.read(images, task, who.style, fields)
+    who = judge_of(ckpt, endpoint, model, style, prompts)
+    items = judge_items.read(images, task, who.style, fields, who.task)
     say(f"{who.checkpoint}: style {who.style}, by {who.told_by}; {len(items)} items")
+    for line in who.remarks(dict.fromkeys(item.task.name for item in items)):
+        say(line)
     with bar("judge") as update:
         rows = list(judge.run(who, items, out, engine_maker(endpoint, tensor_parallel), update))
     _show(rows)
