@@ -83,6 +83,26 @@ def written(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def check_target(path: Path, option: str = "--out") -> None:
+    """Raises UserError where no file can be written to `path`; asked before any work is done for it."""
+    if "\0" in str(path):
+        raise UserError(f"{option} {str(path)!r} has a NUL in its name")
+    try:
+        if path.is_dir():
+            raise UserError(f"{option} {path} is a folder, not a file", f"name a file in it: {option} {path}/NAME")
+        nearest = next(parent for parent in path.parents if parent.exists())
+    except OSError as error:  # below a file, or a name that is too long
+        raise UserError(f"{option} {path}: {error.strerror}") from None
+    if not nearest.is_dir():
+        raise UserError(
+            f"{option} {path} lies below {nearest}, which is a file and no folder", f"pass another {option}"
+        )
+    if not os.access(nearest, os.W_OK):
+        raise UserError(f"{option} {path}: folder {nearest} may not be written to", f"pass another {option}")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{option} {path} is not a regular file", f"pass another {option}")
+
+
 def sweep(folder: Path) -> None:
     """Removes what killed processes left half-written directly in `folder`."""
     for stale in folder.glob(".*.tmp"):

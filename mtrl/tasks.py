@@ -83,7 +83,10 @@ class Split(Model):
 
 
 class Task(Model):
-    """See the module. `expected` holds published counts per split, `table1_positive` the verdict they call positive."""
+    """See the module. `expected` holds published counts per split, `table1_positive` the verdict they call positive.
+
+    `orient`: photographs whose EXIF asks for a rotation are stored and judged upright. Default: as their pixels lie.
+    """
 
     name: str
     title: str
@@ -93,6 +96,7 @@ class Task(Model):
     source: dict[str, Any] = {}
     label: Label
     split: Split = Split()
+    orient: bool = False
     prompts: dict[str, str] = {}  # style -> file below prompts/
     expected: dict[Literal["train", "val", "test"], dict[Literal["rows", "positive", "negative"], int]] = {}
     table1_positive: Literal["yes", "no"] | None = None

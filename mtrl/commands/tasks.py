@@ -19,4 +19,4 @@ def command(data: options.Data = options.DATA) -> None:
         rows.append([task.name, task.title, task.capability, task.kind, task.converter, sizes or "not converted"])
     table("", ["task", "title", "capability", "kind", "converter", str(data)], rows)
     if not rows:
-        say("no tasks here: add recipes/tasks/<name>.yaml (README, a judge for your own images)")
+        say("no tasks here: add recipes/tasks/<name>.yaml (README: a judge for your own images)")
