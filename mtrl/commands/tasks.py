@@ -9,14 +9,21 @@ def command(data: options.Data = options.DATA) -> None:
     """List the tasks, and which of them are converted."""
     from mtrl import tasks
     from mtrl.commands.show import check, say, table
+    from mtrl.errors import UserError
     from mtrl.files import read_json
+
+    def converted(name: str) -> str:
+        card = data / name / "card.json"
+        try:
+            counts = read_json(card)["counts"] if card.exists() else {}
+            sizes = [f"{split} {sum(counts[split].values()):,}" for split in tasks.SPLITS if counts.get(split)]
+        except (UserError, KeyError, TypeError, AttributeError):
+            return "card.json is broken: convert again"
+        return "  ".join(sizes) or "not converted"
 
     rows = []
     for task in tasks.load_all():
-        card = data / task.name / "card.json"
-        counts = read_json(card)["counts"] if card.exists() else {}
-        sizes = "  ".join(f"{split} {sum(counts[split].values()):,}" for split in tasks.SPLITS if counts.get(split))
-        rows.append([task.name, task.title, task.capability, task.kind, task.converter, sizes or "not converted"])
+        rows.append([task.name, task.title, task.capability, task.kind, task.converter, converted(task.name)])
     broken = tasks.broken()
     rows += [[name, "", "", "", "", "broken"] for name in broken]
     table("", ["task", "title", "capability", "kind", "converter", str(data)], rows)
