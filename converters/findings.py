@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from mtrl.converters.images import Stored
 from mtrl.converters.near import clusters
 from mtrl.converters.rows import Row
 from mtrl.converters.splits import text
+from mtrl.converters.store import Stored
 from mtrl.tasks import Task
 
 
