@@ -190,7 +190,12 @@ def _known(data: Path) -> dict[str, images.Known]:
     """What conversions into this folder found in the images that are stored: AGIN's three tasks share theirs."""
     known = {}
     for file in data.glob(f"*/{unchanged.PRINTS}"):
-        known.update({name: images.Known(print_, tuple(notes)) for name, (print_, notes) in read_json(file, limit=unchanged.LARGE).items()})
+        known.update(
+            {
+                name: images.Known(print_, tuple(notes))
+                for name, (print_, notes) in read_json(file, limit=unchanged.LARGE).items()
+            }
+        )
     return known
 
 
