@@ -29,6 +29,8 @@ def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
     for style in prompting.STYLES:
         if card["prompts"].get(style) != prompting.sha256(task, style):
             yield Check("stop", f"{task.name}: its {style} prompt has changed since it was converted", again)
+    if card.get("orient", False) != task.orient:
+        yield Check("stop", f"{task.name}: its key orient has changed since it was converted", again)
     for split in SPLITS:
         yield from _split(task, data, split, card, again)
     for kind, shared in card["leakage"].items():
@@ -41,7 +43,10 @@ def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
             "warning", f"{task.name}: {card['duplicates']} rows ask what an earlier row asks (source.duplicate_of)"
         )
     for note, number in card["images"]["notes"].items():
-        yield Check("ok", f"{task.name}: {number} images: {note}")
+        if note == images.ROTATED:
+            yield Check("warning", f"{task.name}: {number} images: {note}", images.upright(task.name))
+        else:
+            yield Check("ok", f"{task.name}: {number} images: {note}")
     if table1:
         yield from compare(task, card)
 

@@ -108,7 +108,7 @@ def _write(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of large images and of odd metadata; neither is a reason to stop
-        for index, outcome in _stored(wanted(), data, _known(data)):
+        for index, outcome in _stored(wanted(), data, _known(data), task.orient):
             if not grouped and limit is not None and full[places[index]] >= limit:
                 continue  # was on its way when the split became full
             outcomes[index] = outcome
@@ -154,6 +154,7 @@ def _write(
         "duplicates": sum(i in twins for indices in kept.values() for i in indices),
         "images": {"stored": len(used), "notes": {note: n for note, n in sorted(notes.items()) if n}},
         "limit": limit,
+        "orient": task.orient,
         "label": task.label.model_dump(),
         "split": rule.model_dump(),
         "inputs": {file.name: sha256_file(file) for file in sorted({row.file for row in found})},
@@ -173,13 +174,14 @@ def _known(data: Path) -> dict[str, images.Known]:
 
 
 def _stored(
-    rows: Iterable[tuple[int, Row]], data: Path, known: dict[str, images.Known]
+    rows: Iterable[tuple[int, Row]], data: Path, known: dict[str, images.Known], orient: bool
 ) -> Iterator[tuple[int, Outcome]]:
     """Reads each row's images here, stores them on all cores, and yields what came of it, in order."""
 
     def place(row: Row, contents: list[bytes]) -> Outcome:
         try:
-            return tuple(images.store(p, held, data, known) for p, held in zip(row.images, contents, strict=True))
+            pairs = zip(row.images, contents, strict=True)
+            return tuple(images.store(picture, held, data, known, orient) for picture, held in pairs)
         except Rejected as reason:
             return reason
 

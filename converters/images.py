@@ -3,11 +3,15 @@
 Every image is decoded once here, so that none can stop a training at row 30,000. What cannot be used is a `Rejected`
 with its reason, counted by the caller. Loading for inference goes through `load_rgb`, the same way every upstream
 loader goes: first frame, converted to RGB, alpha dropped, no EXIF rotation; images where that matters are noted.
+
+Two kinds of images are stored re-encoded, since upstream loaders would read them wrongly or not at all: HEIC and AVIF,
+and under `orient` those whose EXIF asks for a rotation, which are then upright. See `_encode`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import threading
@@ -22,10 +26,23 @@ if TYPE_CHECKING:
 
 EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tiff"}
 SAME = {"jpeg": "jpg", "jpe": "jpg", "jfif": "jpg", "tif": "tiff"}
+REENCODED = {"AVIF": "avif", "HEIF": "heic"}  # read here and stored as JPEG: a trainer's Pillow may not read them
+ENDINGS = {*EXTENSIONS.values(), *SAME, "avif", "heic", "heif", "hif"}  # of files that may be images, in lower case
+LOSSY = {"JPEG", "MPO", *REENCODED}
 MAX_ASPECT = 200  # Qwen's image processors refuse more
 MAX_PIXELS = 89_478_485  # from here on Pillow itself speaks of a decompression bomb; no release comes near
 LARGE = 16_000_000  # pixels: 64 MB decoded; such images are decoded one at a time
 ORIENTATION = 0x0112
+TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}  # EXIF orientation -> what makes the image upright
+ROTATED = "EXIF rotation, which no loader applies"
 _one_large = threading.Lock()
 
 
@@ -41,6 +58,22 @@ class Stored(NamedTuple):
     known: Known
 
 
+@functools.cache
+def _register() -> None:
+    """Teaches Pillow to read HEIC, where the extra `heic` is installed."""
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+
+
+def _open(file: Path | BinaryIO) -> Image.Image:
+    from PIL import Image
+
+    _register()
+    return Image.open(file)
+
+
 def check(data: bytes) -> tuple[str, Known]:
     """Decodes the image; returns its file extension and what was found. Raises Rejected."""
     from PIL import Image, UnidentifiedImageError
@@ -48,10 +81,10 @@ def check(data: bytes) -> tuple[str, Known]:
     if not data:
         raise Rejected("empty file")
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _open(io.BytesIO(data)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Rejected(f"more than {MAX_PIXELS} pixels")
-            extension = EXTENSIONS.get(image.format or "")
+            extension = {**EXTENSIONS, **REENCODED}.get(image.format or "")
             if extension is None:
                 raise Rejected(f"format {image.format} is not an image format that all trainers read")
             if max(image.size) > MAX_ASPECT * min(image.size):
@@ -62,7 +95,7 @@ def check(data: bytes) -> tuple[str, Known]:
             with _one_large if image.width * image.height > LARGE else contextlib.nullcontext():
                 return extension, Known(_fingerprint(image), notes)
     except UnidentifiedImageError:
-        raise Rejected("not an image") from None
+        raise Rejected(_unread(data)) from None
     except Image.DecompressionBombError:
         raise Rejected(f"more than {MAX_PIXELS} pixels") from None
     except Rejected:
@@ -75,11 +108,52 @@ def check(data: bytes) -> tuple[str, Known]:
         raise Rejected("truncated" if "truncated" in str(error) else "cannot be decoded") from None
 
 
+def _unread(data: bytes) -> str:
+    """Why Pillow does not know the file: HEIC and AVIF are named, with what reads them."""
+    brand = data[8:12] if data[4:8] == b"ftyp" else b""
+    if brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"):
+        return "HEIC, which needs pillow-heif: pip install 'mtrl[heic]'"
+    if brand in (b"avif", b"avis"):
+        return "AVIF, which needs Pillow 11.3 or later: pip install 'pillow>=11.3'"
+    return "not an image"
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes the decoded pixels upright, None where they are. Pillow turns TIFF files by itself."""
+    from PIL import Image
+
+    with contextlib.suppress(Exception):  # broken metadata is no broken image
+        if image.format != "TIFF" and (turn := TURNS.get(image.getexif().get(ORIENTATION, 1))):
+            return Image.Transpose[turn]
+    return None
+
+
+def _upright(image: Image.Image, orient: bool) -> Image.Image:
+    """HEIC and AVIF are always turned: there the rotation is a part of the format, not a remark about it."""
+    turn = _turn(image) if orient or image.format in REENCODED else None
+    return image if turn is None else image.transpose(turn)
+
+
+def rotated(file: Path) -> bool:
+    """Whether loaders see the image turned: its EXIF asks for a rotation, which they ignore. False if it is unreadable."""
+    try:
+        with _open(file) as image:
+            return image.format not in REENCODED and _turn(image) is not None
+    except Exception:  # see `check`, which says what is wrong with the file
+        return False
+
+
+def upright(task: str) -> str:
+    """The next step where images are `ROTATED`."""
+    return f"orient: true in recipes/tasks/{task}.yaml stores and judges them upright"
+
+
 def _notes(image: Image.Image) -> tuple[str, ...]:
     notes = []
-    with contextlib.suppress(Exception):  # broken metadata is no broken image
-        if image.getexif().get(ORIENTATION, 1) not in (0, 1):
-            notes.append("EXIF rotation, which no loader applies")
+    if image.format in REENCODED:
+        notes.append(f"{REENCODED[image.format].upper()}, stored as JPEG")
+    elif _turn(image) is not None:
+        notes.append(ROTATED)
     if getattr(image, "n_frames", 1) > 1:
         notes.append("several frames, of which loaders take the first")
     if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
@@ -111,22 +185,48 @@ def _fingerprint(image: Image.Image) -> str:
     return bytes(np.packbits(signs).tobytes() + mean.tobytes()).hex()
 
 
-def store(picture: Picture, data: bytes, data_folder: Path, known: dict[str, Known]) -> Stored:
-    """Checks and stores one picture's bytes. `known` spares decoding what is stored already. Raises Rejected, OSError."""
+def _encode(data: bytes) -> tuple[bytes, str]:
+    """The image upright and readable by every trainer, and its extension; the same bytes every time.
+
+    JPEG of quality 95 with full colour resolution where the source is lossy itself (JPEG, HEIC, AVIF: a photograph
+    as PNG would be eight times as large), else PNG, which loses nothing. Metadata is left out.
+    """
+    with _open(io.BytesIO(data)) as image:
+        kind = "JPEG" if image.format in LOSSY else "PNG"
+        picture = _upright(image, True).convert("RGB")
+    picture.info.clear()
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {}))
+    return buffer.getvalue(), EXTENSIONS[kind]
+
+
+def store(picture: Picture, data: bytes, data_folder: Path, known: dict[str, Known], orient: bool = False) -> Stored:
+    """Checks and stores one picture's bytes. `known` spares decoding what is stored already. Raises Rejected, OSError.
+
+    `orient` stores an image upright whose EXIF asks for a rotation.
+    """
     digest = sha256_bytes(data)
     for extension in set(EXTENSIONS.values()):
         name = f"images/{digest[:2]}/{digest}.{extension}"
-        if name in known and _whole(data_folder / name, data):
+        if name in known and not (orient and ROTATED in known[name].notes) and _whole(data_folder / name, data):
             return Stored(name, known[name])
     extension, found = check(data)
+    source: Path | None = picture.path
+    if extension in REENCODED.values() or (orient and ROTATED in found.notes):
+        notes = [note for note in found.notes if note != ROTATED]
+        data, extension = _encode(data)
+        if ROTATED in found.notes:
+            notes.append("turned upright by its EXIF rotation, stored as JPEG or PNG")
+        found = Known(check(data)[1].print, tuple(notes))
+        digest, source = sha256_bytes(data), None
     name = f"images/{digest[:2]}/{digest}.{extension}"
     target = data_folder / name
     if not _whole(target, data):
         with written(target) as beside:
             linked = False
-            if picture.path is not None:
+            if source is not None:
                 with contextlib.suppress(OSError):  # another file system, or one without links: copied instead
-                    os.link(picture.path.resolve(), beside)  # resolved: a hub cache holds symbolic links
+                    os.link(source.resolve(), beside)  # resolved: a hub cache holds symbolic links
                     linked = True
             if not linked:
                 beside.write_bytes(data)
@@ -142,18 +242,21 @@ def _whole(path: Path, data: bytes) -> bool:
 
 def wrong_extension(picture: Picture, stored: Stored) -> bool:
     """Whether the release calls the file something else than it is (loaders look at the bytes, so it is only noted)."""
+    if any("stored as" in note for note in stored.known.notes):
+        return False
     claimed = Path(picture.name).suffix.lower().removeprefix(".")
     known = set(EXTENSIONS.values()) | set(SAME)
     return claimed in known and SAME.get(claimed, claimed) != stored.name.rpartition(".")[2]
 
 
-def load_rgb(path: Path | BinaryIO) -> Image.Image:
-    """The stored image as RGB, as upstream loaders see it. Raises OSError where it is gone or cannot be decoded."""
-    from PIL import Image
+def load_rgb(path: Path | BinaryIO, orient: bool = False) -> Image.Image:
+    """The image as RGB, as upstream loaders see it; with `orient` turned upright by its EXIF, as such a task stores it.
 
+    Raises OSError where it is gone or cannot be decoded.
+    """
     try:
-        with Image.open(path) as image:
-            rgb = image.convert("RGB")
+        with _open(path) as image:
+            rgb = _upright(image, orient).convert("RGB")
     except OSError:
         raise
     except Exception as error:  # decoders raise what they like, see `check`

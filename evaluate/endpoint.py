@@ -15,6 +15,7 @@ The key is OPENAI_API_KEY, if set. It goes to the endpoint and nowhere else: an 
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import os
 import time
@@ -130,11 +131,10 @@ class EndpointEngine:
 
         pictures = iter(request.images)
         begun = time.monotonic()
+        url = lambda path: data_url(path, self._image, self._side, request.orient)  # noqa: E731
         try:
             content = [
-                {"type": "image_url", "image_url": {"url": data_url(next(pictures), self._image, self._side)}}
-                if part["type"] == "image"
-                else part
+                {"type": "image_url", "image_url": {"url": url(next(pictures))}} if part["type"] == "image" else part
                 for part in parts(request.prompt)
             ]
             reply = self._create(content, sampling.seed_of(request), sampling)
@@ -247,17 +247,19 @@ def _steps(listed: Iterable[Any]) -> list[Step]:
     ]
 
 
-def data_url(path: Path, image: dict[str, int], side: int) -> str:
-    """The image as a data: URL, see the module. Raises Rejected and OSError."""
+def data_url(path: Path, image: dict[str, int], side: int, orient: bool = False) -> str:
+    """The image as a data: URL, see the module; with `orient` upright. Raises Rejected and OSError."""
     from PIL import Image
 
     data = path.read_bytes()
     extension, known = images.check(data)
-    with Image.open(io.BytesIO(data)) as opened:
-        wide, high, bounded = processor.fitted(*opened.size, image, side)
-        resize = bounded and opened.size != (wide, high)
-    if resize or known.notes or extension not in AS_STORED:
-        picture = images.load_rgb(path)
+    picture = images.load_rgb(io.BytesIO(data), orient) if known.notes or extension not in AS_STORED else None
+    with contextlib.nullcontext(picture) if picture else Image.open(io.BytesIO(data)) as opened:
+        size = opened.size
+    wide, high, bounded = processor.fitted(*size, image, side)
+    resize = bounded and size != (wide, high)
+    if resize or picture:
+        picture = picture or images.load_rgb(io.BytesIO(data))
         if resize:
             picture = picture.resize((wide, high), Image.Resampling.BICUBIC)  # what Qwen's processors resize by
         buffer = io.BytesIO()

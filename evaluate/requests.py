@@ -21,6 +21,7 @@ Key = tuple[str, str, str, int]
 class Request:
     """`prompt` holds one <image> marker an image; `images` are files; `label` and `choices` are verdicts.
 
+    `orient`: images are turned upright by their EXIF before they are sent, as the task says.
     `cluster` names the rows that belong together, see clusters.py: they are not independent, and intervals must know.
     """
 
@@ -33,6 +34,7 @@ class Request:
     label: str
     choices: tuple[str, str]
     cluster: str = ""
+    orient: bool = False
 
     def __post_init__(self) -> None:
         if self.prompt.count(prompting.MARKER) != len(self.images):  # vLLM would answer it, and say nothing
@@ -64,5 +66,5 @@ def build(
             for vote in range(votes):
                 yield Request(
                     sample.id, task.name, order, vote, render(shown), images, shown.answer, task.choices,
-                    cluster=together[sample.id],
+                    cluster=together[sample.id], orient=task.orient,
                 )  # fmt: skip

@@ -113,7 +113,10 @@ class VllmEngine:
         text = self._tokenizer.apply_chat_template(
             [{"role": "user", "content": parts(request.prompt)}], add_generation_prompt=True, tokenize=False
         )
-        return {"prompt": text, "multi_modal_data": {"image": [load_rgb(path) for path in request.images]}}
+        return {
+            "prompt": text,
+            "multi_modal_data": {"image": [load_rgb(path, request.orient) for path in request.images]},
+        }
 
 
 def _steps(ids: Iterable[int], listed: Iterable[Any]) -> list[Step]:

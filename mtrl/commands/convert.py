@@ -28,6 +28,7 @@ def command(
     """Convert releases into what trainers read. Every image is decoded once; what cannot be used is counted."""
     from mtrl import tasks
     from mtrl.commands.show import bar, say, table
+    from mtrl.converters import images
     from mtrl.converters.convert import convert
     from mtrl.converters.table1 import beside
 
@@ -44,6 +45,8 @@ def command(
             rows.append([task.name, split, f"{sum(counts.values()):,}", labels, published[split]])
         for reason, number in card["rejects"].items():
             say(f"{task.name}: {number} of {card['rows_in_release']} rows rejected: {reason}")
+        if turned := card["images"]["notes"].get(images.ROTATED):
+            say(f"warning: {task.name}: {turned} images: {images.ROTATED}; {images.upright(task.name)}")
         if dropped := sum(card["release_counts"]["dropped"].values()):
             say(f"{task.name}: {dropped} rows dropped: they share a text or an image with a held-out official split")
     table(str(out), ["task", "split", "rows", "labels", "Table 1"], rows)
