@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from mtrl import prompting, samples, tasks
+from mtrl import prompting, samples, task_files
 from mtrl.errors import MtrlError, UserError
 from mtrl.evaluate import scores
 from mtrl.evaluate.run import fingerprint
@@ -148,12 +148,17 @@ def _hash(file: Path, modified: int, size: int) -> str:
 
 
 def _prompt_changed(one: Scores, task: str) -> bool:
-    """A judge that mtrl trained keeps the prompts it was trained with, so only a foreign one is asked with today's."""
-    asked = one.tasks[task].prompt_sha256
-    if asked is None or one.style is None or one.judge is None or one.judge.trained_on is not None:
+    """A judge that carries its prompts is asked with those, any other with the present ones of the working directory."""
+    asked, home = one.tasks[task].prompt_sha256, Path(one.checkpoint) / task_files.FOLDER
+    if (
+        asked is None
+        or one.style is None
+        or one.judge is None
+        or (one.judge.trained_on is not None and not home.is_dir())
+    ):
         return False
     try:
-        return prompting.sha256(tasks.load(task), one.style) != asked
+        return prompting.sha256(task_files.load(task, home), one.style) != asked
     except MtrlError:  # the task or its prompt is not here
         return False
 

@@ -46,7 +46,7 @@ def evaluate(judge: Subject, tasks: Iterable[str], out: str, answer: str = "yes"
 def judge(name: str, method: str = "sft_single", *trained_on: str, **more: Any) -> Subject:
     """A judge that an endpoint serves under this name."""
     told = run.served(name)
-    return replace(told, method=method, trained_on=trained_on or None, model="tiny", **more)
+    return replace(told, method=method, trained=trained_on, run=name if trained_on else "", model="tiny", **more)
 
 
 def row(label: str, number: int = 2) -> dict[str, str]:
@@ -126,7 +126,7 @@ def test_answers_of_a_killed_evaluation_have_their_time(project: Path) -> None:
     evaluate(judge("m", "zero_shot"), DEMO[:1], "a")
     identity = json.loads((RUNS / "a/eval.json").read_text())
     rows = (RUNS / "a/predictions.jsonl").read_text().splitlines()
-    store = predictions.Store(RUNS / "b", {k: v for k, v in identity.items() if k not in ("answered", "judged_by")})
+    store = predictions.Store(RUNS / "b", {k: v for k, v in identity.items() if k != "answered"})
     next(iter(store.append([json.loads(rows[0])])))  # and is killed here
     assert json.loads((RUNS / "b/eval.json").read_text())["answered"]["demo_quality"] >= identity["answered"][DEMO[0]]
     store.__exit__()
@@ -256,7 +256,9 @@ def test_a_wrong_number_is_no_cell_and_gets_one_line(tmp_path: Path, cli, key: s
     assert done.code == 0, done.err
     lines = [line for line in done.out.splitlines() if line.startswith("not a cell: ")]
     assert len(lines) == 1 and len(lines[0]) < 400
-    if isinstance(value, float | int) and abs(value) > 2 or value != value:  # no number that JSON takes: the whole file
+    if (
+        isinstance(value, float | int) and abs(value) > 2
+    ) or value != value:  # no number that JSON takes: the whole file
         assert f"{tmp_path}/a/metrics.json" in lines[0]
     else:
         assert "a: seetrue" in lines[0] and key in lines[0]
