@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from mtrl import resources
 from mtrl.errors import UserError
@@ -19,6 +20,7 @@ from mtrl.labels import Label
 from mtrl.schema import Model, validate
 
 SPLITS = ("train", "val", "test")
+NAME = r"[a-z][a-z0-9_]*"
 
 
 class Split(Model):
@@ -101,6 +103,12 @@ class Task(Model):
     expected: dict[Literal["train", "val", "test"], dict[Literal["rows", "positive", "negative"], int]] = {}
     table1_positive: Literal["yes", "no"] | None = None
     note: str = ""
+    _home: Path | None = PrivateAttr(None)  # no field: neither YAML nor model_dump has it
+
+    @property
+    def home(self) -> Path | None:
+        """The task_files folder that the task was loaded from, whose prompts it uses; None: the working directory's or mtrl's."""
+        return self._home
 
     @property
     def choices(self) -> tuple[str, str]:
@@ -117,7 +125,7 @@ class Task(Model):
     @field_validator("name")
     @classmethod
     def _name(cls, name: str) -> str:
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        if not re.fullmatch(NAME, name):
             raise ValueError("a task name is lower-case letters, digits and _")
         if set(name.split("_")) & {"train", "val", "test", "validation", "dev", "eval"}:
             raise ValueError(
@@ -125,29 +133,68 @@ class Task(Model):
             )
         return name
 
+    @field_validator("prompts")
+    @classmethod
+    def _below_prompts(cls, prompts: dict[str, str]) -> dict[str, str]:
+        for style, name in prompts.items():
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise ValueError(
+                    f"prompts.{style} names a file below prompts/, such as {style}/mine.jinja, and no path elsewhere"
+                )
+        return prompts
+
     @model_validator(mode="after")
     def _choices(self) -> Task:
         self.label.check(self.kind, self.choices)
         return self
 
 
-def load(name: str) -> Task:
-    """The task called `name`. Raises UserError."""
-    known = resources.listing("recipes", "tasks", ".yaml")
+def load(name: str, home: Path | None = None) -> Task:
+    """The task called `name`, of the working directory or of mtrl, or with `home` of that folder alone. Raises UserError."""
+    known = {name: file_in(home, name)} if home else resources.listing("recipes", "tasks", ".yaml")
     if name not in known:
         raise resources.missing("recipes", f"tasks/{name}.yaml", "task", "mtrl tasks")
     task = validate(Task, {"name": name, **read_yaml(known[name])}, str(known[name]))
     if task.name != name:
         raise UserError(f"{known[name]}: the task's name is {task.name!r}; it must be the file's, {name!r}")
+    task._home = home
     return task
 
 
+def file_in(home: Path, name: str) -> Path:
+    """Where a task_files folder has a task's YAML. Raises UserError for what is no task's name."""
+    return home / "recipes" / "tasks" / f"{checked(name)}.yaml"
+
+
+def checked(name: str) -> str:
+    """The name itself. Raises UserError for what is no task's name, such as a path."""
+    if not re.fullmatch(NAME, name):
+        raise UserError(f"{name!r} is not a task name: lower-case letters, digits and _", "mtrl tasks")
+    return name
+
+
 def load_all() -> list[Task]:
-    return [load(name) for name in resources.listing("recipes", "tasks", ".yaml")]
+    """Every task that can be loaded: one whose YAML is broken must not be in the way of the others (see `broken`)."""
+    return [task for task in _every().values() if isinstance(task, Task)]
+
+
+def broken() -> dict[str, UserError]:
+    """For each task that `load_all` leaves out, by name, what is wrong with its YAML."""
+    return {name: error for name, error in _every().items() if isinstance(error, UserError)}
+
+
+def _every() -> dict[str, Task | UserError]:
+    found: dict[str, Task | UserError] = {}
+    for name in resources.listing("recipes", "tasks", ".yaml"):
+        try:
+            found[name] = load(name)
+        except UserError as error:
+            found[name] = error
+    return found
 
 
 def select(names: list[str]) -> list[Task]:
-    """The named tasks, each once; "all" is every task. Raises UserError."""
+    """The named tasks, each once; "all" is every task of `load_all`. Raises UserError."""
     if names == ["all"]:
         return load_all()
     return [load(name) for name in dict.fromkeys(names)]
