@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import mtrl.converters
-from mtrl import __version__, prompting, samples, tasks
+from mtrl import __version__, labels, prompting, samples, tasks
 from mtrl.converters.rows import Row
 from mtrl.errors import UserError
 from mtrl.files import read_json, sha256_bytes, write_json
@@ -78,7 +78,7 @@ def _outputs() -> list[str]:
 
 def _settings(task: Task, limit: int | None) -> str:
     code = hashlib.sha256()
-    own = [Path(module.__file__ or "") for module in (prompting, samples, tasks)]
+    own = [Path(module.__file__ or "") for module in (labels, prompting, samples, tasks)]
     for file in sorted(Path(mtrl.converters.__file__ or "").parent.glob("*.py")) + own:
         code.update(file.read_bytes())
     prompts = [prompting.sha256(task, style) for style in prompting.STYLES]

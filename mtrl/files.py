@@ -162,7 +162,7 @@ def _lines(path: Path, then: str = "") -> Iterator[tuple[int, bytes]]:
                 return
             if len(line) > LARGEST:
                 raise UserError(f"{path}, line {number} has more than {LARGEST:,} bytes", then)
-            yield number, line.removesuffix(b"\n")
+            yield number, line.removesuffix(b"\n").removeprefix(b"\xef\xbb\xbf" if number == 1 else b"")
 
 
 def sha256_bytes(data: bytes) -> str:
