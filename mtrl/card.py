@@ -60,6 +60,7 @@ class Card(_Outside):
     image: Image
     max_new_tokens: int = Field(ge=1, le=1 << 17)
     run: Annotated[str, AfterValidator(_run_name)]
+    step: int | None = None
     recipe: _Recipe
     files: dict[Annotated[str, AfterValidator(_inside)], Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
 

@@ -174,11 +174,27 @@ def checked(name: str) -> str:
 
 
 def load_all() -> list[Task]:
-    return [load(name) for name in resources.listing("recipes", "tasks", ".yaml")]
+    """Every task that can be loaded: one whose YAML is broken must not be in the way of the others (see `broken`)."""
+    return [task for task in _every().values() if isinstance(task, Task)]
+
+
+def broken() -> dict[str, UserError]:
+    """For each task that `load_all` leaves out, by name, what is wrong with its YAML."""
+    return {name: error for name, error in _every().items() if isinstance(error, UserError)}
+
+
+def _every() -> dict[str, Task | UserError]:
+    found: dict[str, Task | UserError] = {}
+    for name in resources.listing("recipes", "tasks", ".yaml"):
+        try:
+            found[name] = load(name)
+        except UserError as error:
+            found[name] = error
+    return found
 
 
 def select(names: list[str]) -> list[Task]:
-    """The named tasks, each once; "all" is every task. Raises UserError."""
+    """The named tasks, each once; "all" is every task of `load_all`. Raises UserError."""
     if names == ["all"]:
         return load_all()
     return [load(name) for name in dict.fromkeys(names)]

@@ -21,7 +21,10 @@ def command(
     ckpt: options.Checkpoint = None,
     endpoint: options.Endpoint = None,
     model: options.ServedModel = None,
-    tasks: Annotated[str | None, typer.Option(help="Tasks, by commas; default: those of Table 2.")] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="Tasks, by commas; default: Table 2's, or those that the judge was trained on (see docs)."),
+    ] = None,
     split: Annotated[Literal["train", "val", "test"], typer.Option(help="Which split.")] = "test",
     style: Annotated[
         Literal["sft", "rl"] | None, typer.Option(help="Prompt style; default: the one it was trained with.")
@@ -47,7 +50,6 @@ def command(
     from mtrl.commands.show import bar, say
     from mtrl.errors import UserError
     from mtrl.evaluate.run import evaluate
-    from mtrl.tables import table_tasks
 
     if ray_address and not replicas:
         raise UserError(
@@ -58,9 +60,11 @@ def command(
             "--replicas and --tensor-parallel are of vLLM offline", "an endpoint has its own: leave them out"
         )
     judge = judge_of(ckpt, endpoint, model, style, prompts)
-    names = [name.strip() for name in tasks.split(",")] if tasks else table_tasks(2)
+    names = [name.strip() for name in tasks.split(",")] if tasks else judge.default_tasks
     folder = out or runs / _folder(ckpt, model)
     say(f"{judge.checkpoint}: method {judge.method}, style {judge.style}, by {judge.told_by}")
+    if not tasks and names == list(judge.trained):
+        say(f"scored on what {judge.name} was trained on: {', '.join(names)}. Pass --tasks A,B to score others")
     for line in judge.remarks(names):
         say(line)
     engine = engine_maker(endpoint, tensor_parallel, replicas, ray_address, data)
@@ -184,6 +188,7 @@ def _show(folder: Path, result: dict[str, Any]) -> None:
     from mtrl.commands.show import say, table
     from mtrl.evaluate.intervals import FEW
     from mtrl.evaluate.run import task_metrics
+    from mtrl.recipe import METHODS
 
     rows = []
     for name, m in task_metrics(result).items():
@@ -192,8 +197,9 @@ def _show(folder: Path, result: dict[str, Any]) -> None:
         )
         pair = m.get("pairwise", {})
         rows.append(
-            [name, m["n"], f"{100 * m['macro_f1']:.2f}{interval}", f"{100 * m['accuracy']:.2f}",
-             f"{100 * m['invalid_rate']:.2f}", f"{100 * m['lenient']['macro_f1']:.2f}",
+            [name, m["n"], *(["one class"] if m["one_class"] else [f"{100 * m['macro_f1']:.2f}{interval}"]),
+             f"{100 * m['accuracy']:.2f}", f"{100 * m['invalid_rate']:.2f}",
+             "one class" if m["one_class"] else f"{100 * m['lenient']['macro_f1']:.2f}",
              f"{100 * pair['consistent_accuracy']:.2f}" if pair else "", f"{100 * pair['first_position_rate']:.2f}" if pair else ""]
         )  # fmt: skip
     columns = [
@@ -206,8 +212,14 @@ def _show(folder: Path, result: dict[str, Any]) -> None:
         "right in both orders",
         "first chosen",
     ]
-    table(f"{result['method']} (per cent)", columns, rows)
+    name = (result["judged_by"] or {}).get("name") or result["checkpoint"]
+    table(f"{name}: {METHODS[result['method']]} (per cent)", columns, rows)
     for name, m in task_metrics(result).items():
+        if m["one_class"]:
+            say(
+                f'{name}: every item of the {m["split"]} split has the label "{m["one_class"]}", so Macro-F1 says nothing;'
+                " look at the accuracy, or convert with a label rule or a split that gives both"
+            )
         if m["clusters"] < m["n"]:
             rough = "; so few make a rough interval" if m["clusters"] < FEW else ""
             say(
