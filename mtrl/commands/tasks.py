@@ -7,19 +7,18 @@ from mtrl.commands import options
 
 def command(data: options.Data = options.DATA) -> None:
     """List the tasks, and which of them are converted."""
-    from mtrl import tasks
+    from mtrl import samples, tasks
     from mtrl.commands.show import check, say, table
     from mtrl.errors import UserError
-    from mtrl.files import read_json
 
     def converted(name: str) -> str:
-        card = data / name / "card.json"
+        if not (data / name / "card.json").exists():
+            return "not converted"
         try:
-            counts = read_json(card)["counts"] if card.exists() else {}
-            sizes = [f"{split} {sum(counts[split].values()):,}" for split in tasks.SPLITS if counts.get(split)]
-        except (UserError, KeyError, TypeError, AttributeError):
+            counts = samples.card(data, name)["counts"]
+        except UserError:
             return "card.json is broken: convert again"
-        return "  ".join(sizes) or "not converted"
+        return "  ".join(f"{split} {sum(counts[split].values()):,}" for split in tasks.SPLITS if counts.get(split))
 
     rows = []
     for task in tasks.load_all():

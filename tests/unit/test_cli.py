@@ -82,6 +82,9 @@ def test_one_broken_task_is_shown_and_blocks_no_other(cli, project: Path) -> Non
     )
     assert "stop    demo_pairs: " in shown.out and "stop    mine: " in shown.out and "capability" in shown.out
     assert cli("convert", "demo_quality", "--raw", "raw").code == 0
+    assert "demo_alignment/card.json is broken" in cli("check", "demo_alignment").out
+    assert "demo_alignment/card.json is broken" in cli("plan", "sft_unified", *SETS).out
+    assert cli("convert", "demo_alignment", "--raw", "raw").code == 0
     checked = cli("check", "demo_quality")
     assert checked.code == 0 and "demo_pairs is converted but not compared" in checked.out
     assert "demo_safety/train:" not in checked.out and "mine:" not in checked.out  # only what was asked about
