@@ -8,21 +8,20 @@ says what it is: evaluation needs nothing else.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from mtrl import __version__, experts, processor
+from mtrl import __version__, experts, processor, task_files
+from mtrl.card import FILE as CARD
 from mtrl.errors import MtrlError, UserError
 from mtrl.files import read_json, read_jsonl, sha256_file, write_json
 from mtrl.launch import backend
 from mtrl.recipe import Recipe
-from mtrl.rundir import Run
+from mtrl.rundir import Run, differing
 
-CARD = "mtrl.json"
 SELECTED = "select.json"  # what mtrl select leaves in a run
 # What a judge needs beside its weights; taken from the base model where the trainer did not save it.
 BESIDE = (
@@ -96,7 +95,8 @@ def export(run: Run, step: str, target: Path) -> dict[str, Any]:
         }
         with _as_huggingface(source, recipe, beside) as folder:
             card["experts"] = _write_model(folder, base, beside, recipe["image"])
-        card["files"] = {file.name: sha256_file(file) for file in sorted(beside.iterdir())}
+        card["files"] = {file.name: sha256_file(file) for file in sorted(beside.iterdir()) if file.is_file()}
+        card["files"] |= _carry(run, beside / task_files.FOLDER)
         write_json(beside / CARD, card)
         os.chmod(beside, 0o755)
         beside.rename(target)
@@ -107,6 +107,25 @@ def export(run: Run, step: str, target: Path) -> dict[str, Any]:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return card
+
+
+def _carry(run: Run, home: Path) -> dict[str, str]:
+    """Copies the tasks and prompts that the run was trained with into `home`, and returns their hashes; {} for a run without.
+
+    Raises UserError where they are not those that the run was started with.
+    """
+    kept = run.inputs / task_files.FOLDER
+    found = task_files.hashes(kept)
+    inputs = read_json(run.path / "inputs.json")
+    trained = {name: of for name, of in inputs.items() if name.startswith(f"{task_files.FOLDER}/")}
+    if changed := differing(trained, found):
+        raise UserError(
+            f"{kept} is not what run {run.name} was started with; different now: {', '.join(changed)}",
+            f"mtrl status {run.name} names its recipe; train again under another --name, or restore the folder",
+        )
+    if found:
+        shutil.copytree(kept, home)
+    return found
 
 
 def _as_huggingface(checkpoint: Path, recipe: dict[str, Any], beside: Path) -> contextlib.AbstractContextManager[Path]:
@@ -194,17 +213,3 @@ def _compare_names(found: dict[str, Any], base: Path | None) -> None:
             if names
         ]
         raise MtrlError(f"the checkpoint's tensors are not the base model's: {'; '.join(named)}")
-
-
-def read_card(folder: Path) -> dict[str, Any] | None:
-    """mtrl.json of an export, None for a model that mtrl did not export. Raises UserError for what is no model at all."""
-    if not (folder / "config.json").exists():
-        what = "does not exist" if not folder.exists() else "is a file" if folder.is_file() else "has no config.json"
-        hint = (
-            f"mtrl export {folder.name} --to exports/{folder.name}"
-            if (folder / "recipe.yaml").exists()
-            else "pass a model folder"
-        )
-        raise UserError(f"--ckpt {folder} is no checkpoint: it {what}", hint)
-    card = folder / CARD
-    return json.loads(card.read_text(encoding="utf-8")) if card.exists() else None

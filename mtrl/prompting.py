@@ -32,7 +32,15 @@ def escape(text: str) -> str:
 
 
 def template_path(task: Task, style: str) -> Path:
-    return resources.find("prompts", task.prompt_file(style), f"{style} prompt")
+    """Where the task's template is: in the folder the task was loaded from, else here or in mtrl. Raises UserError."""
+    if task.home is None:
+        return resources.find("prompts", task.prompt_file(style), f"{style} prompt")
+    path = task.home / "prompts" / task.prompt_file(style)
+    if not path.is_file():
+        raise UserError(
+            f"task {task.name} has no {style} prompt in {task.home}: {path.name} is missing", "export again"
+        )
+    return path
 
 
 def sha256(task: Task, style: str) -> str:
