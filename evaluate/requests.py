@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtrl import prompting, samples
+from mtrl import hints, prompting, samples
 from mtrl.errors import UserError
 from mtrl.evaluate import clusters
 from mtrl.tasks import Task
@@ -61,7 +61,7 @@ def build(
                 if not image.is_file():
                     raise UserError(
                         f"image {image} of sample {sample.id} is gone",
-                        f"mtrl convert {task.name} --raw raw --out {data}",
+                        hints.line("convert", task.name, raw="raw", out=data),
                     )
             for vote in range(votes):
                 yield Request(
