@@ -7,7 +7,6 @@ not in the file is asked. Another checkpoint, prompt, data or sampling in the sa
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import time
 from collections.abc import Iterable, Iterator
@@ -20,6 +19,7 @@ from mtrl.evaluate import confidence
 from mtrl.evaluate.engine import Answer
 from mtrl.evaluate.requests import Key
 from mtrl.files import read_json, read_jsonl, write_json
+from mtrl.locks import take
 from mtrl.reward_plugins import judge
 
 FILE, IDENTITY = "predictions.jsonl", "eval.json"
@@ -73,10 +73,8 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.file = folder, folder / FILE
         self._stream = self.file.open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"another mtrl eval is writing to {folder}", "wait for it, or pass another --out") from None
+        if not take(self._stream.fileno()):
+            raise UserError(f"another mtrl eval is writing to {folder}", "wait for it, or pass another --out")
         self._identify(identity)
         self._drop_torn_line()
         self.rows = {key_of(row): row for row in read_jsonl(self.file)}

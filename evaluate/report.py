@@ -13,7 +13,7 @@ from typing import Any
 from mtrl import hints
 from mtrl.errors import UserError
 from mtrl.evaluate import cards, intervals, metrics, page, predictions
-from mtrl.evaluate.run import METRICS, task_metrics
+from mtrl.evaluate.scoring import METRICS, task_metrics
 from mtrl.files import read_json
 
 FILE = "report.html"

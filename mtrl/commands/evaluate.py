@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -107,7 +108,7 @@ def engine_maker(
 
     What vLLM prints while it loads goes to `log`.
     """
-    from mtrl.commands.show import say
+    from mtrl.commands.show import bar, say
 
     def make(judge: Subject, images: int) -> Engine:
         if endpoint:
@@ -115,6 +116,8 @@ def engine_maker(
 
             say(f"asking {judge.checkpoint} at {endpoint}")
             return EndpointEngine(endpoint, judge.checkpoint, judge.style, judge.image.model_dump(), judge.side, say)
+        with bar(f"checking {judge.checkpoint} (MB)") as update:
+            judge.check(update)
         say("loading vLLM")
         size = {"min_pixels": judge.image.min_pixels, "max_pixels": judge.image.max_pixels, "images": images}
         about: dict[str, Any] = {"checkpoint": judge.checkpoint, **size, "max_tokens": judge.max_new_tokens}
@@ -133,13 +136,14 @@ def engine_maker(
 
 def _folder(ckpt: str | None, model: str | None) -> Path:
     """Where an evaluation goes below runs/: the run's own folder, or eval-<name> with what a name may not hold as -."""
-    from mtrl.checkpoints import read_card
+    from mtrl import card
 
-    if model:
-        return Path("eval-" + re.sub(r"[^A-Za-z0-9._-]+", "-", model)[:100])
-    assert ckpt is not None
-    card = read_card(Path(ckpt)) if Path(ckpt).exists() else None
-    return Path(card["run"]) / "eval" if card else Path(f"eval-{Path(ckpt).name}")
+    if not model and ckpt and Path(ckpt).exists():
+        if told := card.read(Path(ckpt)):
+            return Path(told.run) / "eval"
+        ckpt = os.path.abspath(ckpt)
+    name = model or Path(str(ckpt)).name
+    return Path("eval-" + re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:100])
 
 
 def _say_rejected(folder: Path) -> None:
@@ -165,7 +169,7 @@ def score_command(
     from mtrl.errors import UserError
     from mtrl.evaluate import predictions
     from mtrl.evaluate.reread import reread
-    from mtrl.evaluate.run import score
+    from mtrl.evaluate.scoring import score
 
     if not file.exists():
         raise UserError(f"there are no predictions in {file} yet", "mtrl eval --ckpt PATH")
@@ -192,7 +196,7 @@ def _report(folder: Path, data: Path) -> None:
 def _show(folder: Path, result: dict[str, Any]) -> None:
     from mtrl.commands.show import say, table
     from mtrl.evaluate.intervals import FEW
-    from mtrl.evaluate.run import task_metrics
+    from mtrl.evaluate.scoring import task_metrics
     from mtrl.recipe import METHODS
 
     rows = []
