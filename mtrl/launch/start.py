@@ -51,7 +51,7 @@ def prepare(run: Run, recipe: Recipe, data: Path) -> backend.Job:
     command.chmod(command.stat().st_mode | (command.stat().st_mode & 0o444) >> 2)  # whoever may read it may run it
     write_json(run.path / "env.json", describe(trainer, job))
     if run.status.get("state", "planned") == "planned":
-        run.set("planned", method=recipe.method)
+        run.set("planned", method=recipe.method, data=str(data.resolve()))
     return job
 
 
