@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mtrl import checkpoints, envs, processor, prompting, samples, tasks
+from mtrl.converters import findings
 from mtrl.converters.check import altered
 from mtrl.errors import MtrlError
 from mtrl.files import parse_yaml, read_json
@@ -89,6 +90,7 @@ def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
         rows = {split: sum(verdicts.values()) for split, verdicts in card["counts"].items()}
         if card["prompts"].get(recipe.style) != prompting.sha256(task, recipe.style):
             yield Check("stop", f"task {name}: its {recipe.style} prompt has changed since it was converted", again)
+        yield from findings.fields(task, data)
         if empty := [split for split in ("train", "val") if not rows.get(split)]:
             yield Check("stop", f"task {name} has no rows in {' and '.join(empty)}", again)
         files = (
