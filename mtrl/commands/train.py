@@ -53,7 +53,7 @@ def _train(
     from mtrl.errors import UserError
     from mtrl.files import dump_yaml
     from mtrl.launch.plan import plan
-    from mtrl.launch.start import assist, launch, prepare
+    from mtrl.launch.start import assist, launch, prepare, settle
     from mtrl.rundir import Run
 
     recipe = recipes.load(file, model, hardware, task, sets)
@@ -62,6 +62,8 @@ def _train(
         raise UserError(f"{file} is not a recipe for mtrl {stage} (method {recipe.method})", other)
     run = Run(runs / (name or recipe.default_name))
     hint = f"mtrl export {run.name} --to exports/{run.name}"
+    if not dry:
+        settle(run, recipe)
     if run.status.get("state") == "done" and not dry:
         run.same_recipe(recipe.model_dump(mode="json", exclude_none=True))
         say(f"run {run.name} is done. next: {hint}")

@@ -19,7 +19,7 @@ from typing import Any
 
 from mtrl import resources
 from mtrl.errors import UserError
-from mtrl.files import dump_yaml, parse_yaml
+from mtrl.files import dump_yaml, parse_yaml, read_json
 from mtrl.recipe import Recipe
 from mtrl.rundir import Run
 
@@ -41,6 +41,9 @@ def of(recipe: Recipe) -> ModuleType:
     """The backend module of a recipe: `ENVIRONMENT`, `PACKAGES`, `config`, `job`, `data_files`, `link_inputs` and `metrics`.
 
     `config(recipe, run, data)` is the text of upstream.yaml, which needs nothing of upstream's installed.
+
+    `ended(recipe, run)` says why no step is left to train, "" where one is: a trainer that is started on its last checkpoint
+    would go on past the end.
 
     Where its trainer is not like Hugging Face's, also `begin(run)`, called before each start; `finished(run)`; and
     `plateaued(recipe, rows)`, the reason to stop a run that its trainer would go on with.
@@ -140,6 +143,25 @@ def steps(run: Run) -> dict[int, Path]:
     """Complete checkpoints by step, in order."""
     found = {int(re.split("[-_]", p.name)[-1]): p for p in _folders(run) if complete(p)}
     return dict(sorted(found.items()))
+
+
+def ended(recipe: Recipe, run: Run) -> str:
+    """Why the newest checkpoint of a Hugging Face trainer is its last, "" where steps are left. `recipe` is not looked at."""
+    return next((last(checkpoint) for checkpoint in reversed(steps(run).values())), "")
+
+
+def last(checkpoint: Path) -> str:
+    """Why a Hugging Face trainer ended with this checkpoint, by its own trainer_state.json; "" where it went on.
+
+    Resuming clears both marks: from the last step it trains one more, after early stopping until the next validation.
+    """
+    state = read_json(checkpoint / "trainer_state.json")
+    step, most = state.get("global_step"), state.get("max_steps")
+    if isinstance(step, int) and isinstance(most, int) and 0 < most <= step:
+        return f"all {most} steps are trained"
+    control = (state.get("stateful_callbacks") or {}).get("TrainerControl") or {}
+    stopped = control.get("attributes", {}).get("should_training_stop") is True
+    return f"stopped early at step {step}: validation has not improved" if stopped else ""
 
 
 def set_aside_incomplete(run: Run) -> list[str]:

@@ -169,6 +169,19 @@ def plateaued(recipe: Recipe, rows: list[dict[str, Any]]) -> str:
     return f"validation accuracy has not improved for {since} validations: best {accuracy:.4f} at step {best}"
 
 
+def ended(recipe: Recipe, run: Run) -> str:
+    """Why no step is left: the last one is saved and validated, or the run had had enough before its trainer was stopped."""
+    return no_step_left(recipe, run, metrics(run))
+
+
+def no_step_left(recipe: Recipe, run: Run, rows: list[dict[str, Any]]) -> str:
+    """`ended`, of a trainer whose metrics are `rows`: verl prints its number of steps and names its checkpoints likewise."""
+    total, newest = total_steps(run), max(backend.steps(run), default=0)
+    if total and newest >= total and any(row["step"] == newest and "eval_accuracy" in row for row in rows):
+        return f"all {total} steps are trained"
+    return plateaued(recipe, rows)
+
+
 def finished(run: Run) -> bool:
     """Whether a job that ended well left a model. EasyR1 saves the last step before it exits with 0."""
     return bool(backend.steps(run))

@@ -22,6 +22,8 @@ from mtrl.rundir import Run
 ENVIRONMENT = "llamafactory"
 PACKAGES = ("llamafactory", "transformers", "torch", "deepspeed")
 
+ended = backend.ended
+
 
 def data_files(recipe: Recipe, data: Path) -> list[Path]:
     return [data / task / f"sft_{split}.json" for task in recipe.tasks for split in ("train", "val")]

@@ -17,6 +17,8 @@ from mtrl.rundir import Run
 ENVIRONMENT = "main"
 PACKAGES = ("trl", "transformers", "torch")
 
+ended = backend.ended
+
 
 def data_files(recipe: Recipe, data: Path) -> list[Path]:
     return [data / task / f"rl_{split}.parquet" for task in recipe.tasks for split in ("train", "val")]

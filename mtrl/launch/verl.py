@@ -98,6 +98,11 @@ def job(recipe: Recipe, run: Run, data: Path) -> Job:
     return Job(config(recipe, run), command, env)
 
 
+def ended(recipe: Recipe, run: Run) -> str:
+    """Why no step is left, "" where one is: verl's older trainer loop would go one step past the end."""
+    return easyr1.no_step_left(recipe, run, metrics(run))
+
+
 def begin(run: Run) -> None:
     """Before each start: keeps the log of the attempt before, and lets the tracker name the newest complete checkpoint."""
     backend.only(run, ENVIRONMENT)
