@@ -8,7 +8,7 @@ from typing import Any
 
 from mtrl import tables
 from mtrl.files import read_jsonl
-from mtrl.launch.plan import ANSWERS
+from mtrl.launch.amounts import ANSWERS
 from mtrl.matrix import Cell
 from mtrl.recipe import METHODS
 

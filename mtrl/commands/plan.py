@@ -19,7 +19,7 @@ def command(
     from mtrl.errors import UserError
     from mtrl.launch.plan import plan
 
-    resolved = recipes.load(recipe, model, hardware, task, set)
+    resolved = recipes.load(recipe, model, hardware, task, set, data)
     if resolved.stage is None:
         raise UserError(f"{recipe} trains nothing", "mtrl eval --ckpt PATH scores a model as it is")
     say(f"{resolved.method} of {resolved.model.name} on {resolved.hardware.name}: {', '.join(resolved.tasks)}")

@@ -56,7 +56,7 @@ def _train(
     from mtrl.launch.start import assist, launch, prepare, settle
     from mtrl.rundir import Run
 
-    recipe = recipes.load(file, model, hardware, task, sets)
+    recipe = recipes.load(file, model, hardware, task, sets, data)
     if recipe.stage != stage:
         other = f"mtrl {recipe.stage} {file}" if recipe.stage else "mtrl eval --ckpt PATH"
         raise UserError(f"{file} is not a recipe for mtrl {stage} (method {recipe.method})", other)

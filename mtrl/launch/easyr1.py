@@ -49,7 +49,7 @@ def config(recipe: Recipe, run: Run, data: Path = Path("data")) -> str:
     """The text of upstream.yaml. Needs no EasyR1, and no data: what it names is in the run."""
     assert recipe.rl is not None
     hardware, lora = recipe.hardware, recipe.hardware.lora
-    budgeted = (run.inputs / "model" / processor.FILE).exists()
+    budgeted = backend.budgeted(run)
     kept, scored = backend.steps(run), {row["step"] for row in metrics(run) if "eval_accuracy" in row}
     return backend.render(
         "easyr1.yaml.j2",

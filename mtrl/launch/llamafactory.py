@@ -43,7 +43,7 @@ def config(recipe: Recipe, run: Run, data: Path) -> str:
     size, accumulation = backend.accumulation(
         recipe.sft.batch_size, recipe.hardware.sft_per_device_batch_size, world, "sft.batch_size"
     )
-    budgeted = (run.inputs / "model" / processor.FILE).exists()
+    budgeted = backend.budgeted(run)
     return backend.render(
         "llamafactory.yaml.j2",
         recipe,

@@ -34,6 +34,9 @@ def config(recipe: Recipe, run: Run, data: Path) -> str:
     assert recipe.rl is not None
     if recipe.hardware.nodes > 1:
         raise UserError("TRL runs on one machine here", "a hardware preset with rl_backend: easyr1 runs on several")
+    if recipe.hardware.lora:
+        text = f"TRL trains every parameter here, and hardware preset {recipe.hardware.name} asks for adapters (lora)"
+        raise UserError(text, "--set backend=easyr1")
     size, accumulation = backend.accumulation(
         recipe.rl.batch_size * recipe.rl.n,
         recipe.hardware.rl_per_device_batch_size,

@@ -59,7 +59,7 @@ def config(recipe: Recipe, run: Run, data: Path = Path("data")) -> str:
     """The text of upstream.yaml. Needs no verl."""
     assert recipe.rl is not None
     hardware = recipe.hardware
-    budgeted = (run.inputs / "model" / processor.FILE).exists()
+    budgeted = backend.budgeted(run)
     kept, scored = backend.steps(run), {row["step"] for row in metrics(run) if "eval_accuracy" in row}
 
     def files(split: str) -> str:
