@@ -7,21 +7,33 @@ not in the file is asked. Another checkpoint, prompt, data or sampling in the sa
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl.errors import MtrlError, UserError
+from mtrl import task_files
+from mtrl.errors import MtrlError, UserError, remedy
 from mtrl.evaluate import confidence
 from mtrl.evaluate.engine import Answer
 from mtrl.evaluate.requests import Key
-from mtrl.files import read_json, read_jsonl, write_json
+from mtrl.files import check_folder, read_json, read_jsonl, write_json
+from mtrl.locks import take
 from mtrl.reward_plugins import judge
 
 FILE, IDENTITY = "predictions.jsonl", "eval.json"
 TASK_KEYS = ("split", "prompt_sha256", "samples_sha256", "limit", "requests", "choices")
+UNCOMPARED = (
+    "tasks",
+    "path",
+    "run",
+    "trained",
+    "name",
+    "model",
+    "step",
+    "prompts",
+)  # tasks one by one; the others follow from the checkpoint
 NEEDED = ("id", "task", "order", "vote", "response", "verdict", "lenient", "label")
 
 
@@ -58,30 +70,30 @@ class Store:
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         """Raises UserError where the folder holds another evaluation, or another process writes to it."""
+        check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.file = folder, folder / FILE
         self._stream = self.file.open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"another mtrl eval is writing to {folder}", "wait for it, or pass another --out") from None
+        if not take(self._stream.fileno()):
+            raise UserError(f"another mtrl eval is writing to {folder}", "wait for it, or pass another --out")
         self._identify(identity)
         self._drop_torn_line()
         self.rows = {key_of(row): row for row in read_jsonl(self.file)}
+        self._answered: dict[str, float] = {}  # by task, of this process
 
     def _identify(self, identity: dict[str, Any]) -> None:
         file = self.folder / IDENTITY
         before = read_json(file) if file.exists() else {}
         if before:
             old, new = before["tasks"], identity["tasks"]
-            # where weights lie is not what they are; how many requests there are follows from the rest
-            differing = [k for k in identity if k not in ("tasks", "path") and before.get(k) != identity[k]]
+            # where weights lie is not what they are; how many requests there are, and of how many rows, follows from the rest
+            differing = [k for k in identity if k not in UNCOMPARED and before.get(k) != identity[k]]
             differing += [
                 f"task {name}: {k}"
                 for name in new
                 if name in old
                 for k in new[name]
-                if k != "requests" and old[name].get(k) != new[name][k]
+                if k not in ("requests", "conversion_limit") and old[name].get(k) != new[name][k]
             ]
             if differing:
                 raise UserError(
@@ -109,21 +121,32 @@ class Store:
                 self._stream.flush()
             except OSError as error:
                 raise MtrlError(
-                    f"writing {self.file} failed: {error.strerror}", "make room; the same command goes on"
+                    f"writing {self.file} failed: {error.strerror}", remedy(error, "run the same command: it goes on")
                 ) from error
             self.rows[key_of(row)] = row
+            first = row["task"] not in self._answered
+            self._answered[row["task"]] = round(time.time(), 1)
+            if first:  # so that it is known even if this process is killed
+                self._note_answered()
             yield row
+
+    def _note_answered(self) -> None:
+        """eval.json's `answered`: when each task's last answer was generated. Reading answers again does not change it."""
+        if self._answered:
+            self.note(answered={**read_json(self.folder / IDENTITY).get("answered", {}), **self._answered})
 
     def __enter__(self) -> Store:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._note_answered()
         with contextlib.suppress(OSError):  # on a full disk, closing tries to write again; `append` has said so
             self._stream.close()
 
 
 def load(folder: Path, file: str = FILE) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """(identity, rows) of an evaluation folder. Raises UserError where there is none, or where lines are of another kind."""
+    """(identity, rows) of an evaluation folder; its `home` is where the tasks and prompts that were asked are. Raises UserError where there is none, or where lines are of another kind."""
     if not (folder / IDENTITY).exists():
         raise UserError(f"{folder} holds no evaluation: there is no {IDENTITY}", "mtrl eval --ckpt PATH")
     rows = read_jsonl(folder / file)
@@ -137,6 +160,8 @@ def load(folder: Path, file: str = FILE) -> tuple[dict[str, Any], list[dict[str,
     if odd := [name for name, about in identity["tasks"].items() if not set(TASK_KEYS) <= set(about)]:
         raise UserError(
             f"{folder / IDENTITY} is of another version of mtrl: task {odd[0]} lacks one of {', '.join(TASK_KEYS)}",
-            "mtrl eval into another --out",
+            "score it again by mtrl eval, with another --out",
         )
+    home = folder / task_files.FOLDER
+    identity["home"] = home if home.is_dir() else None  # where what was asked is kept
     return identity, list({key_of(row): row for row in rows}.values())

@@ -8,21 +8,19 @@ says what it is: evaluation needs nothing else.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
+import secrets
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from mtrl import __version__, experts, processor
-from mtrl.errors import MtrlError, UserError
+from mtrl import __version__, experts, hints, processor, task_files
+from mtrl.card import FILE as CARD
+from mtrl.errors import MtrlError, UserError, remedy
 from mtrl.files import read_json, read_jsonl, sha256_file, write_json
 from mtrl.launch import backend
 from mtrl.recipe import Recipe
-from mtrl.rundir import Run
+from mtrl.rundir import Run, differing
 
-CARD = "mtrl.json"
 SELECTED = "select.json"  # what mtrl select leaves in a run
 # What a judge needs beside its weights; taken from the base model where the trainer did not save it.
 BESIDE = (
@@ -45,8 +43,9 @@ def choose(run: Run, step: str) -> tuple[Path, int]:
             return steps[best], best
         if str(run.recipe.get("method")).startswith("sft"):
             raise UserError(
-                "the best step of an SFT run is not known: its eval_accuracy is of tokens, not of verdicts",
-                f"mtrl select {run.name} scores its steps by verdicts",
+                "the best step of an SFT run is not known: its eval_accuracy is of tokens, not of verdicts; mtrl select"
+                " scores its steps by their verdicts",
+                hints.line("select", run.name),
             )
         if kept := {number: score for number, score in trainers_scores(run).items() if number in steps}:
             return steps[best_of(kept)], best_of(kept)
@@ -54,7 +53,7 @@ def choose(run: Run, step: str) -> tuple[Path, int]:
         return steps[int(step)], int(step)
     there = ", ".join(map(str, steps)) or "none"
     raise UserError(
-        f"run {run.name} has no checkpoint {step!r} (complete checkpoints: {there})", f"mtrl status {run.name}"
+        f"run {run.name} has no checkpoint {step!r} (complete checkpoints: {there})", hints.line("status", run.name)
     )
 
 
@@ -78,7 +77,8 @@ def export(run: Run, step: str, target: Path) -> dict[str, Any]:
     source, number = choose(run, step)
     base = local_model(recipe["model"]["path"])
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    beside.mkdir()  # not mkdtemp: others may read it as far as the umask lets them
     try:
         card = {
             "mtrl": __version__,
@@ -96,17 +96,34 @@ def export(run: Run, step: str, target: Path) -> dict[str, Any]:
         }
         with _as_huggingface(source, recipe, beside) as folder:
             card["experts"] = _write_model(folder, base, beside, recipe["image"])
-        card["files"] = {file.name: sha256_file(file) for file in sorted(beside.iterdir())}
+        card["files"] = {file.name: sha256_file(file) for file in sorted(beside.iterdir()) if file.is_file()}
+        card["files"] |= _carry(run, beside / task_files.FOLDER)
         write_json(beside / CARD, card)
-        os.chmod(beside, 0o755)
         beside.rename(target)
     except OSError as error:
-        raise MtrlError(
-            f"writing {target} failed: {error.strerror or error}", "make room, then export again"
-        ) from error
+        raise MtrlError(f"writing {target} failed: {error.strerror or error}", remedy(error, "export again")) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return card
+
+
+def _carry(run: Run, home: Path) -> dict[str, str]:
+    """Copies the tasks and prompts that the run was trained with into `home`, and returns their hashes; {} for a run without.
+
+    Raises UserError where they are not those that the run was started with.
+    """
+    kept = run.inputs / task_files.FOLDER
+    found = task_files.hashes(kept)
+    inputs = read_json(run.path / "inputs.json")
+    trained = {name: of for name, of in inputs.items() if name.startswith(f"{task_files.FOLDER}/")}
+    if changed := differing(trained, found):
+        raise UserError(
+            f"{kept} is not what run {run.name} was started with; different now: {', '.join(changed)}",
+            f"mtrl status {run.name} names its recipe; train again under another --name, or restore the folder",
+        )
+    if found:
+        shutil.copytree(kept, home)
+    return found
 
 
 def _as_huggingface(checkpoint: Path, recipe: dict[str, Any], beside: Path) -> contextlib.AbstractContextManager[Path]:
@@ -194,17 +211,3 @@ def _compare_names(found: dict[str, Any], base: Path | None) -> None:
             if names
         ]
         raise MtrlError(f"the checkpoint's tensors are not the base model's: {'; '.join(named)}")
-
-
-def read_card(folder: Path) -> dict[str, Any] | None:
-    """mtrl.json of an export, None for a model that mtrl did not export. Raises UserError for what is no model at all."""
-    if not (folder / "config.json").exists():
-        what = "does not exist" if not folder.exists() else "is a file" if folder.is_file() else "has no config.json"
-        hint = (
-            f"mtrl export {folder.name} --to exports/{folder.name}"
-            if (folder / "recipe.yaml").exists()
-            else "pass a model folder"
-        )
-        raise UserError(f"--ckpt {folder} is no checkpoint: it {what}", hint)
-    card = folder / CARD
-    return json.loads(card.read_text(encoding="utf-8")) if card.exists() else None

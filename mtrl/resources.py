@@ -31,14 +31,21 @@ def listing(kind: str, folder: str, suffix: str) -> dict[str, Path]:
 
 
 def find(kind: str, name: str, what: str) -> Path:
-    """The file `name`, relative to a root of `kind`. Raises UserError with the nearest name."""
+    """The file `name`, relative to a root of `kind`. Raises UserError as `missing` says."""
     for root in roots():
         if root.name == kind and (path := root / name).is_file():
             return path
-    folder, _, _stem = name.rpartition("/")
-    suffix = Path(name).suffix
-    known = listing(kind, folder, suffix)
-    raise UserError(
-        f"there is no {what} {Path(name).stem!r} (looked for {kind}/{name} here and in what mtrl ships)."
-        + nearest(Path(name).stem, known)
+    raise missing(kind, name, what)
+
+
+def missing(kind: str, name: str, what: str, then: str = "") -> UserError:
+    """The error for a file `name` of `kind` that no root holds: the nearest name, and the folders that were searched."""
+    folder, _, file = name.rpartition("/")
+    stem, suffix = Path(file).stem, Path(file).suffix
+    searched = [Path.cwd() / kind / folder, *(root / folder for root in roots() if root.name == kind)]
+    places = [str(place) + ("" if place.is_dir() else " (no such folder)") for place in dict.fromkeys(searched)]
+    return UserError(
+        f"there is no {what} {stem!r}.{nearest(stem, listing(kind, folder, suffix))} "
+        f"Searched for {file} in {' and '.join(places)}",
+        then,
     )

@@ -62,14 +62,12 @@ def render(template: str, recipe: Recipe, run: Run, **values: Any) -> str:
 
     Where the image budget is in the model's own processor, a comment at the top says so: a range further down is not the recipe's.
     """
-    from jinja2 import Environment, StrictUndefined
+    from mtrl import templates
 
     path = resources.find("recipes", f"templates/{template}", "template")
-    text = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
-        path.read_text(encoding="utf-8")
-    )
     cpu = recipe.hardware.gpus_per_node == 0
-    filled = text.render(recipe=recipe, cpu=cpu, checkpoints=run.checkpoints, inputs=run.inputs, **values)
+    values |= {"recipe": recipe, "cpu": cpu, "checkpoints": run.checkpoints, "inputs": run.inputs}
+    filled = templates.config(path, values)
     config = parse_yaml(filled, str(path))
     overlay.lay(config, recipe.upstream, recipe.trainer)
     return (_budget_note(recipe, run) if budgeted(run) else "") + dump_yaml(config)

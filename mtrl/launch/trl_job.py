@@ -38,8 +38,9 @@ def main(file: str) -> None:
     dtype = "bfloat16" if grpo.get("bf16") else "float32"
     grpo.setdefault("model_init_kwargs", {"dtype": dtype})
     arguments = GRPOConfig(**grpo)
-    size = size_of(config["image"])
-    processor = AutoProcessor.from_pretrained(config["model"], padding_side="left", size=size)
+    processor = AutoProcessor.from_pretrained(
+        config["model"], padding_side="left", trust_remote_code=False, size=size_of(config["image"])
+    )
     output = Path(arguments.output_dir)
     output.mkdir(parents=True, exist_ok=True)
 

@@ -1,0 +1,64 @@
+"""The image files that `mtrl judge` is given: files by name, and what folders hold. What is left out is counted.
+
+A folder's images are those whose ending names an image format. Every other entry is counted with its reason, so that no
+file is left out without a word. Folders are read in the order of their names; links to folders are not followed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from mtrl.converters import images
+from mtrl.errors import UserError
+
+OTHER = {"heic": "HEIC", "heif": "HEIC", "hif": "HEIC", "avif": "AVIF"}  # a phone's formats, which need a decoder
+DEEP = "in a folder below (--recursive reads those too)"
+
+
+def endings() -> set[str]:
+    """The endings of the image files that can be read."""
+    return {*images.EXTENSIONS.values(), *images.SAME}
+
+
+def of_folder(folder: Path, recursive: bool, skipped: Counter[str]) -> list[Path]:
+    """The images of a folder, in order. Adds to `skipped`, by reason. Raises UserError where there is none."""
+    before = skipped.total()
+    found = _walk(folder, recursive, skipped)
+    if not found:
+        there = f": {said(skipped)}" if skipped.total() > before else ""
+        raise UserError(
+            f"folder {folder} holds no images that can be read{there}",
+            "name image files, a folder of them, a .csv or a .jsonl",
+        )
+    return found
+
+
+def _walk(folder: Path, recursive: bool, skipped: Counter[str]) -> list[Path]:
+    found: list[Path] = []
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"folder {folder} cannot be read: {error.strerror or error}") from None
+    for entry in entries:
+        ending = entry.suffix.lower().removeprefix(".")
+        if entry.is_dir():
+            if entry.is_symlink():
+                skipped["a link to a folder"] += 1
+            elif recursive:
+                found += _walk(entry, recursive, skipped)
+            else:
+                if inside := sum(not inner.is_dir() for inner in entry.rglob("*")):
+                    skipped[DEEP] += inside
+        elif ending in endings():
+            found.append(entry)
+        elif ending in OTHER:
+            skipped[f"{OTHER[ending]}, which this mtrl does not read (save as JPEG or PNG)"] += 1
+        else:
+            skipped[f"{entry.suffix or 'no ending'}, which is no image format"] += 1
+    return found
+
+
+def said(skipped: Counter[str]) -> str:
+    """The counts in words, the most frequent reason first."""
+    return "; ".join(f"{number:,} {reason}" for reason, number in skipped.most_common())
