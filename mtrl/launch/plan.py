@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mtrl import checkpoints, envs, processor, prompting, samples, tasks
+from mtrl.converters import findings
 from mtrl.errors import MtrlError
 from mtrl.files import parse_yaml, read_json
 from mtrl.finding import Check
@@ -89,6 +90,13 @@ def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
             yield Check("stop", f"task {name}: its {recipe.style} prompt has changed since it was converted", again)
         if empty := [split for split in ("train", "val") if not rows.get(split)]:
             yield Check("stop", f"task {name} has no rows in {' and '.join(empty)}", again)
+        for split in ("train", "val"):
+            if lacking := findings.lacks(card["counts"][split]):
+                yield Check(
+                    "stop",
+                    f"task {name}: no row of {split} is {' or '.join(map(repr, lacking))}; a judge learns and is chosen by rows of both verdicts",
+                    f"change label or split in recipes/tasks/{name}.yaml, then {again}",
+                )
         if gone := _gone(data, name):
             yield Check("stop", f"task {name}: {len(gone)} stored images are missing, the first is {gone[0]}", again)
         limited = f", limited to {card['limit']} a split" if card.get("limit") else ""
