@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mtrl import checkpoints, experts, prompting, recipe, resources, samples, task_files
+from mtrl import card, checkpoints, experts, integrity, prompting, recipe, resources, samples, task_files
 from mtrl.errors import UserError
 from mtrl.evaluate import metrics, predictions, requests, reread
 from mtrl.evaluate.engine import Engine, Sampling
@@ -25,10 +25,9 @@ class Subject:
     """The judge to be scored and how it was trained to be asked. `told_by` names the file that says so.
 
     `side` is what its image processor rounds to: a merged patch, in pixels. `name` is its run's or the model's, `model` the
-    preset it was made from. `run` and `trained` are the run that it is of and
-    the tasks it was trained on; "" and none where mtrl did not train it. `home` is the folder of its own tasks and prompts,
-    None where it carries none. `prompts` says which are asked with: "export", the judge's own; "local", those of the
-    working directory and of mtrl, which are also taken for every task that the judge does not carry.
+    preset it was made from. `run` and `trained` are the run that it is of and the tasks it was trained on; "" and none where
+    mtrl did not train it. `home` is the folder of its own tasks and prompts, None where it carries none. `prompts` says which are asked with: "export", the judge's own; "local", those of the
+    working directory and of mtrl, which are also taken for every task that the judge does not carry. `files` are an export's.
     """
 
     checkpoint: str
@@ -46,6 +45,17 @@ class Subject:
     trained: tuple[str, ...] = ()
     home: Path | None = None
     prompts: str = "export"
+    files: integrity.Files | None = field(default=None, compare=False)
+
+    def check(self, tick: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Raises UserError where the files of the judge are not, or no longer, those that it is known by.
+
+        `tick` gets (megabytes read, of all): an export is hashed, where it looks otherwise than when it was last hashed.
+        """
+        if self.files:
+            self.files.check(tick)
+        elif self.fingerprint != self.checkpoint and fingerprint(Path(self.checkpoint)) != self.fingerprint:
+            raise UserError(f"{self.checkpoint} has been changed since this command began", "start the command again")
 
     def task(self, name: str) -> Task:
         """The task as this judge is to be asked it. Raises UserError."""
@@ -87,26 +97,29 @@ def subject(checkpoint: str, style: str | None = None, prompts: str = "export") 
     folder = Path(checkpoint)
     # "organisation/name" is a hub id, unless such a folder is here or its first part is
     is_local = folder.exists() or checkpoint.count("/") != 1 or checkpoint[0] in "./~" or folder.parent.is_dir()
-    card = checkpoints.read_card(folder) if is_local else None
-    if not card:
+    told = card.read(folder) if is_local else None
+    if not told:
         return _foreign(checkpoint, style, fingerprint(folder) if is_local else checkpoint)
-    asked, model = style or card["style"], card["recipe"]["model"]
+    files = integrity.Files(folder, told.files, (*checkpoints.BESIDE, "config.json"))
+    files.check(only=task_files.FOLDER)  # they are read before anything is asked
+    asked, model = style or told.style, told.recipe.model
     return Subject(
         checkpoint=checkpoint,
-        method=card["method"],
+        method=told.method,
         style=asked,
-        image=recipe.Image(**card["image"]),
-        max_new_tokens=card["max_new_tokens"] if asked == card["style"] else _room(asked, model["name"]),
+        image=told.image,
+        max_new_tokens=told.max_new_tokens if asked == told.style else _room(asked, model.name),
         fingerprint=fingerprint(folder),
-        told_by=str(folder / checkpoints.CARD),
-        side=model["patch_size"] * model["merge_size"],
-        name=card["run"],
-        model=model["name"],
-        step=card.get("step"),
-        run=card["run"],
-        trained=tuple(card["tasks"]),
+        told_by=str(folder / card.FILE),
+        side=model.patch_size * model.merge_size,
+        name=told.run,
+        model=model.name,
+        step=told.step,
+        run=told.run,
+        trained=told.tasks,
         home=home if (home := folder / task_files.FOLDER).is_dir() else None,
         prompts=prompts,
+        files=files,
     )
 
 
@@ -116,7 +129,7 @@ def served(model: str, checkpoint: str | None = None, style: str | None = None, 
     Its name is its identity: where it is served may change. Raises UserError.
     """
     told = subject(checkpoint, style, prompts) if checkpoint else _foreign(model, style, model)
-    return replace(told, checkpoint=model, fingerprint=model, name=model)
+    return replace(told, checkpoint=model, fingerprint=model, name=model, files=None)
 
 
 def _foreign(name: str, style: str | None, fingerprint: str) -> Subject:
@@ -159,14 +172,16 @@ def _preset_of(checkpoint: str) -> str | None:
 
 
 def fingerprint(folder: Path) -> str:
-    """Identity of local weights: the listed hashes of an export, else config, tensor names and shapes, and file sizes."""
-    if (folder / checkpoints.CARD).exists():
-        return sha256_file(folder / checkpoints.CARD)
+    """Identity of local weights: the listed hashes of an export, which `Subject.check` verifies; of a foreign folder its config,
+    tensor names and shapes, size and time of its weights, and the small files."""
+    if (folder / card.FILE).exists():
+        return sha256_file(folder / card.FILE)
     parts = [(folder / "config.json").read_text()]
     parts += [f"{name} {file.name} {shape}" for name, (file, shape) in sorted(experts.headers(folder).items())]
     parts += [
         f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in sorted(folder.glob("*.safetensors"))
     ]
+    parts += [f"{name} {sha256_file(folder / name)}" for name in checkpoints.BESIDE if (folder / name).is_file()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -233,7 +248,7 @@ def evaluate(
             images = max(len(request.images) for request in left)
             asked_of = engine(judge, images)
             store.note(engine=asked_of.describe())
-            answers = asked_of.answers(left, sampling)
+            answers = integrity.watched(asked_of.answers(left, sampling), judge.check)
             rows = (predictions.row_of(a, judge.style, prompt_hash[a.request.task]) for a in answers)
             for done, _ in enumerate(store.append(rows), start=total - len(left) + 1):
                 tick(done, total)

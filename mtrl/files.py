@@ -119,9 +119,9 @@ def write_json(path: Path, data: Any) -> None:
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path, then: str = "", limit: int = LARGEST, finite: bool = True) -> Any:
-    """Raises UserError, which ends in `then`, where the file is missing or not JSON. `finite`: see parse_json."""
-    return parse_json(read_bytes(path, then, limit), str(path), then, finite)
+def read_json(path: Path, then: str = "", limit: int = LARGEST, strict: bool = True) -> Any:
+    """Raises UserError, which ends in `then`, where the file is missing or not JSON. `strict`: see parse_json."""
+    return parse_json(read_bytes(path, then, limit), str(path), then, strict)
 
 
 def read_object(path: Path, then: str = "") -> dict[str, Any]:
@@ -142,12 +142,12 @@ def json_lines(path: Path, then: str = "") -> Iterator[tuple[int, Any]]:
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The objects of a log that may still be written: other lines are passed over, a missing file is empty.
 
-    Numbers may be NaN or infinite. Raises UserError where the file cannot be read.
+    What other programs write is taken, see parse_json(strict=False). Raises UserError where the file cannot be read.
     """
     rows = []
     for number, line in _lines(path) if path.exists() else ():
         with contextlib.suppress(UserError):
-            row = parse_json(line.decode(errors="replace"), f"{path}, line {number}", finite=False)
+            row = parse_json(line.decode(errors="replace"), f"{path}, line {number}", strict=False)
             if isinstance(row, dict):
                 rows.append(row)
     return rows

@@ -20,6 +20,8 @@ from mtrl.errors import UserError
 from mtrl.files import dump_yaml, read_json, read_yaml, sha256_file, write_json, write_text
 from mtrl.locks import NoLocks, take
 
+NAME = r"\w[\w.-]{0,127}"  # a run's name: it becomes a folder, and others' files may bring it
+
 State = Literal["planned", "running", "done", "failed", "interrupted"]
 
 

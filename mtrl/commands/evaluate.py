@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -100,7 +101,7 @@ def engine_maker(
     data: Path = Path("data"),
 ) -> Callable[[Subject, int], Engine]:
     """What makes the engine, from the judge and the most images a request has, once there is something to ask."""
-    from mtrl.commands.show import say
+    from mtrl.commands.show import bar, say
 
     def make(judge: Subject, images: int) -> Engine:
         if endpoint:
@@ -108,6 +109,8 @@ def engine_maker(
 
             say(f"asking {judge.checkpoint} at {endpoint}")
             return EndpointEngine(endpoint, judge.checkpoint, judge.style, judge.image.model_dump(), judge.side, say)
+        with bar(f"checking {judge.checkpoint} (MB)") as update:
+            judge.check(update)
         say("loading vLLM")
         size = {"min_pixels": judge.image.min_pixels, "max_pixels": judge.image.max_pixels, "images": images}
         about: dict[str, Any] = {"checkpoint": judge.checkpoint, **size, "max_tokens": judge.max_new_tokens}
@@ -124,13 +127,14 @@ def engine_maker(
 
 def _folder(ckpt: str | None, model: str | None) -> Path:
     """Where an evaluation goes below runs/: the run's own folder, or eval-<name> with what a name may not hold as -."""
-    from mtrl.checkpoints import read_card
+    from mtrl import card
 
-    if model:
-        return Path("eval-" + re.sub(r"[^A-Za-z0-9._-]+", "-", model)[:100])
-    assert ckpt is not None
-    card = read_card(Path(ckpt)) if Path(ckpt).exists() else None
-    return Path(card["run"]) / "eval" if card else Path(f"eval-{Path(ckpt).name}")
+    if not model and ckpt and Path(ckpt).exists():
+        if told := card.read(Path(ckpt)):
+            return Path(told.run) / "eval"
+        ckpt = os.path.abspath(ckpt)
+    name = model or Path(str(ckpt)).name
+    return Path("eval-" + re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:100])
 
 
 def _say_rejected(folder: Path) -> None:
