@@ -25,7 +25,7 @@ from mtrl import __version__, prompting, samples
 from mtrl.converters import accept, exports, findings, images, splits, store, unchanged
 from mtrl.converters.rows import Picture, Rejected, Row
 from mtrl.errors import MtrlError, UserError
-from mtrl.files import read_json, sha256_file, sweep, write_json
+from mtrl.files import read_json, sweep, write_json
 from mtrl.labels import CONFLICTS
 from mtrl.locks import held
 from mtrl.samples import Sample
@@ -67,25 +67,26 @@ def convert(
     if protocol:
         task = task.model_copy(update={"split": task.split.model_copy(update={"protocol": protocol})})
     try:
-        if card := unchanged.unchanged(task, raw, data, limit):
+        if card := unchanged.unchanged(task, raw, data, limit, links):
             exports.register(data)
             return {**card, "unchanged": True}
-        found: list[Row] = list(reader(task)(task, raw))
-        if not found:
+        rows: list[Row] = list(reader(task)(task, raw))
+        if not rows:
             raise UserError(f"task {task.name}: the release in {raw} has no rows")
-        found, left = accept.accepted(task, found, raw)
+        found, left = accept.accepted(task, rows, raw)
         _try_prompts(task, found[0])
-        release = unchanged.snapshot(found, raw)
+        tables = unchanged.tables(rows)
+        release = unchanged.snapshot(found, raw, tables)
         with held(data / task.name / ".convert.lock", waiting) as waited:
-            if waited and (card := unchanged.unchanged(task, raw, data, limit)):
+            if waited and (card := unchanged.unchanged(task, raw, data, limit, links)):
                 return {**card, "unchanged": True}  # made by the conversion that was waited for
             with _begun(data, task) as staging:
                 keep = partial(
                     store.store, data_folder=data, known=_known(data), orient=task.orient, links=links, staging=staging
                 )
-                card = _write(task, found, left, data, limit, tick, keep)
+                card = _write(task, found, left, tables, data, limit, tick, keep)
             exports.register(data)
-            unchanged.record(task, raw, data, limit, release)
+            unchanged.record(task, raw, data, limit, links, release)
     except OSError as error:
         raise MtrlError(
             f"task {task.name}: writing to {data} failed: {error.strerror or error}", "make room, then run it again"
@@ -123,6 +124,7 @@ def _write(
     task: Task,
     found: list[Row],
     left: Counter[str],
+    tables: dict[Path, str],
     data: Path,
     limit: int | None,
     tick: Callable[[int, int], None],
@@ -198,7 +200,7 @@ def _write(
         "orient": task.orient,
         "label": task.label.model_dump(),
         "split": rule.model_dump(),
-        "inputs": {file.name: sha256_file(file) for file in sorted({row.file for row in found})},
+        "inputs": {file.name: digest for file, digest in tables.items()},
         "prompts": {style: prompting.sha256(task, style) for style in prompting.STYLES},
         "leakage": findings.leakage(task, found, good, kept),
     }

@@ -85,6 +85,17 @@ def of_card(task: str, card: dict[str, Any]) -> Iterator[Check]:
         yield Check("warning", f"{task}: {card['conflicts']} rows ask what another row asks, and have different labels")
 
 
+def untrainable(task: str, counts: dict[str, dict[str, int]], again: str) -> Iterator[Check]:
+    """A stop for each split that a training uses and that lacks a verdict; `again` is the command that converts."""
+    for split in ("train", "val"):
+        if lacking := lacks(counts[split]):
+            yield Check(
+                "stop",
+                f"task {task}: no row of {split} is {' or '.join(map(repr, lacking))}; training and validation need both",
+                f"change label or split in recipes/tasks/{task}.yaml, then {again}",
+            )
+
+
 def lacks(counts: dict[str, int]) -> list[str]:
     """The verdicts that no row of a split has; none for a split without rows."""
     return [verdict for verdict, number in counts.items() if not number] if sum(counts.values()) else []
