@@ -6,24 +6,28 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mtrl import prompting, samples
+from mtrl import hints, prompting, samples
 from mtrl.converters import findings, images, unchanged
 from mtrl.converters.rows import Rejected, contents
 from mtrl.converters.table1 import compare
 from mtrl.errors import UserError
-from mtrl.files import read_json, sha256_bytes, sha256_file
+from mtrl.files import sha256_bytes, sha256_file
 from mtrl.finding import Check
 from mtrl.tasks import SPLITS, Task
 
 
 def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
     """All checks of one converted task. Raises nothing for what a check can say."""
-    again = f"mtrl convert {task.name} --raw raw --out {data}"
+    again = hints.line("convert", task.name, raw="raw", out=data)
     card_file = data / task.name / "card.json"
     if not card_file.exists():
         yield Check("stop", f"{task.name} is not converted ({card_file} is missing)", again)
         return
-    card = read_json(card_file)
+    try:
+        card = samples.card(data, task.name)
+    except UserError as error:
+        yield Check("stop", str(error), error.then)
+        return
     if "release_counts" not in card:
         yield Check("stop", f"{task.name} was converted by an earlier mtrl", again)
         return
