@@ -46,7 +46,7 @@ def test_tasks_check_prompts_and_plan(cli, project: Path) -> None:
     assert "<image>" in cli("prompts", "demo_pairs", "--style", "rl").out
     plan = cli("plan", "sft_unified", *SETS)
     assert plan.code == 0, plan.err
-    assert "47 steps an epoch" in plan.out and "longest prompt" in plan.out
+    assert "an epoch: 47 updates" in plan.out and "longest prompt" in plan.out
     assert cli("plan", "rl_multitask", *SETS).code == 0
 
 
