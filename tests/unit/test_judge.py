@@ -162,9 +162,7 @@ def test_a_response_that_is_no_text_scores_nothing(response: object) -> None:
     assert row["overall"] == 0.0 and row["invalid_seetrue"] == 1.0
     assert judge.verl_score("seetrue", response, TRUTH)["score"] == 0.0
     completions = [response, [{"content": response}], [response], [], [{}], [{"content": [response]}]]
-    rewards = judge.trl_reward(
-        [c for c in completions if c != ["yes"]], [TRUTH] * sum(c != ["yes"] for c in completions)
-    )
+    rewards = judge.trl_reward(completions, [TRUTH] * len(completions))
     assert set(rewards) == {0.0}
 
 
