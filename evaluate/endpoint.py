@@ -266,7 +266,7 @@ def data_url(path: Path, image: dict[str, int], side: int, orient: bool = False)
     """The image as a data: URL, see the module; with `orient` upright. Raises Rejected and OSError."""
     from PIL import Image
 
-    data = path.read_bytes()
+    data = images.read(path)
     extension, known = images.check(data)
     picture = images.load_rgb(io.BytesIO(data), orient) if known.notes or extension not in AS_STORED else None
     with contextlib.nullcontext(picture) if picture else Image.open(io.BytesIO(data)) as opened:

@@ -17,11 +17,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from mtrl import task_files, tasks
-from mtrl.errors import MtrlError, UserError
+from mtrl.errors import MtrlError, UserError, remedy
 from mtrl.evaluate import confidence
 from mtrl.evaluate.engine import Answer
 from mtrl.evaluate.requests import Key
-from mtrl.files import json_lines, read_object, write_json
+from mtrl.files import check_folder, json_lines, read_object, write_json
 from mtrl.locks import take
 from mtrl.recipe import METHODS
 from mtrl.reward_plugins import judge
@@ -38,7 +38,7 @@ UNCOMPARED = (
     "step",
     "prompts",
 )  # tasks one by one; the others follow from the checkpoint
-OTHER = "mtrl eval into another --out, if another version of mtrl wrote it"
+OTHER = "score it again by mtrl eval, with another --out; another version of mtrl may have written it"
 
 
 class _Sampling(Stored):
@@ -46,11 +46,6 @@ class _Sampling(Stored):
     max_tokens: int = 0
     temperature: float = 0.0
     confidence: bool = False
-
-
-class _Image(Stored):
-    min_pixels: int
-    max_pixels: int
 
 
 class _Asked(Stored):
@@ -78,7 +73,7 @@ class Identity(Stored):
     prompts: str = ""
     method: Literal[*METHODS]  # type: ignore[valid-type]
     style: Literal["sft", "rl"]
-    image: _Image | None = None
+    image: dict[str, int] | None = None
     sampling: _Sampling
     tasks: dict[Annotated[str, Field(pattern=f"^{tasks.NAME}$")], _Asked]
     answered: dict[str, float] = {}
@@ -112,7 +107,7 @@ def read_identity(folder: Path) -> dict[str, Any]:
 
 def _rows(file: Path, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The rows of a predictions file, without a torn last line. Raises UserError for one that is no answer to a task `asked`."""
-    then = "name the file that mtrl eval wrote, or remove the line: mtrl eval asks it again"
+    then = "name the file that mtrl eval wrote, or remove the line, and mtrl eval asks it again"
     for number, row in json_lines(file, then, torn=True, strict=False) if file.exists() else ():
         where = f"{file}, line {number}"
         sure = row.get("confidence") if isinstance(row, dict) else None
@@ -160,6 +155,7 @@ class Store:
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         """Raises UserError where the folder holds another evaluation, or another process writes to it."""
+        check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.file = folder, folder / FILE
         self._stream = self.file.open("a+", encoding="utf-8")
@@ -210,7 +206,7 @@ class Store:
                 self._stream.flush()
             except OSError as error:
                 raise MtrlError(
-                    f"writing {self.file} failed: {error.strerror}", "make room; the same command goes on"
+                    f"writing {self.file} failed: {error.strerror}", remedy(error, "run the same command: it goes on")
                 ) from error
             self.rows[key_of(row)] = row
             first = row["task"] not in self._answered

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mtrl import hints
 from mtrl.errors import UserError
-from mtrl.files import written
+from mtrl.files import read_object, written
 
 ROWS_PER_GROUP = 1024
 
@@ -45,6 +46,23 @@ class Sample:
 
 def path_of(data: Path, task: str, split: str) -> Path:
     return data / task / f"samples_{split}.parquet"
+
+
+def card(data: Path, task: str) -> dict[str, Any]:
+    """data/<task>/card.json, with `counts` (split -> verdict -> rows) and `prompts` (style -> sha256) as they should be.
+
+    Raises UserError where there is none, or something else is in it.
+    """
+    file, again = data / task / "card.json", f"mtrl convert {task} --raw raw --out {data}"
+    found = read_object(file, again)
+    try:
+        rows = [n for verdicts in found["counts"].values() for n in verdicts.values()]
+        whole = all(type(n) is int and n >= 0 for n in rows) and isinstance(found["prompts"], dict)
+    except (KeyError, AttributeError):
+        whole = False
+    if not whole:
+        raise UserError(f"{file} is broken: it lacks the counts of each split, or the prompts", again)
+    return found
 
 
 def write(path: Path, samples: Iterable[Sample]) -> None:
@@ -82,7 +100,7 @@ def read(data: Path, task: str, split: str) -> Iterator[Sample]:
     path = path_of(data, task, split)
     if not path.exists():
         raise UserError(
-            f"task {task} is not converted: {path} is missing", f"mtrl convert {task} --raw raw --out {data}"
+            f"task {task} is not converted: {path} is missing", hints.line("convert", task, raw="raw", out=data)
         )
     for batch in pq.ParquetFile(path).iter_batches():
         for row in batch.to_pylist():
