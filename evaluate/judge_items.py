@@ -55,12 +55,12 @@ class Bad:
 
 @dataclass(frozen=True)
 class Given:
-    """What was given, in order. `skipped` counts the files in folders that were left out, by reason; `rotated` the images
-    with an EXIF rotation, which no judge sees."""
+    """What was given, in order. `skipped` counts the files in folders that were left out, by reason; `rotated`, by task,
+    the items with an image whose EXIF asks for a rotation that its judge does not see."""
 
     items: list[Item | Bad]
     skipped: Counter[str]
-    rotated: int
+    rotated: Counter[str]
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,8 @@ def read(
             "fix them, or leave them out; nothing was asked"
             + ("" if len(wrong) == len(items) else " (--skip-bad judges the others)"),
         )
-    return Given(items, skipped, sum(rotated for _, rotated in seen.values()))
+    turned = [i for i in items if isinstance(i, Item) and not i.task.orient and any(seen[p][1] for p in i.images)]
+    return Given(items, skipped, Counter(item.task.name for item in turned))
 
 
 def _table(path: Path) -> Iterator[_Raw]:
@@ -229,7 +230,7 @@ def _look(path: Path) -> tuple[str, bool]:
         if not stat.S_ISREG(path.stat().st_mode):  # a named pipe would be waited for, a device has no end
             return f"{path}: not a regular file", False
         _, found = images.check(Picture(str(path), path=path).read())
-        return "", any(note.startswith("EXIF rotation") for note in found.notes)
+        return "", images.ROTATED in found.notes
     except Rejected as why:
         return f"{path}: {why}", False
     except OSError as error:

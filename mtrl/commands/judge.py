@@ -39,6 +39,7 @@ def command(
     """Judge your own images."""
     from mtrl.commands.evaluate import engine_maker, judge_of
     from mtrl.commands.show import bar, check, say
+    from mtrl.converters import images as stored
     from mtrl.errors import UserError
     from mtrl.evaluate import judge, judge_files, judge_items, judge_out
 
@@ -52,10 +53,8 @@ def command(
     say(f"{who.checkpoint}: style {who.style}, by {who.told_by}; {len(given.items)} items")
     if given.skipped:
         check("warning", f"{given.skipped.total():,} files left out: {judge_files.said(given.skipped)}")
-    if given.rotated:
-        check(
-            "warning", f"{given.rotated:,} images have an EXIF rotation, and are judged as stored, so perhaps sideways"
-        )
+    for name, number in given.rotated.items():
+        check("warning", f"{number:,} items of task {name} have images with an {stored.ROTATED}", stored.upright(name))
     with bar("judge") as update:
         rows = judge.run(who, given.items, out, engine_maker(endpoint, tensor_parallel), update)
     _show(rows)

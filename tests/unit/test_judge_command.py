@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import io
 import json
 import os
 import subprocess
@@ -330,10 +332,36 @@ def test_a_tables_labels_may_be_the_tasks_own_words(cli) -> None:
             assert refused.code == 2 and says in refused.err, refused.err
 
 
-def test_rotated_images_are_counted(cli) -> None:
+def test_rotated_images_are_counted_and_with_orient_turned(cli) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (64, 32)).save("pics/phone.jpg", exif=exif)
+    file = Path("recipes/tasks/mine.yaml")
+    plain = file.read_text()
+    sizes = []
+    for text in (plain, plain + "orient: true\n"):
+        file.write_text(text)
+        with standin(lambda n, asked: completion()) as server:
+            done = judge(cli, server, "pics/phone.jpg", "--task", "mine", "--field", "where=x")
+        said = "1 items of task mine have images with an EXIF rotation, which no loader applies"
+        assert done.code == 0 and (said in done.out) == (text == plain), done.out
+        url = next(p for p in server.asked[0]["messages"][0]["content"] if p["type"] == "image_url")["image_url"]["url"]
+        with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as sent:
+            sizes.append(sent.width > sent.height)
+    assert sizes == [True, False]
+
+
+def test_a_phones_formats_are_read_or_named(cli) -> None:
+    from PIL import features
+
+    Path("pics/9.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 40)
+    command = ("pics", "--task", "mine", "--field", "where=x")
     with standin(lambda n, asked: completion()) as server:
-        done = judge(cli, server, "pics", "--task", "mine", "--field", "where=x")
-    assert done.code == 0 and "1 images have an EXIF rotation" in done.out
+        refused = judge(cli, server, *command)
+        assert refused.code == 2 and "pics/9.heic: " in refused.err and not server.asked
+        done = judge(cli, server, *command, "--skip-bad")
+        assert done.code == 0 and len(server.asked) == 3 and "1 of 4 items were not judged" in done.out
+        if features.check("avif"):
+            Path("pics/9.heic").unlink()
+            Image.new("RGB", (64, 64)).save("pics/4.avif")
+            assert judge(cli, server, *command).code == 0 and len(server.asked) == 7
