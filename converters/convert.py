@@ -223,7 +223,7 @@ def _read(row: Row) -> tuple[list[bytes], Rejected | None]:
 
 def _sample(task: Task, row: Row, stored: tuple[images.Stored, ...], split: str, twin: str | None) -> Sample:
     fields = {name: prompting.escape(text) for name, text in row.fields.items()}
-    source = {**row.source, "duplicate_of": twin} if twin else row.source
+    source = {**row.source, **({"duplicate_of": twin} if twin else {}), "files": [p.name for p in row.images]}
     names = tuple(s.name for s in stored)
     sample = Sample(row.id, task.name, task.kind, names, fields, row.answer, split, row.group, source)
     if task.kind == "pairwise":

@@ -109,7 +109,7 @@ def test_it_is_self_contained_and_inert(folder: Path) -> None:
     assert [a.get("id", "code") for tag, a in elements if tag == "script"] == ["about", "cards", "pictures", "code"]
     assert not [tag for tag, a in elements if tag in ("img", "link", "iframe") or "onerror" in a]
     policy = next(a["content"] for tag, a in elements if a.get("http-equiv") == "Content-Security-Policy") or ""
-    assert policy.startswith("default-src 'none'; img-src data:;") and "<title>mtrl: zero_shot m&lt;/title&gt;" in page
+    assert policy.startswith("default-src 'none'; img-src data:;") and "<title>x: zero_shot m&lt;/title&gt;" in page
     shown, pictures = data_of(page, "cards"), dict(data_of(page, "pictures"))
     assert len(shown) == LIMIT + 2 * LIMIT and all(pictures.values())
     assert {card["answers"][0]["responses"][0] for card in shown} == {HOSTILE, "yes", "1"}
@@ -154,7 +154,7 @@ def test_in_a_browser(folder: Path) -> None:
     """Headless Chromium draws the first rows and runs none of the model's markup; unsafe images are blurred."""
     page = report.write(folder, Path("data"))
     shown = browse(page)
-    assert "<title>owned" not in shown and "mtrl: zero_shot" in shown
+    assert "<title>owned" not in shown and "x: zero_shot" in shown
     assert "90 of 90" in shown and shown.count("<article") >= 50
     assert shown.count('class="frame blur"') == LIMIT
     click = "const b = document.querySelectorAll('.blur'); b[0].click(); b[1].click(); b[1].click(); document.title = 'clicked'"
@@ -206,7 +206,7 @@ def test_votes(project: Path) -> None:
     """The majority is the verdict; its share, every vote and the curve are shown."""
     out = evaluated(Path("runs/v/eval"), "rl", lambda n, r: reasoned(n, r), votes=3)
     page = report.write(out, Path("data")).read_text()
-    assert "Macro-F1 over votes" in page and page.count('class="curve"') == 2 and "3 an item" in page
+    assert "Macro-F1 over votes" in page and page.count('class="curve"') == 2 and "3 per sample" in page
     shown = data_of(page, "cards")
     assert len(shown) == LIMIT * 3 and all(len(c["answers"][0]["votes"]) == 3 for c in shown)
     for card in shown:
