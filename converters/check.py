@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mtrl import prompting, samples
-from mtrl.converters import images
+from mtrl.converters import findings, images
 from mtrl.converters.rows import Rejected
 from mtrl.converters.table1 import compare
+from mtrl.errors import UserError
 from mtrl.files import read_json, sha256_bytes
 from mtrl.finding import Check
 from mtrl.tasks import SPLITS, Task
@@ -26,16 +27,21 @@ def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
     if "release_counts" not in card:
         yield Check("stop", f"{task.name} was converted by an earlier mtrl", again)
         return
-    for style in prompting.STYLES:
-        if card["prompts"].get(style) != prompting.sha256(task, style):
-            yield Check("stop", f"{task.name}: its {style} prompt has changed since it was converted", again)
+    try:
+        for style in prompting.STYLES:
+            if card["prompts"].get(style) != prompting.sha256(task, style):
+                yield Check("stop", f"{task.name}: its {style} prompt has changed since it was converted", again)
+        yield from findings.fields(task, data)
+    except UserError as error:  # a prompt that nothing could be asked with
+        yield Check("stop", str(error), error.then)
     if card.get("orient", False) != task.orient:
         yield Check("stop", f"{task.name}: its key orient has changed since it was converted", again)
     for split in SPLITS:
         yield from _split(task, data, split, card, again)
     for kind, shared in card["leakage"].items():
         if found := [f"{number} {pair.replace('_', ' ')}" for pair, number in shared.items() if number]:
-            yield Check("warning", f"{task.name}: the same {kind} in two splits: {', '.join(found)}")
+            grouped = again.replace(f"convert {task.name}", f"convert {task.name} --protocol grouped")
+            yield Check("warning", f"{task.name}: the same {kind} in two splits: {', '.join(found)}", grouped)
     for reason, number in card["rejects"].items():
         yield Check("warning", f"{task.name}: {number} rows rejected: {reason}")
     if card["duplicates"]:

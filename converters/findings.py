@@ -1,15 +1,18 @@
-"""What card.json says of the rows that were kept: classes, repeated questions, and what the splits share."""
+"""What is said of the rows that were kept: classes, repeated questions, what the splits share, fields without text."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
+from mtrl import prompting, samples
 from mtrl.converters.images import Stored
 from mtrl.converters.near import clusters
 from mtrl.converters.rows import Row
 from mtrl.converters.splits import text
-from mtrl.tasks import Task
+from mtrl.finding import Check
+from mtrl.tasks import SPLITS, Task
 
 
 def twins(found: list[Row], good: dict[int, tuple[Stored, ...]]) -> dict[int, str]:
@@ -46,3 +49,31 @@ def leakage(
         kind: {f"{one}_in_{other}": len(by_split[one] & by_split[other]) for one, other in pairs}
         for kind, by_split in seen.items()
     }
+
+
+def fields(task: Task, data: Path) -> Iterator[Check]:
+    """Warnings on a converted task's fields: those that no prompt uses, and those that leave a hole in a prompt."""
+    for name in prompting.unused(task):
+        yield Check(
+            "warning",
+            f"{task.name}: neither prompt uses the field {name!r}, so the judge never sees it",
+            f"write {{{{ {name} }}}} in {' and '.join(f'prompts/{task.prompt_file(s)}' for s in prompting.STYLES)}, "
+            "or leave it out of source.fields",
+        )
+    used = sorted({name for style in prompting.STYLES for name in prompting.fields(task, style)})
+    rows, empty = 0, Counter[str]()
+    first: dict[str, tuple[float, str]] = {}
+    for split in SPLITS if used else ():
+        for sample in samples.read(data, task.name, split) if samples.count(data, task.name, split) else ():
+            rows += 1
+            for name in used:
+                if not sample.fields.get(name, "").strip():
+                    empty[name] += 1
+                    place = (sample.source.get("row", float("inf")), sample.id)
+                    first[name] = min(first.get(name, place), place)
+    for name, number in sorted(empty.items()):
+        row, identifier = first[name]
+        where = f"row {row} ({identifier})" if row != float("inf") else identifier
+        yield Check(
+            "warning", f"{task.name}: the field {name!r} is empty in {number} of {rows} rows; the first is {where}"
+        )

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mtrl import prompting, samples, tasks
+from mtrl import prompting, samples, task_files, tasks
 from mtrl.evaluate.metrics import INVALID, voted
 from mtrl.reward_plugins import judge
 from mtrl.samples import Sample
@@ -65,9 +65,10 @@ def of_task(
         if all(item in run.answers for run in asked) and (only is None or item in only)
     ]
     shown = dict(_shown(name, runs[0][0], data, set(items)))
-    task = tasks.load(name) if shown else None  # without converted data nothing of it is needed
-    for run in asked:
-        if task:
+    task = None  # without converted data nothing of it is needed
+    for run, (identity, _) in zip(asked, runs, strict=True):
+        if shown:
+            task = task_files.load(name, identity["home"])
             _ask(task, run, shown)
     known = {item: n for n, item in enumerate(shown)}
     cards = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,11 +84,15 @@ def read(
     fields: dict[str, str],
     recursive: bool = False,
     skip_bad: bool = False,
+    load: Callable[[str], Task] = tasks.load,
 ) -> Given:
-    """`task` and `fields` hold where a table says nothing of its own. Raises UserError, also where no item is left."""
+    """`task` and `fields` hold where a table says nothing of its own; `load` finds a task by its name.
+
+    Raises UserError, also where no item is left.
+    """
     skipped: Counter[str] = Counter()
     found = [raw for path in paths if path.suffix.lower() in TABLES for raw in _table(path)]
-    found += _files([path for path in paths if path.suffix.lower() not in TABLES], task, recursive, skipped)
+    found += _files([path for path in paths if path.suffix.lower() not in TABLES], task, recursive, skipped, load)
     known: dict[str, Task] = {}
     items: list[Item | Bad] = []
     taken: Counter[str] = Counter()
@@ -97,7 +101,7 @@ def read(
         if not name:
             raise UserError(f"{raw.where}: which task?", "--task NAME, or a column task (mtrl tasks lists them)")
         if name not in known:
-            known[name] = tasks.load(name)
+            known[name] = load(name)
         identity = _identity(raw, taken)
         try:
             items.append(_item(raw, identity, known[name], style, fields))
@@ -137,9 +141,11 @@ def _table(path: Path) -> Iterator[_Raw]:
         raise UserError(f"{path} has no rows", "one row per item, with the name of its image in column image")
 
 
-def _files(paths: list[Path], task: str | None, recursive: bool, skipped: Counter[str]) -> list[_Raw]:
+def _files(
+    paths: list[Path], task: str | None, recursive: bool, skipped: Counter[str], load: Callable[[str], Task]
+) -> list[_Raw]:
     """Files and the images in folders; for a pairwise task every two files are a pair."""
-    each = 2 if task and tasks.load(task).kind == "pairwise" else 1
+    each = 2 if task and load(task).kind == "pairwise" else 1
     listed: list[Path] = []
     for path in paths:
         if "\0" in str(path) or not path.is_dir():

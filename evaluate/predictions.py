@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mtrl import task_files
 from mtrl.errors import MtrlError, UserError
 from mtrl.evaluate import confidence
 from mtrl.evaluate.engine import Answer
@@ -22,6 +23,7 @@ from mtrl.reward_plugins import judge
 
 FILE, IDENTITY = "predictions.jsonl", "eval.json"
 TASK_KEYS = ("split", "prompt_sha256", "samples_sha256", "limit", "requests", "choices")
+UNCOMPARED = ("tasks", "path", "run", "trained")  # tasks one by one; the others follow from the checkpoint
 NEEDED = ("id", "task", "order", "vote", "response", "verdict", "lenient", "label")
 
 
@@ -75,7 +77,7 @@ class Store:
         if before:
             old, new = before["tasks"], identity["tasks"]
             # where weights lie is not what they are; how many requests there are follows from the rest
-            differing = [k for k in identity if k not in ("tasks", "path") and before.get(k) != identity[k]]
+            differing = [k for k in identity if k not in UNCOMPARED and before.get(k) != identity[k]]
             differing += [
                 f"task {name}: {k}"
                 for name in new
@@ -123,7 +125,7 @@ class Store:
 
 
 def load(folder: Path, file: str = FILE) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """(identity, rows) of an evaluation folder. Raises UserError where there is none, or where lines are of another kind."""
+    """(identity, rows) of an evaluation folder; its `home` is where the tasks and prompts that were asked are. Raises UserError where there is none, or where lines are of another kind."""
     if not (folder / IDENTITY).exists():
         raise UserError(f"{folder} holds no evaluation: there is no {IDENTITY}", "mtrl eval --ckpt PATH")
     rows = read_jsonl(folder / file)
@@ -139,4 +141,6 @@ def load(folder: Path, file: str = FILE) -> tuple[dict[str, Any], list[dict[str,
             f"{folder / IDENTITY} is of another version of mtrl: task {odd[0]} lacks one of {', '.join(TASK_KEYS)}",
             "mtrl eval into another --out",
         )
+    home = folder / task_files.FOLDER
+    identity["home"] = home if home.is_dir() else None  # where what was asked is kept
     return identity, list({key_of(row): row for row in rows}.values())

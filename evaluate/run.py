@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mtrl import checkpoints, experts, prompting, recipe, resources, samples, tasks
+from mtrl import checkpoints, experts, prompting, recipe, resources, samples, task_files
 from mtrl.errors import UserError
 from mtrl.evaluate import metrics, predictions, requests, reread
 from mtrl.evaluate.engine import Engine, Sampling
 from mtrl.files import read_yaml, sha256_file, write_json
 from mtrl.tables import table_tasks
+from mtrl.tasks import Task
 
 METRICS = "metrics.json"
 
@@ -22,7 +23,10 @@ METRICS = "metrics.json"
 class Subject:
     """The judge to be scored and how it was trained to be asked. `told_by` names the file that says so.
 
-    `side` is what its image processor rounds to: a merged patch, in pixels.
+    `side` is what its image processor rounds to: a merged patch, in pixels. `run` and `trained` are the run that it is of and
+    the tasks it was trained on; "" and none where mtrl did not train it. `home` is the folder of its own tasks and prompts,
+    None where it carries none. `prompts` says which are asked with: "export", the judge's own; "local", those of the
+    working directory and of mtrl, which are also taken for every task that the judge does not carry.
     """
 
     checkpoint: str
@@ -33,9 +37,40 @@ class Subject:
     fingerprint: str
     told_by: str
     side: int
+    run: str = ""
+    trained: tuple[str, ...] = ()
+    home: Path | None = None
+    prompts: str = "export"
+
+    def task(self, name: str) -> Task:
+        """The task as this judge is to be asked it. Raises UserError."""
+        return task_files.load(name, self.home if self.prompts == "export" else None)
+
+    def remarks(self, names: Iterable[str]) -> Iterator[str]:
+        """What a user should know of where the tasks and prompts of `names` come from, one line each."""
+        if not self.run:
+            return
+        if self.home is None:
+            yield (
+                f"{self.checkpoint} carries no prompts (an older mtrl exported it): it is asked with those here, whatever"
+                " it was trained with"
+            )
+            return
+        new = []
+        for name in names:
+            own, here = task_files.load(name, self.home), task_files.local(name)
+            if own.home is None:
+                new.append(name)
+            elif here and (keys := task_files.differing(own, here, self.style)):
+                used, other = ("the judge's own", "--prompts local uses those here")
+                if self.prompts == "local":
+                    used, other = ("those here", "--prompts export uses the judge's own")
+                yield f"task {name}: {', '.join(keys)} differ here from what the judge was trained with; {used} are used ({other})"
+        if new:
+            yield f"the judge was not trained on {', '.join(new)}: asked with the tasks and prompts here"
 
 
-def subject(checkpoint: str, style: str | None = None) -> Subject:
+def subject(checkpoint: str, style: str | None = None, prompts: str = "export") -> Subject:
     """Reads mtrl.json beside the weights, or for a foreign checkpoint recipes/zero_shot.yaml. Raises UserError."""
     folder = Path(checkpoint)
     # "organisation/name" is a hub id, unless such a folder is here or its first part is
@@ -53,15 +88,19 @@ def subject(checkpoint: str, style: str | None = None) -> Subject:
         fingerprint=_fingerprint(folder),
         told_by=str(folder / checkpoints.CARD),
         side=model["patch_size"] * model["merge_size"],
+        run=card["run"],
+        trained=tuple(card["tasks"]),
+        home=home if (home := folder / task_files.FOLDER).is_dir() else None,
+        prompts=prompts,
     )
 
 
-def served(model: str, checkpoint: str | None = None, style: str | None = None) -> Subject:
+def served(model: str, checkpoint: str | None = None, style: str | None = None, prompts: str = "export") -> Subject:
     """What an endpoint calls `model`: asked as `checkpoint` says, which nobody can check, else by recipes/zero_shot.yaml.
 
     Its name is its identity: where it is served may change. Raises UserError.
     """
-    told = subject(checkpoint, style) if checkpoint else _foreign(model, style, model)
+    told = subject(checkpoint, style, prompts) if checkpoint else _foreign(model, style, model)
     return replace(told, checkpoint=model, fingerprint=model)
 
 
@@ -130,7 +169,7 @@ def evaluate(
 
     `engine` makes the engine from the judge and the most images a request has; it is not called when nothing is left.
     """
-    chosen = {name: tasks.load(name) for name in names}
+    chosen = {name: judge.task(name) for name in names}
     asked = {name: list(requests.build(task, judge.style, data, split, votes, limit)) for name, task in chosen.items()}
     if empty := [name for name, found in asked.items() if not found]:
         raise UserError(f"task {empty[0]} has no rows in split {split}", f"mtrl check {empty[0]}")
@@ -140,6 +179,8 @@ def evaluate(
         "schema": 1,
         "checkpoint": judge.fingerprint,
         "path": judge.checkpoint,
+        "run": judge.run,
+        "trained": list(judge.trained),
         "method": judge.method,
         "style": judge.style,
         "image": judge.image.model_dump(),
@@ -162,6 +203,7 @@ def evaluate(
         },
     }
     with predictions.Store(out, identity) as store:
+        task_files.write(chosen.values(), out / task_files.FOLDER)
         left = [request for found in asked.values() for request in found if request.key not in store.rows]
         total = sum(map(len, asked.values()))
         tick(total - len(left), total)

@@ -15,12 +15,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mtrl import __version__, experts, processor
+from mtrl import __version__, experts, processor, task_files
 from mtrl.errors import MtrlError, UserError
 from mtrl.files import read_json, read_jsonl, sha256_file, write_json
 from mtrl.launch import backend
 from mtrl.recipe import Recipe
-from mtrl.rundir import Run
+from mtrl.rundir import Run, differing
 
 CARD = "mtrl.json"
 SELECTED = "select.json"  # what mtrl select leaves in a run
@@ -96,7 +96,8 @@ def export(run: Run, step: str, target: Path) -> dict[str, Any]:
         }
         with _as_huggingface(source, recipe, beside) as folder:
             card["experts"] = _write_model(folder, base, beside, recipe["image"])
-        card["files"] = {file.name: sha256_file(file) for file in sorted(beside.iterdir())}
+        card["files"] = {file.name: sha256_file(file) for file in sorted(beside.iterdir()) if file.is_file()}
+        card["files"] |= _carry(run, beside / task_files.FOLDER)
         write_json(beside / CARD, card)
         os.chmod(beside, 0o755)
         beside.rename(target)
@@ -107,6 +108,25 @@ def export(run: Run, step: str, target: Path) -> dict[str, Any]:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return card
+
+
+def _carry(run: Run, home: Path) -> dict[str, str]:
+    """Copies the tasks and prompts that the run was trained with into `home`, and returns their hashes; {} for a run without.
+
+    Raises UserError where they are not those that the run was started with.
+    """
+    kept = run.inputs / task_files.FOLDER
+    found = task_files.hashes(kept)
+    inputs = read_json(run.path / "inputs.json")
+    trained = {name: of for name, of in inputs.items() if name.startswith(f"{task_files.FOLDER}/")}
+    if changed := differing(trained, found):
+        raise UserError(
+            f"{kept} is not what run {run.name} was started with; different now: {', '.join(changed)}",
+            f"mtrl status {run.name} names its recipe; train again under another --name, or restore the folder",
+        )
+    if found:
+        shutil.copytree(kept, home)
+    return found
 
 
 def _as_huggingface(checkpoint: Path, recipe: dict[str, Any], beside: Path) -> contextlib.AbstractContextManager[Path]:

@@ -1,67 +1,64 @@
 """Reading and writing files the way the whole project does: written beside and renamed, never half there.
 
-YAML is read by YAML 1.2's rules for scalars: yes, no, on and off are text, 1e-6 is a number.
+Every file from outside (a user's, another program's, somebody else's run) is read here: a regular file of limited size, UTF-8,
+its values within the bounds of parsing.py; what is not so raises UserError with one line. Types are schema.py's.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
-import re
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
 from mtrl.errors import UserError
+from mtrl.parsing import parse_json, parse_yaml
+
+LARGEST = 1 << 26  # bytes of a file that is read whole, or of one line, unless its reader knows better
 
 
-class _Loader(yaml.SafeLoader):
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """PyYAML takes the last of two equal keys; here the second is an error. `<<` may still be overridden."""
-        node = super().compose_mapping_node(anchor)
-        first: dict[tuple[str, str], yaml.Node] = {}
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and (other := first.setdefault((key.tag, key.value), key)) is not key:
-                problem = f"the key {key.value!r} is given twice (first in line {other.start_mark.line + 1})"
-                raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
-        return node
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in rules if not tag.endswith((":bool", ":float", ":timestamp"))]
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d+)?$"),
-    list("-+.0123456789"),
-)
-
-
-def parse_yaml(text: str, name: str) -> Any:
-    """`name` is what an error calls the text. Raises UserError."""
+@contextlib.contextmanager
+def _opened(path: Path, then: str) -> Iterator[BinaryIO]:
+    """A regular file, to be read. Raises UserError, which ends in `then`, where there is none or reading it fails."""
     try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise UserError(f"{name} is not valid YAML: {where}{error.problem or error.context}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{name} is not valid YAML: {str(error).splitlines()[0]}") from None
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # reading a named pipe or a device may never end
+            raise UserError(
+                f"cannot read {path}: it is {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}", then
+            )
+        with path.open("rb") as file:
+            yield file
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}", then) from None
+
+
+def read_bytes(path: Path, then: str = "", limit: int = LARGEST) -> bytes:
+    """All of a regular file. Raises UserError."""
+    with _opened(path, then) as file:
+        if (size := os.fstat(file.fileno()).st_size) > limit:
+            raise UserError(f"cannot read {path}: it has {size:,} bytes, and at most {limit:,} are read", then)
+        return file.read()
+
+
+def read_text(path: Path, then: str = "", limit: int = LARGEST) -> str:
+    """The text of a UTF-8 file, without a byte order mark. Raises UserError."""
+    try:
+        return read_bytes(path, then, limit).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot read {path}: byte {error.start} is not UTF-8", then) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file that holds a mapping. Raises UserError."""
-    try:
-        data = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from None
+    data = parse_yaml(read_text(path), str(path))
     if not isinstance(data, dict):
         raise UserError(f"{path} should hold keys and values, but holds {type(data).__name__}")
     return data
@@ -126,24 +123,50 @@ def write_json(path: Path, data: Any) -> None:
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path, then: str = "") -> Any:
-    """Raises UserError, ending in `then`, where the file is missing or not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}", then) from None
+def read_json(path: Path, then: str = "", limit: int = LARGEST, finite: bool = True) -> Any:
+    """Raises UserError, which ends in `then`, where the file is missing or not JSON. `finite`: see parse_json."""
+    return parse_json(read_bytes(path, then, limit), str(path), then, finite)
+
+
+def read_object(path: Path, then: str = "") -> dict[str, Any]:
+    """A JSON file that holds an object. Raises UserError."""
+    data = read_json(path, then)
+    if not isinstance(data, dict):
+        raise UserError(f"{path} should hold a JSON object, but holds {type(data).__name__}", then)
+    return data
+
+
+def json_lines(path: Path, then: str = "") -> Iterator[tuple[int, Any]]:
+    """(line number, value) of a JSONL file; blank lines are passed over. Raises UserError that names the line."""
+    for number, line in _lines(path, then):
+        if line.strip():
+            yield number, parse_json(line, f"{path}, line {number}", then)
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSONL file that may still be written: a torn line is passed over, a missing file is empty."""
+    """The objects of a log that may still be written: other lines are passed over, a missing file is empty.
+
+    Numbers may be NaN or infinite. Raises UserError where the file cannot be read.
+    """
     rows = []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):  # not splitlines: U+2028 is text
-            with contextlib.suppress(ValueError):
-                row = json.loads(line)
-                if isinstance(row, dict):
-                    rows.append(row)
+    for number, line in _lines(path) if path.exists() else ():
+        with contextlib.suppress(UserError):
+            row = parse_json(line.decode(errors="replace"), f"{path}, line {number}", finite=False)
+            if isinstance(row, dict):
+                rows.append(row)
     return rows
+
+
+def _lines(path: Path, then: str = "") -> Iterator[tuple[int, bytes]]:
+    """The numbered lines of a regular file, of at most LARGEST bytes each; ended by \\n alone: U+2028 is text."""
+    with _opened(path, then) as file:
+        for number in itertools.count(1):
+            line = file.readline(LARGEST + 1)
+            if not line:
+                return
+            if len(line) > LARGEST:
+                raise UserError(f"{path}, line {number} has more than {LARGEST:,} bytes", then)
+            yield number, line.removesuffix(b"\n")
 
 
 def sha256_bytes(data: bytes) -> str:

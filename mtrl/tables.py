@@ -208,6 +208,7 @@ def counts(data: Path) -> Table:
     if about is None:
         raise UserError("recipes/paper.yaml has no table1 here", "mtrl tables 2")
     columns = about["columns"]
+    known = {task.name: task for task in tasks.load_all()}
     rows: dict[str, list[str]] = {}
     todo = [
         f"mtrl convert {name} --raw raw --out {data}" for name in columns if not (data / name / "card.json").exists()
@@ -216,8 +217,10 @@ def counts(data: Path) -> Table:
         cells = []
         for name in columns:
             cell, published = "-", about.get(split, {}).get(name)
-            if (card := data / name / "card.json").exists():
-                found, positive = read_json(card)["counts"][split], tasks.load(name).table1_positive or "yes"
+            if (data / name / "card.json").exists() and name not in known:
+                cell = "task YAML is broken"
+            elif (card := data / name / "card.json").exists():
+                found, positive = read_json(card)["counts"][split], known[name].table1_positive or "yes"
                 cell = f"{sum(found.values()):,}\n({found[positive]}/{sum(found.values()) - found[positive]})"
             cells.append(f"{cell}\npaper {sum(published):,}\n({published[0]}/{published[1]})" if published else cell)
         rows[split] = cells

@@ -27,10 +27,11 @@ def command(
 ) -> None:
     """Convert releases into what trainers read. Every image is decoded once; what cannot be used is counted."""
     from mtrl import tasks
-    from mtrl.commands.show import bar, say, table
-    from mtrl.converters import images
+    from mtrl.commands.show import bar, check, say, table
+    from mtrl.converters import findings, images
     from mtrl.converters.convert import convert
     from mtrl.converters.table1 import beside
+    from mtrl.errors import UserError
 
     rows = []
     for task in tasks.select(names):
@@ -49,4 +50,8 @@ def command(
             say(f"warning: {task.name}: {turned} images: {images.ROTATED}; {images.upright(task.name)}")
         if dropped := sum(card["release_counts"]["dropped"].values()):
             say(f"{task.name}: {dropped} rows dropped: they share a text or an image with a held-out official split")
+        for level, text, then in findings.fields(task, out):
+            check(level, text, then)
     table(str(out), ["task", "split", "rows", "labels", "Table 1"], rows)
+    if names == ["all"] and (broken := tasks.broken()):
+        raise UserError(f"left out, since they are broken: {', '.join(broken)}", "mtrl tasks")

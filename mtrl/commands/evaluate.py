@@ -38,6 +38,7 @@ def command(
     out: Annotated[
         Path | None, typer.Option(help="Default: runs/<name>/eval, or runs/eval-<folder> for a foreign model.")
     ] = None,
+    prompts: options.Prompts = "export",
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
 ) -> None:
@@ -55,10 +56,12 @@ def command(
         raise UserError(
             "--replicas and --tensor-parallel are of vLLM offline", "an endpoint has its own: leave them out"
         )
-    judge = judge_of(ckpt, endpoint, model, style)
+    judge = judge_of(ckpt, endpoint, model, style, prompts)
     names = [name.strip() for name in tasks.split(",")] if tasks else table_tasks(2)
     folder = out or runs / _folder(ckpt, model)
     say(f"{judge.checkpoint}: method {judge.method}, style {judge.style}, by {judge.told_by}")
+    for line in judge.remarks(names):
+        say(line)
     engine = engine_maker(endpoint, tensor_parallel, replicas, ray_address, data)
     with bar(f"eval {folder}") as update:
         result = evaluate(judge, names, data, split, folder, votes, limit, engine, update, confidence)
@@ -67,20 +70,22 @@ def command(
     _report(folder, data)
 
 
-def judge_of(ckpt: str | None, endpoint: str | None, model: str | None, style: str | None) -> Subject:
+def judge_of(
+    ckpt: str | None, endpoint: str | None, model: str | None, style: str | None, prompts: str = "export"
+) -> Subject:
     """The judge that --ckpt, --endpoint and --model name. Raises UserError where they do not go together."""
     from mtrl.errors import UserError
     from mtrl.evaluate.run import served, subject
 
     if endpoint and model:
-        return served(model, ckpt, style)
+        return served(model, ckpt, style, prompts)
     if endpoint:
         raise UserError("--endpoint needs --model, the name it is served under", f"curl {endpoint}/models lists them")
     if model:
         raise UserError("--model names what an endpoint serves", "add --endpoint URL, or name a folder by --ckpt")
     if not ckpt:
         raise UserError("which judge?", "--ckpt PATH, or --endpoint URL --model NAME")
-    return subject(ckpt, style)
+    return subject(ckpt, style, prompts)
 
 
 def engine_maker(

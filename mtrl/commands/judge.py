@@ -27,6 +27,7 @@ def command(
     style: Annotated[
         Literal["sft", "rl"] | None, typer.Option(help="Prompt style; default: the one it was trained with.")
     ] = None,
+    prompts: options.Prompts = "export",
     tensor_parallel: Annotated[int, typer.Option(min=1, help="GPUs that share one copy of the model.")] = 1,
     recursive: Annotated[bool, typer.Option("--recursive", help="Read the folders below a folder too.")] = False,
     skip_bad: Annotated[
@@ -48,9 +49,13 @@ def command(
     if wrong := [given for given in field or [] if "=" not in given]:
         raise UserError(f"--field {wrong[0]} should be name=text", "for instance --field caption='a red square'")
     fields = {name.strip(): text for name, _, text in (given.partition("=") for given in field or [])}
-    who = judge_of(ckpt, endpoint, model, style)
-    given = judge_items.read(images, task, who.style, fields, recursive, skip_bad)
+    who = judge_of(ckpt, endpoint, model, style, prompts)
+    given = judge_items.read(images, task, who.style, fields, recursive, skip_bad, who.task)
     say(f"{who.checkpoint}: style {who.style}, by {who.told_by}; {len(given.items)} items")
+    for line in who.remarks(
+        dict.fromkeys(item.task.name for item in given.items if isinstance(item, judge_items.Item))
+    ):
+        say(line)
     if given.skipped:
         check("warning", f"{given.skipped.total():,} files left out: {judge_files.said(given.skipped)}")
     for name, number in given.rotated.items():

@@ -55,14 +55,12 @@ def name_of(recipe: Recipe) -> str:
 
 def render(template: str, recipe: Recipe, run: Run, **values: Any) -> str:
     """recipes/templates/<template> filled in, with the recipe's `upstream:` block laid over it."""
-    from jinja2 import Environment, StrictUndefined
+    from mtrl import templates
 
     path = resources.find("recipes", f"templates/{template}", "template")
-    text = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
-        path.read_text(encoding="utf-8")
-    )
     cpu = recipe.hardware.gpus_per_node == 0
-    filled = text.render(recipe=recipe, cpu=cpu, checkpoints=run.checkpoints, inputs=run.inputs, **values)
+    values |= {"recipe": recipe, "cpu": cpu, "checkpoints": run.checkpoints, "inputs": run.inputs}
+    filled = templates.config(path, values)
     config = parse_yaml(filled, str(path))
     _overlay(config, recipe.upstream)
     return dump_yaml(config)

@@ -9,6 +9,7 @@ import contextlib
 import json
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtrl import __version__, envs
+from mtrl import __version__, envs, task_files, tasks
 from mtrl.errors import Interrupted, MtrlError, UserError
 from mtrl.files import write_json, write_text
 from mtrl.launch import backend, causes, network, process
@@ -37,7 +38,11 @@ def prepare(run: Run, recipe: Recipe, data: Path) -> backend.Job:
     """
     trainer = backend.of(recipe)
     files = [file for file in trainer.data_files(recipe, data) if file.exists()]
-    run.claim(recipe.model_dump(mode="json", exclude_none=True), hashes(data, files))
+    home = run.inputs / task_files.FOLDER
+    if run.status.get("state", "planned") == "planned":  # later, what it was trained with stays
+        shutil.rmtree(home, ignore_errors=True)
+        task_files.write(map(tasks.load, recipe.tasks), home)
+    run.claim(recipe.model_dump(mode="json", exclude_none=True), hashes(data, files) | task_files.hashes(home))
     trainer.link_inputs(recipe, run, data.resolve())
     job: backend.Job = trainer.job(recipe, run, data.resolve())
     write_text(run.path / "upstream.yaml", job.config)

@@ -194,10 +194,12 @@ def test_overlap_between_tasks(tmp_path: Path) -> None:
     load_rgb(held["train"][1]).resize((72, 72)).save(tmp_path / "raw/own/b.png")
     run(task, tmp_path / "raw", tmp_path / "data")
     said = [check.text for check in overlap.report(tmp_path / "data") if check.level == "warning"]
-    assert said == [
-        "imagereward/train and unsafebench/test share 1 images, 1 near-duplicate looks",
-        "imagereward/test and unsafebench/test share 1 images: not independent measurements",
+    assert said == [  # one line for the pair
+        "imagereward/train and unsafebench/test share 1 images, 1 near-duplicate images; "
+        "imagereward/test and unsafebench/test share 1 images (not independent measurements)",
     ]
+    assert [c.text for c in overlap.report(tmp_path / "data", ["unsafebench"]) if c.level == "warning"] == said
+    assert list(overlap.report(tmp_path / "data", ["seetrue"])) == []  # the others were not asked about
     assert sum(card["counts"]["test"].values()) == len(rows["test"])
 
 

@@ -35,9 +35,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "recipes" / "tasks" / "mine.yaml").write_text(
         "title: t\ncapability: quality\nsource: {file: a.csv}\nlabel: {column: label, values: {yes: [a], no: [b]}}\n"
     )
-    for style in ("sft", "rl"):
+    for style, form in (("sft", "yes or no"), ("rl", "<think>why</think><answer>yes or no</answer>")):
         (tmp_path / "prompts" / style).mkdir(parents=True)
-        (tmp_path / "prompts" / style / "mine.jinja").write_text("{{ where }}: <image> good?")
+        (tmp_path / "prompts" / style / "mine.jinja").write_text(f"{{{{ where }}}}: <image> good? {form}")
     return tmp_path
 
 
@@ -49,7 +49,9 @@ def test_a_folder_and_a_task_of_ones_own(cli) -> None:
     with standin(lambda n, asked: completion("no" if n == 2 else "Yes.")) as server:
         done = judge(cli, server, "pics", "--task", "mine", "--field", "where=<image> here")
     assert done.code == 0, done.err
-    assert [asked_text(body) for body in server.asked] == ["[image] here:  good?"] * 3  # a field holds no marker
+    assert [asked_text(body) for body in server.asked] == [
+        "[image] here:  good? yes or no"
+    ] * 3  # a field holds no marker
     assert done.out.count("│ pics/") == 3 and " yes " in done.out and " no " in done.out
 
 
