@@ -309,13 +309,13 @@ def test_an_out_that_cannot_be_written_is_said_in_one_line(cli, out: str, says: 
 
 def test_a_tables_labels_may_be_the_tasks_own_words(cli) -> None:
     file = Path("recipes/tasks/mine.yaml")
-    file.write_text(file.read_text().replace("yes: [a], no: [b]", "yes: [original, Fine], no: [edited, yes]"))
+    file.write_text(file.read_text().replace("yes: [a], no: [b]", "yes: [original, Fine], no: [edited, yes]").replace("label: {", "label: {drop: [unsure], "))
     Path("recipes/tasks/scored.yaml").write_text(
         'title: t\ncapability: quality\nsource: {file: a.csv}\nlabel: {column: score, rule: {when: ">= 4", then: yes}}\n'
     )
     for style in ("sft", "rl"):
-        Path(f"prompts/{style}/scored.jinja").write_text("<image> good?")
-    words = ["original", "edited", "fine", "No", "original"]
+        Path(f"prompts/{style}/scored.jinja").write_text("<image> good? yes or no")
+    words = ["original", "edited", "Fine", "No", "unsure"]
     rows = "".join(f"pics/{n % 3}.png,mine,here,{word}\n" for n, word in enumerate(words))
     rows += "pics/0.png,scored,,4.5\npics/1.png,scored,,3\npics/2.png,scored,,no\n"
     Path("list.csv").write_text("image,task,where,label\n" + rows)
@@ -323,7 +323,7 @@ def test_a_tables_labels_may_be_the_tasks_own_words(cli) -> None:
         done = judge(cli, server, "list.csv", "--out", "v.jsonl")
         assert done.code == 0, done.err
         found = read_jsonl(Path("v.jsonl"))
-        assert [row["label"] for row in found] == ["yes", "no", "yes", "no", "yes", "yes", "no", "no"]
+        assert [row.get("label") for row in found] == ["yes", "no", "yes", "no", None, "yes", "no", "no"]
         assert found[0]["id"] == "pics/0.png" and found[3]["id"] == "pics/0.png (list.csv, row 4)"
         for word, says in (
             ("yes", "the other meaning"),
