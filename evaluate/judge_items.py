@@ -211,9 +211,7 @@ def _label(value: Any, task: Task) -> str:
             " the other meaning; leave the column label out, or use another word"
         )
     if not meant:
-        raise _Wrong(
-            f"label {text.casefold()!r} is no verdict of task {task.name}: {' or '.join(task.choices)}{why}"
-        )
+        raise _Wrong(f"label {text.casefold()!r} is no verdict of task {task.name}: {' or '.join(task.choices)}{why}")
     return meant.pop()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ def write(
     cards: list[dict[str, Any]],
     about: dict[str, Any],
     tick: Callable[[int, int], None],
+    upright: Collection[str] = (),
     **values: Any,
 ) -> Path:
     """Writes `target`. `about` is what the script needs besides the cards (page.js.jinja), `values` the template's own.
 
-    `tick` gets (thumbnails made, all). Images are linked from where the page lies; it knows where that was, to see when
+    `tick` gets (thumbnails made, all); `upright` names the images to be turned by their EXIF. Images are linked from where the page lies; it knows where that was, to see when
     it was moved away from `data`. Raises UserError where `target` cannot be written.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -47,7 +48,7 @@ def write(
         about=inert({**about, **_links(target, data)}),
         gone=None if data.is_dir() else str(data),
         cards=_array(cards),
-        pictures=_array(thumbnails.make(data, names, side, tick)),
+        pictures=_array(thumbnails.make(data, names, side, tick, upright)),
         column=max(NARROWEST, side),
         **values,
     )

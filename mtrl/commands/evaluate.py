@@ -162,7 +162,7 @@ def score_command(
         f"{changed['answers']:,} answers read again: {changed['verdict']:,} verdicts changed"
         f" ({changed['lenient']:,} of the lenient parse)"
     )
-    _show(folder, score(folder, name))
+    _show(folder, score(folder, name), name)
     if name == predictions.FILE:
         _report(folder, data)
 
@@ -176,8 +176,9 @@ def _report(folder: Path, data: Path) -> None:
     say(f"report: {page}. next: mtrl tables")
 
 
-def _show(folder: Path, result: dict[str, Any]) -> None:
-    from mtrl.commands.show import say, table
+def _show(folder: Path, result: dict[str, Any], file: str = "predictions.jsonl") -> None:
+    from mtrl.commands.show import say, say_unread, table
+    from mtrl.evaluate import predictions, unreadable
     from mtrl.evaluate.intervals import FEW
     from mtrl.evaluate.run import task_metrics
 
@@ -209,5 +210,6 @@ def _show(folder: Path, result: dict[str, Any]) -> None:
             say(
                 f"{name}: rows share a caption, an image or a source; the interval resamples {m['clusters']} clusters{rough}"
             )
+    say_unread(unreadable.of_evaluation(*predictions.load(folder, file)))
     if not rows:
         say(f"no task in {folder} is complete yet. next: the same mtrl eval again")

@@ -39,10 +39,10 @@ def command(
 ) -> None:
     """Judge your own images."""
     from mtrl.commands.evaluate import engine_maker, judge_of
-    from mtrl.commands.show import bar, check, say
+    from mtrl.commands.show import bar, check, say, say_unread
     from mtrl.converters import images as stored
     from mtrl.errors import UserError
-    from mtrl.evaluate import judge, judge_files, judge_items, judge_out
+    from mtrl.evaluate import judge, judge_files, judge_items, judge_out, unreadable
 
     if out:
         judge_out.check(out)
@@ -63,6 +63,8 @@ def command(
     with bar("judge") as update:
         rows = judge.run(who, given.items, out, engine_maker(endpoint, tensor_parallel), update)
     _show(rows)
+    choices = {item.task.name: item.task.choices for item in given.items if isinstance(item, judge_items.Item)}
+    say_unread(unreadable.found(rows, who.style, choices, who.max_new_tokens))
     if out:
         say(f"written: {out}")
 

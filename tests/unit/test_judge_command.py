@@ -19,6 +19,7 @@ from mtrl.evaluate import endpoint
 from mtrl.evaluate.judge import reasoning
 from mtrl.files import read_jsonl
 from tests.unit.standin import Reply, asked_text, completion, error, standin
+from tests.unit.test_report import browse, data_of
 
 THINK = "<think>{}</think><answer>{}</answer>"
 
@@ -309,7 +310,11 @@ def test_an_out_that_cannot_be_written_is_said_in_one_line(cli, out: str, says: 
 
 def test_a_tables_labels_may_be_the_tasks_own_words(cli) -> None:
     file = Path("recipes/tasks/mine.yaml")
-    file.write_text(file.read_text().replace("yes: [a], no: [b]", "yes: [original, Fine], no: [edited, yes]").replace("label: {", "label: {drop: [unsure], "))
+    file.write_text(
+        file.read_text()
+        .replace("yes: [a], no: [b]", "yes: [original, Fine], no: [edited, yes]")
+        .replace("label: {", "label: {drop: [unsure], ")
+    )
     Path("recipes/tasks/scored.yaml").write_text(
         'title: t\ncapability: quality\nsource: {file: a.csv}\nlabel: {column: score, rule: {when: ">= 4", then: yes}}\n'
     )
@@ -367,3 +372,47 @@ def test_a_phones_formats_are_read_or_named(cli) -> None:
             Path("pics/9.heic").unlink()
             Image.new("RGB", (64, 64)).save("pics/4.avif")
             assert judge(cli, server, *command).code == 0 and len(server.asked) == 7
+
+
+def test_a_page_of_verdicts(cli) -> None:
+    """With hostile captions, names and answers, labels, a pair asked in both orders, and an item that was skipped."""
+    hostile = "</script><img src=x onerror=\"document.title='owned'\"><!--"
+    Path("pics/<b>.png").write_bytes(Path("pics/0.png").read_bytes())
+    rows: list[dict[str, Any]] = [
+        {"image": "pics/<b>.png", "task": "mine", "where": hostile, "label": "b"},
+        {"image": "pics/1.png", "task": "mine", "where": "a wall", "id": hostile},
+        {"image": f"pics/gone{hostile[:9].replace('/', '')}.png", "task": "mine", "where": "a wall"},
+        {"images": ["pics/0.png", "pics/2.png"], "task": "mjbench_alignment", "caption": "a red wall", "label": "2"},
+    ]
+    Path("list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("pages").mkdir()
+    command = ("list.jsonl", "--style", "rl", "--skip-bad", "--out", "pages/v.html")
+    with standin(
+        lambda n, a: completion(THINK.format(hostile, 1 if "Second image" in asked_text(a) else "yes"))
+    ) as server:
+        done = judge(cli, server, *command)
+        assert done.code == 0 and len(server.asked) == 4, done.err
+        again = judge(cli, server, *command)
+        assert again.code == 2 and "exists already" in again.err and len(server.asked) == 4
+    page = Path("pages/v.html")
+    assert sorted(path.name for path in Path("pages").iterdir()) == ["v.html"]
+    text = page.read_text()
+    assert "1 items were not judged" in text and "pics/gone&lt;" in text and "0 of 1" in text
+    shown = data_of(text, "cards")
+    assert [(c["id"], c["label"], c["answers"][0]["verdict"]) for c in shown] == [
+        ("pics/<b>.png", "no", "yes"), (hostile, "", "yes"),
+        ("pics/0.png pics/2.png", "2", "1"), ("pics/0.png pics/2.png", "1", "1"),
+    ]  # fmt: skip
+    assert shown[1]["names"] == ["pics/1.png"] and shown[0]["fields"] == [["where", hostile]]
+    assert all((Path("pages") / name).is_file() for card in shown for name in card["images"])
+    drawn = browse(page)
+    assert "<title>owned" not in drawn and "4 of 4" in drawn and drawn.count("<article") == 4
+    for hash, number in (("show=says_yes", 2), ("show=wrong", 2), ("show=flipped", 2), ("search=1.png", 1)):
+        assert browse(page, f"#{hash}").count("<article") == number, hash
+
+
+def test_not_one_readable_verdict_is_explained(cli) -> None:
+    with standin(lambda n, a: completion(f"<think>{n}</think><answer>yes</answer>")) as server:
+        done = judge(cli, server, "pics", "--task", "mine", "--field", "where=x", "--out", "v.html")
+    assert done.code == 0 and "mine: not one answer could be read as a verdict. The judge reasons" in done.out
+    assert done.out.count("</think><answer>yes</answer>") == 3 and "mine: not one answer" in Path("v.html").read_text()
