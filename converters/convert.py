@@ -7,28 +7,26 @@ again: stored images are found in place, and the card, written near the end, say
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
-import os
+import shutil
 import warnings
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mtrl import __version__, prompting, samples
-from mtrl.converters import exports, findings, images, splits, unchanged
+from mtrl.converters import exports, findings, images, splits, store, unchanged
 from mtrl.converters.rows import Picture, Rejected, Row
 from mtrl.errors import MtrlError, UserError
 from mtrl.files import read_json, sha256_file, sweep, write_json
+from mtrl.locks import held
 from mtrl.samples import Sample
 from mtrl.tasks import SPLITS, Task
-
-WINDOW, WINDOW_BYTES = 64, 64 * 2**20  # rows and bytes of images between reading and storing
-WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-Outcome = tuple[images.Stored, ...] | Rejected
 
 
 def reader(task: Task, function: str = "rows") -> Callable[[Task, Path], Iterator[Any]]:
@@ -51,11 +49,15 @@ def convert(
     limit: int | None = None,
     tick: Callable[[int, int], None] = lambda done, total: None,
     protocol: str | None = None,
+    links: bool = False,
+    waiting: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Converts one task into `data`/<task>/ and returns its card. `limit` keeps the first so many rows of each split.
 
     Unchanged input is not converted again: the card that is there comes back, with "unchanged". `tick` gets (rows done,
-    rows in all). Raises UserError for a release that is not as expected, MtrlError for a bad label or a full disk.
+    rows in all). `links`: stored images are hard links to the release's files. Conversions of one task into one folder
+    exclude each other, on whatever host they run: `waiting` is called once before this one waits. Raises UserError for a
+    release that is not as expected, MtrlError for a bad label or a full disk.
     """
     if protocol:
         task = task.model_copy(update={"split": task.split.model_copy(update={"protocol": protocol})})
@@ -70,10 +72,16 @@ def convert(
         _refuse_missing(task, found)
         _try_prompts(task, found[0])
         release = unchanged.snapshot(found, raw)
-        _begin(data, task)
-        card = _write(task, found, data, limit, tick)
-        exports.register(data)
-        unchanged.record(task, raw, data, limit, release)
+        with held(data / task.name / ".convert.lock", waiting) as waited:
+            if waited and (card := unchanged.unchanged(task, raw, data, limit)):
+                return {**card, "unchanged": True}  # made by the conversion that was waited for
+            with _begun(data, task) as staging:
+                keep = partial(
+                    store.store, data_folder=data, known=_known(data), orient=task.orient, links=links, staging=staging
+                )
+                card = _write(task, found, data, limit, tick, keep)
+            exports.register(data)
+            unchanged.record(task, raw, data, limit, release)
     except OSError as error:
         raise MtrlError(
             f"task {task.name}: writing to {data} failed: {error.strerror or error}", "make room, then run it again"
@@ -81,24 +89,37 @@ def convert(
     return card
 
 
-def _begin(data: Path, task: Task) -> None:
-    """From here until the card is written the task is not converted. Clears up after a conversion that was killed."""
-    folder = data / task.name
-    folder.mkdir(parents=True, exist_ok=True)
+@contextlib.contextmanager
+def _begun(data: Path, task: Task) -> Iterator[Path]:
+    """From here until the card is written the task is not converted. Clears up after a conversion that was killed.
+
+    Yields the folder in which this conversion's images come to be: other tasks' conversions share all of images/.
+    """
+    folder, staging = data / task.name, data / "images" / f".{task.name}"
     for name in (unchanged.FILE, "card.json"):
         (folder / name).unlink(missing_ok=True)
-    for place in (data, folder, *(data / "images").glob("*")):
-        sweep(place)
+    sweep(folder)
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _write(
-    task: Task, found: list[Row], data: Path, limit: int | None, tick: Callable[[int, int], None]
+    task: Task,
+    found: list[Row],
+    data: Path,
+    limit: int | None,
+    tick: Callable[[int, int], None],
+    keep: Callable[[Picture, bytes], store.Stored],
 ) -> dict[str, Any]:
     rule, folder = task.split, data / task.name
     grouped = rule.protocol == "grouped"
     places = [] if grouped else splits.assign(found, rule)
     full: Counter[str] = Counter()  # rows kept, a split
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, store.Outcome] = {}
 
     def wanted() -> Iterator[tuple[int, Row]]:
         for index, row in enumerate(found):
@@ -108,7 +129,7 @@ def _write(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of large images and of odd metadata; neither is a reason to stop
-        for index, outcome in _stored(wanted(), data, _known(data), task.orient):
+        for index, outcome in store.all_of(wanted(), keep):
             if not grouped and limit is not None and full[places[index]] >= limit:
                 continue  # was on its way when the split became full
             outcomes[index] = outcome
@@ -137,7 +158,7 @@ def _write(
     rejected = {found[i].id: str(outcome) for i, outcome in outcomes.items() if isinstance(outcome, Rejected)}
     notes = Counter(note for known in used.values() for note in known.notes)
     notes["extension does not say what the file is"] = sum(
-        any(map(images.wrong_extension, found[i].images, good[i])) for indices in kept.values() for i in indices
+        any(map(store.wrong_extension, found[i].images, good[i])) for indices in kept.values() for i in indices
     )
     card = {
         "task": task.name,
@@ -169,59 +190,16 @@ def _known(data: Path) -> dict[str, images.Known]:
     """What conversions into this folder found in the images that are stored: AGIN's three tasks share theirs."""
     known = {}
     for file in data.glob(f"*/{unchanged.PRINTS}"):
-        known.update({name: images.Known(print_, tuple(notes)) for name, (print_, notes) in read_json(file).items()})
+        known.update(
+            {
+                name: images.Known(print_, tuple(notes))
+                for name, (print_, notes) in read_json(file, limit=unchanged.LARGE).items()
+            }
+        )
     return known
 
 
-def _stored(
-    rows: Iterable[tuple[int, Row]], data: Path, known: dict[str, images.Known], orient: bool
-) -> Iterator[tuple[int, Outcome]]:
-    """Reads each row's images here, stores them on all cores, and yields what came of it, in order."""
-
-    def place(row: Row, contents: list[bytes]) -> Outcome:
-        try:
-            pairs = zip(row.images, contents, strict=True)
-            return tuple(images.store(picture, held, data, known, orient) for picture, held in pairs)
-        except Rejected as reason:
-            return reason
-
-    waiting: deque[tuple[int, int, Future[Outcome]]] = deque()
-    held = 0
-    with ThreadPoolExecutor(WORKERS) as pool:
-        try:
-            for index, row in rows:
-                contents, reason = _read(row)
-                size = sum(map(len, contents))
-                if reason:
-                    done: Future[Outcome] = Future()
-                    done.set_result(reason)
-                else:
-                    done = pool.submit(place, row, contents)
-                waiting.append((index, size, done))
-                held += size
-                while len(waiting) > WINDOW or held > WINDOW_BYTES:
-                    first, size, done = waiting.popleft()
-                    held -= size
-                    yield first, done.result()
-            for first, _, done in waiting:
-                yield first, done.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _read(row: Row) -> tuple[list[bytes], Rejected | None]:
-    """The bytes of the row's images, or why there are none. Raises MtrlError where the release cannot be read."""
-    if row.reject:
-        return [], Rejected(row.reject)
-    try:
-        return [picture.read() for picture in row.images], None
-    except Rejected as reason:
-        return [], reason
-    except OSError as error:
-        raise MtrlError(f"row {row.id}: reading its image failed: {error}", "look at the release's files") from error
-
-
-def _sample(task: Task, row: Row, stored: tuple[images.Stored, ...], split: str, twin: str | None) -> Sample:
+def _sample(task: Task, row: Row, stored: tuple[store.Stored, ...], split: str, twin: str | None) -> Sample:
     fields = {name: prompting.escape(text) for name, text in row.fields.items()}
     source = {**row.source, **({"duplicate_of": twin} if twin else {}), "files": [p.name for p in row.images]}
     names = tuple(s.name for s in stored)

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mtrl import prompting, samples
-from mtrl.converters.images import Stored
 from mtrl.converters.near import clusters
 from mtrl.converters.rows import Row
 from mtrl.converters.splits import text
+from mtrl.converters.store import Stored
 from mtrl.finding import Check
 from mtrl.tasks import SPLITS, Task
 

@@ -1,11 +1,9 @@
-"""The image store: release bytes verbatim, once each, under images/ab/<sha256>.<ext> below the data folder.
+"""Decoding images: `check` says what is wrong with one, `load_rgb` loads one the way every upstream loader does.
 
-Every image is decoded once here, so that none can stop a training at row 30,000. What cannot be used is a `Rejected`
-with its reason, counted by the caller. Loading for inference goes through `load_rgb`, the same way every upstream
-loader goes: first frame, converted to RGB, alpha dropped, no EXIF rotation; images where that matters are noted.
-
-Two kinds of images are stored re-encoded, since upstream loaders would read them wrongly or not at all: HEIC and AVIF,
-and under `orient` those whose EXIF asks for a rotation, which are then upright. See `_encode`.
+That is: first frame, converted to RGB, alpha dropped, no EXIF rotation. Images where that matters are noted by `check`,
+and what cannot be used is a `Rejected` with its reason, counted by the caller. Two kinds are stored re-encoded, since
+upstream loaders would read them wrongly or not at all: HEIC and AVIF, and for a task with `orient` those whose EXIF
+asks for a rotation, which are then upright.
 """
 
 from __future__ import annotations
@@ -13,13 +11,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from mtrl.converters.rows import Picture, Rejected
-from mtrl.files import sha256_bytes, written
+from mtrl.converters.rows import Rejected
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -51,11 +47,6 @@ class Known(NamedTuple):
 
     print: str = ""
     notes: tuple[str, ...] = ()
-
-
-class Stored(NamedTuple):
-    name: str  # relative to the data folder
-    known: Known
 
 
 @functools.cache
@@ -185,7 +176,7 @@ def _fingerprint(image: Image.Image) -> str:
     return bytes(np.packbits(signs).tobytes() + mean.tobytes()).hex()
 
 
-def _encode(data: bytes) -> tuple[bytes, str]:
+def encode(data: bytes) -> tuple[bytes, str]:
     """The image upright and readable by every trainer, and its extension; the same bytes every time.
 
     JPEG of quality 95 with full colour resolution where the source is lossy itself (JPEG, HEIC, AVIF: a photograph
@@ -198,55 +189,6 @@ def _encode(data: bytes) -> tuple[bytes, str]:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {}))
     return buffer.getvalue(), EXTENSIONS[kind]
-
-
-def store(picture: Picture, data: bytes, data_folder: Path, known: dict[str, Known], orient: bool = False) -> Stored:
-    """Checks and stores one picture's bytes. `known` spares decoding what is stored already. Raises Rejected, OSError.
-
-    `orient` stores an image upright whose EXIF asks for a rotation.
-    """
-    digest = sha256_bytes(data)
-    for extension in set(EXTENSIONS.values()):
-        name = f"images/{digest[:2]}/{digest}.{extension}"
-        if name in known and not (orient and ROTATED in known[name].notes) and _whole(data_folder / name, data):
-            return Stored(name, known[name])
-    extension, found = check(data)
-    source: Path | None = picture.path
-    if extension in REENCODED.values() or (orient and ROTATED in found.notes):
-        notes = [note for note in found.notes if note != ROTATED]
-        data, extension = _encode(data)
-        if ROTATED in found.notes:
-            notes.append("turned upright by its EXIF rotation, stored as JPEG or PNG")
-        found = Known(check(data)[1].print, tuple(notes))
-        digest, source = sha256_bytes(data), None
-    name = f"images/{digest[:2]}/{digest}.{extension}"
-    target = data_folder / name
-    if not _whole(target, data):
-        with written(target) as beside:
-            linked = False
-            if source is not None:
-                with contextlib.suppress(OSError):  # another file system, or one without links: copied instead
-                    os.link(source.resolve(), beside)  # resolved: a hub cache holds symbolic links
-                    linked = True
-            if not linked:
-                beside.write_bytes(data)
-    return Stored(name, found)
-
-
-def _whole(path: Path, data: bytes) -> bool:
-    try:
-        return path.stat().st_size == len(data)
-    except OSError:
-        return False
-
-
-def wrong_extension(picture: Picture, stored: Stored) -> bool:
-    """Whether the release calls the file something else than it is (loaders look at the bytes, so it is only noted)."""
-    if any("stored as" in note for note in stored.known.notes):
-        return False
-    claimed = Path(picture.name).suffix.lower().removeprefix(".")
-    known = set(EXTENSIONS.values()) | set(SAME)
-    return claimed in known and SAME.get(claimed, claimed) != stored.name.rpartition(".")[2]
 
 
 def load_rgb(path: Path | BinaryIO, orient: bool = False) -> Image.Image:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from mtrl import samples, tasks
 from mtrl.converters.near import clusters
 from mtrl.converters.splits import text
-from mtrl.converters.unchanged import PRINTS
+from mtrl.converters.unchanged import LARGE, PRINTS
 from mtrl.errors import UserError
 from mtrl.files import read_json
 from mtrl.finding import Check
@@ -66,7 +66,7 @@ def _parts(data: Path) -> list[Part]:
     converted = [card.parent.name for card in sorted(data.glob("*/card.json"))]
     for name in converted:
         if (file := data / name / PRINTS).exists():
-            prints.update({image: found[0] for image, found in read_json(file).items()})
+            prints.update({image: found[0] for image, found in read_json(file, limit=LARGE).items()})
     near = clusters(prints.values())
     parts = []
     for name in converted:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import mtrl.converters
-from mtrl import __version__, prompting, samples, tasks
+from mtrl import __version__, labels, prompting, samples, tasks
 from mtrl.converters.rows import Row
 from mtrl.errors import UserError
 from mtrl.files import read_json, sha256_bytes, write_json
@@ -24,6 +24,7 @@ from mtrl.tasks import SPLITS, Task
 FILE = "inputs.json"
 RELEASED = (".csv", ".jsonl", ".parquet", ".zip")
 PRINTS = "fingerprints.json"
+LARGE = 1 << 34  # bytes of our own files that hold a line for each image
 
 
 def snapshot(rows: Iterable[Row], raw: Path) -> dict[str, list[int]]:
@@ -44,7 +45,7 @@ def unchanged(task: Task, raw: Path, data: Path, limit: int | None) -> dict[str,
     """The card of the conversion that is there, if converting again would give the same."""
     folder = data / task.name
     try:
-        before = read_json(folder / FILE)
+        before = read_json(folder / FILE, limit=LARGE)
         if before["settings"] != _settings(task, limit):
             return None
         for name, size in before["outputs"].items():
@@ -53,7 +54,7 @@ def unchanged(task: Task, raw: Path, data: Path, limit: int | None) -> dict[str,
         for name, stamp in before["release"].items():
             if _stamp(raw / name) != stamp:
                 return None
-        for name in read_json(folder / PRINTS):
+        for name in read_json(folder / PRINTS, limit=LARGE):
             (data / name).stat()
         card: dict[str, Any] = read_json(folder / "card.json")
     except (OSError, UserError, KeyError, AttributeError, TypeError):
@@ -77,7 +78,7 @@ def _outputs() -> list[str]:
 
 def _settings(task: Task, limit: int | None) -> str:
     code = hashlib.sha256()
-    own = [Path(module.__file__ or "") for module in (prompting, samples, tasks)]
+    own = [Path(module.__file__ or "") for module in (labels, prompting, samples, tasks)]
     for file in sorted(Path(mtrl.converters.__file__ or "").parent.glob("*.py")) + own:
         code.update(file.read_bytes())
     prompts = [prompting.sha256(task, style) for style in prompting.STYLES]

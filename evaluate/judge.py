@@ -19,6 +19,7 @@ from mtrl.evaluate.judge_out import Out
 from mtrl.evaluate.requests import Request
 from mtrl.evaluate.run import Subject
 from mtrl.files import sha256_file
+from mtrl.integrity import watched
 from mtrl.reward_plugins import judge as parser
 
 INVALID, SKIPPED = "invalid", "skipped"  # what stands in place of a verdict
@@ -89,7 +90,7 @@ def _ask(judge: Subject, left: dict[str, Item], engine: Engine) -> Iterator[tupl
         if order == "given" or len(item.images) > 1
     ]
     found: dict[str, dict[str, Answer]] = {key: {} for key in left}
-    for answer in engine.answers(requests, Sampling(judge.max_new_tokens, confidence=True)):
+    for answer in watched(engine.answers(requests, Sampling(judge.max_new_tokens, confidence=True)), judge.check):
         key = answer.request.id
         found[key][answer.request.order] = answer
         if len(found[key]) == len(left[key].images):

@@ -7,8 +7,8 @@ not in the file is asked. Another checkpoint, prompt, data or sampling in the sa
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,21 @@ from mtrl.evaluate import confidence
 from mtrl.evaluate.engine import Answer
 from mtrl.evaluate.requests import Key
 from mtrl.files import read_json, read_jsonl, write_json
+from mtrl.locks import take
 from mtrl.reward_plugins import judge
 
 FILE, IDENTITY = "predictions.jsonl", "eval.json"
 TASK_KEYS = ("split", "prompt_sha256", "samples_sha256", "limit", "requests", "choices")
-UNCOMPARED = ("tasks", "path", "run", "trained")  # tasks one by one; the others follow from the checkpoint
+UNCOMPARED = (
+    "tasks",
+    "path",
+    "run",
+    "trained",
+    "name",
+    "model",
+    "step",
+    "prompts",
+)  # tasks one by one; the others follow from the checkpoint
 NEEDED = ("id", "task", "order", "vote", "response", "verdict", "lenient", "label")
 
 
@@ -63,27 +73,26 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.file = folder, folder / FILE
         self._stream = self.file.open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"another mtrl eval is writing to {folder}", "wait for it, or pass another --out") from None
+        if not take(self._stream.fileno()):
+            raise UserError(f"another mtrl eval is writing to {folder}", "wait for it, or pass another --out")
         self._identify(identity)
         self._drop_torn_line()
         self.rows = {key_of(row): row for row in read_jsonl(self.file)}
+        self._answered: dict[str, float] = {}  # by task, of this process
 
     def _identify(self, identity: dict[str, Any]) -> None:
         file = self.folder / IDENTITY
         before = read_json(file) if file.exists() else {}
         if before:
             old, new = before["tasks"], identity["tasks"]
-            # where weights lie is not what they are; how many requests there are follows from the rest
+            # where weights lie is not what they are; how many requests there are, and of how many rows, follows from the rest
             differing = [k for k in identity if k not in UNCOMPARED and before.get(k) != identity[k]]
             differing += [
                 f"task {name}: {k}"
                 for name in new
                 if name in old
                 for k in new[name]
-                if k != "requests" and old[name].get(k) != new[name][k]
+                if k not in ("requests", "conversion_limit") and old[name].get(k) != new[name][k]
             ]
             if differing:
                 raise UserError(
@@ -114,12 +123,23 @@ class Store:
                     f"writing {self.file} failed: {error.strerror}", "make room; the same command goes on"
                 ) from error
             self.rows[key_of(row)] = row
+            first = row["task"] not in self._answered
+            self._answered[row["task"]] = round(time.time(), 1)
+            if first:  # so that it is known even if this process is killed
+                self._note_answered()
             yield row
+
+    def _note_answered(self) -> None:
+        """eval.json's `answered`: when each task's last answer was generated. Reading answers again does not change it."""
+        if self._answered:
+            self.note(answered={**read_json(self.folder / IDENTITY).get("answered", {}), **self._answered})
 
     def __enter__(self) -> Store:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._note_answered()
         with contextlib.suppress(OSError):  # on a full disk, closing tries to write again; `append` has said so
             self._stream.close()
 

@@ -51,11 +51,13 @@ class VllmEngine:
         if current_platform.is_cpu():
             os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # one process less to start
         try:
-            config = AutoConfig.from_pretrained(checkpoint)
+            config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
             vision, text = config.vision_config, getattr(config, "text_config", config)
             tokens = images * -(-max_pixels // (vision.patch_size * vision.spatial_merge_size) ** 2)
             self._llm = vllm.LLM(
                 model=checkpoint,
+                trust_remote_code=False,  # asked for outright: a model brings weights, and never code that runs here
+                load_format="safetensors",  # a pickle can run code
                 max_model_len=min(tokens + TEXT_TOKENS + max_tokens, text.max_position_embeddings),
                 limit_mm_per_prompt={"image": images, "video": 0},
                 mm_processor_kwargs={"min_pixels": min_pixels, "max_pixels": max_pixels},
@@ -71,7 +73,7 @@ class VllmEngine:
             raise MtrlError(
                 f"vLLM cannot load {checkpoint}: {one_line(error)}", likely_cause(checkpoint, str(error))
             ) from error
-        self._tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        self._tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
         self._version = vllm.__version__
 
     def describe(self) -> dict[str, Any]:

@@ -8,7 +8,6 @@ says what it is: evaluation needs nothing else.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import tempfile
@@ -16,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from mtrl import __version__, experts, processor, task_files
+from mtrl.card import FILE as CARD
 from mtrl.errors import MtrlError, UserError
 from mtrl.files import read_json, read_jsonl, sha256_file, write_json
 from mtrl.launch import backend
 from mtrl.recipe import Recipe
 from mtrl.rundir import Run, differing
 
-CARD = "mtrl.json"
 SELECTED = "select.json"  # what mtrl select leaves in a run
 # What a judge needs beside its weights; taken from the base model where the trainer did not save it.
 BESIDE = (
@@ -214,17 +213,3 @@ def _compare_names(found: dict[str, Any], base: Path | None) -> None:
             if names
         ]
         raise MtrlError(f"the checkpoint's tensors are not the base model's: {'; '.join(named)}")
-
-
-def read_card(folder: Path) -> dict[str, Any] | None:
-    """mtrl.json of an export, None for a model that mtrl did not export. Raises UserError for what is no model at all."""
-    if not (folder / "config.json").exists():
-        what = "does not exist" if not folder.exists() else "is a file" if folder.is_file() else "has no config.json"
-        hint = (
-            f"mtrl export {folder.name} --to exports/{folder.name}"
-            if (folder / "recipe.yaml").exists()
-            else "pass a model folder"
-        )
-        raise UserError(f"--ckpt {folder} is no checkpoint: it {what}", hint)
-    card = folder / CARD
-    return json.loads(card.read_text(encoding="utf-8")) if card.exists() else None

@@ -11,8 +11,8 @@ import hashlib
 import itertools
 import json
 import os
+import secrets
 import stat
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -69,15 +69,19 @@ def dump_yaml(data: Any) -> str:
 
 
 @contextlib.contextmanager
-def written(path: Path) -> Iterator[Path]:
-    """Yields a name beside `path` to write to; renames it when the block ends well, removes it when it does not."""
+def written(path: Path, folder: Path | None = None) -> Iterator[Path]:
+    """Yields a name next to `path`, or in `folder`, to write to; renames it when the block ends well, else removes it.
+
+    The name is random: processes of other containers and machines may write to the same folder.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")  # its own in every thread
+    temporary = (folder or path.parent) / f".{path.name}.{secrets.token_hex(8)}.tmp"
     try:
-        yield beside
-        os.replace(beside, path)
+        yield temporary
+        os.replace(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder may be read-only, and then there is nothing to remove
+            temporary.unlink(missing_ok=True)
 
 
 def check_target(path: Path, option: str = "--out") -> None:
@@ -101,17 +105,9 @@ def check_target(path: Path, option: str = "--out") -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Removes what killed processes left half-written directly in `folder`."""
+    """Removes what `written` left directly in `folder` when it was killed. Only for who holds the lock of all its writers."""
     for stale in folder.glob(".*.tmp"):
-        process = stale.name.split(".")[-2].partition("-")[0]
-        if not process.isdigit():
-            continue
-        try:
-            os.kill(int(process), 0)
-        except ProcessLookupError:
-            stale.unlink(missing_ok=True)
-        except OSError:
-            pass  # alive, and another user's
+        stale.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -166,7 +162,7 @@ def _lines(path: Path, then: str = "") -> Iterator[tuple[int, bytes]]:
                 return
             if len(line) > LARGEST:
                 raise UserError(f"{path}, line {number} has more than {LARGEST:,} bytes", then)
-            yield number, line.removesuffix(b"\n")
+            yield number, line.removesuffix(b"\n").removeprefix(b"\xef\xbb\xbf" if number == 1 else b"")
 
 
 def sha256_bytes(data: bytes) -> str:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from mtrl import recipe as recipes
-from mtrl import samples, tables
+from mtrl import samples, scored, tables
 from mtrl.checkpoints import CARD, SELECTED
 from mtrl.errors import UserError, nearest
-from mtrl.evaluate import metrics
+from mtrl.evaluate import scores
 from mtrl.files import read_json, read_jsonl
 from mtrl.launch import backend, inputs
 from mtrl.recipe import Recipe
 from mtrl.rundir import Run, differing
+from mtrl.scored import Scored
 
 LOCK, LOG, STEPS = "reproduce.lock", "reproduce.log", "steps.jsonl"  # beside a run's own files
 OPTIONS = {"tasks": "--only", "seed": "--seeds", "model": "--model", "hardware": "--hardware"}
@@ -84,13 +85,28 @@ class Cell:
     def scores(self) -> Path:
         return self.folder if self.recipe.stage is None else self.folder / "eval"
 
-    def result(self) -> dict[str, Any]:
-        """Its metrics by column: those that may stand in a table, see tables.why_no_cell."""
+    def result(self) -> dict[str, Scored]:
+        """Its numbers by column: those that may stand in a table and are not of something else, see mtrl.scored."""
+        return {task: cell for task, cell in self._numbers().items() if not any(mark.stale for mark in cell.marks)}
+
+    def stale(self) -> str:
+        """Why the scores that lie there are not this cell's, "" where they are."""
+        reasons = [mark.reason for cell in self._numbers().values() for mark in cell.marks if mark.stale]
+        return f"{self.scores}: {reasons[0]}" if reasons else ""
+
+    def _numbers(self) -> dict[str, Scored]:
         file = self.scores / "metrics.json"
-        found = read_json(file) if file.exists() else {}
-        if found.get("method") != self.method or found.get("schema", 1) != metrics.SCHEMA:
+        try:
+            one = scores.read(file) if file.exists() else None
+        except UserError:  # the step before says what is wrong with it
+            one = None
+        if one is None or one.method != self.method:
             return {}
-        return {task: found[task] for task in self.columns if task in found and not tables.why_no_cell(found, task)}
+        return {
+            task: Scored(one, task, one.tasks[task], scored.marks(one, task, self.place.data))
+            for task in self.columns
+            if task in one.tasks and not scored.why_no_cell(one, task)
+        }
 
     def steps(self) -> list[Step]:
         """What makes this cell, in order. What comes later vouches for what came before: a brought-back score needs no run."""
@@ -118,6 +134,8 @@ class Cell:
         if other := self.other_recipe():
             differ = f"{self.folder} was made with another recipe; different now: {', '.join(other)}"
             return "failed", f"{differ} (repeat the --set it was made with, or move it away)"
+        if old := self.stale():
+            return "failed", f"{old} (move {self.scores} away, then the same command scores it again)"
         if all(step.done for step in self.steps()):
             return "done", ""
         if self.run.locked() or self.run.locked(LOCK):

@@ -26,6 +26,9 @@ METHODS = {  # row of Table 2 -> its name there
     "rl_multitask": "MT-RL-Judge",
 }
 
+Method = Literal["zero_shot", "sft_single", "sft_unified", "rl_single", "rl_multitask"]
+Style = Literal["sft", "rl"]
+
 
 class Image(Model):
     """The one image budget, in pixels: SFT, RL and evaluation see the same."""
@@ -144,8 +147,8 @@ class Hardware(Model):
 class Recipe(Model):
     """One run, resolved: presets in place, nothing left to look up."""
 
-    method: Literal["zero_shot", "sft_single", "sft_unified", "rl_single", "rl_multitask"]
-    style: Literal["sft", "rl"]
+    method: Method
+    style: Style
     tasks: list[str] = Field(min_length=1)
     model: ModelPreset
     hardware: Hardware

@@ -90,7 +90,7 @@ def drive(
 
 def _refused(cell: Cell, warned: set[str], say: Callable[[str], None]) -> Failure | None:
     """What `mtrl plan` finds against a training, before hours are spent on the others. Its warnings are said once each."""
-    if cell.other_recipe():
+    if cell.other_recipe() or cell.stale():
         return Failure(cell.state()[1], f"mtrl status {cell.name}")
     train = cell.steps()[0]
     if train.name != "train" or train.done:

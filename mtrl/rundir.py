@@ -10,7 +10,6 @@ trainer lives, even if the mtrl that started it was killed.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -19,6 +18,9 @@ from typing import Any, Literal
 
 from mtrl.errors import UserError
 from mtrl.files import dump_yaml, read_json, read_yaml, sha256_file, write_json, write_text
+from mtrl.locks import NoLocks, take
+
+NAME = r"\w[\w.-]{0,127}"  # a run's name: it becomes a folder, and others' files may bring it
 
 State = Literal["planned", "running", "done", "failed", "interrupted"]
 
@@ -107,12 +109,11 @@ class Run:
         self.path.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path / lock, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not take(descriptor):
+                status = read_json(file) if (file := self.path / "status.json").exists() else {}
+                trainer = f" (trainer {status['pid']})" if "pid" in status else ""
+                raise UserError(f"run {self.name} is running{trainer}", f"mtrl status {self.name}")
             yield descriptor
-        except BlockingIOError:
-            status = read_json(file) if (file := self.path / "status.json").exists() else {}
-            trainer = f" (trainer {status['pid']})" if "pid" in status else ""
-            raise UserError(f"run {self.name} is running{trainer}", f"mtrl status {self.name}") from None
         finally:
             os.close(descriptor)
 
@@ -122,12 +123,11 @@ class Run:
             return False
         descriptor = os.open(file, os.O_RDWR)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
+            return not take(descriptor)
+        except NoLocks:  # without locks no run was ever started here
+            return False
         finally:
             os.close(descriptor)
-        return False
 
 
 def find(name: str, runs: Path = Path("runs")) -> Run:

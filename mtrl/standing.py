@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Container
-from typing import Any
+from typing import NamedTuple
 
 from mtrl import tables
 from mtrl.files import read_jsonl
 from mtrl.launch.plan import ANSWERS
 from mtrl.matrix import Cell
 from mtrl.recipe import METHODS
+from mtrl.scored import Scored
 
 LEGEND = (
     "hours: wall clock so far. training left, in hours: plain by the run's own progress, ~ by finished cells of its stage, "
@@ -62,41 +63,69 @@ def _training_left(cell: Cell, pace: dict[str | None, float]) -> str:
     return "?"
 
 
-def summary(number: int, found: list[Cell]) -> tuple[str, list[str], list[list[str]]]:
-    """(title, columns, rows) of the table itself: per cent, mean and sample standard deviation over seeds, beside the paper's."""
+class Summary(NamedTuple):
+    """The table itself as text; `notes` explain the marks."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def summary(number: int, found: list[Cell]) -> Summary:
+    """Per cent, mean and sample standard deviation over seeds, next to the paper's; of pairs also accuracy."""
     plan = tables.layout()
     about = plan[f"table{number}"]
-    columns = about["columns"]
+    columns, marks = about["columns"], tables.Marks()
     rows = []
     for method, published in about["rows"].items():
-        by_seed: dict[int | None, dict[str, Any]] = {}
+        by_seed: dict[int | None, dict[str, Scored]] = {}
         for cell in found:
             if cell.method == method and not cell.other_recipe():
                 by_seed.setdefault(cell.seed, {}).update(cell.result())
         papers = [(published or {}).get(task) for task in columns]
         cells = []
         for task, paper in zip(columns, papers, strict=True):
-            mine = [100 * result[task]["macro_f1"] for result in by_seed.values() if task in result]
-            interval = next((r[task]["macro_f1_ci95"] for r in by_seed.values() if task in r), None)
-            cells.append(_text(mine, paper, interval))
+            cells.append(_text([result[task] for result in by_seed.values() if task in result], paper, marks))
         if len(columns) > 1:
-            whole = [r for r in by_seed.values() if all(task in r for task in columns)]
-            means = [statistics.fmean(100 * r[task]["macro_f1"] for task in columns) for r in whole]
+            whole = [[r[task] for task in columns] for r in by_seed.values() if all(task in r for task in columns)]
             known = [paper for paper in papers if paper is not None]
-            cells.append(_text(means, statistics.fmean(known) if len(known) == len(columns) else None, None))
+            cells.append(_mean_text(whole, statistics.fmean(known) if len(known) == len(columns) else None))
         rows.append([METHODS[method], *cells])
     title = about["title"] + (f" ({plan['note']})" if plan.get("note") else "")
-    return title, ["method", *columns, *(["mean"] if len(columns) > 1 else [])], rows
+    return Summary(title, ["method", *columns, *(["mean"] if len(columns) > 1 else [])], rows, marks.lines)
 
 
-def _text(mine: list[float], paper: float | None, interval: list[float] | None) -> str:
+def _text(mine: list[Scored], paper: float | None, marks: tables.Marks) -> str:
     """One number with its interval, or the mean of several with their spread and number; below it the paper's."""
-    if not mine:
-        first = "-"
-    elif len(mine) > 1:
-        first = f"{statistics.fmean(mine):.2f} ± {statistics.stdev(mine):.2f} ({len(mine)})"
-    else:
-        first = f"{mine[0]:.2f}" + (f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else "")
+    signs = "".join(dict.fromkeys(marks.sign(one) for one in mine))
+    if one_class := next((one.numbers.one_class for one in mine if one.numbers.one_class), None):
+        return f"one class ({one_class}){signs}"
+    text = _spread([100 * one.numbers.macro_f1 for one in mine])
+    if len(mine) == 1 and (interval := mine[0].numbers.macro_f1_ci95):
+        text += f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+    text += signs
+    if mine and "1" in mine[0].numbers.confusion and all(one.numbers.accuracy is not None for one in mine):
+        text += f"\naccuracy {_spread([100 * (one.numbers.accuracy or 0) for one in mine])}"
+    return _beside(text, [100 * one.numbers.macro_f1 for one in mine], paper)
+
+
+def _mean_text(whole: list[list[Scored]], paper: float | None) -> str:
+    """The mean over the columns, of each seed that has them all."""
+    if any(one.numbers.one_class for result in whole for one in result):
+        return "-"
+    means = [statistics.fmean(100 * one.numbers.macro_f1 for one in result) for result in whole]
+    marked = " †" if any(one.marks for result in whole for one in result) else ""
+    return _beside(_spread(means) + marked, means, paper)
+
+
+def _spread(values: list[float]) -> str:
+    if len(values) > 1:
+        return f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f} ({len(values)})"
+    return f"{values[0]:.2f}" if values else "-"
+
+
+def _beside(text: str, mine: list[float], paper: float | None) -> str:
     if paper is None:
-        return first
-    return f"{first}\npaper {paper:.2f}" + (f" ({statistics.fmean(mine) - paper:+.2f})" if mine else "")
+        return text
+    return f"{text}\npaper {paper:.2f}" + (f" ({statistics.fmean(mine) - paper:+.2f})" if mine else "")

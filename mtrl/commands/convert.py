@@ -24,6 +24,9 @@ def command(
     protocol: Annotated[
         Protocol | None, typer.Option(help="paper: rows at random; grouped: splits share nothing. Default: the task's.")
     ] = None,
+    hard_links: Annotated[
+        bool, typer.Option("--hard-links", help="Do not copy images: whoever edits a release file edits the data.")
+    ] = False,
 ) -> None:
     """Convert releases into what trainers read. Every image is decoded once; what cannot be used is counted."""
     from mtrl import tasks
@@ -35,8 +38,12 @@ def command(
 
     rows = []
     for task in tasks.select(names):
+
+        def waiting(name: str = task.name) -> None:
+            say(f"{name}: another mtrl convert is writing {out / name}; waiting for it")
+
         with bar(f"convert {task.name}") as update:
-            card = convert(task, raw, out, limit, update, protocol and protocol.value)
+            card = convert(task, raw, out, limit, update, protocol and protocol.value, hard_links, waiting)
         if card.get("unchanged"):
             say(f"{task.name}: nothing has changed since it was converted")
         published = beside(task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,10 @@ def command(
     ckpt: options.Checkpoint = None,
     endpoint: options.Endpoint = None,
     model: options.ServedModel = None,
-    tasks: Annotated[str | None, typer.Option(help="Tasks, by commas; default: those of Table 2.")] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="Tasks, by commas; default: Table 2's, or those that the judge was trained on (see docs)."),
+    ] = None,
     split: Annotated[Literal["train", "val", "test"], typer.Option(help="Which split.")] = "test",
     style: Annotated[
         Literal["sft", "rl"] | None, typer.Option(help="Prompt style; default: the one it was trained with.")
@@ -46,7 +50,6 @@ def command(
     from mtrl.commands.show import bar, say
     from mtrl.errors import UserError
     from mtrl.evaluate.run import evaluate
-    from mtrl.tables import table_tasks
 
     if ray_address and not replicas:
         raise UserError(
@@ -57,9 +60,11 @@ def command(
             "--replicas and --tensor-parallel are of vLLM offline", "an endpoint has its own: leave them out"
         )
     judge = judge_of(ckpt, endpoint, model, style, prompts)
-    names = [name.strip() for name in tasks.split(",")] if tasks else table_tasks(2)
+    names = [name.strip() for name in tasks.split(",")] if tasks else judge.default_tasks
     folder = out or runs / _folder(ckpt, model)
     say(f"{judge.checkpoint}: method {judge.method}, style {judge.style}, by {judge.told_by}")
+    if not tasks and names == list(judge.trained):
+        say(f"scored on what {judge.name} was trained on: {', '.join(names)}. Pass --tasks A,B to score others")
     for line in judge.remarks(names):
         say(line)
     engine = engine_maker(endpoint, tensor_parallel, replicas, ray_address, data)
@@ -96,7 +101,7 @@ def engine_maker(
     data: Path = Path("data"),
 ) -> Callable[[Subject, int], Engine]:
     """What makes the engine, from the judge and the most images a request has, once there is something to ask."""
-    from mtrl.commands.show import say
+    from mtrl.commands.show import bar, say
 
     def make(judge: Subject, images: int) -> Engine:
         if endpoint:
@@ -104,6 +109,8 @@ def engine_maker(
 
             say(f"asking {judge.checkpoint} at {endpoint}")
             return EndpointEngine(endpoint, judge.checkpoint, judge.style, judge.image.model_dump(), judge.side, say)
+        with bar(f"checking {judge.checkpoint} (MB)") as update:
+            judge.check(update)
         say("loading vLLM")
         size = {"min_pixels": judge.image.min_pixels, "max_pixels": judge.image.max_pixels, "images": images}
         about: dict[str, Any] = {"checkpoint": judge.checkpoint, **size, "max_tokens": judge.max_new_tokens}
@@ -120,13 +127,14 @@ def engine_maker(
 
 def _folder(ckpt: str | None, model: str | None) -> Path:
     """Where an evaluation goes below runs/: the run's own folder, or eval-<name> with what a name may not hold as -."""
-    from mtrl.checkpoints import read_card
+    from mtrl import card
 
-    if model:
-        return Path("eval-" + re.sub(r"[^A-Za-z0-9._-]+", "-", model)[:100])
-    assert ckpt is not None
-    card = read_card(Path(ckpt)) if Path(ckpt).exists() else None
-    return Path(card["run"]) / "eval" if card else Path(f"eval-{Path(ckpt).name}")
+    if not model and ckpt and Path(ckpt).exists():
+        if told := card.read(Path(ckpt)):
+            return Path(told.run) / "eval"
+        ckpt = os.path.abspath(ckpt)
+    name = model or Path(str(ckpt)).name
+    return Path("eval-" + re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:100])
 
 
 def _say_rejected(folder: Path) -> None:
@@ -181,6 +189,7 @@ def _show(folder: Path, result: dict[str, Any], file: str = "predictions.jsonl")
     from mtrl.evaluate import predictions, unreadable
     from mtrl.evaluate.intervals import FEW
     from mtrl.evaluate.run import task_metrics
+    from mtrl.recipe import METHODS
 
     rows = []
     for name, m in task_metrics(result).items():
@@ -189,8 +198,9 @@ def _show(folder: Path, result: dict[str, Any], file: str = "predictions.jsonl")
         )
         pair = m.get("pairwise", {})
         rows.append(
-            [name, m["n"], f"{100 * m['macro_f1']:.2f}{interval}", f"{100 * m['accuracy']:.2f}",
-             f"{100 * m['invalid_rate']:.2f}", f"{100 * m['lenient']['macro_f1']:.2f}",
+            [name, m["n"], *(["one class"] if m["one_class"] else [f"{100 * m['macro_f1']:.2f}{interval}"]),
+             f"{100 * m['accuracy']:.2f}", f"{100 * m['invalid_rate']:.2f}",
+             "one class" if m["one_class"] else f"{100 * m['lenient']['macro_f1']:.2f}",
              f"{100 * pair['consistent_accuracy']:.2f}" if pair else "", f"{100 * pair['first_position_rate']:.2f}" if pair else ""]
         )  # fmt: skip
     columns = [
@@ -203,8 +213,14 @@ def _show(folder: Path, result: dict[str, Any], file: str = "predictions.jsonl")
         "right in both orders",
         "first chosen",
     ]
-    table(f"{result['method']} (per cent)", columns, rows)
+    name = (result["judged_by"] or {}).get("name") or result["checkpoint"]
+    table(f"{name}: {METHODS[result['method']]} (per cent)", columns, rows)
     for name, m in task_metrics(result).items():
+        if m["one_class"]:
+            say(
+                f'{name}: every item of the {m["split"]} split has the label "{m["one_class"]}", so Macro-F1 says nothing;'
+                " look at the accuracy, or convert with a label rule or a split that gives both"
+            )
         if m["clusters"] < m["n"]:
             rough = "; so few make a rough interval" if m["clusters"] < FEW else ""
             say(

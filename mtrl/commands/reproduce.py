@@ -69,7 +69,10 @@ def command(
         reproduce.drive(chosen, convert, place, keep.value, failures, say)
     show_table(table.value, *standing.show(every, failures))
     say(standing.LEGEND)
-    show_table(*standing.summary(number, every))
+    title, columns, rows, notes = standing.summary(number, every)
+    show_table(title, columns, rows)
+    for line in notes:
+        say(line)
     for label, failure in failures.items():
         say(f"{label} failed: {failure.reason}\n  again: {failure.command}")
     if undone := [cell.label for cell in chosen if cell.state()[0] != "done"]:

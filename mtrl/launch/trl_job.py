@@ -31,7 +31,9 @@ def main(file: str) -> None:
     dtype = "bfloat16" if grpo.get("bf16") else "float32"
     grpo.setdefault("model_init_kwargs", {"dtype": dtype})
     arguments = GRPOConfig(**grpo)
-    processor = AutoProcessor.from_pretrained(config["model"], padding_side="left", **config["image"])
+    processor = AutoProcessor.from_pretrained(
+        config["model"], padding_side="left", trust_remote_code=False, **config["image"]
+    )
     output = Path(arguments.output_dir)
     output.mkdir(parents=True, exist_ok=True)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import matrix, standing, tables
+from mtrl import matrix, samples, standing, tables
 from mtrl.evaluate import metrics
-from mtrl.files import write_json
+from mtrl.files import sha256_file, write_json
 from mtrl.matrix import Cell, Place
 from mtrl.rundir import Run
 
@@ -35,10 +35,11 @@ def bring_back(cell: Cell, score: float) -> None:
     """The scores of a cell, as they come from another machine: its evaluation's folder and nothing else."""
     one = {"n": 10, "macro_f1": score, "macro_f1_ci95": [score - 0.1, score + 0.1], "split": "test", "limit": None}
     one |= {"invalid_rate": 0.0, "confusion": {}}
-    write_json(
-        cell.scores / "metrics.json",
-        {"schema": metrics.SCHEMA, "method": cell.method, "votes": 1, **dict.fromkeys(cell.columns, one)},
-    )
+    files = {task: samples.path_of(PLACE.data, task, "test") for task in cell.columns}
+    of_task = {t: {**one, "samples_sha256": sha256_file(f) if f.exists() else "?"} for t, f in files.items()}
+    judge = {"name": cell.name, "step": 1, "model": "tiny", "trained_on": cell.recipe.tasks}
+    about = {"schema": metrics.SCHEMA, "method": cell.method, "votes": 1, "judged_by": judge}
+    write_json(cell.scores / "metrics.json", {**about, **of_task})
 
 
 def begun(cell: Cell, state: str = "done", **more: object) -> Run:

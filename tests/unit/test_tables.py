@@ -62,7 +62,7 @@ def test_a_metrics_file_of_another_schema_is_passed_over_and_named(tmp_path: Pat
     lines = " ".join(done.out.split())
     assert f"not a cell: {tmp_path}/old/metrics.json: of schema 1; this mtrl reads schema {metrics.SCHEMA}" in lines
     assert f"{tmp_path}/none/metrics.json" in lines and f"{tmp_path}/torn/metrics.json is not valid JSON" in lines
-    assert "hand: seetrue (not all of macro_f1" in lines
+    assert "hand: seetrue (macro_f1_ci95 is missing" in lines
     row = next(line for line in done.out.splitlines() if "Off-the-shelf" in line)
     assert set(row.replace("Off-the-shelf", "")) == set(" │-")  # none of them became a cell
 
