@@ -12,6 +12,11 @@ def sentence(found: dict[str, dict[str, Any]], sides: tuple[str, str]) -> str:
 
     A difference is clear where its 95% interval leaves out 0. Without an interval (one cluster) nothing is certain.
     """
+    rated = {task: numbers for task, numbers in found.items() if not numbers["one_class"]}
+    if not rated:
+        apart = ", ".join(f"{100 * m['accuracy']['difference']:+.1f} points on {task}" for task, m in found.items())
+        return f"Macro-F1 cannot tell {sides[0]} and {sides[1]} apart, since all labels are the same; accuracy, B - A: {apart}."
+    found = rated
     if len(found) == 1:
         ((task, numbers),) = found.items()
         return _of_one(task, numbers, sides)

@@ -13,7 +13,7 @@ from mtrl.errors import UserError
 from mtrl.evaluate import cards, intervals, metrics, page, predictions, unreadable
 from mtrl.evaluate.run import METRICS, task_metrics
 from mtrl.files import read_json
-from mtrl.tables import table_tasks
+from mtrl.paper import table_tasks
 
 FILE = "report.html"
 FILTERS = {

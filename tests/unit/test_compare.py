@@ -157,7 +157,7 @@ def test_other_samples_are_not_compared_and_other_prompts_are_noted(tmp_path: Pa
 
 
 def numbers(difference: float, ci95: list[float] | None, clusters: int = 100) -> dict:
-    return {"n": 100, "clusters": clusters, "macro_f1": {"difference": difference, "ci95": ci95}}
+    return {"n": 100, "clusters": clusters, "one_class": None, "macro_f1": {"difference": difference, "ci95": ci95}}
 
 
 @pytest.mark.parametrize(
@@ -177,6 +177,16 @@ def numbers(difference: float, ci95: list[float] | None, clusters: int = 100) ->
 )  # fmt: skip
 def test_the_conclusion_in_one_sentence(found: dict, says: str) -> None:
     assert says in conclusion.sentence(found, ("A: x", "B: y"))
+
+
+def test_labels_of_one_class_have_no_macro_f1_to_compare(tmp_path: Path, cli) -> None:
+    a = [row(str(i), "yes", "yes" if i < 6 else "no") for i in range(10)]
+    b = [row(str(i), "yes", "yes" if i < 9 else "no") for i in range(10)]
+    for name, rows in (("one", a), ("two", b)):
+        folder(tmp_path / "runs" / name / "eval", rows)
+    done = cli("compare", "one", "two", "--runs", tmp_path / "runs", "--data", tmp_path)
+    assert done.code == 0 and "all labels are the same; accuracy, B - A: +30.0 points on t." in done.out, done.out
+    assert "note: t: all labels are yes, so only the accuracy says something" in done.out
 
 
 def test_page_and_terminal_begin_with_the_conclusion(tmp_path: Path, cli) -> None:

@@ -146,8 +146,9 @@ def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
         (["pics/none.png", "--task", "mine", "--field", "where=x"], "No such file"),
         (["none.csv", "--task", "mine"], "no table none.csv"),
         (["empty.csv", "--task", "mine"], "empty.csv has no rows"),
-        (["semicolons.csv", "--task", "mine"], "no column image, nor image_1 and image_2; its columns: image;where"),
-        (["torn.jsonl", "--task", "mine"], "not readable as jsonl: line 2"),
+        (["semicolons.csv", "--task", "mine"], "the columns are separated by semicolons"),
+        (["other.csv", "--task", "mine"], "no column image, nor image_1 and image_2; its columns: picture, where"),
+        (["torn.jsonl", "--task", "mine"], "torn.jsonl, line 2 is not valid JSON"),
         (["recipes", "--task", "mine"], "holds no images"),
         (["pics/0.png", "--task", "mjbench_alignment", "--field", "caption=x"], "two images, and 1 are given"),
         (["pics", "--task", "mjbench_alignment", "--field", "caption=x"], "does not say which"),
@@ -158,6 +159,7 @@ def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
 def test_refused_in_plain_words(cli, arguments: list[str], says: str) -> None:
     Path("empty.csv").write_text("image,where\n")
     Path("semicolons.csv").write_text("image;where\npics/0.png;here\n")
+    Path("other.csv").write_text("picture,where\npics/0.png,here\n")
     Path("torn.jsonl").write_text('{"image": "pics/0.png"}\n{"image":\n')
     with standin(lambda n, asked: completion()) as server:
         done = judge(cli, server, *arguments)
@@ -416,3 +418,10 @@ def test_not_one_readable_verdict_is_explained(cli) -> None:
         done = judge(cli, server, "pics", "--task", "mine", "--field", "where=x", "--out", "v.html")
     assert done.code == 0 and "mine: not one answer could be read as a verdict. The judge reasons" in done.out
     assert done.out.count("</think><answer>yes</answer>") == 3 and "mine: not one answer" in Path("v.html").read_text()
+
+
+def test_a_row_of_too_many_cells_is_an_error(cli) -> None:
+    Path("list.csv").write_text("image,where\npics/0.png,A large, open room\n")
+    with standin(lambda n, asked: completion()) as server:
+        done = judge(cli, server, "list.csv", "--task", "mine")
+    assert done.code == 2 and "list.csv" in done.err and "comma" in done.err and not server.asked, done.out
