@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
 import zipfile
 import zlib
 from functools import partial
@@ -9,6 +11,10 @@ from pathlib import Path, PurePosixPath
 
 from mtrl.converters.rows import MAX_BYTES, Picture, Rejected
 from mtrl.errors import UserError
+
+# What reading a damaged, encrypted or foreign member raises, by its compression: none of these is the user's disk.
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, NotImplementedError,
+           ValueError, IndexError, MemoryError)  # fmt: skip
 
 
 class Archive:
@@ -44,5 +50,9 @@ class Archive:
             raise Rejected(f"over {MAX_BYTES // 2**20} MB")
         try:
             return self._zip.read(member)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
+        except DAMAGED:
             raise Rejected(f"damaged in {self.path.name}") from None
+        except OSError as error:
+            if error.errno is None:  # bz2's way to say so; a disk that cannot be read has a number
+                raise Rejected(f"damaged in {self.path.name}") from None
+            raise

@@ -159,7 +159,7 @@ def load(folder: Path, file: str = FILE) -> tuple[dict[str, Any], list[dict[str,
     if odd := [name for name, about in identity["tasks"].items() if not set(TASK_KEYS) <= set(about)]:
         raise UserError(
             f"{folder / IDENTITY} is of another version of mtrl: task {odd[0]} lacks one of {', '.join(TASK_KEYS)}",
-            "mtrl eval into another --out",
+            "score it again by mtrl eval, with another --out",
         )
     home = folder / task_files.FOLDER
     identity["home"] = home if home.is_dir() else None  # where what was asked is kept

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mtrl import __version__, experts, processor, task_files
+from mtrl import __version__, experts, hints, processor, task_files
 from mtrl.card import FILE as CARD
 from mtrl.errors import MtrlError, UserError
 from mtrl.files import read_json, read_jsonl, sha256_file, write_json
@@ -44,8 +44,9 @@ def choose(run: Run, step: str) -> tuple[Path, int]:
             return steps[best], best
         if str(run.recipe.get("method")).startswith("sft"):
             raise UserError(
-                "the best step of an SFT run is not known: its eval_accuracy is of tokens, not of verdicts",
-                f"mtrl select {run.name} scores its steps by verdicts",
+                "the best step of an SFT run is not known: its eval_accuracy is of tokens, not of verdicts; mtrl select"
+                " scores its steps by their verdicts",
+                hints.line("select", run.name),
             )
         if kept := {number: score for number, score in trainers_scores(run).items() if number in steps}:
             return steps[best_of(kept)], best_of(kept)
@@ -53,7 +54,7 @@ def choose(run: Run, step: str) -> tuple[Path, int]:
         return steps[int(step)], int(step)
     there = ", ".join(map(str, steps)) or "none"
     raise UserError(
-        f"run {run.name} has no checkpoint {step!r} (complete checkpoints: {there})", f"mtrl status {run.name}"
+        f"run {run.name} has no checkpoint {step!r} (complete checkpoints: {there})", hints.line("status", run.name)
     )
 
 

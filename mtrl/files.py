@@ -7,6 +7,7 @@ its values within the bounds of parsing.py; what is not so raises UserError with
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import json
@@ -119,9 +120,9 @@ def write_json(path: Path, data: Any) -> None:
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path, then: str = "", limit: int = LARGEST, finite: bool = True) -> Any:
-    """Raises UserError, which ends in `then`, where the file is missing or not JSON. `finite`: see parse_json."""
-    return parse_json(read_bytes(path, then, limit), str(path), then, finite)
+def read_json(path: Path, then: str = "", limit: int = LARGEST, strict: bool = True) -> Any:
+    """Raises UserError, which ends in `then`, where the file is missing or not JSON. `strict`: see parse_json."""
+    return parse_json(read_bytes(path, then, limit), str(path), then, strict)
 
 
 def read_object(path: Path, then: str = "") -> dict[str, Any]:
@@ -142,12 +143,12 @@ def json_lines(path: Path, then: str = "") -> Iterator[tuple[int, Any]]:
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The objects of a log that may still be written: other lines are passed over, a missing file is empty.
 
-    Numbers may be NaN or infinite. Raises UserError where the file cannot be read.
+    What other programs write is taken, see parse_json(strict=False). Raises UserError where the file cannot be read.
     """
     rows = []
     for number, line in _lines(path) if path.exists() else ():
         with contextlib.suppress(UserError):
-            row = parse_json(line.decode(errors="replace"), f"{path}, line {number}", finite=False)
+            row = parse_json(line.decode(errors="replace"), f"{path}, line {number}", strict=False)
             if isinstance(row, dict):
                 rows.append(row)
     return rows
@@ -169,6 +170,16 @@ def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """The file to be read in bytes. Raises OSError, also for a named pipe or a device: reading those may never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe would wait for its writer
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return open(descriptor, "rb")
+
+
 def sha256_file(path: Path) -> str:
-    with path.open("rb") as file:
+    """Raises OSError, also where `path` is no regular file."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mtrl import hints
 from mtrl.checkpoints import SELECTED, best_of, export
 from mtrl.errors import Interrupted, MtrlError, UserError
 from mtrl.files import read_json, write_json
@@ -28,12 +29,13 @@ def select(run: Run, data: Path, by: str, say: Callable[[str], None]) -> dict[st
     """
     steps = backend.steps(run)
     if not steps:
-        raise UserError(f"run {run.name} has no complete checkpoint", f"mtrl status {run.name}")
+        raise UserError(f"run {run.name} has no complete checkpoint", hints.line("status", run.name))
     tasks = run.recipe["tasks"]
+    again = hints.line("select", run.name, by=None if by == "accuracy" else by)
     scores: dict[int, float] = {}
     for number in steps:
         folder = run.path / "select" / f"step-{number}"
-        result = _scored(run, number, folder, tasks, data, say)
+        result = _scored(run, number, folder, tasks, data, say, again)
         scores[number] = sum(result[task][by] for task in tasks) / len(tasks)
         say(f"step {number}: {by} {100 * scores[number]:.2f} on val")
     chosen = {
@@ -47,7 +49,7 @@ def select(run: Run, data: Path, by: str, say: Callable[[str], None]) -> dict[st
 
 
 def _scored(
-    run: Run, number: int, folder: Path, tasks: list[str], data: Path, say: Callable[[str], None]
+    run: Run, number: int, folder: Path, tasks: list[str], data: Path, say: Callable[[str], None], again: str
 ) -> dict[str, Any]:
     """The metrics of one step on val. A process of its own each: vLLM gives memory back when its process ends."""
     metrics, model = folder / "metrics.json", folder / "model"
@@ -64,7 +66,8 @@ def _scored(
         raise Interrupted("SIGINT")
     if done.returncode != 0:
         raise MtrlError(
-            f"scoring step {number} failed; its words stand above", f"mtrl select {run.name} goes on from there"
+            f"scoring step {number} failed, for the reason above; what is scored is kept",
+            again,
         )
     shutil.rmtree(model)
     return read_json(metrics)  # type: ignore[no-any-return]

@@ -50,7 +50,7 @@ def prepare(run: Run, recipe: Recipe, data: Path) -> backend.Job:
     (run.path / "command.sh").chmod(0o755)
     write_json(run.path / "env.json", describe(trainer, job))
     if run.status.get("state", "planned") == "planned":
-        run.set("planned", method=recipe.method)
+        run.set("planned", method=recipe.method, data=str(data.resolve()))
     return job
 
 
