@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from mtrl.converters.rows import MAX_BYTES, Picture, Rejected
 from mtrl.errors import UserError
+from mtrl.files import open_regular
 
 # What reading a damaged, encrypted or foreign member raises, by its compression: none of these is the user's disk.
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, NotImplementedError,
@@ -24,8 +25,8 @@ class Archive:
         """Raises UserError for a file that is not a zip."""
         self.path = path
         try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+            self._zip = zipfile.ZipFile(open_regular(path))
+        except (*DAMAGED, OSError) as error:
             raise UserError(f"{path} is not a whole zip file: {error}", "download it again") from None
         self._named: dict[str, list[zipfile.ZipInfo]] = {}
         for member in self._zip.infolist():

@@ -22,7 +22,7 @@ from typing import Any
 from mtrl import __version__, prompting, samples
 from mtrl.converters import exports, findings, images, splits, store, unchanged
 from mtrl.converters.rows import Picture, Rejected, Row
-from mtrl.errors import MtrlError, UserError
+from mtrl.errors import MtrlError, UserError, remedy
 from mtrl.files import read_json, sweep, write_json
 from mtrl.locks import held
 from mtrl.samples import Sample
@@ -85,7 +85,9 @@ def convert(
             unchanged.record(task, raw, data, limit, links, release)
     except OSError as error:
         raise MtrlError(
-            f"task {task.name}: writing to {data} failed: {error.strerror or error}", "make room, then run it again"
+            f"task {task.name}: writing to {data} failed: {error.strerror or error}"
+            + (f" ({error.filename})" if error.filename else ""),
+            remedy(error, "run it again"),
         ) from error
     return card
 

@@ -8,15 +8,14 @@ says what it is: evaluation needs nothing else.
 from __future__ import annotations
 
 import contextlib
-import os
+import secrets
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from mtrl import __version__, experts, hints, processor, task_files
 from mtrl.card import FILE as CARD
-from mtrl.errors import MtrlError, UserError
+from mtrl.errors import MtrlError, UserError, remedy
 from mtrl.files import read_json, read_jsonl, sha256_file, write_json
 from mtrl.launch import backend
 from mtrl.recipe import Recipe
@@ -78,7 +77,8 @@ def export(run: Run, step: str, target: Path) -> dict[str, Any]:
     source, number = choose(run, step)
     base = local_model(recipe["model"]["path"])
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    beside.mkdir()  # not mkdtemp: others may read it as far as the umask lets them
     try:
         card = {
             "mtrl": __version__,
@@ -99,12 +99,9 @@ def export(run: Run, step: str, target: Path) -> dict[str, Any]:
         card["files"] = {file.name: sha256_file(file) for file in sorted(beside.iterdir()) if file.is_file()}
         card["files"] |= _carry(run, beside / task_files.FOLDER)
         write_json(beside / CARD, card)
-        os.chmod(beside, 0o755)
         beside.rename(target)
     except OSError as error:
-        raise MtrlError(
-            f"writing {target} failed: {error.strerror or error}", "make room, then export again"
-        ) from error
+        raise MtrlError(f"writing {target} failed: {error.strerror or error}", remedy(error, "export again")) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return card

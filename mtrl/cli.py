@@ -5,7 +5,6 @@ Exit status 0 done, 1 failed, 2 the user's input is wrong, 130 stopped by Ctrl-C
 
 from __future__ import annotations
 
-import errno
 import signal
 import sys
 from types import FrameType
@@ -37,7 +36,7 @@ from mtrl.commands import (
     tasks,
     train,
 )
-from mtrl.errors import Interrupted, MtrlError
+from mtrl.errors import PLAIN, Interrupted, MtrlError, remedy
 
 
 class Verb(TyperCommand):
@@ -108,10 +107,11 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"mtrl: {error}" + (f"\nnext: {error.then}" if error.then else ""), file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno not in PLAIN:
             raise
+        where = error.filename2 or error.filename or "writing failed"
         print(
-            f"mtrl: {error.strerror}: {error.filename or 'writing failed'}\nnext: make room; the same command goes on",
+            f"mtrl: {error.strerror}: {where}\nnext: {remedy(error, 'run the same command: it goes on')}",
             file=sys.stderr,
         )
         sys.exit(1)

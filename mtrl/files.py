@@ -105,6 +105,32 @@ def check_target(path: Path, option: str = "--out") -> None:
         raise UserError(f"{option} {path} is not a regular file", f"pass another {option}")
 
 
+def check_folder(path: Path, option: str = "--out") -> None:
+    """Raises UserError where no folder `path` can be made and written to; asked before any work is done for it."""
+    try:
+        nearest = next(place for place in (path, *path.parents) if place.exists())
+    except (OSError, ValueError) as error:  # below a file, a name that is too long, a NUL
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{option} {str(path)!r}: {reason}", f"pass another {option}") from None
+    if not nearest.is_dir():
+        raise UserError(f"{option} {path}: {nearest} is a file, and a folder is needed", f"pass another {option}")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"{option} {path}: folder {nearest} may not be written to", f"pass another {option}")
+
+
+def symlink(source: Path, target: Path) -> None:
+    """A symbolic link `target` to `source`. Raises UserError where the file system has none."""
+    try:
+        target.symlink_to(source)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        raise UserError(
+            f"the file system of {target.parent} has no symbolic links ({error.strerror})",
+            "use a folder on another file system",
+        ) from None
+
+
 def sweep(folder: Path) -> None:
     """Removes what `written` left directly in `folder` when it was killed. Only for who holds the lock of all its writers."""
     for stale in folder.glob(".*.tmp"):

@@ -85,7 +85,7 @@ def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
         if not card_file.exists():
             yield Check("stop", f"task {name} is not converted ({card_file} is missing)", again)
             continue
-        card = read_json(card_file)
+        card = samples.card(data, name)
         rows = {split: sum(verdicts.values()) for split, verdicts in card["counts"].items()}
         if card["prompts"].get(recipe.style) != prompting.sha256(task, recipe.style):
             yield Check("stop", f"task {name}: its {recipe.style} prompt has changed since it was converted", again)
