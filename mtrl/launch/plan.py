@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mtrl import checkpoints, envs, processor, prompting, samples, tasks
+from mtrl.converters import findings
 from mtrl.converters.check import altered
 from mtrl.errors import MtrlError
 from mtrl.files import parse_yaml, read_json
@@ -91,6 +92,7 @@ def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
             yield Check("stop", f"task {name}: its {recipe.style} prompt has changed since it was converted", again)
         if empty := [split for split in ("train", "val") if not rows.get(split)]:
             yield Check("stop", f"task {name} has no rows in {' and '.join(empty)}", again)
+        yield from findings.untrainable(name, card["counts"], again)
         files = (
             f"{name}/{'sft' if recipe.sft else 'rl'}_{split}.{'json' if recipe.sft else 'parquet'}"
             for split in ("train", "val")

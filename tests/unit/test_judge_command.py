@@ -146,7 +146,7 @@ def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
         (["pics/none.png", "--task", "mine", "--field", "where=x"], "No such file"),
         (["none.csv", "--task", "mine"], "no table none.csv"),
         (["empty.csv", "--task", "mine"], "empty.csv has no rows"),
-        (["semicolons.csv", "--task", "mine"], "the columns are separated by semicolons"),
+        (["semicolons.csv", "--task", "mine"], "the columns are separated by semicolons, not commas: image;where"),
         (["other.csv", "--task", "mine"], "no column image, nor image_1 and image_2; its columns: picture, where"),
         (["torn.jsonl", "--task", "mine"], "torn.jsonl, line 2 is not valid JSON"),
         (["recipes", "--task", "mine"], "holds no images"),
@@ -320,8 +320,8 @@ def test_a_tables_labels_may_be_the_tasks_own_words(cli) -> None:
     Path("recipes/tasks/scored.yaml").write_text(
         'title: t\ncapability: quality\nsource: {file: a.csv}\nlabel: {column: score, rule: {when: ">= 4", then: yes}}\n'
     )
-    for style in ("sft", "rl"):
-        Path(f"prompts/{style}/scored.jinja").write_text("<image> good? yes or no")
+    Path("prompts/sft/scored.jinja").write_text("<image> Is it good? Answer yes or no.")
+    Path("prompts/rl/scored.jinja").write_text("<image> Good? <think>why</think><answer>yes or no</answer>")
     words = ["original", "edited", "Fine", "No", "unsure"]
     rows = "".join(f"pics/{n % 3}.png,mine,here,{word}\n" for n, word in enumerate(words))
     rows += "pics/0.png,scored,,4.5\npics/1.png,scored,,3\npics/2.png,scored,,no\n"
