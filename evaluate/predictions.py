@@ -77,6 +77,7 @@ class Identity(Stored):
     sampling: _Sampling
     tasks: dict[Annotated[str, Field(pattern=f"^{tasks.NAME}$")], _Asked]
     answered: dict[str, float] = {}
+    engine: dict[str, Any] = {}
 
 
 class _Row(Stored):
