@@ -18,7 +18,7 @@ from mtrl.evaluate import scores
 from mtrl.files import read_json, read_jsonl
 from mtrl.launch import backend, inputs
 from mtrl.recipe import Recipe
-from mtrl.rundir import Run, differing
+from mtrl.rundir import Run, checked, differing, evaluation
 from mtrl.scored import Scored
 
 LOCK, LOG, STEPS = "reproduce.lock", "reproduce.log", "steps.jsonl"  # beside a run's own files
@@ -66,8 +66,8 @@ class Cell:
     def name(self) -> str:
         """The folder's, below runs/ and below exports/. An untrained model lies where `mtrl eval` puts its scores."""
         if self.recipe.stage is None:
-            return f"eval-{Path(self.recipe.model.path).name}"
-        return self.recipe.default_name + ("" if self.seed is None else f"-seed{self.seed}")
+            return evaluation(Path(self.recipe.model.path).name)
+        return checked(self.recipe.default_name + ("" if self.seed is None else f"-seed{self.seed}"), "run")
 
     @property
     def folder(self) -> Path:

@@ -14,6 +14,7 @@ def command(
     run: Annotated[str, typer.Argument(help="A run's name or folder.")],
     to: Annotated[Path, typer.Option(help="The folder to write; must not exist.")],
     step: Annotated[str, typer.Option(help="A step's number, last, or best (by validation accuracy).")] = "last",
+    unfinished: options.Unfinished = False,
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Write a run's checkpoint as a folder that vLLM loads, with mtrl.json beside the weights."""
@@ -23,7 +24,7 @@ def command(
     from mtrl.files import read_json
 
     found = rundir.find(run, runs)
-    card = export(found, step, to)
+    card = export(found, step, to, unfinished)
     rewritten = " (rewritten to the hub's layout)" if card["experts"] == "transposed" else ""
     say(
         f"{to}: step {card['step']} of run {card['run']}, experts: {card['experts']}{rewritten}. next: mtrl eval --ckpt {to}"

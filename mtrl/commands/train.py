@@ -54,13 +54,13 @@ def _train(
     from mtrl.files import dump_yaml
     from mtrl.launch.plan import plan
     from mtrl.launch.start import assist, launch, prepare
-    from mtrl.rundir import Run
+    from mtrl.rundir import Run, checked
 
     recipe = recipes.load(file, model, hardware, task, sets)
     if recipe.stage != stage:
         other = f"mtrl {recipe.stage} {file}" if recipe.stage else "mtrl eval --ckpt PATH"
         raise UserError(f"{file} is not a recipe for mtrl {stage} (method {recipe.method})", other)
-    run = Run(runs / (name or recipe.default_name))
+    run = Run(runs / checked(name or recipe.default_name))
     hint = f"mtrl export {run.name} --to exports/{run.name}"
     if run.status.get("state") == "done" and not dry:
         run.same_recipe(recipe.model_dump(mode="json", exclude_none=True))
