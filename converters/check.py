@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mtrl import prompting, samples
-from mtrl.converters import findings, images
-from mtrl.converters.rows import Rejected
+from mtrl import hints, prompting, samples
+from mtrl.converters import findings, images, unchanged
+from mtrl.converters.rows import Rejected, contents
 from mtrl.converters.table1 import compare
 from mtrl.errors import UserError
-from mtrl.files import read_json, sha256_bytes
+from mtrl.files import read_json, sha256_bytes, sha256_file
 from mtrl.finding import Check
 from mtrl.tasks import SPLITS, Task
 
 
 def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
     """All checks of one converted task. Raises nothing for what a check can say."""
-    again = f"mtrl convert {task.name} --raw raw --out {data}"
+    again = hints.line("convert", task.name, raw="raw", out=data)
     card_file = data / task.name / "card.json"
     if not card_file.exists():
         yield Check("stop", f"{task.name} is not converted ({card_file} is missing)", again)
@@ -27,6 +27,15 @@ def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
     if "release_counts" not in card:
         yield Check("stop", f"{task.name} was converted by an earlier mtrl", again)
         return
+    written = unchanged.written(data, task.name)
+    if written is None:
+        yield Check("stop", f"{task.name}: its conversion did not end, or was by an earlier mtrl", again)
+        return
+    changed = _changed(data, written)
+    for name in changed:
+        yield Check("stop", f"{task.name}: {data / name} has changed since it was converted", again)
+    if any("/samples_" in name for name in changed):
+        return  # the other checks read these
     try:
         for style in prompting.STYLES:
             if card["prompts"].get(style) != prompting.sha256(task, style):
@@ -57,6 +66,29 @@ def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
         yield from compare(task, card)
 
 
+def altered(data: Path, task: str, names: Iterable[str], again: str) -> Iterator[Check]:
+    """What a run would read and is no longer what the conversion wrote. Cheap: see unchanged.py. Files by hand are allowed."""
+    found = list(unchanged.altered(data, task, names))
+    gone = {name for name in found if not (data / name).exists()}
+    for some, what in ((gone, "missing"), (set(found) - gone, "not what the conversion wrote")):
+        if stored := sorted(name for name in some if name.startswith("images/")):
+            yield Check("stop", f"task {task}: {len(stored)} stored images are {what}, the first is {stored[0]}", again)
+        for name in sorted(some.difference(stored)):
+            yield Check("stop" if name in gone else "warning", f"task {task}: {data / name} is {what}", again)
+
+
+def _changed(data: Path, written: dict[str, str]) -> list[str]:
+    """The files that are not what the conversion wrote."""
+    found = []
+    for name, digest in written.items():
+        try:
+            same = sha256_file(data / name) == digest
+        except OSError:
+            same = False
+        found += [] if same else [name]
+    return found
+
+
 def _split(task: Task, data: Path, split: str, card: dict, again: str) -> Iterator[Check]:  # type: ignore[type-arg]
     import pyarrow.parquet as pq
 
@@ -67,11 +99,9 @@ def _split(task: Task, data: Path, split: str, card: dict, again: str) -> Iterat
         names.update(sample.images)
     for name in sorted(names):
         try:
-            content = (data / name).read_bytes()
+            content = contents(data / name)
             images.check(content)
-            if (
-                sha256_bytes(content) != Path(name).stem
-            ):  # a release file that was edited is edited here too: one file, two names
+            if sha256_bytes(content) != Path(name).stem:
                 bad.append(f"{name} (changed since it was converted)")
         except OSError:
             gone.append(name)

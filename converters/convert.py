@@ -22,8 +22,8 @@ from typing import Any
 from mtrl import __version__, prompting, samples
 from mtrl.converters import exports, findings, images, splits, store, unchanged
 from mtrl.converters.rows import Picture, Rejected, Row
-from mtrl.errors import MtrlError, UserError
-from mtrl.files import read_json, sha256_file, sweep, write_json
+from mtrl.errors import MtrlError, UserError, remedy
+from mtrl.files import read_json, sweep, write_json
 from mtrl.locks import held
 from mtrl.samples import Sample
 from mtrl.tasks import SPLITS, Task
@@ -62,7 +62,7 @@ def convert(
     if protocol:
         task = task.model_copy(update={"split": task.split.model_copy(update={"protocol": protocol})})
     try:
-        if card := unchanged.unchanged(task, raw, data, limit):
+        if card := unchanged.unchanged(task, raw, data, limit, links):
             exports.register(data)
             return {**card, "unchanged": True}
         found: list[Row] = list(reader(task)(task, raw))
@@ -71,20 +71,23 @@ def convert(
         _refuse_twins(task, found)
         _refuse_missing(task, found)
         _try_prompts(task, found[0])
-        release = unchanged.snapshot(found, raw)
+        tables = unchanged.tables(found)
+        release = unchanged.snapshot(found, raw, tables)
         with held(data / task.name / ".convert.lock", waiting) as waited:
-            if waited and (card := unchanged.unchanged(task, raw, data, limit)):
+            if waited and (card := unchanged.unchanged(task, raw, data, limit, links)):
                 return {**card, "unchanged": True}  # made by the conversion that was waited for
             with _begun(data, task) as staging:
                 keep = partial(
                     store.store, data_folder=data, known=_known(data), orient=task.orient, links=links, staging=staging
                 )
-                card = _write(task, found, data, limit, tick, keep)
+                card = _write(task, found, tables, data, limit, tick, keep)
             exports.register(data)
-            unchanged.record(task, raw, data, limit, release)
+            unchanged.record(task, raw, data, limit, links, release)
     except OSError as error:
         raise MtrlError(
-            f"task {task.name}: writing to {data} failed: {error.strerror or error}", "make room, then run it again"
+            f"task {task.name}: writing to {data} failed: {error.strerror or error}"
+            + (f" ({error.filename})" if error.filename else ""),
+            remedy(error, "run it again"),
         ) from error
     return card
 
@@ -110,6 +113,7 @@ def _begun(data: Path, task: Task) -> Iterator[Path]:
 def _write(
     task: Task,
     found: list[Row],
+    tables: dict[Path, str],
     data: Path,
     limit: int | None,
     tick: Callable[[int, int], None],
@@ -178,7 +182,7 @@ def _write(
         "orient": task.orient,
         "label": task.label.model_dump(),
         "split": rule.model_dump(),
-        "inputs": {file.name: sha256_file(file) for file in sorted({row.file for row in found})},
+        "inputs": {file.name: digest for file, digest in tables.items()},
         "prompts": {style: prompting.sha256(task, style) for style in prompting.STYLES},
         "leakage": findings.leakage(task, found, good, kept),
     }
@@ -234,9 +238,17 @@ def _refuse_twins(task: Task, rows: list[Row]) -> None:
         )
 
 
+def _there(path: Path) -> bool:
+    """Whether there is something of that name; what is no file is rejected when it is read."""
+    try:
+        return path.exists()
+    except OSError:  # the name is too long, or below a file
+        return False
+
+
 def _refuse_missing(task: Task, rows: list[Row]) -> None:
     pictures: list[tuple[Row, Picture]] = [(row, picture) for row in rows for picture in row.images]
-    gone = [(row, p) for row, p in pictures if p.path is not None and not p.path.is_file()]
+    gone = [(row, p) for row, p in pictures if p.path is not None and not _there(p.path)]
     if gone:
         row, picture = gone[0]
         raise UserError(

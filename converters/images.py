@@ -11,11 +11,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import shlex
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from mtrl.converters.rows import Rejected
+from mtrl.converters.rows import Rejected, contents
+from mtrl.errors import MtrlError
+from mtrl.files import open_regular, sha256_bytes
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -58,7 +61,7 @@ def _register() -> None:
         pillow_heif.register_heif_opener()
 
 
-def _open(file: Path | BinaryIO) -> Image.Image:
+def _open(file: BinaryIO) -> Image.Image:
     from PIL import Image
 
     _register()
@@ -128,7 +131,7 @@ def _upright(image: Image.Image, orient: bool) -> Image.Image:
 def rotated(file: Path) -> bool:
     """Whether loaders see the image turned: its EXIF asks for a rotation, which they ignore. False if it is unreadable."""
     try:
-        with _open(file) as image:
+        with open_regular(file) as opened, _open(opened) as image:
             return image.format not in REENCODED and _turn(image) is not None
     except Exception:  # see `check`, which says what is wrong with the file
         return False
@@ -191,16 +194,31 @@ def encode(data: bytes) -> tuple[bytes, str]:
     return buffer.getvalue(), EXTENSIONS[kind]
 
 
+def read(path: Path) -> bytes:
+    """The bytes of an image file. Raises Rejected, OSError, and MtrlError for a stored image that somebody has changed."""
+    data = contents(path)
+    stored = path.parent.parent.name == "images" and len(path.stem) == 64 and path.stem.startswith(path.parent.name)
+    if stored and sha256_bytes(data) != path.stem:
+        raise MtrlError(
+            f"{path} has changed since it was converted: its name is the sha256 that it had",
+            f"mtrl check all --data {shlex.quote(str(path.parents[2]))}",
+        )
+    return data
+
+
 def load_rgb(path: Path | BinaryIO, orient: bool = False) -> Image.Image:
     """The image as RGB, as upstream loaders see it; with `orient` turned upright by its EXIF, as such a task stores it.
 
-    Raises OSError where it is gone or cannot be decoded.
+    Raises OSError where it is gone or cannot be decoded, MtrlError for a stored image that is not what its name says.
     """
     try:
-        with _open(path) as image:
+        data = read(path) if isinstance(path, Path) else path.read()
+        with _open(io.BytesIO(data)) as image:
             rgb = _upright(image, orient).convert("RGB")
-    except OSError:
+    except (OSError, MtrlError):
         raise
+    except Rejected as reason:
+        raise OSError(f"{path}: {reason}") from None
     except Exception as error:  # decoders raise what they like, see `check`
         raise OSError(f"{path} cannot be decoded: {error}") from error
     rgb.info.clear()  # or vLLM would turn the image by the EXIF that came along

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from mtrl import task_files
-from mtrl.errors import MtrlError, UserError
+from mtrl.errors import MtrlError, UserError, remedy
 from mtrl.evaluate import confidence
 from mtrl.evaluate.engine import Answer
 from mtrl.evaluate.requests import Key
-from mtrl.files import read_json, read_jsonl, write_json
+from mtrl.files import check_folder, read_json, read_jsonl, write_json
 from mtrl.locks import take
 from mtrl.reward_plugins import judge
 
@@ -70,6 +70,7 @@ class Store:
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         """Raises UserError where the folder holds another evaluation, or another process writes to it."""
+        check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.file = folder, folder / FILE
         self._stream = self.file.open("a+", encoding="utf-8")
@@ -120,7 +121,7 @@ class Store:
                 self._stream.flush()
             except OSError as error:
                 raise MtrlError(
-                    f"writing {self.file} failed: {error.strerror}", "make room; the same command goes on"
+                    f"writing {self.file} failed: {error.strerror}", remedy(error, "run the same command: it goes on")
                 ) from error
             self.rows[key_of(row)] = row
             first = row["task"] not in self._answered
@@ -159,7 +160,7 @@ def load(folder: Path, file: str = FILE) -> tuple[dict[str, Any], list[dict[str,
     if odd := [name for name, about in identity["tasks"].items() if not set(TASK_KEYS) <= set(about)]:
         raise UserError(
             f"{folder / IDENTITY} is of another version of mtrl: task {odd[0]} lacks one of {', '.join(TASK_KEYS)}",
-            "mtrl eval into another --out",
+            "score it again by mtrl eval, with another --out",
         )
     home = folder / task_files.FOLDER
     identity["home"] = home if home.is_dir() else None  # where what was asked is kept

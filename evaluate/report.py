@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mtrl import hints
 from mtrl.errors import UserError
 from mtrl.evaluate import cards, intervals, metrics, page, predictions
-from mtrl.evaluate.run import METRICS, task_metrics
+from mtrl.evaluate.scoring import METRICS, task_metrics
 from mtrl.files import read_json
 
 FILE = "report.html"
@@ -31,10 +32,10 @@ def write(out: Path, data: Path, tick: Callable[[int, int], None] = lambda done,
     Raises UserError where `out` holds no evaluation, or metrics of another schema.
     """
     identity, rows = predictions.load(out)
-    result = read_json(out / METRICS, f"mtrl score {out}")
+    result = read_json(out / METRICS, hints.line("score", out))
     if not isinstance(result, dict) or result.get("schema") != metrics.SCHEMA:
         raise UserError(
-            f"{out / METRICS} is not of schema {metrics.SCHEMA}, which this mtrl reads", f"mtrl score {out}"
+            f"{out / METRICS} is not of schema {metrics.SCHEMA}, which this mtrl reads", hints.line("score", out)
         )
     about, shown = {}, []
     for name in identity["tasks"]:

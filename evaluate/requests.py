@@ -5,11 +5,14 @@ Pairs are asked in both orders: "given" is the seeded order of the conversion, "
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 from mtrl import prompting, samples
+from mtrl.converters import unchanged
 from mtrl.errors import UserError
 from mtrl.evaluate import clusters
 from mtrl.tasks import Task
@@ -49,6 +52,13 @@ def build(
     task: Task, style: str, data: Path, split: str, votes: int = 1, limit: int | None = None
 ) -> Iterator[Request]:
     """The requests of one task in file order; `limit` keeps the first so many samples. Raises UserError."""
+    again = f"mtrl convert {task.name} --raw raw --out {shlex.quote(str(data))}"
+    asked = (image for sample in islice(samples.read(data, task.name, split), limit) for image in sample.images)
+    for name in unchanged.altered(
+        data, task.name, chain([f"{task.name}/samples_{split}.parquet"], dict.fromkeys(asked))
+    ):
+        what = "has changed since it was converted" if (data / name).exists() else "is gone"
+        raise UserError(f"task {task.name}: {data / name} {what}", again)
     render = prompting.renderer(task, style)
     together = clusters.of_split(data, task.name, split, task.split.texts)
     for number, sample in enumerate(samples.read(data, task.name, split)):
@@ -57,12 +67,6 @@ def build(
         shown_as = {"given": sample, **({"turned": sample.turned()} if task.kind == "pairwise" else {})}
         for order, shown in shown_as.items():
             images = tuple(data / name for name in shown.images)
-            for image in images:
-                if not image.is_file():
-                    raise UserError(
-                        f"image {image} of sample {sample.id} is gone",
-                        f"mtrl convert {task.name} --raw raw --out {data}",
-                    )
             for vote in range(votes):
                 yield Request(
                     sample.id, task.name, order, vote, render(shown), images, shown.answer, task.choices,

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
+from mtrl import hints
 from mtrl.errors import UserError
 from mtrl.evaluate import metrics
 from mtrl.files import read_json
@@ -81,7 +82,7 @@ def read(file: Path) -> Scores:
     schema = data.get("schema") if isinstance(data, dict) else None
     if schema != metrics.SCHEMA or not isinstance(data, dict) or not {"method", "votes"} <= set(data):
         kind = f"of schema {schema!r}" if schema is not None and schema != metrics.SCHEMA else "no metrics of mtrl"
-        raise UserError(f"{file}: {kind}; this mtrl reads schema {metrics.SCHEMA}", f"mtrl score {file.parent}")
+        raise UserError(f"{file}: {kind}; this mtrl reads schema {metrics.SCHEMA}", hints.line("score", file.parent))
     if not isinstance(data["method"], str) or data["method"] not in METHODS:
         raise UserError(f"{file}: method {_short(data['method'])} is not one of {', '.join(METHODS)}")
     tasks: dict[str, TaskScores] = {}
@@ -98,7 +99,7 @@ def read(file: Path) -> Scores:
             {**{k: v for k, v in data.items() if k not in ("tasks", "broken")}, "file": file}
         ).model_copy(update={"tasks": tasks, "broken": broken})
     except ValidationError as error:
-        raise UserError(f"{file}: {_why(error)}", f"mtrl score {file.parent}") from None
+        raise UserError(f"{file}: {_why(error)}", hints.line("score", file.parent)) from None
 
 
 def _why(error: ValidationError) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from mtrl import hints
 from mtrl.errors import UserError
 from mtrl.files import read_object
 from mtrl.recipe import Image, Method, Style
@@ -79,7 +80,7 @@ def read(folder: Path) -> Card | None:
     if not (folder / "config.json").exists():
         what = "does not exist" if not folder.exists() else "is a file" if folder.is_file() else "has no config.json"
         hint = (
-            f"mtrl export {folder.name} --to exports/{folder.name}"
+            hints.line("export", folder, to=hints.free("exports", folder.name))
             if (folder / "recipe.yaml").exists()
             else "pass a model folder"
         )

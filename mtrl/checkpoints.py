@@ -8,14 +8,13 @@ says what it is: evaluation needs nothing else.
 from __future__ import annotations
 
 import contextlib
-import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
-from mtrl import __version__, experts, processor, staging, task_files
+from mtrl import __version__, experts, hints, processor, staging, task_files
 from mtrl.card import FILE as CARD
-from mtrl.errors import MtrlError, UserError
+from mtrl.errors import MtrlError, UserError, remedy
 from mtrl.files import read_json, read_jsonl, sha256_file, write_json
 from mtrl.launch import backend
 from mtrl.recipe import Recipe
@@ -49,8 +48,9 @@ def choose(run: Run, step: str) -> tuple[Path, int]:
             return steps[best], best
         if str(run.recipe.get("method")).startswith("sft"):
             raise UserError(
-                "the best step of an SFT run is not known: its eval_accuracy is of tokens, not of verdicts",
-                f"mtrl select {run.name} scores its steps by verdicts",
+                "the best step of an SFT run is not known: its eval_accuracy is of tokens, not of verdicts; mtrl select"
+                " scores its steps by their verdicts",
+                hints.line("select", run.name),
             )
         if kept := {number: score for number, score in trainers_scores(run).items() if number in steps}:
             return steps[best_of(kept)], best_of(kept)
@@ -58,7 +58,7 @@ def choose(run: Run, step: str) -> tuple[Path, int]:
         return steps[int(step)], int(step)
     there = ", ".join(map(str, steps)) or "none"
     raise UserError(
-        f"run {run.name} has no checkpoint {step!r} (complete checkpoints: {there})", f"mtrl status {run.name}"
+        f"run {run.name} has no checkpoint {step!r} (complete checkpoints: {there})", hints.line("status", run.name)
     )
 
 
@@ -82,7 +82,7 @@ def export(run: Run, step: str, target: Path, unfinished: bool = False) -> dict[
     backend.only(run, Recipe.model_validate(recipe).trainer)
     source, number = choose(run, step)
     if not unfinished:
-        require_done(run, ["export", run.asked_as, "--to", str(target), "--step", step, "--unfinished"])
+        require_done(run, hints.line("export", run.asked_as, to=target, step=step, unfinished=True))
     base = local_model(recipe["model"]["path"])
     try:
         with staging.folder(target) as here:
@@ -106,16 +106,14 @@ def export(run: Run, step: str, target: Path, unfinished: bool = False) -> dict[
             card["files"] = {file.name: sha256_file(file) for file in made} | _carry(run, here / task_files.FOLDER)
             write_json(here / CARD, card)
     except OSError as error:
-        raise MtrlError(
-            f"writing {target} failed: {error.strerror or error}", "make room, then export again"
-        ) from error
+        raise MtrlError(f"writing {target} failed: {error.strerror or error}", remedy(error, "export again")) from error
     return card
 
 
-def require_done(run: Run, anyway: list[str]) -> None:
+def require_done(run: Run, anyway: str) -> None:
     """Raises UserError where the run is not done; `anyway` is the command that takes it all the same."""
     if (state := run.status.get("state", "planned")) != "done":
-        raise UserError(f"run {run.name} is not done: {UNDONE.get(state, state)}", f"mtrl {shlex.join(anyway)}")
+        raise UserError(f"run {run.name} is not done: {UNDONE.get(state, state)}", anyway)
 
 
 def _carry(run: Run, home: Path) -> dict[str, str]:

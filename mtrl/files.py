@@ -7,6 +7,7 @@ its values within the bounds of parsing.py; what is not so raises UserError with
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import json
@@ -109,6 +110,32 @@ def check_place(path: Path, option: str) -> None:
         raise UserError(f"{option} {path}: folder {nearest} may not be written to", f"pass another {option}")
 
 
+def check_folder(path: Path, option: str = "--out") -> None:
+    """Raises UserError where no folder `path` can be made and written to; asked before any work is done for it."""
+    try:
+        nearest = next(place for place in (path, *path.parents) if place.exists())
+    except (OSError, ValueError) as error:  # below a file, a name that is too long, a NUL
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{option} {str(path)!r}: {reason}", f"pass another {option}") from None
+    if not nearest.is_dir():
+        raise UserError(f"{option} {path}: {nearest} is a file, and a folder is needed", f"pass another {option}")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"{option} {path}: folder {nearest} may not be written to", f"pass another {option}")
+
+
+def symlink(source: Path, target: Path) -> None:
+    """A symbolic link `target` to `source`. Raises UserError where the file system has none."""
+    try:
+        target.symlink_to(source)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        raise UserError(
+            f"the file system of {target.parent} has no symbolic links ({error.strerror})",
+            "use a folder on another file system",
+        ) from None
+
+
 def sweep(folder: Path) -> None:
     """Removes what `written` left directly in `folder` when it was killed. Only for who holds the lock of all its writers."""
     for stale in folder.glob(".*.tmp"):
@@ -124,9 +151,9 @@ def write_json(path: Path, data: Any) -> None:
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path, then: str = "", limit: int = LARGEST, finite: bool = True) -> Any:
-    """Raises UserError, which ends in `then`, where the file is missing or not JSON. `finite`: see parse_json."""
-    return parse_json(read_bytes(path, then, limit), str(path), then, finite)
+def read_json(path: Path, then: str = "", limit: int = LARGEST, strict: bool = True) -> Any:
+    """Raises UserError, which ends in `then`, where the file is missing or not JSON. `strict`: see parse_json."""
+    return parse_json(read_bytes(path, then, limit), str(path), then, strict)
 
 
 def read_object(path: Path, then: str = "") -> dict[str, Any]:
@@ -147,12 +174,12 @@ def json_lines(path: Path, then: str = "") -> Iterator[tuple[int, Any]]:
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The objects of a log that may still be written: other lines are passed over, a missing file is empty.
 
-    Numbers may be NaN or infinite. Raises UserError where the file cannot be read.
+    What other programs write is taken, see parse_json(strict=False). Raises UserError where the file cannot be read.
     """
     rows = []
     for number, line in _lines(path) if path.exists() else ():
         with contextlib.suppress(UserError):
-            row = parse_json(line.decode(errors="replace"), f"{path}, line {number}", finite=False)
+            row = parse_json(line.decode(errors="replace"), f"{path}, line {number}", strict=False)
             if isinstance(row, dict):
                 rows.append(row)
     return rows
@@ -174,6 +201,16 @@ def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """The file to be read in bytes. Raises OSError, also for a named pipe or a device: reading those may never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe would wait for its writer
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return open(descriptor, "rb")
+
+
 def sha256_file(path: Path) -> str:
-    with path.open("rb") as file:
+    """Raises OSError, also where `path` is no regular file."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

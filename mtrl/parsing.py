@@ -80,16 +80,19 @@ def parse_yaml(text: str, name: str) -> Any:
         raise UserError(f"{name} is not valid YAML: a value is not of the type that its tag (!!) names") from None
 
 
-def parse_json(text: str | bytes, name: str, then: str = "", finite: bool = True) -> Any:
+def parse_json(text: str | bytes, name: str, then: str = "", strict: bool = True) -> Any:
     """`name` is what an error calls the text; bytes are UTF-8. Raises UserError, which ends in `then`.
 
-    `finite=False` takes NaN and infinite numbers, as trainers write them into their logs.
+    `strict=False` takes what other programs write: NaN, infinite numbers, and ? for half of a surrogate pair.
     """
     try:
         text = text if isinstance(text, str) else text.decode("utf-8")
-        value = (_FINITE if finite else _ANY).decode(text)
-        if text.count("{") + text.count("[") > DEPTH or _HALF.search(text):
-            _bounded(value, math.inf, finite)
+        value = (_STRICT if strict else _LOOSE).decode(text)
+        halves = _HALF.search(text)
+        if halves or text.count("{") + text.count("[") > DEPTH:
+            _bounded(value, math.inf, strict)
+        if halves and not strict:
+            value = _LOOSE.decode(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode())
         return value
     except (ValueError, RecursionError) as error:
         raise UserError(f"{name} is not valid JSON: {_words(error)}", then) from None
@@ -105,13 +108,13 @@ def _words(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _bounded(value: Any, most: float = NODES, finite: bool = True) -> Any:
+def _bounded(value: Any, most: float = NODES, strict: bool = True) -> Any:
     """The value, whole; raises ValueError where it is out of bounds. Level by level: it may hold itself."""
     level, count = [value], 1
     for _ in range(DEPTH + 1):
         below: list[Any] = []
         for held in level:
-            below += _parts(held, finite)
+            below += _parts(held, strict)
             if count + len(below) > most:
                 raise ValueError(f"it has more than {most:,} values (an alias counts as what it stands for)")
         if not below:
@@ -120,16 +123,16 @@ def _bounded(value: Any, most: float = NODES, finite: bool = True) -> Any:
     raise RecursionError
 
 
-def _parts(value: Any, finite: bool) -> Iterable[Any]:
+def _parts(value: Any, strict: bool) -> Iterable[Any]:
     """What a value or a YAML node holds. Raises ValueError for a text or number out of bounds."""
     if isinstance(value, (dict, yaml.MappingNode)):
         pairs = value.items() if isinstance(value, dict) else value.value
         return [part for pair in pairs for part in pair]
     if isinstance(value, (list, tuple, set, yaml.SequenceNode)):
         return value.value if isinstance(value, yaml.SequenceNode) else value
-    if isinstance(value, str):
+    if strict and isinstance(value, str):
         value.encode("utf-8")
-    elif finite or isinstance(value, int):
+    elif strict:
         _number(value)
     return ()
 
@@ -158,8 +161,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_ANY = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer)
-_FINITE = json.JSONDecoder(
+_LOOSE = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer)
+_STRICT = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=lambda text: _number(float(text)), parse_constant=_constant
 )  # fmt: skip
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # what may leave half of a surrogate pair

@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from mtrl.files import read_json, write_json
+from mtrl.files import read_json, symlink, write_json
 
 FILE = "preprocessor_config.json"
 UNLIMITED = 1_000_000_000  # LLaMA-Factory's own limit, when the processor's is the one that counts
@@ -54,6 +54,6 @@ def overlay(model: Path, image: dict[str, int], target: Path) -> bool:
         old.unlink()
     for file in model.iterdir():
         if file.is_file() and file.name != FILE:
-            (target / file.name).symlink_to(file.resolve())
+            symlink(file.resolve(), target / file.name)
     write_json(target / FILE, with_budget(read_json(model / FILE), image))
     return True

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -23,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtrl import matrix
+from mtrl import hints, matrix
 from mtrl.checkpoints import CARD
 from mtrl.errors import Interrupted, MtrlError, UserError
 from mtrl.files import read_json
@@ -91,7 +90,7 @@ def drive(
 def _refused(cell: Cell, warned: set[str], say: Callable[[str], None]) -> Failure | None:
     """What `mtrl plan` finds against a training, before hours are spent on the others. Its warnings are said once each."""
     if cell.other_recipe() or cell.stale():
-        return Failure(cell.state()[1], f"mtrl status {cell.name}")
+        return Failure(cell.state()[1], hints.line("status", cell.folder))
     train = cell.steps()[0]
     if train.name != "train" or train.done:
         return None
@@ -177,4 +176,4 @@ def _remove_checkpoints(cell: Cell) -> None:
 
 
 def _typed(command: list[str]) -> str:
-    return f"mtrl {shlex.join(command)}"
+    return hints.typed(command)

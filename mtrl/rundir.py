@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from mtrl import hints
 from mtrl.errors import UserError
 from mtrl.files import dump_yaml, read_json, read_yaml, sha256_file, write_json, write_text
 from mtrl.locks import NoLocks, take
@@ -48,6 +49,15 @@ class Run:
     @property
     def inputs(self) -> Path:
         return self.path / "inputs"
+
+    @property
+    def data(self) -> Path | None:
+        """The data folder it was started with, as one would type it here; None where that is not recorded."""
+        recorded = self.status.get("data")
+        if not isinstance(recorded, str):
+            return None
+        folder = Path(recorded)
+        return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
     @property
     def log(self) -> Path:
@@ -118,7 +128,7 @@ class Run:
             if not take(descriptor):
                 status = read_json(file) if (file := self.path / "status.json").exists() else {}
                 trainer = f" (trainer {status['pid']})" if "pid" in status else ""
-                raise UserError(f"run {self.name} is running{trainer}", f"mtrl status {self.name}")
+                raise UserError(f"run {self.name} is running{trainer}", hints.line("status", self.name))
             yield descriptor
         finally:
             os.close(descriptor)

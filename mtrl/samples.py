@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mtrl import hints
 from mtrl.errors import UserError
 from mtrl.files import written
 
@@ -82,7 +83,7 @@ def read(data: Path, task: str, split: str) -> Iterator[Sample]:
     path = path_of(data, task, split)
     if not path.exists():
         raise UserError(
-            f"task {task} is not converted: {path} is missing", f"mtrl convert {task} --raw raw --out {data}"
+            f"task {task} is not converted: {path} is missing", hints.line("convert", task, raw="raw", out=data)
         )
     for batch in pq.ParquetFile(path).iter_batches():
         for row in batch.to_pylist():

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from mtrl import prompting, samples, task_files
+from mtrl import hints, prompting, samples, task_files
 from mtrl.errors import MtrlError, UserError
 from mtrl.evaluate import scores
 from mtrl.evaluate.run import fingerprint
@@ -128,7 +128,7 @@ def marks(one: Scores, task: str, data: Path) -> tuple[Mark, ...]:
         card = data / task / "card.json"
         limit = read_json(card).get("limit") if card.exists() else None
         if numbers.samples_sha256 is None:
-            found.append(Mark(f"which samples it is of is not recorded: mtrl score {one.file.parent}", False))
+            found.append(Mark(f"which samples it is of is not recorded: {hints.line('score', one.file.parent)}", False))
         elif numbers.samples_sha256 != _hash(file, file.stat().st_mtime_ns, file.stat().st_size):
             found.append(Mark(f"of other samples than {data / task} holds now", True))
         elif limit is not None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtrl import staging
+from mtrl import hints, staging
 from mtrl.checkpoints import SELECTED, best_of, export, require_done
 from mtrl.errors import Interrupted, MtrlError, UserError
 from mtrl.files import read_json, write_json
@@ -31,21 +31,22 @@ def select(run: Run, data: Path, by: str, say: Callable[[str], None], unfinished
     """
     steps = backend.steps(run)
     if not steps:
-        raise UserError(f"run {run.name} has no complete checkpoint", f"mtrl status {run.name}")
+        raise UserError(f"run {run.name} has no complete checkpoint", hints.line("status", run.name))
+    again = hints.line("select", run.asked_as, by=None if by == "accuracy" else by, unfinished=unfinished)
     if not unfinished:
-        require_done(run, ["select", run.asked_as, "--by", by, "--data", str(data), "--unfinished"])
+        require_done(run, f"{again} --unfinished")
     tasks = run.recipe["tasks"]
     scores: dict[int, float] = {}
     home = run.path / "select"
     home.mkdir(exist_ok=True)
     with (home / staging.LOCK).open("a") as lock:
         if not take(lock.fileno()):
-            raise UserError(f"another mtrl select of run {run.name} is running", f"mtrl status {run.name}")
+            raise UserError(f"another mtrl select of run {run.name} is running", hints.line("status", run.name))
         for folder in home.glob("step-*"):
             staging.sweep(folder)
             shutil.rmtree(folder / "model", ignore_errors=True)
         for number in steps:
-            result = _scored(run, number, home / f"step-{number}", tasks, data, say, lock.fileno())
+            result = _scored(run, number, home / f"step-{number}", tasks, data, say, again, lock.fileno())
             scores[number] = sum(result[task][by] for task in tasks) / len(tasks)
             say(f"step {number}: {by} {100 * scores[number]:.2f} on val")
     chosen = {
@@ -65,6 +66,7 @@ def _scored(
     tasks: list[str],
     data: Path,
     say: Callable[[str], None],
+    again: str,
     lock: int,
 ) -> dict[str, Any]:
     """The metrics of one step on val. A process of its own each: vLLM gives memory back when its process ends.
@@ -86,7 +88,8 @@ def _scored(
         raise Interrupted("SIGINT")
     if done.returncode != 0:
         raise MtrlError(
-            f"scoring step {number} failed; its words stand above", f"mtrl select {run.name} goes on from there"
+            f"scoring step {number} failed, for the reason above; what is scored is kept",
+            again,
         )
     shutil.rmtree(model)
     return read_json(metrics)  # type: ignore[no-any-return]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mtrl import recipe, samples, scored, tasks
+from mtrl import hints, recipe, samples, scored, tasks
 from mtrl.errors import UserError
 from mtrl.evaluate import metrics
 from mtrl.files import read_json
@@ -252,9 +252,7 @@ def counts(data: Path) -> Table:
     known = {task.name: task for task in tasks.load_all()}
     rows: dict[str, list[str]] = {}
     todo = [
-        f"mtrl convert {name} --raw raw --out {shlex.quote(str(data))}"
-        for name in columns
-        if not (data / name / "card.json").exists()
+        hints.line("convert", name, raw="raw", out=data) for name in columns if not (data / name / "card.json").exists()
     ]
     for split in SPLITS:
         cells = []

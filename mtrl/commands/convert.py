@@ -35,7 +35,9 @@ def command(
     from mtrl.converters.convert import convert
     from mtrl.converters.table1 import beside
     from mtrl.errors import UserError
+    from mtrl.files import check_folder
 
+    check_folder(out)
     rows = []
     for task in tasks.select(names):
 

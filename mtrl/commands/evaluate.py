@@ -46,7 +46,8 @@ def command(
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Score a judge with vLLM or over an endpoint. Started again, it asks only what is not answered yet."""
-    from mtrl.commands.show import bar, say
+    from mtrl import hints
+    from mtrl.commands.show import bar, say, then
     from mtrl.errors import UserError
     from mtrl.evaluate.run import evaluate
 
@@ -66,12 +67,14 @@ def command(
         say(f"scored on what {judge.name} was trained on: {', '.join(names)}. Pass --tasks A,B to score others")
     for line in judge.remarks(names):
         say(line)
-    engine = engine_maker(endpoint, tensor_parallel, replicas, ray_address, data)
+    engine = engine_maker(endpoint, tensor_parallel, replicas, ray_address, data, folder / "log.txt")
     with bar(f"eval {folder}") as update:
         result = evaluate(judge, names, data, split, folder, votes, limit, engine, update, confidence)
     _show(folder, result)
     _say_rejected(folder)
     _report(folder, data)
+    if folder.resolve().is_relative_to(runs.resolve()) and (split, votes, limit) == ("test", 1, None):
+        then(hints.line("tables", runs=runs, data=data))  # which shows it
 
 
 def judge_of(
@@ -98,8 +101,12 @@ def engine_maker(
     replicas: int | None = None,
     ray_address: str | None = None,
     data: Path = Path("data"),
+    log: Path | None = None,
 ) -> Callable[[Subject, int], Engine]:
-    """What makes the engine, from the judge and the most images a request has, once there is something to ask."""
+    """What makes the engine, from the judge and the most images a request has, once there is something to ask.
+
+    What vLLM prints while it loads goes to `log`.
+    """
     from mtrl.commands.show import bar, say
 
     def make(judge: Subject, images: int) -> Engine:
@@ -117,9 +124,11 @@ def engine_maker(
             from mtrl.evaluate.replicas import Replicas
 
             return Replicas(replicas, tensor_parallel, ray_address, data, say, **about)
+        from mtrl.evaluate.quiet import to_log
         from mtrl.evaluate.vllm_engine import VllmEngine
 
-        return VllmEngine(**about, tensor_parallel=tensor_parallel)
+        with to_log(log):
+            return VllmEngine(**about, tensor_parallel=tensor_parallel)
 
     return make
 
@@ -159,7 +168,7 @@ def score_command(
     from mtrl.errors import UserError
     from mtrl.evaluate import predictions
     from mtrl.evaluate.reread import reread
-    from mtrl.evaluate.run import score
+    from mtrl.evaluate.scoring import score
 
     if not file.exists():
         raise UserError(f"there are no predictions in {file} yet", "mtrl eval --ckpt PATH")
@@ -180,13 +189,13 @@ def _report(folder: Path, data: Path) -> None:
 
     with bar("thumbnails") as update:
         page = report.write(folder, data, update)
-    say(f"report: {page}. next: mtrl tables")
+    say(f"report: {page}")
 
 
 def _show(folder: Path, result: dict[str, Any]) -> None:
     from mtrl.commands.show import say, table
     from mtrl.evaluate.intervals import FEW
-    from mtrl.evaluate.run import task_metrics
+    from mtrl.evaluate.scoring import task_metrics
     from mtrl.recipe import METHODS
 
     rows = []

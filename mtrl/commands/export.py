@@ -18,16 +18,22 @@ def command(
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Write a run's checkpoint as a folder that vLLM loads, with mtrl.json beside the weights."""
-    from mtrl import rundir
+    from mtrl import hints, rundir, samples
     from mtrl.checkpoints import SELECTED, export
-    from mtrl.commands.show import say
+    from mtrl.commands.show import say, then
+    from mtrl.evaluate.run import subject
     from mtrl.files import read_json
 
     found = rundir.find(run, runs)
     card = export(found, step, to, unfinished)
     rewritten = " (rewritten to the hub's layout)" if card["experts"] == "transposed" else ""
-    say(
-        f"{to}: step {card['step']} of run {card['run']}, experts: {card['experts']}{rewritten}. next: mtrl eval --ckpt {to}"
-    )
+    say(f"{to}: step {card['step']} of run {card['run']}, experts: {card['experts']}{rewritten}")
+    if (state := found.status.get("state", "planned")) != "done":
+        say(f"the run is not done (it is {state}): this is its step {card['step']}, and no final result")
     if (chosen := found.path / SELECTED).exists() and (best := read_json(chosen)["best"]) != card["step"]:
-        say(f"mtrl select chose step {best} of this run: --step best exports it")
+        other = hints.line("export", run, step="best", to=hints.free(str(to.parent), to.name, f"-step-{best}"))
+        say(f"mtrl select chose step {best} of this run; this exports it: {hints.carried(other)}")
+    data = found.data or options.DATA
+    there = [task for task in subject(str(to)).default_tasks if samples.path_of(data, task, "test").exists()]
+    some = None if there == subject(str(to)).default_tasks else ",".join(there) or None
+    then(hints.line("eval", ckpt=to, tasks=some, data=data))

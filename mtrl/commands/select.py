@@ -19,9 +19,9 @@ def command(
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Score a run's kept checkpoints on val with vLLM; `mtrl export RUN --step best` then takes the best."""
-    from mtrl import rundir
+    from mtrl import hints, rundir
     from mtrl.checkpoints import best_of, trainers_scores
-    from mtrl.commands.show import say, table
+    from mtrl.commands.show import say, table, then
     from mtrl.select import select
 
     found = rundir.find(run, runs)
@@ -39,4 +39,4 @@ def command(
     table(f"{found.name} on val (per cent)", ["step", by, "the trainer's own accuracy"], rows)
     if theirs and best_of(theirs) != chosen["best"]:
         say(f"the trainer's own accuracy would have chosen step {best_of(theirs)}")
-    say(f"next: mtrl export {found.name} --step best --to exports/{found.name}")
+    then(hints.line("export", found.name, step="best", to=hints.free("exports", found.name, f"-step-{chosen['best']}")))

@@ -48,8 +48,9 @@ def rl(
 def _train(
     stage: str, file: str, task: Any, sets: Any, model: Any, hardware: Any, name: Any, dry: bool, data: Any, runs: Any
 ) -> None:
+    from mtrl import hints
     from mtrl import recipe as recipes
-    from mtrl.commands.show import bar, check, say
+    from mtrl.commands.show import bar, check, say, then
     from mtrl.errors import UserError
     from mtrl.files import dump_yaml
     from mtrl.launch.plan import plan
@@ -58,13 +59,14 @@ def _train(
 
     recipe = recipes.load(file, model, hardware, task, sets)
     if recipe.stage != stage:
-        other = f"mtrl {recipe.stage} {file}" if recipe.stage else "mtrl eval --ckpt PATH"
+        same = {"task": task, "set": sets, "model": model, "hardware": hardware, "name": name, "dry_run": dry}
+        other = hints.line(recipe.stage, file, **same) if recipe.stage else hints.line("eval", ckpt=recipe.model.path)
         raise UserError(f"{file} is not a recipe for mtrl {stage} (method {recipe.method})", other)
     run = Run(runs / checked(name or recipe.default_name))
-    hint = f"mtrl export {run.name} --to exports/{run.name}"
+    hint = hints.line("export", run.name, to=hints.free("exports", run.name))
     if run.status.get("state") == "done" and not dry:
         run.same_recipe(recipe.model_dump(mode="json", exclude_none=True))
-        say(f"run {run.name} is done. next: {hint}")
+        then(hint, f"run {run.name} is done")
         return
     rank = int(os.environ.get("NODE_RANK", "0")) if recipe.hardware.nodes > 1 and recipe.stage == "sft" else 0
     if rank and not dry:
@@ -94,4 +96,4 @@ def _train(
                     update(last["step"], last["total_steps"], note)
 
             launch(run, job, recipe, lock, watch)
-    say(f"run {run.name} is done in {run.status['seconds']:.0f} s. next: {hint}")
+    then(hint, f"run {run.name} is done in {run.status['seconds']:.0f} s")

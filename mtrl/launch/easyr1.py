@@ -23,7 +23,7 @@ from typing import Any
 import mtrl.reward_plugins
 from mtrl import checkpoints, envs, processor
 from mtrl.errors import MtrlError, UserError
-from mtrl.files import read_jsonl, write_json
+from mtrl.files import read_jsonl, symlink, write_json
 from mtrl.launch import backend, trl
 from mtrl.launch.backend import Job
 from mtrl.recipe import Recipe
@@ -189,7 +189,7 @@ def merged(checkpoint: Path, beside: Path) -> Iterator[Path]:
         actor = Path(folder)
         for file in (checkpoint / "actor").iterdir():
             if file.name.startswith("model_") or file.name == "lora_adapter":
-                (actor / file.name).symlink_to(file.resolve())
+                symlink(file.resolve(), actor / file.name)
         (actor / "huggingface").mkdir()
         for file in (checkpoint / "actor" / "huggingface").iterdir():
             if file.suffix != ".safetensors":

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl.files import read_json, write_json, written
+from mtrl.files import read_json, symlink, write_json, written
 from mtrl.recipe import Recipe
 
 
@@ -54,7 +54,7 @@ def rl_folders(recipe: Recipe, data: Path, folder: Path) -> None:
             if split == "train" and recipe.max_rows_per_task is not None:
                 _write_chosen(source, target / f"{task}.parquet", recipe, task)
             else:
-                (target / f"{task}.parquet").symlink_to(source)
+                symlink(source, target / f"{task}.parquet")
 
 
 OPTIONS = {"use_dictionary": False, "write_statistics": False, "compression": "none"}

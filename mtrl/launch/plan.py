@@ -12,9 +12,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from mtrl import checkpoints, envs, processor, prompting, samples, tasks
+from mtrl.converters.check import altered
 from mtrl.errors import MtrlError
 from mtrl.files import parse_yaml, read_json
 from mtrl.finding import Check
@@ -89,8 +91,11 @@ def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
             yield Check("stop", f"task {name}: its {recipe.style} prompt has changed since it was converted", again)
         if empty := [split for split in ("train", "val") if not rows.get(split)]:
             yield Check("stop", f"task {name} has no rows in {' and '.join(empty)}", again)
-        if gone := _gone(data, name):
-            yield Check("stop", f"task {name}: {len(gone)} stored images are missing, the first is {gone[0]}", again)
+        files = (
+            f"{name}/{'sft' if recipe.sft else 'rl'}_{split}.{'json' if recipe.sft else 'parquet'}"
+            for split in ("train", "val")
+        )
+        yield from altered(data, name, [*files, *sorted(_images(data, [name], ("train", "val")))], again)
         limited = f", limited to {card['limit']} a split" if card.get("limit") else ""
         yield Check("ok", f"task {name}: train {rows['train']:,}, val {rows['val']:,} rows{limited}")
 
@@ -110,10 +115,6 @@ def _images(data: Path, names: list[str], splits: tuple[str, ...]) -> set[str]:
     """The stored images, named by content, of those splits of those tasks that are converted."""
     parts = [(name, split) for name in names for split in splits if samples.count(data, name, split)]
     return {image for name, split in parts for sample in samples.read(data, name, split) for image in sample.images}
-
-
-def _gone(data: Path, task: str) -> list[str]:
-    return sorted(name for name in _images(data, [task], ("train", "val")) if not (data / name).is_file())
 
 
 def image_tokens(width: int, height: int, recipe: Recipe) -> int:
@@ -143,7 +144,7 @@ def _lengths(recipe: Recipe, data: Path) -> Iterator[Check]:
             for sample in samples.read(data, name, split):
                 for image in sample.images:
                     if image not in tokens and (data / image).is_file():
-                        with Image.open(data / image) as opened:
+                        with suppress(OSError, ValueError, SyntaxError), Image.open(data / image) as opened:
                             tokens[image] = image_tokens(*opened.size, recipe)
                 pictures = sum(tokens.get(image, 0) + 2 for image in sample.images)  # vision start and end
                 total = pictures + count(render(sample).replace(prompting.MARKER, "")) + 12  # the chat's own tokens

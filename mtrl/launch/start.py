@@ -47,10 +47,11 @@ def prepare(run: Run, recipe: Recipe, data: Path) -> backend.Job:
     job: backend.Job = trainer.job(recipe, run, data.resolve())
     write_text(run.path / "upstream.yaml", job.config)
     write_text(run.path / "command.sh", script(run, job))
-    (run.path / "command.sh").chmod(0o755)
+    command = run.path / "command.sh"
+    command.chmod(command.stat().st_mode | (command.stat().st_mode & 0o444) >> 2)  # whoever may read it may run it
     write_json(run.path / "env.json", describe(trainer, job))
     if run.status.get("state", "planned") == "planned":
-        run.set("planned", method=recipe.method)
+        run.set("planned", method=recipe.method, data=str(data.resolve()))
     return job
 
 

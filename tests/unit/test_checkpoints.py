@@ -99,7 +99,9 @@ def test_a_run_that_is_not_done_is_exported_on_request(cli, tmp_path: Path, monk
             )
         again = shlex.split(cli("export", "run", "--to", "my exports/x").err.partition("next: mtrl ")[2])
         assert again == ["export", "run", "--to", "my exports/x", "--step", "last", "--unfinished"]
-        assert cli(*again).code == 0 and Path("my exports/x/mtrl.json").exists()
+        done = cli(*again)
+        assert done.code == 0 and Path("my exports/x/mtrl.json").exists()
+        assert f"the run is not done (it is {state})" in done.out
 
 
 @pytest.mark.parametrize(

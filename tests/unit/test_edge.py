@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -106,7 +107,8 @@ def test_hostile_json(name: str, tmp_path: Path) -> None:
         with refused(f"a.jsonl, line 3 .*{says}"):
             list(files.json_lines(tmp_path / "a.jsonl"))
         log = files.read_jsonl(tmp_path / "a.jsonl")
-        assert log[0] == {"a": 1} and len(log) == (2 if name == "an infinity" else 1)  # trainers log them
+        taken = {"an infinity": {"a": -math.inf}, "half of a pair as a key": {"?": 1}}  # what other programs log
+        assert log == [{"a": 1}, *([taken[name]] if name in taken else [])]
 
 
 def test_what_is_within_bounds_is_read() -> None:

@@ -15,7 +15,7 @@ import pytest
 from mtrl import recipe, scored, tables
 from mtrl.demo.pipeline import tiny
 from mtrl.errors import UserError
-from mtrl.evaluate import predictions, run, scores
+from mtrl.evaluate import predictions, run, scores, scoring
 from mtrl.evaluate.engine import Answer
 from mtrl.evaluate.requests import Request
 from mtrl.evaluate.run import Subject, subject
@@ -85,7 +85,7 @@ def test_eval_without_tasks_scores_its_own_and_says_how_to_score_others(project:
     found = recipe.load("sft_single", "tiny", "cpu", "demo_safety").model_dump(mode="json")
     card = {"method": "sft_single", "style": "sft", "image": found["image"], "max_new_tokens": 16, "step": 3}
     Path("exports/x/mtrl.json").write_text(
-        json.dumps({**card, "tasks": ["demo_safety"], "run": "mine", "recipe": found})
+        json.dumps({**card, "tasks": ["demo_safety"], "run": "mine", "recipe": found, "files": {}})
     )
     with standin(lambda *_: completion("yes")) as server:
         done = cli("eval", "--endpoint", server.url, "--model", "m", "--ckpt", "exports/x")
@@ -179,7 +179,7 @@ def test_an_older_evaluation_says_how_to_complete_it(project: Path, cli) -> None
     file = RUNS / "a/metrics.json"
     new = json.loads(file.read_text())
     old = {k: v for k, v in new.items() if k not in ("judged_by", "fingerprint")}
-    old["demo_quality"] = {k: v for k, v in old["demo_quality"].items() if k not in run.OF_TASK[2:]}
+    old["demo_quality"] = {k: v for k, v in old["demo_quality"].items() if k not in scoring.OF_TASK[2:]}
     file.write_text(json.dumps({**old}))
     assert "which samples it is of is not recorded: mtrl score runs/a" in cli("tables", 2).out
     assert cli("score", "runs/a").code == 0 and "†" not in row("Off-the-shelf")["demo_quality"]
