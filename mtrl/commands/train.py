@@ -48,7 +48,7 @@ def rl(
 def _train(
     stage: str, file: str, task: Any, sets: Any, model: Any, hardware: Any, name: Any, dry: bool, data: Any, runs: Any
 ) -> None:
-    from mtrl import hints
+    from mtrl import hints, validation
     from mtrl import recipe as recipes
     from mtrl.commands.show import bar, check, say, then
     from mtrl.errors import UserError
@@ -90,8 +90,9 @@ def _train(
 
             def watch(rows: list[dict[str, Any]]) -> None:
                 last = rows[-1]
-                shown = ("loss", "reward", "eval_accuracy", "accuracy", "kl")
-                note = "  ".join(f"{k} {last[k]:.4g}" for k in shown if isinstance(last.get(k), int | float))
+                shown = {"loss": "loss", "reward": "reward", "accuracy": "verdict accuracy of the batch", "kl": "kl"}
+                shown["eval_accuracy"] = f"{validation.name(stage)} on val"
+                note = "  ".join(f"{v} {last[k]:.4g}" for k, v in shown.items() if isinstance(last.get(k), int | float))
                 if last.get("total_steps"):
                     update(last["step"], last["total_steps"], note)
 

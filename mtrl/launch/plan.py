@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mtrl import checkpoints, envs, processor, prompting, samples, tasks
+from mtrl.converters import findings
 from mtrl.converters.check import altered
 from mtrl.errors import MtrlError
 from mtrl.files import parse_yaml, read_json
@@ -85,12 +86,13 @@ def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
         if not card_file.exists():
             yield Check("stop", f"task {name} is not converted ({card_file} is missing)", again)
             continue
-        card = read_json(card_file)
+        card = samples.card(data, name)
         rows = {split: sum(verdicts.values()) for split, verdicts in card["counts"].items()}
         if card["prompts"].get(recipe.style) != prompting.sha256(task, recipe.style):
             yield Check("stop", f"task {name}: its {recipe.style} prompt has changed since it was converted", again)
         if empty := [split for split in ("train", "val") if not rows.get(split)]:
             yield Check("stop", f"task {name} has no rows in {' and '.join(empty)}", again)
+        yield from findings.untrainable(name, card["counts"], again)
         files = (
             f"{name}/{'sft' if recipe.sft else 'rl'}_{split}.{'json' if recipe.sft else 'parquet'}"
             for split in ("train", "val")

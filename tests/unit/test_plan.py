@@ -109,3 +109,13 @@ def test_a_prompt_that_changed_since(project: Path) -> None:
     data["prompts"]["sft"] = "0"
     card.write_text(json.dumps(data))
     assert stops("sft_unified") == ["task demo_quality: its sft prompt has changed since it was converted"]
+
+
+def test_a_split_of_one_verdict_is_a_stop(project: Path) -> None:
+    card = Path("data/demo_quality/card.json")
+    data = json.loads(card.read_text())
+    data["counts"]["val"] = {"yes": 100, "no": 0}
+    data["counts"]["test"] = {"yes": 0, "no": 100}  # a test split is reported, and does not stop a training
+    card.write_text(json.dumps(data))
+    (line,) = stops("sft_unified")
+    assert line.startswith("task demo_quality: no row of val is 'no'")
