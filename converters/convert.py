@@ -2,7 +2,8 @@
 
 Labels are read first, images once and in the release's order: one thread reads, as many as there are cores decode, and
 no more than a window of images is in memory. Every step is deterministic, so a conversion that was killed is simply run
-again: stored images are found in place, and the card, written near the end, says that all the rest is whole.
+again: stored images are found in place, and the card, written near the end, says that all the rest is whole. What an
+earlier conversion made stays until all of the new one is written.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import os
 import shutil
 import warnings
 from collections import Counter
@@ -27,6 +29,8 @@ from mtrl.files import read_json, sweep, write_json
 from mtrl.locks import held
 from mtrl.samples import Sample
 from mtrl.tasks import SPLITS, Task
+
+NEW = ".new"
 
 
 def reader(task: Task, function: str = "rows") -> Callable[[Task, Path], Iterator[Any]]:
@@ -81,6 +85,7 @@ def convert(
                     store.store, data_folder=data, known=_known(data), orient=task.orient, links=links, staging=staging
                 )
                 card = _write(task, found, tables, data, limit, tick, keep)
+                _replace(data / task.name)
             exports.register(data)
             unchanged.record(task, raw, data, limit, links, release)
     except OSError as error:
@@ -94,20 +99,29 @@ def convert(
 
 @contextlib.contextmanager
 def _begun(data: Path, task: Task) -> Iterator[Path]:
-    """From here until the card is written the task is not converted. Clears up after a conversion that was killed.
+    """Clears up after a conversion that was killed, and in the end after this one.
 
     Yields the folder in which this conversion's images come to be: other tasks' conversions share all of images/.
     """
-    folder, staging = data / task.name, data / "images" / f".{task.name}"
-    for name in (unchanged.FILE, "card.json"):
-        (folder / name).unlink(missing_ok=True)
-    sweep(folder)
-    shutil.rmtree(staging, ignore_errors=True)
+    staging, new = data / "images" / f".{task.name}", data / task.name / NEW
+    sweep(data / task.name)
+    for folder in (staging, new):
+        shutil.rmtree(folder, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
         yield staging
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        for folder in (staging, new):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace(folder: Path) -> None:
+    """All is written: puts it in the old conversion's place. In between, without a card, the task is not converted."""
+    for name in (unchanged.FILE, "card.json"):
+        (folder / name).unlink(missing_ok=True)
+    made = sorted((folder / NEW / folder.name).iterdir(), key=lambda file: file.name == "card.json")
+    for file in made:
+        os.replace(file, folder / file.name)
 
 
 def _write(
@@ -119,7 +133,9 @@ def _write(
     tick: Callable[[int, int], None],
     keep: Callable[[Picture, bytes], store.Stored],
 ) -> dict[str, Any]:
-    rule, folder = task.split, data / task.name
+    """Stores the images, and writes the rest into the task's folder NEW, which then looks like a data folder."""
+    rule, new = task.split, data / task.name / NEW
+    folder = new / task.name
     grouped = rule.protocol == "grouped"
     places = [] if grouped else splits.assign(found, rule)
     full: Counter[str] = Counter()  # rows kept, a split
@@ -153,10 +169,10 @@ def _write(
     counts = {}
     for split, indices in kept.items():
         made = (_sample(task, found[i], good[i], split, twins.get(i)) for i in indices)
-        samples.write(samples.path_of(data, task.name, split), made)
-        exports.write_sft(folder / f"sft_{split}.json", task, samples.read(data, task.name, split))
-        exports.write_rl(folder / f"rl_{split}.parquet", task, samples.read(data, task.name, split), data)
-        counts[split] = findings.count((s.answer for s in samples.read(data, task.name, split)), task)
+        samples.write(samples.path_of(new, task.name, split), made)
+        exports.write_sft(folder / f"sft_{split}.json", task, samples.read(new, task.name, split))
+        exports.write_rl(folder / f"rl_{split}.parquet", task, samples.read(new, task.name, split), data)
+        counts[split] = findings.count((s.answer for s in samples.read(new, task.name, split)), task)
     used = {s.name: s.known for indices in kept.values() for i in indices for s in good[i]}
     write_json(folder / unchanged.PRINTS, dict(sorted(used.items())))
     rejected = {found[i].id: str(outcome) for i, outcome in outcomes.items() if isinstance(outcome, Rejected)}
