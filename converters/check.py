@@ -11,7 +11,7 @@ from mtrl.converters import findings, images, unchanged
 from mtrl.converters.rows import Rejected, contents
 from mtrl.converters.table1 import compare
 from mtrl.errors import UserError
-from mtrl.files import read_json, sha256_bytes, sha256_file
+from mtrl.files import sha256_bytes, sha256_file
 from mtrl.finding import Check
 from mtrl.tasks import SPLITS, Task
 
@@ -23,7 +23,11 @@ def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
     if not card_file.exists():
         yield Check("stop", f"{task.name} is not converted ({card_file} is missing)", again)
         return
-    card = read_json(card_file)
+    try:
+        card = samples.card(data, task.name)
+    except UserError as error:
+        yield Check("stop", str(error), error.then)
+        return
     if "release_counts" not in card:
         yield Check("stop", f"{task.name} was converted by an earlier mtrl", again)
         return
@@ -47,6 +51,7 @@ def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
         yield Check("stop", f"{task.name}: its key orient has changed since it was converted", again)
     for split in SPLITS:
         yield from _split(task, data, split, card, again)
+    yield from findings.of_card(task.name, card)
     for kind, shared in card["leakage"].items():
         if found := [f"{number} {pair.replace('_', ' ')}" for pair, number in shared.items() if number]:
             grouped = again.replace(f"convert {task.name}", f"convert {task.name} --protocol grouped")

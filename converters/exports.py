@@ -15,7 +15,7 @@ from mtrl import prompting
 from mtrl.errors import UserError
 from mtrl.files import read_json, sweep, write_json, written
 from mtrl.locks import held
-from mtrl.samples import Sample
+from mtrl.samples import Sample, card
 from mtrl.tasks import SPLITS, Task
 
 RL_ROWS_PER_GROUP = 64
@@ -94,15 +94,15 @@ def register(data: Path) -> None:
         entries = {}
         with contextlib.suppress(UserError, AttributeError):
             entries = {n: e for n, e in read_json(registry).items() if (data / _file(n)).exists()}
-        for card in sorted(data.glob("*/card.json")):
+        for task in sorted(file.parent.name for file in data.glob("*/card.json")):
             try:
-                counts = read_json(card)["counts"]
-            except UserError:  # its conversion has just begun
+                counts = card(data, task)["counts"]
+            except UserError:  # its conversion has just begun, or it is broken
                 continue
             for split in SPLITS:
-                name = f"{card.parent.name}_{split}"
+                name = f"{task}_{split}"
                 entries.pop(name, None)
-                if sum(counts[split].values()):
+                if sum(counts.get(split, {}).values()):
                     entries[name] = {
                         "file_name": _file(name),
                         "formatting": "sharegpt",

@@ -7,18 +7,19 @@ cell that was trained or scored elsewhere is seen as soon as its folder is there
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mtrl import recipe as recipes
-from mtrl import samples, scored, tables
+from mtrl import scored, sizes, tables
 from mtrl.checkpoints import CARD, SELECTED
 from mtrl.errors import UserError, nearest
 from mtrl.evaluate import scores
 from mtrl.files import read_json, read_jsonl
-from mtrl.launch import backend, inputs
+from mtrl.launch import backend
 from mtrl.recipe import Recipe
-from mtrl.rundir import Run, differing
+from mtrl.rundir import Run, differing, listing
 from mtrl.scored import Scored
 
 LOCK, LOG, STEPS = "reproduce.lock", "reproduce.log", "steps.jsonl"  # beside a run's own files
@@ -64,14 +65,27 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """The folder's, below runs/ and below exports/. An untrained model lies where `mtrl eval` puts its scores."""
-        if self.recipe.stage is None:
-            return f"eval-{Path(self.recipe.model.path).name}"
-        return self.recipe.default_name + ("" if self.seed is None else f"-seed{self.seed}")
+        """The folder's, below runs/ and below exports/."""
+        return self.folder.name
 
-    @property
+    @cached_property
     def folder(self) -> Path:
-        return self.place.runs / self.name
+        """Where it is, or will be. What lies there under another name (the demo's runs do) is taken as it is: a run of
+        the very same recipe, and scores of the same untrained model."""
+        if self.recipe.stage is None:  # where `mtrl eval` puts its scores
+            own = self.place.runs / f"eval-{Path(self.recipe.model.path).name}"
+            there = {one.file.parent: one for one in scored.evaluations(self.place.runs)[0]}
+            same = [
+                folder for folder, one in there.items() if one.method == self.method and self._is_of(one.checkpoint)
+            ]
+        else:
+            own = self.place.runs / (self.recipe.default_name + ("" if self.seed is None else f"-seed{self.seed}"))
+            begun = [run for run in listing(self.place.runs) if run.status.get("state", "planned") != "planned"]
+            same = [self.place.runs / run.name for run in begun if not self._other_keys(run)]
+        return own if own.exists() or not same else same[0]
+
+    def _is_of(self, model: str) -> bool:
+        return model == self.recipe.model.path or Path(model).resolve() == Path(self.recipe.model.path).resolve()
 
     @property
     def run(self) -> Run:
@@ -148,8 +162,11 @@ class Cell:
         """The keys in which the run that lies there is another one. Where the model lies is not what it is."""
         if self.recipe.stage is None or self.run.status.get("state", "planned") == "planned":
             return []
+        return self._other_keys(self.run)
+
+    def _other_keys(self, run: Run) -> list[str]:
         now = self.recipe.model_dump(mode="json", exclude_none=True)
-        return [key for key in differing(self.run.recipe, now) if key != "model.path"]
+        return [key for key in differing(run.recipe, now) if key != "model.path"]
 
     def hours(self) -> float:
         """Wall-clock hours so far: training, all attempts, and the other steps that this driver ran to their end."""
@@ -158,8 +175,7 @@ class Cell:
 
     def rows(self) -> int:
         """How many converted rows it trains on."""
-        data = self.place.data
-        return sum(len(inputs.chosen(samples.count(data, t, "train"), self.recipe, t)) for t in self.recipe.tasks)
+        return sizes.rows(self.recipe, self.place.data)
 
     def work(self) -> float:
         """Rows times epochs: what training time is proportional to within a stage."""
@@ -182,10 +198,10 @@ def cells(
                 continue  # nothing is trained: the same for every seed
             for task in about["columns"] if single else [""]:
                 own = _of_stage(sets, stage) + ([] if seed is None or stage == "zero" else [f"seed={seed}"])
-                recipe = recipes.load(method, model, hardware, task or None, own)
+                recipe = recipes.load(method, model, hardware, task or None, own, place.data)
                 if not single and recipe.stage and recipe.tasks != every:  # a paper.yaml with columns of its own
                     own = [f"tasks={','.join(every)}", *own]
-                    recipe = recipes.load(method, model, hardware, None, own)
+                    recipe = recipes.load(method, model, hardware, None, own, place.data)
                 options = (*presets, *([f"--task={task}"] if single else []), *(f"--set={text}" for text in own))
                 columns = (task,) if single else tuple(about["columns"])
                 found.append(Cell(method, task, None if stage == "zero" else seed, columns, options, recipe, place))

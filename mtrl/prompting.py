@@ -13,7 +13,7 @@ from typing import Any
 
 from mtrl import resources, templates
 from mtrl.errors import UserError
-from mtrl.files import sha256_bytes
+from mtrl.files import sha256_file
 from mtrl.samples import Sample
 from mtrl.tasks import Task
 
@@ -46,7 +46,7 @@ def template_path(task: Task, style: str) -> Path:
 def sha256(task: Task, style: str) -> str:
     """Identity of the prompt template; stored with every export and every prediction. Raises UserError as `_checked`."""
     path, _ = _checked(task, style)
-    return sha256_bytes(path.read_bytes())
+    return sha256_file(path)
 
 
 def renderer(task: Task, style: str) -> Callable[[Sample], str]:
@@ -88,7 +88,7 @@ def _checked(task: Task, style: str) -> tuple[Path, templates.Prompt]:
     field was meant and is not filled in: whoever reads a prompt comes by here, so nobody trains or asks with one.
     """
     path = template_path(task, style)
-    template = templates.prompt(templates.read(path), path)
+    template = templates.prompt(path)
     if found := _BRACES.search(template.literal):
         raise UserError(
             f"{path}: {found[0]} is not filled in: a field is written {{{{ {found[1]} }}}}",

@@ -38,18 +38,23 @@ class Failure:
     command: str
 
 
-def conversion(chosen: list[Cell], raw: Path | None, place: Place) -> list[str]:
-    """The command that converts what the unfinished cells need and is not converted; [] where nothing is missing.
-
-    Raises UserError where something is missing and `raw` was not given.
-    """
-    needed: set[str] = set()
+def needed(chosen: list[Cell]) -> list[str]:
+    """The tasks whose data the unfinished cells need."""
+    found: set[str] = set()
     for cell in chosen:
         left = {step.name for step in cell.steps() if not step.done}
-        needed |= {*(cell.columns if left else ()), *(cell.recipe.tasks if left & {"train", "select"} else ())}
-    missing = sorted(task for task in needed if not (place.data / task / "card.json").exists())
+        found |= {*(cell.columns if left else ()), *(cell.recipe.tasks if left & {"train", "select"} else ())}
+    return sorted(found)
+
+
+def conversion(chosen: list[Cell], raw: Path | None, place: Place, again: str = "") -> list[str]:
+    """The command that converts what the unfinished cells need and is not converted; [] where nothing is missing.
+
+    Raises UserError where something is missing and `raw` was not given; `again` is the command that gives it.
+    """
+    missing = [task for task in needed(chosen) if not (place.data / task / "card.json").exists()]
     if missing and raw is None:
-        raise UserError(f"not converted yet: {', '.join(missing)}", "pass --raw, the folder of the releases")
+        raise UserError(f"not converted yet: {', '.join(missing)}. Pass --raw, the folder of the releases", again)
     return ["convert", *missing, "--raw", str(raw), "--out", str(place.data)] if missing else []
 
 

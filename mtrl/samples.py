@@ -13,7 +13,7 @@ from typing import Any
 
 from mtrl import hints
 from mtrl.errors import UserError
-from mtrl.files import written
+from mtrl.files import read_object, written
 
 ROWS_PER_GROUP = 1024
 
@@ -46,6 +46,23 @@ class Sample:
 
 def path_of(data: Path, task: str, split: str) -> Path:
     return data / task / f"samples_{split}.parquet"
+
+
+def card(data: Path, task: str) -> dict[str, Any]:
+    """data/<task>/card.json, with `counts` (split -> verdict -> rows) and `prompts` (style -> sha256) as they should be.
+
+    Raises UserError where there is none, or something else is in it.
+    """
+    file, again = data / task / "card.json", f"mtrl convert {task} --raw raw --out {data}"
+    found = read_object(file, again)
+    try:
+        rows = [n for verdicts in found["counts"].values() for n in verdicts.values()]
+        whole = all(type(n) is int and n >= 0 for n in rows) and isinstance(found["prompts"], dict)
+    except (KeyError, AttributeError):
+        whole = False
+    if not whole:
+        raise UserError(f"{file} is broken: it lacks the counts of each split, or the prompts", again)
+    return found
 
 
 def write(path: Path, samples: Iterable[Sample]) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Container
+from pathlib import Path
 from typing import NamedTuple
 
 from mtrl import tables
-from mtrl.files import read_jsonl
-from mtrl.launch.plan import ANSWERS
+from mtrl.files import read_json, read_jsonl
+from mtrl.launch.amounts import ANSWERS
 from mtrl.matrix import Cell
 from mtrl.recipe import METHODS
 from mtrl.scored import Scored
+from mtrl.tasks import SPLITS
 
 LEGEND = (
     "hours: wall clock so far. training left, in hours: plain by the run's own progress, ~ by finished cells of its stage, "
@@ -41,6 +43,31 @@ def _pace(found: list[Cell]) -> dict[str | None, float]:
         if cell.steps()[0].done and (seconds := cell.run.seconds()) and (work := cell.work()):
             seen.setdefault(cell.recipe.stage, []).append(seconds / work)
     return {stage: statistics.fmean(rates) for stage, rates in seen.items()}
+
+
+def totals(chosen: list[Cell], found: list[Cell]) -> str:
+    """One line: cells, commands left and hours of training left, of the chosen cells."""
+    pace = _pace(found)
+    left = [cell for cell in chosen if not all(step.done for step in cell.steps())]
+    commands = sum(not step.done for cell in left for step in cell.steps())
+    hours = [_training_left(cell, pace) for cell in left]
+    known = sum(float(text.strip("~<").replace(",", "")) for text in hours if text not in ("", "?"))
+    unknown = f", and {hours.count('?')} trainings of unknown length" if "?" in hours else ""
+    return (
+        f"{len(chosen)} cells: {len(chosen) - len(left)} done, {len(left)} left ({commands} commands; training left:"
+        f" {known:,.1f} hours{unknown})"
+    )
+
+
+def data(tasks: list[str], folder: Path) -> tuple[str, list[str], list[list[str]]]:
+    """(title, columns, rows): which of the tasks are converted, and how many rows they have."""
+    rows = []
+    for task in tasks:
+        card = folder / task / "card.json"
+        counts = read_json(card)["counts"] if card.exists() else {}
+        numbers = [f"{sum(counts[split].values()):,}" if counts else "" for split in SPLITS]
+        rows.append([task, "converted" if counts else "missing", *numbers])
+    return f"data in {folder}", ["task", "", *SPLITS], rows
 
 
 def _training_left(cell: Cell, pace: dict[str | None, float]) -> str:

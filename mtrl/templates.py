@@ -19,6 +19,7 @@ from jinja2.runtime import LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mtrl.errors import UserError
+from mtrl.files import read_text
 
 LARGEST = 100_000  # bytes of a template
 LONGEST = 1_000_000  # characters of one that is filled in
@@ -70,21 +71,13 @@ class Prompt:
     fill: Callable[[Mapping[str, str], str], str]
 
 
-def read(path: Path) -> str:
-    """A template's text. Raises UserError for one that is too large or not UTF-8."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise UserError(f"{path} is not a template: it is larger than {LARGEST:,} bytes")
-        return content.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a Jinja template: {error}") from None
+def prompt(path: Path) -> Prompt:
+    """The prompt template at `path`. Raises UserError, as its `fill` does."""
+    return _parsed(read_text(path, limit=LARGEST), path)
 
 
-@functools.lru_cache(maxsize=64)
-def prompt(text: str, path: Path) -> Prompt:
-    """The prompt template `text`; `path` is what an error calls it. `fill` raises UserError too."""
+@functools.lru_cache(maxsize=64)  # a judge reads its prompts again for each of its items
+def _parsed(text: str, path: Path) -> Prompt:
     environment = _Sandbox(undefined=StrictUndefined, keep_trailing_newline=False)
     environment.globals.clear()  # range, lipsum and the like are no fields
     try:
@@ -133,7 +126,7 @@ def config(path: Path, values: Mapping[str, Any]) -> str:
     environment = _Sandbox(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.given = tuple(value for value in values.values() if callable(value))
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
-    text = read(path)
+    text = read_text(path, limit=LARGEST)
     try:
         return _filled(environment.from_string(text), plain)
     except MISTAKES as error:

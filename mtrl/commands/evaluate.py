@@ -234,5 +234,10 @@ def _show(folder: Path, result: dict[str, Any]) -> None:
             say(
                 f"{name}: rows share a caption, an image or a source; the interval resamples {m['clusters']} clusters{rough}"
             )
+        for verdict in m["confusion"]:
+            if sum(row[verdict] for row in m["confusion"].values()) == m["n"]:
+                say(
+                    f"{name}: the judge answered {verdict} to all {m['n']} rows: the score says nothing of what it sees"
+                )
     if not rows:
         say(f"no task in {folder} is complete yet. next: the same mtrl eval again")

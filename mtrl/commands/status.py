@@ -15,16 +15,16 @@ def command(
     follow: Annotated[bool, typer.Option("--follow", help="Look again every two seconds until the run ends.")] = False,
     runs: options.Runs = options.RUNS,
 ) -> None:
-    """Show runs: state, step, loss or reward, validation accuracy, checkpoints."""
-    from mtrl import rundir
-    from mtrl.commands.show import say, table
+    """Show runs: state, step, loss or reward, accuracy on val (of tokens, of verdicts), checkpoints."""
+    from mtrl import hints, rundir
+    from mtrl.commands.show import say, table, then
 
     while True:
         chosen = [rundir.find(run, runs)] if run else rundir.listing(runs)
         if not chosen:
-            say(f"no runs in {runs}/. next: mtrl sft recipes/sft_unified.yaml")
+            then(hints.line("tasks"), f"no runs in {runs}/")
             return
-        table("", ["run", "state", "step", "loss", "reward", "val accuracy", "checkpoints"], map(_row, chosen))
+        table("", COLUMNS, map(_row, chosen))
         if run:
             _health(chosen[0])
         for found in chosen:
@@ -35,9 +35,13 @@ def command(
         time.sleep(2)
 
 
+COLUMNS = ["run", "state", "step", "loss", "reward", "token accuracy", "verdict accuracy", "checkpoints"]
+
+
 def _row(run: Any) -> list[str]:
     from mtrl.files import read_jsonl
     from mtrl.launch import backend
+    from mtrl.validation import shown
 
     rows = read_jsonl(run.path / "metrics.jsonl")
 
@@ -48,7 +52,8 @@ def _row(run: Any) -> list[str]:
     total = next((row["total_steps"] for row in reversed(rows) if row.get("total_steps")), "?")
     step = f"{rows[-1]['step']}/{total}" if rows else ""
     kept = ", ".join(map(str, backend.steps(run)))
-    return [run.name, run.status.get("state", "?"), step, last("loss"), last("reward"), last("eval_accuracy"), kept]
+    state = run.status.get("state", "?")
+    return [run.name, state, step, last("loss"), last("reward"), *shown(run).values(), kept]
 
 
 HEALTH = ("accuracy", "format", "invalid", "yes_rate", "zero_variance", "length")

@@ -46,7 +46,7 @@ def test_tasks_check_prompts_and_plan(cli, project: Path) -> None:
     assert "<image>" in cli("prompts", "demo_pairs", "--style", "rl").out
     plan = cli("plan", "sft_unified", *SETS)
     assert plan.code == 0, plan.err
-    assert "47 steps an epoch" in plan.out and "longest prompt" in plan.out
+    assert "an epoch: 47 updates" in plan.out and "longest prompt" in plan.out
     assert cli("plan", "rl_multitask", *SETS).code == 0
 
 
@@ -72,10 +72,19 @@ def test_an_unknown_task_or_prompt_lists_the_folders_searched(cli, project: Path
 def test_one_broken_task_is_shown_and_blocks_no_other(cli, project: Path) -> None:
     Path("recipes/tasks/demo_pairs.yaml").write_text("title: [unclosed")  # converted before it was broken
     Path("recipes/tasks/mine.yaml").write_text("{title: x, capability: taste, label: {column: l}}")
+    Path("data/demo_alignment/card.json").write_text('{"counts": []}')
     shown = cli("tasks")
-    assert shown.code == 0 and shown.out.count(" broken │") == 2 and "train 500" in shown.out
+    assert (
+        shown.code == 0
+        and "card.json is broken" in shown.out
+        and shown.out.count(" broken │") == 2
+        and "train 500" in shown.out
+    )
     assert "stop    demo_pairs: " in shown.out and "stop    mine: " in shown.out and "capability" in shown.out
     assert cli("convert", "demo_quality", "--raw", "raw").code == 0
+    assert "demo_alignment/card.json is broken" in cli("check", "demo_alignment").out
+    assert "demo_alignment/card.json is broken" in cli("plan", "sft_unified", *SETS).out
+    assert cli("convert", "demo_alignment", "--raw", "raw").code == 0
     checked = cli("check", "demo_quality")
     assert checked.code == 0 and "demo_pairs is converted but not compared" in checked.out
     assert "demo_safety/train:" not in checked.out and "mine:" not in checked.out  # only what was asked about
@@ -134,7 +143,8 @@ def test_fields_that_no_prompt_uses_and_fields_without_text_are_warned_of(cli, p
         "warning mine: neither prompt uses the field 'place'",
         "warning mine: the field 'subject' is empty in 2 of 20 rows; the first is row 4 (",
     ]
-    for arguments in (["convert", "mine", "--raw", "raw"], ["check", "mine"]):
+    plan = ["plan", "sft_unified", *SETS[:-1], "tasks=mine"]
+    for arguments in (["convert", "mine", "--raw", "raw"], ["check", "mine"], plan):
         found = cli(*arguments)
         assert found.code == 0 and all(line in found.out for line in said), found.out
         assert "'subject', so" not in found.out

@@ -135,12 +135,19 @@ def test_a_template_holds_no_other_control_token(home: Path, token: str) -> None
         rendered("mine", "sft")
 
 
-@pytest.mark.parametrize("template", [b"<image> {{ caption", b"<image> {% if %}", b"<image> \xff"])
-def test_what_is_no_template(home: Path, template: bytes) -> None:
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        (b"<image> {{ caption", "is not a Jinja template"),
+        (b"<image> {% if %}", "is not a Jinja template"),
+        (b"<image> \xff", "is not UTF-8"),
+    ],
+)
+def test_what_is_no_template(home: Path, template: bytes, said: str) -> None:
     (home / "prompts" / "sft" / "mine.jinja").write_bytes(template)
-    with pytest.raises(UserError, match="is not a Jinja template"):
+    with pytest.raises(UserError, match=said):
         rendered("mine", "sft")
-    with pytest.raises(UserError, match="is not a Jinja template"):
+    with pytest.raises(UserError, match=said):
         prompting.preview(task_of("mine"), "sft")
 
 

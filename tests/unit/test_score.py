@@ -54,6 +54,17 @@ def test_verdicts_are_todays(tmp_path: Path, cli) -> None:
     assert (folder / predictions.FILE).stat().st_ino == before.st_ino  # nothing changed, nothing written
 
 
+def test_a_judge_that_gives_one_answer_to_every_image_is_said_to(tmp_path: Path, cli) -> None:
+    folder = stale(tmp_path / "e")
+    file = folder / predictions.FILE
+    rows = [json.loads(line) for line in file.read_text().splitlines()[:-1]]
+    file.write_text("".join(json.dumps({**row, "response": "Yes"}) + "\n" for row in rows))
+    assert "t: the judge answered yes to all 4 rows" in cli("score", file).out
+    file.write_text("".join(json.dumps({**row, "response": "perhaps"}) + "\n" for row in rows))
+    assert "to all 4 rows" not in cli("score", file).out  # invalid ones are counted, and are no answer
+    assert "to all 4 rows" not in cli("score", stale(folder)).out
+
+
 def test_a_file_of_another_name_keeps_the_tables_metrics(tmp_path: Path, cli) -> None:
     folder = stale(tmp_path / "e")
     run.score(folder)
