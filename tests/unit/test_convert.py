@@ -279,6 +279,13 @@ def test_a_task_needs_a_converter_that_is_there(tmp_path: Path) -> None:
         run(task, tmp_path, tmp_path / "data")
 
 
+def test_own_tasks_have_no_column_of_the_papers_counts(project: Path, cli) -> None:
+    done = cli("convert", "demo_safety", "--raw", "raw", "--out", "data")
+    assert done.code == 0 and "demo_safety" in done.out and "Table 1" not in done.out, done.out
+    done = cli("convert", "demo_safety", "unsafebench", "--raw", "raw", "--out", "data")
+    assert done.code == 0 and "Table 1" in done.out and "7,298 (2,954 yes)" in done.out, done.out
+
+
 def same_times(file: Path, change: Callable[[], object]) -> None:
     """Changes a file, and sets its time back."""
     before = file.stat()
