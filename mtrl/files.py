@@ -87,11 +87,18 @@ def written(path: Path, folder: Path | None = None) -> Iterator[Path]:
 
 def check_target(path: Path, option: str = "--out") -> None:
     """Raises UserError where no file can be written to `path`; asked before any work is done for it."""
+    check_place(path, option)
+    if path.is_dir():
+        raise UserError(f"{option} {path} is a folder, not a file", f"name a file in it: {option} {path}/NAME")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{option} {path} is not a regular file", f"pass another {option}")
+
+
+def check_place(path: Path, option: str) -> None:
+    """Raises UserError where neither a file nor a folder can be made at `path`."""
     if "\0" in str(path):
         raise UserError(f"{option} {str(path)!r} has a NUL in its name")
     try:
-        if path.is_dir():
-            raise UserError(f"{option} {path} is a folder, not a file", f"name a file in it: {option} {path}/NAME")
         nearest = next(parent for parent in path.parents if parent.exists())
     except OSError as error:  # below a file, or a name that is too long
         raise UserError(f"{option} {path}: {error.strerror}") from None
@@ -101,8 +108,6 @@ def check_target(path: Path, option: str = "--out") -> None:
         )
     if not os.access(nearest, os.W_OK):
         raise UserError(f"{option} {path}: folder {nearest} may not be written to", f"pass another {option}")
-    if path.exists() and not path.is_file():
-        raise UserError(f"{option} {path} is not a regular file", f"pass another {option}")
 
 
 def check_folder(path: Path, option: str = "--out") -> None:
