@@ -92,7 +92,7 @@ def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
             yield Check("stop", f"task {name}: its {recipe.style} prompt has changed since it was converted", again)
         if empty := [split for split in ("train", "val") if not rows.get(split)]:
             yield Check("stop", f"task {name} has no rows in {' and '.join(empty)}", again)
-        yield from findings.untrainable(name, card["counts"], again)
+        yield from findings.untrainable(task, data, inputs.chosen(rows["train"], recipe, name), again)
         files = (
             f"{name}/{'sft' if recipe.sft else 'rl'}_{split}.{'json' if recipe.sft else 'parquet'}"
             for split in ("train", "val")
