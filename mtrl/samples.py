@@ -22,7 +22,8 @@ ROWS_PER_GROUP = 1024
 class Sample:
     """`images` are paths relative to the data folder; `answer` a verdict; `group` what must not be parted by a split.
 
-    `source` says where the row came from; for a pair also `swapped`: whether the release had the images the other way.
+    `source` says where the row came from, and in `files` what the release calls the images; for a pair also `swapped`:
+    whether the release had the images the other way.
     """
 
     id: str
@@ -39,6 +40,8 @@ class Sample:
         """A pair with its images, and so its answer, the other way round."""
         answer = {"1": "2", "2": "1"}[self.answer]
         source = {**self.source, "swapped": not self.source.get("swapped", False)}
+        if "files" in source:
+            source["files"] = source["files"][::-1]
         return Sample(
             self.id, self.task, self.kind, self.images[::-1], self.fields, answer, self.split, self.group, source
         )

@@ -179,7 +179,7 @@ def score_command(
         f"{changed['answers']:,} answers read again: {changed['verdict']:,} verdicts changed"
         f" ({changed['lenient']:,} of the lenient parse)"
     )
-    _show(folder, score(folder, name))
+    _show(folder, score(folder, name), name)
     if name == predictions.FILE:
         _report(folder, data)
 
@@ -193,8 +193,9 @@ def _report(folder: Path, data: Path) -> None:
     say(f"report: {page}")
 
 
-def _show(folder: Path, result: dict[str, Any]) -> None:
-    from mtrl.commands.show import say, table
+def _show(folder: Path, result: dict[str, Any], file: str = "predictions.jsonl") -> None:
+    from mtrl.commands.show import say, say_unread, table
+    from mtrl.evaluate import predictions, unreadable
     from mtrl.evaluate.intervals import FEW
     from mtrl.evaluate.scoring import task_metrics
     from mtrl.recipe import METHODS
@@ -239,5 +240,6 @@ def _show(folder: Path, result: dict[str, Any]) -> None:
                 say(
                     f"{name}: the judge answered {verdict} to all {m['n']} rows: the score says nothing of what it sees"
                 )
+    say_unread(unreadable.of_evaluation(*predictions.load(folder, file)))
     if not rows:
         say(f"no task in {folder} is complete yet. next: the same mtrl eval again")
