@@ -19,7 +19,7 @@ from mtrl.converters.check import altered
 from mtrl.errors import MtrlError
 from mtrl.files import parse_yaml, read_json
 from mtrl.finding import Check
-from mtrl.launch import amounts, backend, keys, memory, network, shared
+from mtrl.launch import amounts, backend, inputs, keys, memory, network, shared
 from mtrl.recipe import Recipe
 from mtrl.reward_plugins import judge
 from mtrl.rundir import Run
