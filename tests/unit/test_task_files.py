@@ -11,6 +11,7 @@ import pytest
 from mtrl import checkpoints, prompting, task_files, tasks
 from mtrl.demo.pipeline import tiny
 from mtrl.errors import UserError
+from mtrl.evaluate import requests
 from mtrl.evaluate.run import subject
 from mtrl.files import read_json, sha256_file
 from mtrl.rundir import Run
@@ -122,6 +123,29 @@ def test_an_evaluation_asks_and_reports_what_the_judge_was_trained_with(cli, exp
         assert refused.code == 2 and "task demo_quality: prompt_sha256" in refused.err
         assert cli(*command, "--prompts", "local", "--out", "e").code == 0
         assert "Something else?" in asked_text(server.asked[-1])
+
+
+def test_data_of_another_kind_of_task_is_not_scored(exported: Path) -> None:
+    Path("data/demo_pairs").rename("data/pairs")
+    shutil.rmtree("data/demo_quality")
+    Path("data/pairs").rename("data/demo_quality")
+    with pytest.raises(UserError, match="demo_quality is pointwise for this judge and answered by yes or no"):
+        list(requests.build(subject(str(exported)).task("demo_quality"), "sft", Path("data"), "test"))
+
+
+def test_data_elsewhere_is_scored_far_from_the_project(
+    cli, exported: Path, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "away").mkdir()
+    shutil.copytree(exported, tmp_path / "away" / "judge")
+    monkeypatch.chdir(tmp_path / "away")
+    with standin(lambda number, body: completion("yes")) as server:
+        command = ["eval", "--ckpt", "judge", "--endpoint", server.url, "--model", "m", "--tasks", "demo_quality"]
+        done = cli(*command, "--limit", 4, "--data", project / "data")
+    assert done.code == 0 and "differ here" not in done.out, done.err
+    asked = read_json(project / "data/demo_quality/sft_test.json")[:4]
+    want = sorted(row["messages"][0]["content"].replace("<image>", "").strip() for row in asked)
+    assert sorted(asked_text(body).strip() for body in server.asked) == want
 
 
 def test_pictures_are_judged_far_from_the_project(
