@@ -243,6 +243,7 @@ def evaluate(
         },
     }
     with predictions.Store(out, identity) as store:
+        store.check(request for found in asked.values() for request in found)
         task_files.write(chosen.values(), out / task_files.FOLDER)
         left = [request for found in asked.values() for request in found if request.key not in store.rows]
         total = sum(map(len, asked.values()))
