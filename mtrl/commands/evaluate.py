@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -136,14 +135,14 @@ def engine_maker(
 
 def _folder(ckpt: str | None, model: str | None) -> Path:
     """Where an evaluation goes below runs/: the run's own folder, or eval-<name> with what a name may not hold as -."""
-    from mtrl import card
+    from mtrl import card, rundir
 
     if not model and ckpt and Path(ckpt).exists():
         if told := card.read(Path(ckpt)):
             return Path(told.run) / "eval"
         ckpt = os.path.abspath(ckpt)
     name = model or Path(str(ckpt)).name
-    return Path("eval-" + re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:100])
+    return Path(rundir.evaluation(name))
 
 
 def _say_rejected(folder: Path) -> None:
