@@ -164,11 +164,20 @@ def read_object(path: Path, then: str = "") -> dict[str, Any]:
     return data
 
 
-def json_lines(path: Path, then: str = "") -> Iterator[tuple[int, Any]]:
-    """(line number, value) of a JSONL file; blank lines are passed over. Raises UserError that names the line."""
+def json_lines(path: Path, then: str = "", torn: bool = False, strict: bool = True) -> Iterator[tuple[int, Any]]:
+    """(line number, value) of a JSONL file; blank lines are passed over. Raises UserError that names the line.
+
+    `torn`: a last line without its end, which a kill may have left, is passed over too if it is not JSON. `strict`: see parse_json.
+    """
     for number, line in _lines(path, then):
         if line.strip():
-            yield number, parse_json(line, f"{path}, line {number}", then)
+            try:
+                value = parse_json(line.removesuffix(b"\n"), f"{path}, line {number}", then, strict)
+            except UserError:
+                if torn and not line.endswith(b"\n"):
+                    return
+                raise
+            yield number, value
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -194,7 +203,7 @@ def _lines(path: Path, then: str = "") -> Iterator[tuple[int, bytes]]:
                 return
             if len(line) > LARGEST:
                 raise UserError(f"{path}, line {number} has more than {LARGEST:,} bytes", then)
-            yield number, line.removesuffix(b"\n").removeprefix(b"\xef\xbb\xbf" if number == 1 else b"")
+            yield number, line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"")
 
 
 def sha256_bytes(data: bytes) -> str:

@@ -15,7 +15,7 @@ from mtrl import recipe as recipes
 from mtrl import scored, sizes, tables
 from mtrl.checkpoints import CARD, SELECTED
 from mtrl.errors import UserError, nearest
-from mtrl.evaluate import scores
+from mtrl.evaluate import predictions, scores
 from mtrl.files import read_json, read_jsonl
 from mtrl.launch import backend
 from mtrl.recipe import Recipe
@@ -263,6 +263,6 @@ def _answered(folder: Path) -> str:
     """How many of the requests of an evaluation are answered."""
     if not (folder / "eval.json").exists() or not (folder / "predictions.jsonl").exists():
         return ""
-    asked = sum(task["requests"] for task in read_json(folder / "eval.json")["tasks"].values())
+    asked = sum(task["requests"] for task in predictions.read_identity(folder)["tasks"].values())
     with (folder / "predictions.jsonl").open("rb") as file:
         return f"{sum(1 for _ in file):,}/{asked:,}"
