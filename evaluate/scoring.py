@@ -33,7 +33,7 @@ def score(out: Path, file: str = predictions.FILE) -> dict[str, Any]:
     }
     for name, about in identity["tasks"].items():
         found = by_task.get(name, [])
-        if len(found) == about["requests"]:
+        if len(found) == about["requests"] and any(row["order"] == "given" for row in found):
             result[name] = {
                 **metrics.of_task(found, tuple(about["choices"])),
                 **{key: about.get(key) for key in OF_TASK},

@@ -22,10 +22,14 @@ def command(
 ) -> None:
     """Compare two evaluations: difference B - A with a 95% paired interval, and the samples where they disagree."""
     from mtrl.commands.show import bar, say, table
-    from mtrl.evaluate import compare, compare_page
+    from mtrl.evaluate import compare, compare_page, conclusion
+    from mtrl.files import check_target
 
     a, b = folder(first, runs), folder(second, runs)
+    target = out or b / compare_page.FILE
+    check_target(target)
     found = compare.folders(a, b)
+    say(conclusion.sentence(found["tasks"], compare_page.named((a, b))))
     table(
         f"A: {a}\nB: {b}\nper cent; B - A with its 95% paired bootstrap interval",
         COLUMNS,
@@ -46,7 +50,7 @@ def command(
     for line in found["passed_over"]:
         say(f"not compared: {line}")
     with bar("thumbnails") as update:
-        page = compare_page.write(out or b / compare_page.FILE, (a, b), found, data, update)
+        page = compare_page.write(target, (a, b), found, data, update)
     say(f"side by side: {page}")
 
 

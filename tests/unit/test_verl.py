@@ -304,6 +304,7 @@ def test_megatrons_weights_are_taken_as_they_are_and_its_shards_named(
     found = load("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb")
     folder = megatrons(run := Run(tmp_path / "run"), weights=True)
     assert list(backend.steps(run)) == [5]
+    (tmp_path / "out").mkdir()
     with verl.merged(folder, found, tmp_path / "out") as whole:
         assert whole == folder / "actor" / "model" / "huggingface"
     folder = megatrons(Run(tmp_path / "other"), weights=False)
