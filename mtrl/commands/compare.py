@@ -21,13 +21,16 @@ def command(
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Compare two evaluations: difference B - A with a 95% paired interval, and the samples where they disagree."""
+    from mtrl import scored
     from mtrl.commands.show import bar, say, table
     from mtrl.evaluate import compare, compare_page
 
     a, b = folder(first, runs), folder(second, runs)
     found = compare.folders(a, b)
+    names, remarks = scored.sides((a, b), list(found["tasks"]), data)
+    found["notes"] += remarks
     table(
-        f"A: {a}\nB: {b}\nper cent; B - A with its 95% paired bootstrap interval",
+        f"A: {names[0]}\nB: {names[1]}\nper cent; B - A with its 95% paired bootstrap interval",
         COLUMNS,
         map(_row, *zip(*found["tasks"].items(), strict=True)),
     )
