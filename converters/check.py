@@ -51,6 +51,7 @@ def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
         yield Check("stop", f"{task.name}: its key orient has changed since it was converted", again)
     for split in SPLITS:
         yield from _split(task, data, split, card, again)
+    yield from findings.of_card(task.name, card)
     for kind, shared in card["leakage"].items():
         if found := [f"{number} {pair.replace('_', ' ')}" for pair, number in shared.items() if number]:
             grouped = again.replace(f"convert {task.name}", f"convert {task.name} --protocol grouped")

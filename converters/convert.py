@@ -2,7 +2,8 @@
 
 Labels are read first, images once and in the release's order: one thread reads, as many as there are cores decode, and
 no more than a window of images is in memory. Every step is deterministic, so a conversion that was killed is simply run
-again: stored images are found in place, and the card, written near the end, says that all the rest is whole.
+again: stored images are found in place. All files of a task are written next to an earlier conversion's, which holds
+until they replace it; the card comes last and says that all the rest is whole.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import os
 import shutil
 import warnings
 from collections import Counter
@@ -20,13 +22,16 @@ from pathlib import Path
 from typing import Any
 
 from mtrl import __version__, prompting, samples
-from mtrl.converters import exports, findings, images, splits, store, unchanged
+from mtrl.converters import accept, exports, findings, images, splits, store, unchanged
 from mtrl.converters.rows import Picture, Rejected, Row
 from mtrl.errors import MtrlError, UserError, remedy
 from mtrl.files import read_json, sweep, write_json
+from mtrl.labels import CONFLICTS
 from mtrl.locks import held
 from mtrl.samples import Sample
 from mtrl.tasks import SPLITS, Task
+
+CARD, NEW = "card.json", ".new"
 
 
 def reader(task: Task, function: str = "rows") -> Callable[[Task, Path], Iterator[Any]]:
@@ -65,13 +70,12 @@ def convert(
         if card := unchanged.unchanged(task, raw, data, limit, links):
             exports.register(data)
             return {**card, "unchanged": True}
-        found: list[Row] = list(reader(task)(task, raw))
-        if not found:
+        rows: list[Row] = list(reader(task)(task, raw))
+        if not rows:
             raise UserError(f"task {task.name}: the release in {raw} has no rows")
-        _refuse_twins(task, found)
-        _refuse_missing(task, found)
+        found, left = accept.accepted(task, rows, raw)
         _try_prompts(task, found[0])
-        tables = unchanged.tables(found)
+        tables = unchanged.tables(rows)
         release = unchanged.snapshot(found, raw, tables)
         with held(data / task.name / ".convert.lock", waiting) as waited:
             if waited and (card := unchanged.unchanged(task, raw, data, limit, links)):
@@ -80,7 +84,7 @@ def convert(
                 keep = partial(
                     store.store, data_folder=data, known=_known(data), orient=task.orient, links=links, staging=staging
                 )
-                card = _write(task, found, tables, data, limit, tick, keep)
+                card = _write(task, found, left, tables, data, limit, tick, keep)
             exports.register(data)
             unchanged.record(task, raw, data, limit, links, release)
     except OSError as error:
@@ -94,25 +98,34 @@ def convert(
 
 @contextlib.contextmanager
 def _begun(data: Path, task: Task) -> Iterator[Path]:
-    """From here until the card is written the task is not converted. Clears up after a conversion that was killed.
+    """Clears up after a conversion that was killed, and after this one.
 
     Yields the folder in which this conversion's images come to be: other tasks' conversions share all of images/.
     """
     folder, staging = data / task.name, data / "images" / f".{task.name}"
-    for name in (unchanged.FILE, "card.json"):
-        (folder / name).unlink(missing_ok=True)
     sweep(folder)
-    shutil.rmtree(staging, ignore_errors=True)
+    for place in (staging, folder / NEW):
+        shutil.rmtree(place, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
         yield staging
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        for place in (staging, folder / NEW):
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _replace(made: Path, folder: Path) -> None:
+    """Puts the files of `made` into `folder`, the card last. Only from here until then is the task not converted."""
+    for name in (unchanged.FILE, CARD):
+        (folder / name).unlink(missing_ok=True)
+    for file in sorted(made.iterdir(), key=lambda file: file.name == CARD):
+        os.replace(file, folder / file.name)
 
 
 def _write(
     task: Task,
     found: list[Row],
+    left: Counter[str],
     tables: dict[Path, str],
     data: Path,
     limit: int | None,
@@ -120,8 +133,11 @@ def _write(
     keep: Callable[[Picture, bytes], store.Stored],
 ) -> dict[str, Any]:
     rule, folder = task.split, data / task.name
+    new = folder / NEW  # a data folder of its own, until all is written
     grouped = rule.protocol == "grouped"
     places = [] if grouped else splits.assign(found, rule)
+    if not grouped:
+        accept.parted(task, found, places)
     full: Counter[str] = Counter()  # rows kept, a split
     outcomes: dict[int, store.Outcome] = {}
 
@@ -148,17 +164,19 @@ def _write(
     if grouped:
         seen = [[(s.name, s.known.print) for s in good.get(index, ())] for index in range(len(found))]
         places = splits.assign(found, rule, seen)
-    kept = {split: [i for i in good if places[i] == split][:limit] for split in SPLITS}
+    disputed = findings.conflicts(task, found, good)
+    out = findings.settled(task, found, disputed)
+    kept = {split: [i for i in good if places[i] == split and i not in out][:limit] for split in SPLITS}
     twins = findings.twins(found, good)
     counts = {}
     for split, indices in kept.items():
         made = (_sample(task, found[i], good[i], split, twins.get(i)) for i in indices)
-        samples.write(samples.path_of(data, task.name, split), made)
-        exports.write_sft(folder / f"sft_{split}.json", task, samples.read(data, task.name, split))
-        exports.write_rl(folder / f"rl_{split}.parquet", task, samples.read(data, task.name, split), data)
-        counts[split] = findings.count((s.answer for s in samples.read(data, task.name, split)), task)
+        samples.write(samples.path_of(new, task.name, split), made)
+        exports.write_sft(new / task.name / f"sft_{split}.json", task, samples.read(new, task.name, split))
+        exports.write_rl(new / task.name / f"rl_{split}.parquet", task, samples.read(new, task.name, split), data)
+        counts[split] = findings.count((s.answer for s in samples.read(new, task.name, split)), task)
     used = {s.name: s.known for indices in kept.values() for i in indices for s in good[i]}
-    write_json(folder / unchanged.PRINTS, dict(sorted(used.items())))
+    write_json(new / task.name / unchanged.PRINTS, dict(sorted(used.items())))
     rejected = {found[i].id: str(outcome) for i, outcome in outcomes.items() if isinstance(outcome, Rejected)}
     notes = Counter(note for known in used.values() for note in known.notes)
     notes["extension does not say what the file is"] = sum(
@@ -169,13 +187,15 @@ def _write(
         "mtrl": __version__,
         "protocol": rule.protocol,
         "counts": counts,
-        "rows_in_release": len(found),
+        "rows_in_release": len(found) + left.total(),
         "release_counts": {
             place: findings.count((r.answer for r, p in zip(found, places, strict=True) if p == place), task)
             for place in (*SPLITS, splits.DROPPED)
         },
         "rejects": dict(sorted(Counter(rejected.values()).items())),
         "rejected_rows": dict(list(rejected.items())[:100]),
+        "left_out": dict(sorted((left + Counter({CONFLICTS: len(out)})).items())),
+        "conflicts": sum(map(len, disputed)),
         "duplicates": sum(i in twins for indices in kept.values() for i in indices),
         "images": {"stored": len(used), "notes": {note: n for note, n in sorted(notes.items()) if n}},
         "limit": limit,
@@ -186,7 +206,8 @@ def _write(
         "prompts": {style: prompting.sha256(task, style) for style in prompting.STYLES},
         "leakage": findings.leakage(task, found, good, kept),
     }
-    write_json(folder / "card.json", card)
+    write_json(new / task.name / CARD, card)
+    _replace(new / task.name, folder)
     return card
 
 
@@ -224,34 +245,3 @@ def _try_prompts(task: Task, row: Row) -> None:
     sample = Sample(row.id, task.name, task.kind, tuple(p.name for p in row.images), fields, row.answer, "train")
     for style in prompting.STYLES:
         prompting.renderer(task, style)(sample)
-
-
-def _refuse_twins(task: Task, rows: list[Row]) -> None:
-    twins = [identifier for identifier, times in Counter(row.id for row in rows).items() if times > 1]
-    if twins:
-        then = "leave source.id out of recipes/tasks/{}.yaml, and rows are numbered"
-        raise UserError(
-            f"task {task.name}: {len(twins)} ids stand more than once, the first is {twins[0]!r}",
-            then.format(task.name)
-            if task.converter == "table"
-            else f"look at {rows[0].file}: is it the release's own?",
-        )
-
-
-def _there(path: Path) -> bool:
-    """Whether there is something of that name; what is no file is rejected when it is read."""
-    try:
-        return path.exists()
-    except OSError:  # the name is too long, or below a file
-        return False
-
-
-def _refuse_missing(task: Task, rows: list[Row]) -> None:
-    pictures: list[tuple[Row, Picture]] = [(row, picture) for row in rows for picture in row.images]
-    gone = [(row, p) for row, p in pictures if p.path is not None and not _there(p.path)]
-    if gone:
-        row, picture = gone[0]
-        raise UserError(
-            f"task {task.name}: {len(gone)} of {len(pictures)} images are not there; the first is {picture.path}, of row {row.id}",
-            f"bring the files back, or take these rows out of {row.file}",
-        )

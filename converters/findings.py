@@ -1,18 +1,22 @@
-"""What is said of the rows that were kept: classes, repeated questions, what the splits share, fields without text."""
+"""What is said of the rows: verdicts, repeated and conflicting questions, what the splits share, fields without text."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from mtrl import prompting, samples
 from mtrl.converters.near import clusters
 from mtrl.converters.rows import Row
 from mtrl.converters.splits import text
 from mtrl.converters.store import Stored
+from mtrl.errors import UserError
 from mtrl.finding import Check
 from mtrl.tasks import SPLITS, Task
+
+SHOWN = 10  # conflicts that an error lists
 
 
 def twins(found: list[Row], good: dict[int, tuple[Stored, ...]]) -> dict[int, str]:
@@ -20,11 +24,81 @@ def twins(found: list[Row], good: dict[int, tuple[Stored, ...]]) -> dict[int, st
     first: dict[object, str] = {}
     twins = {}
     for index, stored in good.items():
-        row = found[index]
-        key = (tuple(sorted(s.name for s in stored)), tuple(sorted(row.fields.items())))
+        row, key = found[index], _question(found[index], stored)
         if first.setdefault(key, row.id) != row.id:
             twins[index] = first[key]
     return twins
+
+
+def _question(row: Row, stored: tuple[Stored, ...]) -> object:
+    return tuple(sorted(s.name for s in stored)), tuple(sorted(row.fields.items()))
+
+
+def conflicts(task: Task, found: list[Row], good: dict[int, tuple[Stored, ...]]) -> list[list[tuple[int, str]]]:
+    """(row, verdict) of the rows that ask one question and disagree; of a pair the verdict on its images in sorted order."""
+    asked: dict[object, list[tuple[int, str]]] = {}
+    for index, stored in good.items():
+        verdict, names = found[index].answer, [s.name for s in stored]
+        if names != sorted(names):
+            verdict = {"1": "2", "2": "1"}[verdict]
+        asked.setdefault(_question(found[index], stored), []).append((index, verdict))
+    return [rows for rows in asked.values() if len({verdict for _, verdict in rows}) > 1]
+
+
+def settled(task: Task, found: list[Row], disputed: list[list[tuple[int, str]]]) -> set[int]:
+    """The conflicting rows that label.conflicts leaves out. Raises UserError where the task does not say."""
+    how = task.label.conflicts
+    if disputed and how is None:
+        shown = "; ".join(
+            ", ".join(f"row {found[index].id} is {found[index].answer}" for index, _ in rows[:6])
+            for rows in disputed[:SHOWN]
+        )
+        more = f"; and {len(disputed) - SHOWN} more" if len(disputed) > SHOWN else ""
+        raise UserError(
+            f"task {task.name}: {len(disputed)} questions (same images, same fields) have both labels: {shown}{more}",
+            "correct the labels, or say in recipes/tasks/"
+            + task.name
+            + ".yaml under label what to do: conflicts: drop "
+            "(leave all these rows out) or conflicts: majority (leave those out that disagree with most)",
+        )
+    out = set()
+    for rows in disputed if how in ("drop", "majority") else ():
+        (most, times), (_, second) = Counter(verdict for _, verdict in rows).most_common(2)
+        keep = most if how == "majority" and times > second else None
+        out |= {index for index, verdict in rows if verdict != keep}
+    return out
+
+
+def of_card(task: str, card: dict[str, Any]) -> Iterator[Check]:
+    """Warnings on verdicts and labels, from card.json: splits of one verdict, rows left out, conflicts that were kept."""
+    for split, counts in card["counts"].items():
+        if lacking := lacks(counts):
+            only = next(verdict for verdict in counts if verdict not in lacking)
+            yield Check(
+                "warning",
+                f"{task}: every row of {split} is {only!r}, none is {' or '.join(map(repr, lacking))}: whoever always answers "
+                f"{only!r} is right in all of {split}",
+            )
+    for key, number in card.get("left_out", {}).items():
+        yield Check("ok", f"{task}: {number} of {card['rows_in_release']} rows are left out by {key}")
+    if card["label"].get("conflicts") == "keep" and card["conflicts"]:
+        yield Check("warning", f"{task}: {card['conflicts']} rows ask what another row asks, and have different labels")
+
+
+def untrainable(task: str, counts: dict[str, dict[str, int]], again: str) -> Iterator[Check]:
+    """A stop for each split that a training uses and that lacks a verdict; `again` is the command that converts."""
+    for split in ("train", "val"):
+        if lacking := lacks(counts[split]):
+            yield Check(
+                "stop",
+                f"task {task}: no row of {split} is {' or '.join(map(repr, lacking))}; training and validation need both",
+                f"change label or split in recipes/tasks/{task}.yaml, then {again}",
+            )
+
+
+def lacks(counts: dict[str, int]) -> list[str]:
+    """The verdicts that no row of a split has; none for a split without rows."""
+    return [verdict for verdict, number in counts.items() if not number] if sum(counts.values()) else []
 
 
 def count(answers: Iterable[str], task: Task) -> dict[str, int]:

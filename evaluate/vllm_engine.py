@@ -21,6 +21,7 @@ from mtrl.evaluate.confidence import ALTERNATIVES, Step
 from mtrl.evaluate.engine import Answer, Sampling
 from mtrl.evaluate.requests import Request
 from mtrl.files import read_json
+from mtrl.processor import size_of
 from mtrl.prompting import parts
 
 WINDOW = 256  # requests in flight: enough to keep vLLM's batches full
@@ -60,7 +61,7 @@ class VllmEngine:
                 load_format="safetensors",  # a pickle can run code
                 max_model_len=min(tokens + TEXT_TOKENS + max_tokens, text.max_position_embeddings),
                 limit_mm_per_prompt={"image": images, "video": 0},
-                mm_processor_kwargs={"min_pixels": min_pixels, "max_pixels": max_pixels},
+                mm_processor_kwargs={"size": size_of({"min_pixels": min_pixels, "max_pixels": max_pixels})},
                 tensor_parallel_size=tensor_parallel,
                 enable_prefix_caching=True,
                 enforce_eager=current_platform.is_cpu(),

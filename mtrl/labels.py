@@ -95,7 +95,12 @@ class Label(Model):
     def _words(cls, given: Any) -> Any:
         """YAML's numbers, true and false as the words that a table holds."""
         if isinstance(given, dict):
-            return {_word(key): cls._words(values) for key, values in given.items()}
+            words = {key: _word(key) for key in given}
+            if twice := [key for key, times in Counter(words.values()).items() if times > 1]:
+                raise ValueError(
+                    f"the keys {' and '.join(repr(k) for k in given if words[k] in twice)} are both {twice[0]!r}"
+                )
+            return {words[key]: cls._words(values) for key, values in given.items()}
         return [_word(value) for value in given] if isinstance(given, list) else given
 
     @model_validator(mode="after")

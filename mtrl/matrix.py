@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mtrl import recipe as recipes
-from mtrl import samples, scored, tables
+from mtrl import scored, sizes, tables
 from mtrl.checkpoints import CARD, SELECTED
 from mtrl.errors import UserError, nearest
 from mtrl.evaluate import scores
 from mtrl.files import read_json, read_jsonl
-from mtrl.launch import backend, inputs
+from mtrl.launch import backend
 from mtrl.recipe import Recipe
 from mtrl.rundir import Run, differing, listing
 from mtrl.scored import Scored
@@ -175,8 +175,7 @@ class Cell:
 
     def rows(self) -> int:
         """How many converted rows it trains on."""
-        data = self.place.data
-        return sum(len(inputs.chosen(samples.count(data, t, "train"), self.recipe, t)) for t in self.recipe.tasks)
+        return sizes.rows(self.recipe, self.place.data)
 
     def work(self) -> float:
         """Rows times epochs: what training time is proportional to within a stage."""
@@ -199,10 +198,10 @@ def cells(
                 continue  # nothing is trained: the same for every seed
             for task in about["columns"] if single else [""]:
                 own = _of_stage(sets, stage) + ([] if seed is None or stage == "zero" else [f"seed={seed}"])
-                recipe = recipes.load(method, model, hardware, task or None, own)
+                recipe = recipes.load(method, model, hardware, task or None, own, place.data)
                 if not single and recipe.stage and recipe.tasks != every:  # a paper.yaml with columns of its own
                     own = [f"tasks={','.join(every)}", *own]
-                    recipe = recipes.load(method, model, hardware, None, own)
+                    recipe = recipes.load(method, model, hardware, None, own, place.data)
                 options = (*presets, *([f"--task={task}"] if single else []), *(f"--set={text}" for text in own))
                 columns = (task,) if single else tuple(about["columns"])
                 found.append(Cell(method, task, None if stage == "zero" else seed, columns, options, recipe, place))

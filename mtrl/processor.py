@@ -36,9 +36,14 @@ def fitted(width: int, height: int, image: dict[str, int], side: int) -> tuple[i
     return wide, high, False
 
 
+def size_of(image: dict[str, int]) -> dict[str, int]:
+    """{min_pixels, max_pixels} as an image processor's `size`: transformers 5.23 takes it in no other words."""
+    return {"shortest_edge": image["min_pixels"], "longest_edge": image["max_pixels"]}
+
+
 def with_budget(config: dict[str, Any], image: dict[str, int]) -> dict[str, Any]:
     """A preprocessor config with {min_pixels, max_pixels}, in Qwen3-VL's words and, where it has them, Qwen2.5-VL's."""
-    config = {**config, "size": {"shortest_edge": image["min_pixels"], "longest_edge": image["max_pixels"]}}
+    config = {**config, "size": size_of(image)}
     return {**config, **{key: value for key, value in image.items() if config.get(key) is not None}}
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mtrl import tables
 from mtrl.files import read_json, read_jsonl
-from mtrl.launch.plan import ANSWERS
+from mtrl.launch.amounts import ANSWERS
 from mtrl.matrix import Cell
 from mtrl.recipe import METHODS
 from mtrl.scored import Scored

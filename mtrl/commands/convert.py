@@ -59,7 +59,7 @@ def command(
             say(f"warning: {task.name}: {turned} images: {images.ROTATED}; {images.upright(task.name)}")
         if dropped := sum(card["release_counts"]["dropped"].values()):
             say(f"{task.name}: {dropped} rows dropped: they share a text or an image with a held-out official split")
-        for level, text, then in findings.fields(task, out):
+        for level, text, then in (*findings.of_card(task.name, card), *findings.fields(task, out)):
             check(level, text, then)
     table(str(out), ["task", "split", "rows", "labels", "Table 1"], rows)
     if names == ["all"] and (broken := tasks.broken()):

@@ -20,7 +20,7 @@ def command(
     from mtrl.errors import UserError
     from mtrl.launch.plan import plan
 
-    resolved = recipes.load(recipe, model, hardware, task, set)
+    resolved = recipes.load(recipe, model, hardware, task, set, data)
     if resolved.stage is None:
         raise UserError(
             f"{recipe} trains nothing: mtrl eval scores a model as it is",

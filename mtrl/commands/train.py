@@ -54,16 +54,18 @@ def _train(
     from mtrl.errors import UserError
     from mtrl.files import dump_yaml
     from mtrl.launch.plan import plan
-    from mtrl.launch.start import assist, launch, prepare
+    from mtrl.launch.start import assist, launch, prepare, settle
     from mtrl.rundir import Run
 
-    recipe = recipes.load(file, model, hardware, task, sets)
+    recipe = recipes.load(file, model, hardware, task, sets, data)
     if recipe.stage != stage:
         same = {"task": task, "set": sets, "model": model, "hardware": hardware, "name": name, "dry_run": dry}
         other = hints.line(recipe.stage, file, **same) if recipe.stage else hints.line("eval", ckpt=recipe.model.path)
         raise UserError(f"{file} is not a recipe for mtrl {stage} (method {recipe.method})", other)
     run = Run(runs / (name or recipe.default_name))
     hint = hints.line("export", run.name, to=hints.free("exports", run.name))
+    if not dry:
+        settle(run, recipe)
     if run.status.get("state") == "done" and not dry:
         run.same_recipe(recipe.model_dump(mode="json", exclude_none=True))
         then(hint, f"run {run.name} is done")

@@ -49,7 +49,7 @@ def config(recipe: Recipe, run: Run, data: Path = Path("data")) -> str:
     """The text of upstream.yaml. Needs no EasyR1, and no data: what it names is in the run."""
     assert recipe.rl is not None
     hardware, lora = recipe.hardware, recipe.hardware.lora
-    budgeted = (run.inputs / "model" / processor.FILE).exists()
+    budgeted = backend.budgeted(run)
     kept, scored = backend.steps(run), {row["step"] for row in metrics(run) if "eval_accuracy" in row}
     return backend.render(
         "easyr1.yaml.j2",
@@ -167,6 +167,19 @@ def plateaued(recipe: Recipe, rows: list[dict[str, Any]]) -> str:
     if since < recipe.rl.patience:
         return ""
     return f"validation accuracy has not improved for {since} validations: best {accuracy:.4f} at step {best}"
+
+
+def ended(recipe: Recipe, run: Run) -> str:
+    """Why no step is left: the last one is saved and validated, or the run had had enough before its trainer was stopped."""
+    return no_step_left(recipe, run, metrics(run))
+
+
+def no_step_left(recipe: Recipe, run: Run, rows: list[dict[str, Any]]) -> str:
+    """`ended`, of a trainer whose metrics are `rows`: verl prints its number of steps and names its checkpoints likewise."""
+    total, newest = total_steps(run), max(backend.steps(run), default=0)
+    if total and newest >= total and any(row["step"] == newest and "eval_accuracy" in row for row in rows):
+        return f"all {total} steps are trained"
+    return plateaued(recipe, rows)
 
 
 def finished(run: Run) -> bool:

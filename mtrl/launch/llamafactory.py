@@ -22,6 +22,8 @@ from mtrl.rundir import Run
 ENVIRONMENT = "llamafactory"
 PACKAGES = ("llamafactory", "transformers", "torch", "deepspeed")
 
+ended = backend.ended
+
 
 def data_files(recipe: Recipe, data: Path) -> list[Path]:
     return [data / task / f"sft_{split}.json" for task in recipe.tasks for split in ("train", "val")]
@@ -41,7 +43,7 @@ def config(recipe: Recipe, run: Run, data: Path) -> str:
     size, accumulation = backend.accumulation(
         recipe.sft.batch_size, recipe.hardware.sft_per_device_batch_size, world, "sft.batch_size"
     )
-    budgeted = (run.inputs / "model" / processor.FILE).exists()
+    budgeted = backend.budgeted(run)
     return backend.render(
         "llamafactory.yaml.j2",
         recipe,

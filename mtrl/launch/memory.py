@@ -104,9 +104,11 @@ def _llamafactory(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need:
     return Need(on_gpu * billions / shards, rest, 0, host, _words(on_gpu, billions, shards))
 
 
-def _easyr1(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need:
+def _easyr1(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need | None:
     billions, worker, gpus = parameters(recipe), config["worker"], config["trainer"]["n_gpus_per_node"]
     actor, ref, rollout = worker["actor"], worker["ref"], worker["rollout"]
+    if not gpus:
+        return None  # it trains on GPUs alone, which is another check's to say
     world = gpus * config["trainer"]["nnodes"]
     adapted = actor["model"]["lora"]["rank"] > 0
     word = 2 if actor["fsdp"]["torch_dtype"] in ("bf16", "bfloat16", "fp16", "float16") else 4

@@ -55,6 +55,22 @@ def prepare(run: Run, recipe: Recipe, data: Path) -> backend.Job:
     return job
 
 
+def settle(run: Run, recipe: Recipe) -> None:
+    """Marks a run as done whose training came to its end unwatched: mtrl was killed, or its trainer while it saved the end.
+
+    Raises UserError where the run is another recipe's.
+    """
+    if run.status.get("state") not in ("interrupted", "failed") or not (
+        reason := backend.of(recipe).ended(recipe, run)
+    ):
+        return
+    run.same_recipe(recipe.model_dump(mode="json", exclude_none=True))
+    with run.held():
+        write_metrics(run, backend.of(recipe).metrics(run))
+        spent = round(run.seconds(alive=False), 1)  # not the time since: nothing was trained in it
+        run.set("done", exit_code=0, seconds=spent, spent=spent, started=round(time.time(), 1), reason=reason)
+
+
 def launch(
     run: Run, job: backend.Job, recipe: Recipe, lock: int, watch: Callable[[list[dict[str, Any]]], None]
 ) -> None:
@@ -117,7 +133,9 @@ def assist(run: Run, recipe: Recipe, data: Path, rank: int) -> None:
     for wrong in network.check(recipe):
         raise UserError(wrong.text, wrong.then)
     deadline = time.monotonic() + ASSIST_PATIENCE
-    while run.status.get("state") != "running":
+    while (state := run.status.get("state")) != "running":
+        if state == "done":  # node 0 found it so
+            return
         if time.monotonic() > deadline:
             raise UserError(
                 f"node 0 has not begun run {run.name} in {ASSIST_PATIENCE} s", "start it there with NODE_RANK=0"

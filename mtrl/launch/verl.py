@@ -59,7 +59,7 @@ def config(recipe: Recipe, run: Run, data: Path = Path("data")) -> str:
     """The text of upstream.yaml. Needs no verl."""
     assert recipe.rl is not None
     hardware = recipe.hardware
-    budgeted = (run.inputs / "model" / processor.FILE).exists()
+    budgeted = backend.budgeted(run)
     kept, scored = backend.steps(run), {row["step"] for row in metrics(run) if "eval_accuracy" in row}
 
     def files(split: str) -> str:
@@ -96,6 +96,11 @@ def job(recipe: Recipe, run: Run, data: Path) -> Job:
     }
     command = [str(python), "-m", "verl.trainer.main_ppo", "--config-path", str(run.path), "--config-name", "upstream"]
     return Job(config(recipe, run), command, env)
+
+
+def ended(recipe: Recipe, run: Run) -> str:
+    """Why no step is left, "" where one is: verl's older trainer loop would go one step past the end."""
+    return easyr1.no_step_left(recipe, run, metrics(run))
 
 
 def begin(run: Run) -> None:

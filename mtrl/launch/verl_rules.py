@@ -43,10 +43,7 @@ def check(recipe: Recipe) -> Iterator[Found]:
     config = parse_yaml(text, "upstream.yaml")
     own = list(_installed())
     found = own if any(level == "stop" for level, *_ in own) else [*own, *_asked(text)]
-    try:
-        found += [*_sizes(config), *_values(config, recipe), *_files(config), *_way(config, recipe)]
-    except (TypeError, AttributeError, KeyError, ZeroDivisionError) as error:
-        found.append(("stop", f"a value in the recipe's upstream: block is of a wrong kind ({error})", "mend it"))
+    found += [*_sizes(config), *_values(config, recipe), *_files(config), *_way(config, recipe)]
     yield from found
     if not any(level == "stop" for level, *_ in found):
         rollout, world = config["actor_rollout_ref"]["rollout"], _world(config)
@@ -118,7 +115,7 @@ def _sizes(config: dict[str, Any]) -> Iterator[Found]:
     if "megatron" in actor:
         sizes = actor["megatron"]
         tensor, context, pipeline = (sizes.get(f"{k}_parallel_size", 1) for k in ("tensor_model", "context", "pipeline_model"))  # fmt: skip
-        experts, expert_tensor = sizes["expert_model_parallel_size"], sizes["expert_tensor_parallel_size"]
+        experts, expert_tensor = (sizes.get(f"expert_{k}_parallel_size", 1) for k in ("model", "tensor"))
         shared = tensor * context * pipeline
         whole = math.lcm(shared, experts * expert_tensor * pipeline)
         # utils/config.py:118, of fixed micro-batches only; Megatron's own parallel_state for the experts

@@ -46,7 +46,7 @@ def test_tasks_check_prompts_and_plan(cli, project: Path) -> None:
     assert "<image>" in cli("prompts", "demo_pairs", "--style", "rl").out
     plan = cli("plan", "sft_unified", *SETS)
     assert plan.code == 0, plan.err
-    assert "47 steps an epoch" in plan.out and "longest prompt" in plan.out
+    assert "an epoch: 47 updates" in plan.out and "longest prompt" in plan.out
     assert cli("plan", "rl_multitask", *SETS).code == 0
 
 
@@ -143,7 +143,8 @@ def test_fields_that_no_prompt_uses_and_fields_without_text_are_warned_of(cli, p
         "warning mine: neither prompt uses the field 'place'",
         "warning mine: the field 'subject' is empty in 2 of 20 rows; the first is row 4 (",
     ]
-    for arguments in (["convert", "mine", "--raw", "raw"], ["check", "mine"]):
+    plan = ["plan", "sft_unified", *SETS[:-1], "tasks=mine"]
+    for arguments in (["convert", "mine", "--raw", "raw"], ["check", "mine"], plan):
         found = cli(*arguments)
         assert found.code == 0 and all(line in found.out for line in said), found.out
         assert "'subject', so" not in found.out

@@ -119,9 +119,6 @@ def test_adapters_and_loggers() -> None:
         (["upstream.worker.reward.reward_function=/no/where.py:compute_score"], "the reward file /no/where.py does not exist", "FILE:FUNCTION"),
         (["upstream.data.format_prompt=/no/where.jinja"], "data.format_prompt /no/where.jinja does not exist", "format_prompt=PATH"),
         (["upstream.trainer.load_checkpoint_path=/"], "must end in global_step_<n>", ""),
-        (["upstream.data.rollout_batch_size=many"], "of a wrong kind", "mend it"),
-        (["upstream.worker.rollout.n=null"], "of a wrong kind", "mend it"),
-        (["upstream.worker=3"], "upstream.worker is no key", "upstream: block"),
         (["tasks=my_val_set"], "makes up a split", "another name"),
     ],
 )  # fmt: skip

@@ -143,8 +143,8 @@ def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
         (["pics/none.png", "--task", "mine", "--field", "where=x"], "No such file"),
         (["none.csv", "--task", "mine"], "no table none.csv"),
         (["empty.csv", "--task", "mine"], "empty.csv has no rows"),
-        (["semicolons.csv", "--task", "mine"], "no column image, nor image_1 and image_2; its columns: image;where"),
-        (["torn.jsonl", "--task", "mine"], "not readable as jsonl: line 2"),
+        (["semicolons.csv", "--task", "mine"], "the columns are separated by semicolons, not commas: image;where"),
+        (["torn.jsonl", "--task", "mine"], "torn.jsonl, line 2 is not valid JSON"),
         (["recipes", "--task", "mine"], "holds no images"),
         (["pics/0.png", "--task", "mjbench_alignment", "--field", "caption=x"], "two images, and 1 are given"),
         (["pics", "--task", "mjbench_alignment", "--field", "caption=x"], "does not say which"),
@@ -311,8 +311,8 @@ def test_a_tables_labels_may_be_the_tasks_own_words(cli) -> None:
     Path("recipes/tasks/scored.yaml").write_text(
         'title: t\ncapability: quality\nsource: {file: a.csv}\nlabel: {column: score, rule: {when: ">= 4", then: yes}}\n'
     )
-    for style in ("sft", "rl"):
-        Path(f"prompts/{style}/scored.jinja").write_text("<image> good?")
+    Path("prompts/sft/scored.jinja").write_text("<image> Is it good? Answer yes or no.")
+    Path("prompts/rl/scored.jinja").write_text("<image> Good? <think>why</think><answer>yes or no</answer>")
     words = ["original", "edited", "fine", "No", "original"]
     rows = "".join(f"pics/{n % 3}.png,mine,here,{word}\n" for n, word in enumerate(words))
     rows += "pics/0.png,scored,,4.5\npics/1.png,scored,,3\npics/2.png,scored,,no\n"

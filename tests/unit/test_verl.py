@@ -85,7 +85,7 @@ def test_no_rule_is_broken(model: str, hardware: str) -> None:
     ("sets", "words", "then"),
     [
         (["upstream.trainer.n_gpus_per_node=7"], "256 x rl.n 20 answers cannot be shared by 7 replicas", "rl.batch_size=252 or --set rl.batch_size=259"),
-        (["upstream.trainer.n_gpus_per_node=0"], "it needs GPUs", "--hardware 8x80gb"),
+        (["hardware.gpus_per_node=0"], "it needs GPUs", "--hardware 8x80gb"),
         (["upstream.data.train_batch_size=500"], "500 is no multiple of rl.batch_size 256", "=256 or --set rl.rollout_batch_size=512"),
         (["upstream.actor_rollout_ref.rollout.n=1"], "rl.n is 1", "rl.n=2"),
         (["upstream.actor_rollout_ref.actor.ulysses_sequence_parallel_size=3"], "does not divide 8 GPUs", "parallel_size=2"),
@@ -107,8 +107,6 @@ def test_no_rule_is_broken(model: str, hardware: str) -> None:
         (["upstream.reward.custom_reward_function.reward_kwargs.format_wait=1"], "takes no 'format_wait'. Did you mean 'format_weight'", ""),
         (["upstream.reward.custom_reward_function.name=main"], "has no function main", "name=FUNCTION"),
         (["upstream.reward.custom_reward_function.path=/no/where.py"], "/no/where.py does not exist", "path=FILE"),
-        (["upstream.data.train_batch_size=many"], "of a wrong kind", "mend it"),
-        (["upstream.actor_rollout_ref=3"], "of a wrong kind", "mend it"),
     ],
 )  # fmt: skip
 def test_what_verl_would_stumble_on(sets: list[str], words: str, then: str) -> None:
