@@ -148,7 +148,9 @@ class Store:
 def load(folder: Path, file: str = FILE) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """(identity, rows) of an evaluation folder; its `home` is where the tasks and prompts that were asked are. Raises UserError where there is none, or where lines are of another kind."""
     if not (folder / IDENTITY).exists():
-        raise UserError(f"{folder} holds no evaluation: there is no {IDENTITY}", "mtrl eval --ckpt PATH")
+        raise UserError(
+            f"{folder} holds no evaluation: there is no {IDENTITY}", "score a judge first, by mtrl eval with --ckpt"
+        )
     rows = read_jsonl(folder / file)
     for number, row in enumerate(rows, start=1):
         if lacking := [key for key in NEEDED if key not in row]:
@@ -156,7 +158,7 @@ def load(folder: Path, file: str = FILE) -> tuple[dict[str, Any], list[dict[str,
                 f"{folder / file}, object {number} is no prediction: it has no {', '.join(lacking)}",
                 "name the file that mtrl eval wrote",
             )
-    identity = read_json(folder / IDENTITY, "mtrl eval --ckpt PATH")
+    identity = read_json(folder / IDENTITY, "score a judge first, by mtrl eval with --ckpt")
     if odd := [name for name, about in identity["tasks"].items() if not set(TASK_KEYS) <= set(about)]:
         raise UserError(
             f"{folder / IDENTITY} is of another version of mtrl: task {odd[0]} lacks one of {', '.join(TASK_KEYS)}",

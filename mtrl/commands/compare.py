@@ -100,5 +100,5 @@ def folder(name: str, runs: Path) -> Path:
     raise UserError(
         f"{name} is no evaluation: looked for {IDENTITY} in {', '.join(map(str, places))}."
         + (nearest(name, known) if known else f" There is none below {runs}."),
-        "mtrl eval --ckpt PATH",
+        "score a judge first, by mtrl eval with --ckpt",
     )
