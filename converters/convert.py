@@ -226,7 +226,7 @@ def _known(data: Path) -> dict[str, images.Known]:
 
 def _sample(task: Task, row: Row, stored: tuple[store.Stored, ...], split: str, twin: str | None) -> Sample:
     fields = {name: prompting.escape(text) for name, text in row.fields.items()}
-    source = {**row.source, "duplicate_of": twin} if twin else row.source
+    source = {**row.source, **({"duplicate_of": twin} if twin else {}), "files": [p.name for p in row.images]}
     names = tuple(s.name for s in stored)
     sample = Sample(row.id, task.name, task.kind, names, fields, row.answer, split, row.group, source)
     if task.kind == "pairwise":

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl.evaluate import confidence
+from mtrl.evaluate import confidence, judge_page
 from mtrl.evaluate.engine import Answer, Engine, Sampling
 from mtrl.evaluate.judge_items import Bad, Item
 from mtrl.evaluate.judge_out import Out
@@ -53,7 +53,7 @@ def run(
                 tick(len(done), len(wanted))
         rows = [bad[index] if index in bad else done[keys[index]] for index in range(len(items))]
         if file:
-            file.finish(rows, lambda target: None)
+            file.finish(rows, lambda target: judge_page.write(target, judge, items, rows))
     return rows
 
 

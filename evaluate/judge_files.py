@@ -12,13 +12,7 @@ from pathlib import Path
 from mtrl.converters import images
 from mtrl.errors import UserError
 
-OTHER = {"heic": "HEIC", "heif": "HEIC", "hif": "HEIC", "avif": "AVIF"}  # a phone's formats, which need a decoder
 DEEP = "in a folder below (--recursive reads those too)"
-
-
-def endings() -> set[str]:
-    """The endings of the image files that can be read."""
-    return {*images.EXTENSIONS.values(), *images.SAME}
 
 
 def of_folder(folder: Path, recursive: bool, skipped: Counter[str]) -> list[Path]:
@@ -50,10 +44,8 @@ def _walk(folder: Path, recursive: bool, skipped: Counter[str]) -> list[Path]:
             else:
                 if inside := sum(not inner.is_dir() for inner in entry.rglob("*")):
                     skipped[DEEP] += inside
-        elif ending in endings():
+        elif ending in images.ENDINGS:
             found.append(entry)
-        elif ending in OTHER:
-            skipped[f"{OTHER[ending]}, which this mtrl does not read (save as JPEG or PNG)"] += 1
         else:
             skipped[f"{entry.suffix or 'no ending'}, which is no image format"] += 1
     return found

@@ -55,12 +55,12 @@ class Bad:
 
 @dataclass(frozen=True)
 class Given:
-    """What was given, in order. `skipped` counts the files in folders that were left out, by reason; `rotated` the images
-    with an EXIF rotation, which no judge sees."""
+    """What was given, in order. `skipped` counts the files in folders that were left out, by reason; `rotated`, by task,
+    the items with an image whose EXIF asks for a rotation that its judge does not see."""
 
     items: list[Item | Bad]
     skipped: Counter[str]
-    rotated: int
+    rotated: Counter[str]
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,8 @@ def read(
             "fix them, or leave them out; nothing was asked"
             + ("" if len(wrong) == len(items) else " (--skip-bad judges the others)"),
         )
-    return Given(items, skipped, sum(rotated for _, rotated in seen.values()))
+    turned = [i for i in items if isinstance(i, Item) and not i.task.orient and any(seen[p][1] for p in i.images)]
+    return Given(items, skipped, Counter(item.task.name for item in turned))
 
 
 def _table(path: Path) -> Iterator[_Raw]:
@@ -182,37 +183,35 @@ def _item(raw: _Raw, identity: str, task: Task, style: str, fields: dict[str, st
         filled[name] = prompting.escape(_text(raw.record.get(name)) or fields.get(name, ""))
         if not filled[name]:
             raise _Wrong(f"task {task.name} needs the field {name}: --field {name}=..., or a column {name}")
-    label = _label(_text(raw.record.get("label")), task)
+    label = _label(raw.record.get("label"), task)
     sample = Sample(identity, task.name, task.kind, raw.names, filled, label, "")
     prompt = prompting.renderer(task, style)(sample)
     return Item(identity, task, tuple(raw.folder / name for name in raw.names), raw.names, prompt, label, filled)
 
 
-def _label(text: str, task: Task) -> str:
-    """The verdict that a label means: a verdict itself, or a value that the task's YAML gives one. Raises _Wrong."""
-    if not text:
+def _label(value: Any, task: Task) -> str:
+    """The verdict that a label means: a verdict itself, or what the task's YAML says of this value; "" for none, and where
+    the YAML leaves such rows out. Raises _Wrong."""
+    if not (text := _text(value)):
         return ""
-    meant = {text.casefold()} & set(task.choices)
-    for same in (str.strip, str.casefold):  # as it stands first: a task may tell A from a
-        if words := {v for v, values in task.label.values.items() if same(text) in map(same, map(str, values))}:
-            meant |= words
-            break
-    if not meant and task.label.rule and task.label.rule.when[0] in "<>=":
+    meant, ranked = {text.casefold()} & set(task.choices), task.label.rule and task.label.rule.when[0] not in "<>="
+    why = ""
+    if not ranked:  # a rank has no meaning for one row
         try:
-            meant = set(task.verdicts([(text, "")]))
+            word = task.verdicts([(value, "")])[0]
+            if word not in task.choices:
+                return ""
+            meant.add(word)
         except MtrlError:
-            meant = set()
+            own = ", ".join(value for values in task.label.values.values() for value in values)
+            why = f" (or its own words: {own})" if own else ""
     if len(meant) > 1:
         raise _Wrong(
             f"label {text!r} is a verdict of task {task.name}, and its YAML (label.values) gives this word"
             " the other meaning; leave the column label out, or use another word"
         )
     if not meant:
-        own = ", ".join(str(value) for values in task.label.values.values() for value in values)
-        raise _Wrong(
-            f"label {text.casefold()!r} is no verdict of task {task.name}: {' or '.join(task.choices)}"
-            + (f" (or its own words: {own})" if own else "")
-        )
+        raise _Wrong(f"label {text.casefold()!r} is no verdict of task {task.name}: {' or '.join(task.choices)}{why}")
     return meant.pop()
 
 
@@ -235,10 +234,11 @@ def _look(path: Path) -> tuple[str, bool]:
         if not stat.S_ISREG(path.stat().st_mode):  # a named pipe would be waited for, a device has no end
             return f"{path}: not a regular file", False
         _, found = images.check(Picture(str(path), path=path).read())
-        return "", any(note.startswith("EXIF rotation") for note in found.notes)
+        return "", images.ROTATED in found.notes
     except Rejected as why:
         return f"{path}: {why}", False
     except OSError as error:
-        return f"{path}: {error.strerror or error}", False
+        windows = "; its name has backslashes, as Windows writes them: write / instead" * ("\\" in path.name)
+        return f"{path}: {error.strerror or error}{windows}", False
     except ValueError as error:  # a NUL in its name
         return f"{str(path)!r}: {error}", False

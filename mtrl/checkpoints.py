@@ -8,12 +8,11 @@ says what it is: evaluation needs nothing else.
 from __future__ import annotations
 
 import contextlib
-import secrets
 import shutil
 from pathlib import Path
 from typing import Any
 
-from mtrl import __version__, experts, hints, processor, task_files
+from mtrl import __version__, experts, hints, processor, staging, task_files
 from mtrl.card import FILE as CARD
 from mtrl.errors import MtrlError, UserError, remedy
 from mtrl.files import read_json, read_jsonl, sha256_file, write_json
@@ -21,6 +20,12 @@ from mtrl.launch import backend
 from mtrl.recipe import Recipe
 from mtrl.rundir import Run, differing
 
+UNDONE = {
+    "running": "it is still running, and later checkpoints may be better",
+    "failed": "it failed before its end",
+    "interrupted": "it was interrupted before its end",
+    "planned": "it was never started by mtrl",
+}
 SELECTED = "select.json"  # what mtrl select leaves in a run
 # What a judge needs beside its weights; taken from the base model where the trainer did not save it.
 BESIDE = (
@@ -68,43 +73,47 @@ def trainers_scores(run: Run) -> dict[int, float]:
     return {row["step"]: row["eval_accuracy"] for row in rows if "eval_accuracy" in row}
 
 
-def export(run: Run, step: str, target: Path) -> dict[str, Any]:
-    """Writes `target`, which must not exist yet, and returns its mtrl.json. Raises UserError and MtrlError."""
-    if target.exists():
-        raise UserError(f"{target} exists already", "pass another --to, or remove it")
+def export(run: Run, step: str, target: Path, unfinished: bool = False) -> dict[str, Any]:
+    """Writes `target`, which must not exist yet, and returns its mtrl.json. Raises UserError and MtrlError.
+
+    `unfinished` allows a run that is not done.
+    """
     recipe = run.recipe
     backend.only(run, Recipe.model_validate(recipe).trainer)
     source, number = choose(run, step)
+    if not unfinished:
+        require_done(run, hints.line("export", run.asked_as, to=target, step=step, unfinished=True))
     base = local_model(recipe["model"]["path"])
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
-    beside.mkdir()  # not mkdtemp: others may read it as far as the umask lets them
     try:
-        card = {
-            "mtrl": __version__,
-            "method": recipe["method"],
-            "style": recipe["style"],
-            "tasks": recipe["tasks"],
-            "image": recipe["image"],
-            "max_new_tokens": Recipe.model_validate(recipe).max_new_tokens,
-            "base_model": recipe["model"]["path"],
-            "run": run.name,
-            "step": number,
-            "recipe": recipe,
-            "recipe_sha256": sha256_file(run.path / "recipe.yaml"),
-            "packages": read_json(run.path / "env.json")["packages"],
-        }
-        with _as_huggingface(source, recipe, beside) as folder:
-            card["experts"] = _write_model(folder, base, beside, recipe["image"])
-        card["files"] = {file.name: sha256_file(file) for file in sorted(beside.iterdir()) if file.is_file()}
-        card["files"] |= _carry(run, beside / task_files.FOLDER)
-        write_json(beside / CARD, card)
-        beside.rename(target)
+        with staging.folder(target) as here:
+            card = {
+                "mtrl": __version__,
+                "method": recipe["method"],
+                "style": recipe["style"],
+                "tasks": recipe["tasks"],
+                "image": recipe["image"],
+                "max_new_tokens": Recipe.model_validate(recipe).max_new_tokens,
+                "base_model": recipe["model"]["path"],
+                "run": run.name,
+                "step": number,
+                "recipe": recipe,
+                "recipe_sha256": sha256_file(run.path / "recipe.yaml"),
+                "packages": read_json(run.path / "env.json")["packages"],
+            }
+            with _as_huggingface(source, recipe, here) as folder:
+                card["experts"] = _write_model(folder, base, here, recipe["image"])
+            made = sorted(file for file in here.iterdir() if file.is_file() and file.name != staging.LOCK)
+            card["files"] = {file.name: sha256_file(file) for file in made} | _carry(run, here / task_files.FOLDER)
+            write_json(here / CARD, card)
     except OSError as error:
         raise MtrlError(f"writing {target} failed: {error.strerror or error}", remedy(error, "export again")) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return card
+
+
+def require_done(run: Run, anyway: str) -> None:
+    """Raises UserError where the run is not done; `anyway` is the command that takes it all the same."""
+    if (state := run.status.get("state", "planned")) != "done":
+        raise UserError(f"run {run.name} is not done: {UNDONE.get(state, state)}", anyway)
 
 
 def _carry(run: Run, home: Path) -> dict[str, str]:

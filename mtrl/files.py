@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -87,11 +88,18 @@ def written(path: Path, folder: Path | None = None) -> Iterator[Path]:
 
 def check_target(path: Path, option: str = "--out") -> None:
     """Raises UserError where no file can be written to `path`; asked before any work is done for it."""
+    check_place(path, option)
+    if path.is_dir():
+        raise UserError(f"{option} {path} is a folder, not a file", f"name a file in it: {option} {path}/NAME")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{option} {path} is not a regular file", f"pass another {option}")
+
+
+def check_place(path: Path, option: str) -> None:
+    """Raises UserError where neither a file nor a folder can be made at `path`."""
     if "\0" in str(path):
         raise UserError(f"{option} {str(path)!r} has a NUL in its name")
     try:
-        if path.is_dir():
-            raise UserError(f"{option} {path} is a folder, not a file", f"name a file in it: {option} {path}/NAME")
         nearest = next(parent for parent in path.parents if parent.exists())
     except OSError as error:  # below a file, or a name that is too long
         raise UserError(f"{option} {path}: {error.strerror}") from None
@@ -101,8 +109,6 @@ def check_target(path: Path, option: str = "--out") -> None:
         )
     if not os.access(nearest, os.W_OK):
         raise UserError(f"{option} {path}: folder {nearest} may not be written to", f"pass another {option}")
-    if path.exists() and not path.is_file():
-        raise UserError(f"{option} {path} is not a regular file", f"pass another {option}")
 
 
 def check_folder(path: Path, option: str = "--out") -> None:
@@ -159,11 +165,20 @@ def read_object(path: Path, then: str = "") -> dict[str, Any]:
     return data
 
 
-def json_lines(path: Path, then: str = "") -> Iterator[tuple[int, Any]]:
-    """(line number, value) of a JSONL file; blank lines are passed over. Raises UserError that names the line."""
+def json_lines(path: Path, then: str = "", torn: bool = False, strict: bool = True) -> Iterator[tuple[int, Any]]:
+    """(line number, value) of a JSONL file; blank lines are passed over. Raises UserError that names the line.
+
+    `torn`: a last line without its end, which a kill may have left, is passed over too if it is not JSON. `strict`: see parse_json.
+    """
     for number, line in _lines(path, then):
         if line.strip():
-            yield number, parse_json(line, f"{path}, line {number}", then)
+            try:
+                value = parse_json(line.removesuffix(b"\n"), f"{path}, line {number}", then, strict)
+            except UserError:
+                if torn and not line.endswith(b"\n"):
+                    return
+                raise
+            yield number, value
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -189,14 +204,14 @@ def _lines(path: Path, then: str = "") -> Iterator[tuple[int, bytes]]:
                 return
             if len(line) > LARGEST:
                 raise UserError(f"{path}, line {number} has more than {LARGEST:,} bytes", then)
-            yield number, line.removesuffix(b"\n").removeprefix(b"\xef\xbb\xbf" if number == 1 else b"")
+            yield number, line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"")
 
 
 def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """The file to be read in bytes. Raises OSError, also for a named pipe or a device: reading those may never end."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe would wait for its writer
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

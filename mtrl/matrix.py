@@ -15,11 +15,11 @@ from mtrl import recipe as recipes
 from mtrl import scored, sizes, tables
 from mtrl.checkpoints import CARD, SELECTED
 from mtrl.errors import UserError, nearest
-from mtrl.evaluate import scores
+from mtrl.evaluate import predictions, scores
 from mtrl.files import read_json, read_jsonl
 from mtrl.launch import backend
 from mtrl.recipe import Recipe
-from mtrl.rundir import Run, differing, listing
+from mtrl.rundir import Run, checked, differing, evaluation, listing
 from mtrl.scored import Scored
 
 LOCK, LOG, STEPS = "reproduce.lock", "reproduce.log", "steps.jsonl"  # beside a run's own files
@@ -73,13 +73,14 @@ class Cell:
         """Where it is, or will be. What lies there under another name (the demo's runs do) is taken as it is: a run of
         the very same recipe, and scores of the same untrained model."""
         if self.recipe.stage is None:  # where `mtrl eval` puts its scores
-            own = self.place.runs / f"eval-{Path(self.recipe.model.path).name}"
+            own = self.place.runs / evaluation(Path(self.recipe.model.path).name)
             there = {one.file.parent: one for one in scored.evaluations(self.place.runs)[0]}
             same = [
                 folder for folder, one in there.items() if one.method == self.method and self._is_of(one.checkpoint)
             ]
         else:
-            own = self.place.runs / (self.recipe.default_name + ("" if self.seed is None else f"-seed{self.seed}"))
+            seed = "" if self.seed is None else f"-seed{self.seed}"
+            own = self.place.runs / checked(self.recipe.default_name + seed, "run")
             begun = [run for run in listing(self.place.runs) if run.status.get("state", "planned") != "planned"]
             same = [self.place.runs / run.name for run in begun if not self._other_keys(run)]
         return own if own.exists() or not same else same[0]
@@ -262,6 +263,6 @@ def _answered(folder: Path) -> str:
     """How many of the requests of an evaluation are answered."""
     if not (folder / "eval.json").exists() or not (folder / "predictions.jsonl").exists():
         return ""
-    asked = sum(task["requests"] for task in read_json(folder / "eval.json")["tasks"].values())
+    asked = sum(task["requests"] for task in predictions.read_identity(folder)["tasks"].values())
     with (folder / "predictions.jsonl").open("rb") as file:
         return f"{sum(1 for _ in file):,}/{asked:,}"

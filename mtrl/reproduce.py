@@ -133,9 +133,6 @@ def _attempt(cell: Cell, keep: str, failures: dict[str, Failure], say: Callable[
 
 def _perform(cell: Cell, step: Step, lock: int, say: Callable[[str], None]) -> Failure | None:
     """One step, and its time in steps.jsonl. The step inherits `lock`: it holds the cell even if this driver is killed."""
-    half = [*cell.export.parent.glob(f".{cell.export.name}.*"), *cell.folder.glob("select/step-*/.model.*")]
-    for torn in half:  # what a killed export left: it writes beside and renames
-        shutil.rmtree(torn)
     say(f"{cell.label}: {step.name}")
     log, begun = cell.folder / matrix.LOG, time.time()
     code, last = _run(step.command, log, lock)

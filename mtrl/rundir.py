@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,11 @@ class Run:
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def asked_as(self) -> str:
+        """What a command is told to find it: its name where it is in runs/, else its folder."""
+        return self.name if self.path == (Path("runs") / self.name).resolve() else str(self.path)
 
     @property
     def checkpoints(self) -> Path:
@@ -138,6 +144,21 @@ class Run:
             return False
         finally:
             os.close(descriptor)
+
+
+def checked(name: str, option: str = "--name") -> str:
+    """The name itself. Raises UserError for one that is no name, such as a path: it would become a folder somewhere else."""
+    if not re.fullmatch(NAME, name):
+        raise UserError(
+            f"{option} {name!r} is not a name: at most 128 letters, digits, . _ and -, the first a letter, digit or _",
+            "choose the folder of all runs by --runs",
+        )
+    return name
+
+
+def evaluation(model: str) -> str:
+    """The name of the folder that the evaluation of a model of this name goes to, where mtrl did not train it."""
+    return "eval-" + re.sub(r"[^A-Za-z0-9._-]+", "-", model)[:100]
 
 
 def find(name: str, runs: Path = Path("runs")) -> Run:

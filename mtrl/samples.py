@@ -22,7 +22,8 @@ ROWS_PER_GROUP = 1024
 class Sample:
     """`images` are paths relative to the data folder; `answer` a verdict; `group` what must not be parted by a split.
 
-    `source` says where the row came from; for a pair also `swapped`: whether the release had the images the other way.
+    `source` says where the row came from, and in `files` what the release calls the images; for a pair also `swapped`:
+    whether the release had the images the other way.
     """
 
     id: str
@@ -39,6 +40,8 @@ class Sample:
         """A pair with its images, and so its answer, the other way round."""
         answer = {"1": "2", "2": "1"}[self.answer]
         source = {**self.source, "swapped": not self.source.get("swapped", False)}
+        if "files" in source:
+            source["files"] = source["files"][::-1]
         return Sample(
             self.id, self.task, self.kind, self.images[::-1], self.fields, answer, self.split, self.group, source
         )
@@ -105,6 +108,14 @@ def read(data: Path, task: str, split: str) -> Iterator[Sample]:
             row["images"] = tuple(row["images"])
             row["fields"], row["source"] = json.loads(row["fields"]), json.loads(row["source"])
             yield Sample(**row)
+
+
+def answers(data: Path, task: str, split: str) -> list[str]:
+    """The answers of one split in file order; none where the task was not converted."""
+    import pyarrow.parquet as pq
+
+    path = path_of(data, task, split)
+    return pq.read_table(path, columns=["answer"])["answer"].to_pylist() if path.exists() else []
 
 
 def count(data: Path, task: str, split: str) -> int:

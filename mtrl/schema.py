@@ -24,7 +24,7 @@ class Stored(BaseModel):
 
 
 M = TypeVar("M", bound=BaseModel)
-SHOWN = 20  # mistakes that one error lists
+SHOWN, IN_LINE = 20, 3  # mistakes that one error lists: of what a person wrote, and in the one line for what mtrl wrote
 
 
 def read(model: type[M], path: Path, then: str = "") -> M:
@@ -33,12 +33,13 @@ def read(model: type[M], path: Path, then: str = "") -> M:
 
 
 def validate(model: type[M], data: Any, file: str, then: str = "") -> M:
-    """Raises one UserError that lists the mistakes in `file`."""
+    """Raises one UserError that lists the mistakes in `file`; in one line for what is `Stored`."""
+    shown = IN_LINE if issubclass(model, Stored) else SHOWN
     try:
         return model.model_validate(data)
     except ValidationError as error:
         lines = []
-        for mistake in error.errors(include_url=False)[:SHOWN]:
+        for mistake in error.errors(include_url=False)[:shown]:
             where = [str(part) for part in mistake["loc"]]
             if mistake["type"] == "extra_forbidden":
                 hint = nearest(where[-1], _keys(model, where[:-1]))
@@ -51,8 +52,10 @@ def validate(model: type[M], data: Any, file: str, then: str = "") -> M:
                     f" (given: {_short(mistake['input'])})" if where and not isinstance(mistake["input"], dict) else ""
                 )
                 lines.append(f"{'.'.join(where)}: {message}{given}".removeprefix(": "))
-        if (more := error.error_count() - SHOWN) > 0:
+        if (more := error.error_count() - shown) > 0:
             lines.append(f"and {more:,} more")
+        if shown == IN_LINE:
+            raise UserError(f"{file}: {'; '.join(lines)}", then) from None
         raise UserError(
             f"{file}: " + (lines[0] if len(lines) == 1 else "\n  - ".join(["", *lines]).lstrip(" ")), then
         ) from None

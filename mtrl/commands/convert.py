@@ -61,6 +61,9 @@ def command(
             say(f"{task.name}: {dropped} rows dropped: they share a text or an image with a held-out official split")
         for level, text, then in (*findings.of_card(task.name, card), *findings.fields(task, out)):
             check(level, text, then)
-    table(str(out), ["task", "split", "rows", "labels", "Table 1"], rows)
+    columns = ["task", "split", "rows", "labels", "Table 1"]
+    if not any(row[-1] for row in rows):  # own tasks are not in the paper
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    table(str(out), columns, rows)
     if names == ["all"] and (broken := tasks.broken()):
         raise UserError(f"left out, since they are broken: {', '.join(broken)}", "mtrl tasks")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -136,14 +135,14 @@ def engine_maker(
 
 def _folder(ckpt: str | None, model: str | None) -> Path:
     """Where an evaluation goes below runs/: the run's own folder, or eval-<name> with what a name may not hold as -."""
-    from mtrl import card
+    from mtrl import card, rundir
 
     if not model and ckpt and Path(ckpt).exists():
         if told := card.read(Path(ckpt)):
             return Path(told.run) / "eval"
         ckpt = os.path.abspath(ckpt)
     name = model or Path(str(ckpt)).name
-    return Path("eval-" + re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:100])
+    return Path(rundir.evaluation(name))
 
 
 def _say_rejected(folder: Path) -> None:
@@ -179,7 +178,7 @@ def score_command(
         f"{changed['answers']:,} answers read again: {changed['verdict']:,} verdicts changed"
         f" ({changed['lenient']:,} of the lenient parse)"
     )
-    _show(folder, score(folder, name))
+    _show(folder, score(folder, name), name)
     if name == predictions.FILE:
         _report(folder, data)
 
@@ -193,8 +192,9 @@ def _report(folder: Path, data: Path) -> None:
     say(f"report: {page}")
 
 
-def _show(folder: Path, result: dict[str, Any]) -> None:
-    from mtrl.commands.show import say, table
+def _show(folder: Path, result: dict[str, Any], file: str = "predictions.jsonl") -> None:
+    from mtrl.commands.show import say, say_unread, table
+    from mtrl.evaluate import predictions, unreadable
     from mtrl.evaluate.intervals import FEW
     from mtrl.evaluate.scoring import task_metrics
     from mtrl.recipe import METHODS
@@ -239,5 +239,6 @@ def _show(folder: Path, result: dict[str, Any]) -> None:
                 say(
                     f"{name}: the judge answered {verdict} to all {m['n']} rows: the score says nothing of what it sees"
                 )
+    say_unread(unreadable.of_evaluation(*predictions.load(folder, file)))
     if not rows:
         say(f"no task in {folder} is complete yet. next: the same mtrl eval again")

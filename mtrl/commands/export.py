@@ -14,6 +14,7 @@ def command(
     run: Annotated[str, typer.Argument(help="A run's name or folder.")],
     to: Annotated[Path, typer.Option(help="The folder to write; must not exist.")],
     step: Annotated[str, typer.Option(help="A step's number, last, or best (by validation accuracy).")] = "last",
+    unfinished: options.Unfinished = False,
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Write a run's checkpoint as a folder that vLLM loads, with mtrl.json beside the weights."""
@@ -24,9 +25,11 @@ def command(
     from mtrl.files import read_json
 
     found = rundir.find(run, runs)
-    card = export(found, step, to)
+    card = export(found, step, to, unfinished)
     rewritten = " (rewritten to the hub's layout)" if card["experts"] == "transposed" else ""
     say(f"{to}: step {card['step']} of run {card['run']}, experts: {card['experts']}{rewritten}")
+    if (state := found.status.get("state", "planned")) != "done":
+        say(f"the run is not done (it is {state}): this is its step {card['step']}, and no final result")
     if (chosen := found.path / SELECTED).exists() and (best := read_json(chosen)["best"]) != card["step"]:
         other = hints.line("export", run, step="best", to=hints.free(str(to.parent), to.name, f"-step-{best}"))
         say(f"mtrl select chose step {best} of this run; this exports it: {hints.carried(other)}")

@@ -39,9 +39,10 @@ def command(
 ) -> None:
     """Judge your own images."""
     from mtrl.commands.evaluate import engine_maker, judge_of
-    from mtrl.commands.show import bar, check, say
+    from mtrl.commands.show import bar, check, say, say_unread
+    from mtrl.converters import images as stored
     from mtrl.errors import UserError
-    from mtrl.evaluate import judge, judge_files, judge_items, judge_out
+    from mtrl.evaluate import judge, judge_files, judge_items, judge_out, unreadable
 
     if out:
         judge_out.check(out)
@@ -57,13 +58,13 @@ def command(
         say(line)
     if given.skipped:
         check("warning", f"{given.skipped.total():,} files left out: {judge_files.said(given.skipped)}")
-    if given.rotated:
-        check(
-            "warning", f"{given.rotated:,} images have an EXIF rotation, and are judged as stored, so perhaps sideways"
-        )
+    for name, number in given.rotated.items():
+        check("warning", f"{number:,} items of task {name} have images with an {stored.ROTATED}", stored.upright(name))
     with bar("judge") as update:
         rows = judge.run(who, given.items, out, engine_maker(endpoint, tensor_parallel), update)
     _show(rows)
+    choices = {item.task.name: item.task.choices for item in given.items if isinstance(item, judge_items.Item)}
+    say_unread(unreadable.found(rows, who.style, choices, who.max_new_tokens))
     if out:
         say(f"written: {out}")
 

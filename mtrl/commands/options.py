@@ -28,5 +28,8 @@ Prompts = Annotated[
     Literal["export", "local"],
     typer.Option(help="Tasks and prompts: those that the export carries, or those of the working directory."),
 ]
+Unfinished = Annotated[
+    bool, typer.Option("--unfinished", help="Take a run that is still running, failed or was interrupted.")
+]
 
 DATA, RUNS = Path("data"), Path("runs")

@@ -15,6 +15,7 @@ def command(
         Literal["accuracy", "macro_f1"], typer.Option(help="Of the verdicts, mean over the run's tasks.")
     ] = "accuracy",
     data: options.Data = options.DATA,
+    unfinished: options.Unfinished = False,
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Score a run's kept checkpoints on val with vLLM; `mtrl export RUN --step best` then takes the best."""
@@ -24,7 +25,7 @@ def command(
     from mtrl.select import select
 
     found = rundir.find(run, runs)
-    chosen = select(found, data, by, say)
+    chosen = select(found, data, by, say, unfinished)
     scores = {int(step): score for step, score in chosen["scores"].items()}
     own = validation.name(str(found.recipe["method"]))
     theirs = {step: score for step, score in trainers_scores(found).items() if step in scores}

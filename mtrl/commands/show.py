@@ -62,6 +62,14 @@ def check(level: str, text: str, then: str = "") -> None:
     )
 
 
+def say_unread(found: Iterable[tuple[Sequence[str], Sequence[str], str]]) -> None:
+    """Tasks without one answer that could be read, see evaluate/unreadable.py."""
+    for tasks, answers, cause in found:
+        check("warning", f"{', '.join(tasks)}: not one answer could be read as a verdict. {cause} For instance:")
+        for text in answers:
+            say(f"    {text}")
+
+
 @contextmanager
 def bar(what: str) -> Iterator[Any]:
     """Yields update(done, total, note=""): a live bar on a terminal, a line every tenth of the way elsewhere."""

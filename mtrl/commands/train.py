@@ -55,14 +55,14 @@ def _train(
     from mtrl.files import dump_yaml
     from mtrl.launch.plan import plan
     from mtrl.launch.start import assist, launch, prepare, settle
-    from mtrl.rundir import Run
+    from mtrl.rundir import Run, checked
 
     recipe = recipes.load(file, model, hardware, task, sets, data)
     if recipe.stage != stage:
         same = {"task": task, "set": sets, "model": model, "hardware": hardware, "name": name, "dry_run": dry}
         other = hints.line(recipe.stage, file, **same) if recipe.stage else hints.line("eval", ckpt=recipe.model.path)
         raise UserError(f"{file} is not a recipe for mtrl {stage} (method {recipe.method})", other)
-    run = Run(runs / (name or recipe.default_name))
+    run = Run(runs / checked(name or recipe.default_name))
     hint = hints.line("export", run.name, to=hints.free("exports", run.name))
     if not dry:
         settle(run, recipe)

@@ -192,13 +192,13 @@ def merged(checkpoint: Path, beside: Path) -> Iterator[Path]:
     """A Hugging Face folder of a global_step_<n>, by EasyR1's own merger in its environment; removed at the end.
 
     The merger writes where it reads, and passes over a missing shard in silence; so it gets links to a complete
-    checkpoint in a folder of its own, next to `beside`. Raises MtrlError with its last words.
+    checkpoint in a folder of its own, in `beside`. Raises MtrlError with its last words.
     """
     python = envs.interpreter(ENVIRONMENT)
     script = source(python) / "scripts" / "model_merger.py"
     if not script.exists():
         raise UserError(f"EasyR1's model merger is not at {script}", f"make setup-{ENVIRONMENT}")
-    with tempfile.TemporaryDirectory(prefix=f".{beside.name}.merge.", dir=beside.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=".merge.", dir=beside) as folder:
         actor = Path(folder)
         for file in (checkpoint / "actor").iterdir():
             if file.name.startswith("model_") or file.name == "lora_adapter":

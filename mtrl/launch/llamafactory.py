@@ -85,10 +85,10 @@ def job(recipe: Recipe, run: Run, data: Path) -> Job:
 def merged(adapter: Path, recipe: Recipe, beside: Path) -> Iterator[Path]:
     """A Hugging Face folder of the base model with a LoRA checkpoint merged in, by LLaMA-Factory's own export, on the CPU.
 
-    It lies next to `beside` and is removed at the end. Raises MtrlError with LLaMA-Factory's last words.
+    It lies in `beside` and is removed at the end. Raises MtrlError with LLaMA-Factory's last words.
     """
     binary = envs.interpreter(ENVIRONMENT).parent / "llamafactory-cli"
-    with tempfile.TemporaryDirectory(prefix=f".{beside.name}.merge.", dir=beside.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=".merge.", dir=beside) as folder:
         config = Path(folder) / "export.yaml"
         keys = {
             "model_name_or_path": recipe.model.path,

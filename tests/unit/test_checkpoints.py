@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -23,6 +25,7 @@ def a_run(path: Path, name: str, steps: list[int]) -> Run:
         (run.checkpoints / f"checkpoint-{step}" / "trainer_state.json").write_text(json.dumps({"global_step": step}))
     run.claim(recipe.load(name, "tiny", "cpu").model_dump(mode="json", exclude_none=True), {})
     (run.path / "env.json").write_text(json.dumps({"packages": {}}))
+    run.set("done")
     return run
 
 
@@ -79,3 +82,50 @@ def test_another_models_tensors_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MtrlError, match="not the base model's"):
         checkpoints.export(run, "last", tmp_path / "x")
     assert not (tmp_path / "x").exists() and not list(tmp_path.glob(".x*"))
+
+
+@pytest.mark.parametrize(
+    ("state", "says"), [("failed", "it failed"), ("interrupted", "it was interrupted"), ("running", "running")]
+)
+def test_a_run_that_is_not_done_is_exported_on_request(cli, tmp_path: Path, monkeypatch, state: str, says: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = a_run(tmp_path / "runs", "sft_unified", [5])
+    run.set(state)
+    with run.held() if state == "running" else contextlib.nullcontext():
+        for command in (["export", "run", "--to", "my exports/x"], ["select", "run"]):
+            done = cli(*command)
+            assert (
+                done.code == 2 and "run run is not done" in done.err and says in done.err and "--unfinished" in done.err
+            )
+        again = shlex.split(cli("export", "run", "--to", "my exports/x").err.partition("next: mtrl ")[2])
+        assert again == ["export", "run", "--to", "my exports/x", "--step", "last", "--unfinished"]
+        done = cli(*again)
+        assert done.code == 0 and Path("my exports/x/mtrl.json").exists()
+        assert f"the run is not done (it is {state})" in done.out
+
+
+@pytest.mark.parametrize(
+    ("to", "says"),
+    [
+        ("file", "exists already"),
+        ("file/x", "lies below"),
+        ("file/a/x", "lies below"),
+        ("folder", "exists already"),
+    ],
+)
+def test_what_no_export_can_be_written_to(cli, tmp_path: Path, to: str, says: str) -> None:
+    run = a_run(tmp_path, "sft_unified", [5])
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    done = cli("export", run.path, "--to", tmp_path / to)
+    assert done.code == 2 and says in done.err and "Traceback" not in done.err, done.err
+    assert (tmp_path / "file").read_text() == "mine" and not list(tmp_path.glob(".*"))
+
+
+def test_a_cut_off_checkpoint_leaves_nothing(cli, tmp_path: Path) -> None:
+    run = a_run(tmp_path, "sft_unified", [5])
+    file = run.checkpoints / "checkpoint-5" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-10])
+    done = cli("export", run.path, "--to", tmp_path / "x")
+    assert done.code == 1 and "is cut off" in done.err
+    assert not (tmp_path / "x").exists() and not list(tmp_path.glob(".*"))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from mtrl.demo.pipeline import tiny
 from tests.conftest import ROOT
 
 SETS = ["--model", "tiny", "--hardware", "cpu", "--set", "tasks=demo_quality,demo_alignment,demo_safety"]
@@ -308,3 +309,25 @@ def test_the_makefile_names_only_real_commands() -> None:
         ["make", "-n", "rl-multitask", "MODEL=tiny", "HARDWARE=cpu"], cwd=ROOT, capture_output=True, text=True
     )
     assert "mtrl rl recipes/rl_multitask.yaml --data data --model tiny --hardware cpu" in shown.stdout
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "/tmp/x", "..", ".", "", "-x", "a\nb", "x" * 129])
+def test_a_runs_name_is_a_name(cli, project: Path, name: str) -> None:
+    found = cli("sft", "sft_unified", *SETS, "--dry-run", f"--name={name}")
+    if name:
+        assert found.code == 2 and "is not a name" in found.err, found.err
+    assert not list(project.parent.glob("x")) and {p.name for p in Path("runs").glob("*")} <= {"sft_unified-tiny-cpu"}
+
+
+def test_an_evaluation_goes_below_runs_whatever_the_model_is_called(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mtrl.commands.evaluate import _folder
+
+    shutil.copytree(tiny(), "judge")
+    Path("judge/inner").mkdir()
+    monkeypatch.chdir("judge")
+    assert {_folder(ckpt, None) for ckpt in (".", "inner/..", "../judge")} == {Path("eval-judge")}
+    assert _folder("some/..", None) == Path("eval-..") and _folder(None, "../../out side") == Path(
+        "eval-..-..-out-side"
+    )

@@ -122,6 +122,30 @@ def test_a_full_disk_is_said_and_leaves_nothing_half(
     run(tasks.load("seetrue"), raw, tmp_path / "data")
 
 
+@pytest.mark.parametrize("target", ["images", "sft_train.json", "rl_train.parquet", "card.json"])
+def test_a_failed_conversion_leaves_the_one_before_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    task, raw, data = small(tmp_path), tmp_path / "raw", tmp_path / "data"
+    run(task, raw, data)
+    before, replace = hashes(data), os.replace
+    (raw / "3.bmp").write_bytes(releases.encoded(releases.blocks(1)(9), "BMP"))
+
+    def full(source: Path, to: Path) -> None:
+        if target in str(to):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, to)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full)
+        with pytest.raises(MtrlError, match="No space left on device"):
+            run(task, raw, data)
+    after = hashes(data)
+    assert {name: after[name] for name in before} == before and not list(data.rglob(".new"))
+    assert not [check for check in examine(task, data) if check.level == "stop"]
+    assert "unchanged" not in run(task, raw, data)[0]
+
+
 def start(raw: Path, data: Path, *more: str, limit: int | None = None) -> subprocess.Popen[str]:
     """`mtrl convert` of two tasks as a process of its own; `limit`: the largest file it may write."""
     command = [
@@ -253,6 +277,13 @@ def test_a_task_needs_a_converter_that_is_there(tmp_path: Path) -> None:
     task: Task = table_task(tmp_path, [], converter="nosuch")
     with pytest.raises(UserError, match="there is no converter 'nosuch'"):
         run(task, tmp_path, tmp_path / "data")
+
+
+def test_own_tasks_have_no_column_of_the_papers_counts(project: Path, cli) -> None:
+    done = cli("convert", "demo_safety", "--raw", "raw", "--out", "data")
+    assert done.code == 0 and "demo_safety" in done.out and "Table 1" not in done.out, done.out
+    done = cli("convert", "demo_safety", "unsafebench", "--raw", "raw", "--out", "data")
+    assert done.code == 0 and "Table 1" in done.out and "7,298 (2,954 yes)" in done.out, done.out
 
 
 def same_times(file: Path, change: Callable[[], object]) -> None:

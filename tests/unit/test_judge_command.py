@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import io
 import json
 import os
 import subprocess
@@ -17,6 +19,7 @@ from mtrl.evaluate import endpoint
 from mtrl.evaluate.judge import reasoning
 from mtrl.files import read_jsonl
 from tests.unit.standin import Reply, asked_text, completion, error, standin
+from tests.unit.test_report import browse, data_of
 
 THINK = "<think>{}</think><answer>{}</answer>"
 
@@ -141,9 +144,11 @@ def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
         (["pics/0.png", "--task", "minee"], "Did you mean 'mine'?"),
         (["pics/0.png", "--task", "mine", "--field", "where"], "should be name=text"),
         (["pics/none.png", "--task", "mine", "--field", "where=x"], "No such file"),
+        (["windows.csv", "--task", "mine"], "No such file or directory; its name has backslashes"),
         (["none.csv", "--task", "mine"], "no table none.csv"),
         (["empty.csv", "--task", "mine"], "empty.csv has no rows"),
         (["semicolons.csv", "--task", "mine"], "the columns are separated by semicolons, not commas: image;where"),
+        (["other.csv", "--task", "mine"], "no column image, nor image_1 and image_2; its columns: picture, where"),
         (["torn.jsonl", "--task", "mine"], "torn.jsonl, line 2 is not valid JSON"),
         (["recipes", "--task", "mine"], "holds no images"),
         (["pics/0.png", "--task", "mjbench_alignment", "--field", "caption=x"], "two images, and 1 are given"),
@@ -154,7 +159,9 @@ def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
 )
 def test_refused_in_plain_words(cli, arguments: list[str], says: str) -> None:
     Path("empty.csv").write_text("image,where\n")
+    Path("windows.csv").write_text("image,where\npics\\0.png,here\n")
     Path("semicolons.csv").write_text("image;where\npics/0.png;here\n")
+    Path("other.csv").write_text("picture,where\npics/0.png,here\n")
     Path("torn.jsonl").write_text('{"image": "pics/0.png"}\n{"image":\n')
     with standin(lambda n, asked: completion()) as server:
         done = judge(cli, server, *arguments)
@@ -307,13 +314,17 @@ def test_an_out_that_cannot_be_written_is_said_in_one_line(cli, out: str, says: 
 
 def test_a_tables_labels_may_be_the_tasks_own_words(cli) -> None:
     file = Path("recipes/tasks/mine.yaml")
-    file.write_text(file.read_text().replace("yes: [a], no: [b]", "yes: [original, Fine], no: [edited, yes]"))
+    file.write_text(
+        file.read_text()
+        .replace("yes: [a], no: [b]", "yes: [original, Fine], no: [edited, yes]")
+        .replace("label: {", "label: {drop: [unsure], ")
+    )
     Path("recipes/tasks/scored.yaml").write_text(
         'title: t\ncapability: quality\nsource: {file: a.csv}\nlabel: {column: score, rule: {when: ">= 4", then: yes}}\n'
     )
     Path("prompts/sft/scored.jinja").write_text("<image> Is it good? Answer yes or no.")
     Path("prompts/rl/scored.jinja").write_text("<image> Good? <think>why</think><answer>yes or no</answer>")
-    words = ["original", "edited", "fine", "No", "original"]
+    words = ["original", "edited", "Fine", "No", "unsure"]
     rows = "".join(f"pics/{n % 3}.png,mine,here,{word}\n" for n, word in enumerate(words))
     rows += "pics/0.png,scored,,4.5\npics/1.png,scored,,3\npics/2.png,scored,,no\n"
     Path("list.csv").write_text("image,task,where,label\n" + rows)
@@ -321,7 +332,7 @@ def test_a_tables_labels_may_be_the_tasks_own_words(cli) -> None:
         done = judge(cli, server, "list.csv", "--out", "v.jsonl")
         assert done.code == 0, done.err
         found = read_jsonl(Path("v.jsonl"))
-        assert [row["label"] for row in found] == ["yes", "no", "yes", "no", "yes", "yes", "no", "no"]
+        assert [row.get("label") for row in found] == ["yes", "no", "yes", "no", None, "yes", "no", "no"]
         assert found[0]["id"] == "pics/0.png" and found[3]["id"] == "pics/0.png (list.csv, row 4)"
         for word, says in (
             ("yes", "the other meaning"),
@@ -332,10 +343,87 @@ def test_a_tables_labels_may_be_the_tasks_own_words(cli) -> None:
             assert refused.code == 2 and says in refused.err, refused.err
 
 
-def test_rotated_images_are_counted(cli) -> None:
+def test_rotated_images_are_counted_and_with_orient_turned(cli) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (64, 32)).save("pics/phone.jpg", exif=exif)
+    file = Path("recipes/tasks/mine.yaml")
+    plain = file.read_text()
+    sizes = []
+    for text in (plain, plain + "orient: true\n"):
+        file.write_text(text)
+        with standin(lambda n, asked: completion()) as server:
+            done = judge(cli, server, "pics/phone.jpg", "--task", "mine", "--field", "where=x")
+        said = "1 items of task mine have images with an EXIF rotation, which no loader applies"
+        assert done.code == 0 and (said in done.out) == (text == plain), done.out
+        url = next(p for p in server.asked[0]["messages"][0]["content"] if p["type"] == "image_url")["image_url"]["url"]
+        with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as sent:
+            sizes.append(sent.width > sent.height)
+    assert sizes == [True, False]
+
+
+def test_a_phones_formats_are_read_or_named(cli) -> None:
+    from PIL import features
+
+    Path("pics/9.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 40)
+    command = ("pics", "--task", "mine", "--field", "where=x")
     with standin(lambda n, asked: completion()) as server:
-        done = judge(cli, server, "pics", "--task", "mine", "--field", "where=x")
-    assert done.code == 0 and "1 images have an EXIF rotation" in done.out
+        refused = judge(cli, server, *command)
+        assert refused.code == 2 and "pics/9.heic: " in refused.err and not server.asked
+        done = judge(cli, server, *command, "--skip-bad")
+        assert done.code == 0 and len(server.asked) == 3 and "1 of 4 items were not judged" in done.out
+        if features.check("avif"):
+            Path("pics/9.heic").unlink()
+            Image.new("RGB", (64, 64)).save("pics/4.avif")
+            assert judge(cli, server, *command).code == 0 and len(server.asked) == 7
+
+
+def test_a_page_of_verdicts(cli) -> None:
+    """With hostile captions, names and answers, labels, a pair asked in both orders, and an item that was skipped."""
+    hostile = "</script><img src=x onerror=\"document.title='owned'\"><!--"
+    Path("pics/<b>.png").write_bytes(Path("pics/0.png").read_bytes())
+    rows: list[dict[str, Any]] = [
+        {"image": "pics/<b>.png", "task": "mine", "where": hostile, "label": "b"},
+        {"image": "pics/1.png", "task": "mine", "where": "a wall", "id": hostile},
+        {"image": f"pics/gone{hostile[:9].replace('/', '')}.png", "task": "mine", "where": "a wall"},
+        {"images": ["pics/0.png", "pics/2.png"], "task": "mjbench_alignment", "caption": "a red wall", "label": "2"},
+    ]
+    Path("list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("pages").mkdir()
+    command = ("list.jsonl", "--style", "rl", "--skip-bad", "--out", "pages/v.html")
+    with standin(
+        lambda n, a: completion(THINK.format(hostile, 1 if "Second image" in asked_text(a) else "yes"))
+    ) as server:
+        done = judge(cli, server, *command)
+        assert done.code == 0 and len(server.asked) == 4, done.err
+        again = judge(cli, server, *command)
+        assert again.code == 2 and "exists already" in again.err and len(server.asked) == 4
+    page = Path("pages/v.html")
+    assert sorted(path.name for path in Path("pages").iterdir()) == ["v.html"]
+    text = page.read_text()
+    assert "1 items were not judged" in text and "pics/gone&lt;" in text and "0 of 1" in text
+    shown = data_of(text, "cards")
+    assert [(c["id"], c["label"], c["answers"][0]["verdict"]) for c in shown] == [
+        ("pics/<b>.png", "no", "yes"), (hostile, "", "yes"),
+        ("pics/0.png pics/2.png", "2", "1"), ("pics/0.png pics/2.png", "1", "1"),
+    ]  # fmt: skip
+    assert shown[1]["names"] == ["pics/1.png"] and shown[0]["fields"] == [["where", hostile]]
+    assert all((Path("pages") / name).is_file() for card in shown for name in card["images"])
+    drawn = browse(page)
+    assert "<title>owned" not in drawn and "4 of 4" in drawn and drawn.count("<article") == 4
+    for hash, number in (("show=says_yes", 2), ("show=wrong", 2), ("show=flipped", 2), ("search=1.png", 1)):
+        assert browse(page, f"#{hash}").count("<article") == number, hash
+
+
+def test_not_one_readable_verdict_is_explained(cli) -> None:
+    with standin(lambda n, a: completion(f"<think>{n}</think><answer>yes</answer>")) as server:
+        done = judge(cli, server, "pics", "--task", "mine", "--field", "where=x", "--out", "v.html")
+    assert done.code == 0 and "mine: not one answer could be read as a verdict. The judge reasons" in done.out
+    assert done.out.count("</think><answer>yes</answer>") == 3 and "mine: not one answer" in Path("v.html").read_text()
+
+
+def test_a_row_of_too_many_cells_is_an_error(cli) -> None:
+    Path("list.csv").write_text("image,where\npics/0.png,A large, open room\n")
+    with standin(lambda n, asked: completion()) as server:
+        done = judge(cli, server, "list.csv", "--task", "mine")
+    assert done.code == 2 and "list.csv" in done.err and "comma" in done.err and not server.asked, done.out
