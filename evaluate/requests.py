@@ -64,6 +64,12 @@ def build(
     for number, sample in enumerate(samples.read(data, task.name, split)):
         if limit is not None and number >= limit:
             return
+        if sample.kind != task.kind or sample.answer not in task.choices:
+            raise UserError(
+                f"task {task.name} is {task.kind} for this judge and answered by {' or '.join(task.choices)}, but {data} has"
+                f" a {sample.kind} sample {sample.id} labelled {sample.answer}",
+                "use data that was converted by the task that the judge was trained with, or --prompts local",
+            )
         shown_as = {"given": sample, **({"turned": sample.turned()} if task.kind == "pairwise" else {})}
         for order, shown in shown_as.items():
             images = tuple(data / name for name in shown.images)

@@ -67,7 +67,7 @@ def _model(recipe: Recipe, data: Path) -> Iterator[Check]:
         yield Check(
             "stop",
             f"model {recipe.model.name}: {path} is no model folder (no config.json)",
-            "--set model.path=FOLDER, or mend the model preset",
+            "correct path in the model preset",
         )
     elif checkpoints.local_model(recipe.model.path):
         yield Check("ok", f"model {recipe.model.name}: {path}, in the Hugging Face cache")
