@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from mtrl import checkpoints, envs, processor, prompting, samples, tasks
+from mtrl import checkpoints, envs, hints, processor, prompting, samples, tasks
 from mtrl.converters import findings
 from mtrl.converters.check import altered
 from mtrl.errors import MtrlError
 from mtrl.files import parse_yaml, read_json
 from mtrl.finding import Check
-from mtrl.launch import amounts, backend, keys, memory, network, shared
+from mtrl.launch import amounts, backend, inputs, keys, memory, network, shared
 from mtrl.recipe import Recipe
 from mtrl.reward_plugins import judge
 from mtrl.rundir import Run
@@ -67,7 +67,7 @@ def _model(recipe: Recipe, data: Path) -> Iterator[Check]:
         yield Check(
             "stop",
             f"model {recipe.model.name}: {path} is no model folder (no config.json)",
-            "--set model.path=FOLDER, or mend the model preset",
+            "correct path in the model preset",
         )
     elif checkpoints.local_model(recipe.model.path):
         yield Check("ok", f"model {recipe.model.name}: {path}, in the Hugging Face cache")
@@ -78,7 +78,7 @@ def _model(recipe: Recipe, data: Path) -> Iterator[Check]:
 def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
     for name in recipe.tasks:
         task = tasks.load(name)
-        again = f"mtrl convert {name} --raw raw --out {data}"
+        again = hints.conversion(name, data)
         card_file = data / name / "card.json"
         if not card_file.exists():
             yield Check("stop", f"task {name} is not converted ({card_file} is missing)", again)
@@ -90,7 +90,7 @@ def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
         yield from findings.fields(task, data)
         if empty := [split for split in ("train", "val") if not rows.get(split)]:
             yield Check("stop", f"task {name} has no rows in {' and '.join(empty)}", again)
-        yield from findings.untrainable(name, card["counts"], again)
+        yield from findings.untrainable(task, data, inputs.chosen(rows["train"], recipe, name), again)
         files = (
             f"{name}/{'sft' if recipe.sft else 'rl'}_{split}.{'json' if recipe.sft else 'parquet'}"
             for split in ("train", "val")
@@ -107,7 +107,7 @@ def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
                 yield Check(
                     "warning",
                     f"{len(shared)} training images stand in {where} too",
-                    f"mtrl check {card_file.parent.name}",
+                    hints.line("check", card_file.parent.name),
                 )
 
 

@@ -72,6 +72,7 @@ def test_readmes_own_images_and_every_stage(tmp_path: Path) -> None:
     names = [Path(line.partition(",")[0]).name for line in (RELEASE / "labels.csv").read_text().splitlines()[1:]]
     for sample in kept[:20]:  # release bytes, verbatim
         name = names[sample.source["row"] - 1]
+        assert sample.id == name  # the task names no id column
         assert sha256_file(data / sample.images[0]) == sha256_file(RELEASE / "images" / name)
     assert samples.count(data, "photo_pairs", "test") == 100
     assert {s.answer for s in samples.read(data, "photo_pairs", "test")} == {"1", "2"}  # the release always says 0
@@ -88,6 +89,7 @@ def test_readmes_own_images_and_every_stage(tmp_path: Path) -> None:
         rows = read_jsonl(tmp_path / f"runs/{name}/eval/predictions.jsonl")
         test = samples.count(data, "photo_original", "test")
         assert len(rows) == test + 2 * 100 == len({(r["task"], r["id"], r["order"]) for r in rows})
+        assert {r["id"] for r in rows if r["task"] == "photo_original"} <= set(names)  # file names, not row numbers
         assert all(not row["finish_reason"].startswith("rejected") for row in rows)
         metrics = json.loads((tmp_path / f"runs/{name}/eval/metrics.json").read_text())
         assert metrics["photo_original"]["n"] == test and metrics["photo_pairs"]["pairwise"]["pairs"] == 100

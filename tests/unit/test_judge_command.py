@@ -144,6 +144,7 @@ def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
         (["pics/0.png", "--task", "minee"], "Did you mean 'mine'?"),
         (["pics/0.png", "--task", "mine", "--field", "where"], "should be name=text"),
         (["pics/none.png", "--task", "mine", "--field", "where=x"], "No such file"),
+        (["windows.csv", "--task", "mine"], "No such file or directory; its name has backslashes"),
         (["none.csv", "--task", "mine"], "no table none.csv"),
         (["empty.csv", "--task", "mine"], "empty.csv has no rows"),
         (["semicolons.csv", "--task", "mine"], "the columns are separated by semicolons, not commas: image;where"),
@@ -158,6 +159,7 @@ def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
 )
 def test_refused_in_plain_words(cli, arguments: list[str], says: str) -> None:
     Path("empty.csv").write_text("image,where\n")
+    Path("windows.csv").write_text("image,where\npics\\0.png,here\n")
     Path("semicolons.csv").write_text("image;where\npics/0.png;here\n")
     Path("other.csv").write_text("picture,where\npics/0.png,here\n")
     Path("torn.jsonl").write_text('{"image": "pics/0.png"}\n{"image":\n')
@@ -176,7 +178,7 @@ def test_every_file_that_a_folder_leaves_out_is_counted_with_its_reason(cli) -> 
     (Path("pics") / "more" / "deep").mkdir(parents=True)
     Path("pics/more/3.png").write_bytes(Path("pics/0.png").read_bytes())
     Path("pics/more/deep/4.PNG").write_bytes(Path("pics/1.png").read_bytes())
-    for name in ("a.raw", "b.raw", "notes.txt", "README"):
+    for name in ("a.raw", "b.raw", "notes.txt", "README", "odd.\x1b[2J"):
         (Path("pics") / name).write_text("x")
     Path("pics/link").symlink_to("more")
     command = ("pics", "--task", "mine", "--field", "where=x")
@@ -184,16 +186,17 @@ def test_every_file_that_a_folder_leaves_out_is_counted_with_its_reason(cli) -> 
         done = judge(cli, server, *command)
         assert done.code == 0 and len(server.asked) == 3
         for words in (
-            "7 files left out: ",
+            "8 files left out: ",
             "2 .raw, which is no image format",
             "2 in a folder below (--recursive reads those too)",
             "1 .txt,",
             "1 no ending,",
             "1 a link to a folder",
+            "1 an odd ending,",
         ):
             assert words in done.out, done.out
         deep = judge(cli, server, *command, "--recursive", "--out", "v.jsonl")
-    assert deep.code == 0 and "5 files left out" in deep.out
+    assert deep.code == 0 and "6 files left out" in deep.out
     assert [row["image"] for row in read_jsonl(Path("v.jsonl"))] == [
         "pics/0.png", "pics/1.png", "pics/2.png", "pics/more/3.png", "pics/more/deep/4.PNG",
     ]  # fmt: skip
