@@ -83,7 +83,7 @@ def test_readmes_own_images_and_every_stage(tmp_path: Path) -> None:
     run(tmp_path, *export)
     run(tmp_path, "export", "r", "--to", "exports/r")
     assert evaluate[-2:] == ["--tasks", "photo_original"]
-    run(tmp_path, *evaluate[:-1], "photo_original,photo_pairs")  # and the pairs, while the model is loaded
+    printed = run(tmp_path, *evaluate[:-1], "photo_original,photo_pairs")  # and the pairs, while the model is loaded
     run(tmp_path, "eval", "--ckpt", "exports/r", "--tasks", "photo_original,photo_pairs")
     for name, style in (("mine", "sft"), ("r", "rl")):
         rows = read_jsonl(tmp_path / f"runs/{name}/eval/predictions.jsonl")
@@ -98,6 +98,7 @@ def test_readmes_own_images_and_every_stage(tmp_path: Path) -> None:
         if name == "mine":
             verdicts = {row["verdict"] for row in rows if row["task"] == "photo_original"}
             assert verdicts <= {"yes", "no"}
-            figure = f"Macro-F1 {100 * metrics['photo_original']['macro_f1']:.1f}"
-            # README must say so first where the section's judge gives one answer to every photograph
-            assert len(verdicts) == 2 or ("too small for photographs" in said_first and figure in said_first)
+            # README says first what this model can show: no better than chance, and on another machine perhaps one answer
+            assert "too small for photographs" in said_first and "no better than chance" in said_first
+            assert 0.3 <= metrics["photo_original"]["accuracy"] <= 0.7
+            assert len(verdicts) == 2 or "the judge answered" in printed
