@@ -262,7 +262,9 @@ class Store:
 def load(folder: Path, file: str = FILE) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """(identity, rows) of an evaluation folder; its `home` is where the tasks and prompts that were asked are. Raises UserError where there is none, or where lines are of another kind."""
     if not (folder / IDENTITY).exists():
-        raise UserError(f"{folder} holds no evaluation: there is no {IDENTITY}", "mtrl eval --ckpt PATH")
+        raise UserError(
+            f"{folder} holds no evaluation: there is no {IDENTITY}", "score a judge first, by mtrl eval with --ckpt"
+        )
     identity = read_identity(folder)
     rows = {key_of(row): row for row in _rows(folder / file, identity)}
     home = folder / task_files.FOLDER
