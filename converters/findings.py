@@ -85,14 +85,21 @@ def of_card(task: str, card: dict[str, Any]) -> Iterator[Check]:
         yield Check("warning", f"{task}: {card['conflicts']} rows ask what another row asks, and have different labels")
 
 
-def untrainable(task: str, counts: dict[str, dict[str, int]], again: str) -> Iterator[Check]:
-    """A stop for each split that a training uses and that lacks a verdict; `again` is the command that converts."""
+def untrainable(task: Task, data: Path, chosen: list[int], again: str) -> Iterator[Check]:
+    """A stop where val, or the `chosen` rows of train, lack a verdict; `again` is the command that converts."""
     for split in ("train", "val"):
-        if lacking := lacks(counts[split]):
+        answers = samples.answers(data, task.name, split)
+        used = [answers[index] for index in chosen if index < len(answers)] if split == "train" else answers
+        if lacking := lacks(count(used, task)):
+            capped = (
+                f"row of the {len(used)} that max_rows_per_task leaves of" if len(used) < len(answers) else "row of"
+            )
             yield Check(
                 "stop",
-                f"task {task}: no row of {split} is {' or '.join(map(repr, lacking))}; training and validation need both",
-                f"change label or split in recipes/tasks/{task}.yaml, then {again}",
+                f"task {task.name}: no {capped} {split} is {' or '.join(map(repr, lacking))}; training and validation need both",
+                "pass a larger max_rows_per_task"
+                if lacks(count(answers, task)) != lacking
+                else f"change label or split in recipes/tasks/{task.name}.yaml, then {again}",
             )
 
 

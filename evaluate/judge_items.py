@@ -238,6 +238,7 @@ def _look(path: Path) -> tuple[str, bool]:
     except Rejected as why:
         return f"{path}: {why}", False
     except OSError as error:
-        return f"{path}: {error.strerror or error}", False
+        windows = "; its name has backslashes, as Windows writes them: write / instead" * ("\\" in path.name)
+        return f"{path}: {error.strerror or error}{windows}", False
     except ValueError as error:  # a NUL in its name
         return f"{str(path)!r}: {error}", False

@@ -112,6 +112,14 @@ def read(data: Path, task: str, split: str) -> Iterator[Sample]:
             yield Sample(**row)
 
 
+def answers(data: Path, task: str, split: str) -> list[str]:
+    """The answers of one split in file order; none where the task was not converted."""
+    import pyarrow.parquet as pq
+
+    path = path_of(data, task, split)
+    return pq.read_table(path, columns=["answer"])["answer"].to_pylist() if path.exists() else []
+
+
 def count(data: Path, task: str, split: str) -> int:
     import pyarrow.parquet as pq
 

@@ -19,7 +19,7 @@ from mtrl.converters.check import altered
 from mtrl.errors import MtrlError
 from mtrl.files import parse_yaml, read_json
 from mtrl.finding import Check
-from mtrl.launch import amounts, backend, keys, memory, network, shared
+from mtrl.launch import amounts, backend, inputs, keys, memory, network, shared
 from mtrl.recipe import Recipe
 from mtrl.reward_plugins import judge
 from mtrl.rundir import Run
@@ -90,7 +90,7 @@ def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
         yield from findings.fields(task, data)
         if empty := [split for split in ("train", "val") if not rows.get(split)]:
             yield Check("stop", f"task {name} has no rows in {' and '.join(empty)}", again)
-        yield from findings.untrainable(name, card["counts"], again)
+        yield from findings.untrainable(task, data, inputs.chosen(rows["train"], recipe, name), again)
         files = (
             f"{name}/{'sft' if recipe.sft else 'rl'}_{split}.{'json' if recipe.sft else 'parquet'}"
             for split in ("train", "val")

@@ -45,7 +45,7 @@ def own_images() -> tuple[str, dict[str, str], list[list[str]]]:
     return (
         " ".join(section.strip().partition("\n\n")[0].split()),
         files,
-        [shlex.split(line) for line in commands.splitlines()],
+        [shlex.split(line) for line in commands.replace("\\\n", "").splitlines()],
     )
 
 

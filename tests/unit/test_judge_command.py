@@ -144,6 +144,7 @@ def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
         (["pics/0.png", "--task", "minee"], "Did you mean 'mine'?"),
         (["pics/0.png", "--task", "mine", "--field", "where"], "should be name=text"),
         (["pics/none.png", "--task", "mine", "--field", "where=x"], "No such file"),
+        (["windows.csv", "--task", "mine"], "No such file or directory; its name has backslashes"),
         (["none.csv", "--task", "mine"], "no table none.csv"),
         (["empty.csv", "--task", "mine"], "empty.csv has no rows"),
         (["semicolons.csv", "--task", "mine"], "the columns are separated by semicolons, not commas: image;where"),
@@ -158,6 +159,7 @@ def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
 )
 def test_refused_in_plain_words(cli, arguments: list[str], says: str) -> None:
     Path("empty.csv").write_text("image,where\n")
+    Path("windows.csv").write_text("image,where\npics\\0.png,here\n")
     Path("semicolons.csv").write_text("image;where\npics/0.png;here\n")
     Path("other.csv").write_text("picture,where\npics/0.png,here\n")
     Path("torn.jsonl").write_text('{"image": "pics/0.png"}\n{"image":\n')

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 
@@ -178,10 +179,14 @@ def test_a_prompt_that_changed_since(project: Path) -> None:
 
 
 def test_a_split_of_one_verdict_is_a_stop(project: Path) -> None:
-    card = Path("data/demo_quality/card.json")
-    data = json.loads(card.read_text())
-    data["counts"]["val"] = {"yes": 100, "no": 0}
-    data["counts"]["test"] = {"yes": 0, "no": 100}  # a test split is reported, and does not stop a training
-    card.write_text(json.dumps(data))
-    (line,) = stops("sft_unified")
-    assert line.startswith("task demo_quality: no row of val is 'no'")
+    def one_verdict(split: str) -> None:
+        path = Path(f"data/demo_quality/samples_{split}.parquet")
+        held = pq.read_table(path)
+        pq.write_table(held.filter(pa.compute.equal(held["answer"], "yes")), path)
+
+    capped = stops("sft_unified", "tasks=demo_quality", "max_rows_per_task=1", "sft.batch_size=1")
+    assert capped[0].startswith("task demo_quality: no row of the 1 that max_rows_per_task leaves of train is")
+    one_verdict("test")  # a test split is reported, and does not stop a training
+    assert stops("sft_unified") == []
+    one_verdict("val")
+    assert stops("sft_unified") == ["task demo_quality: no row of val is 'no'; training and validation need both"]

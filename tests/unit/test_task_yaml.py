@@ -9,6 +9,7 @@ import pytest
 from mtrl import recipe, tasks
 from mtrl.errors import UserError
 from mtrl.files import parse_yaml
+from tests.conftest import ROOT
 
 TASK = """
 title: t
@@ -70,3 +71,14 @@ def test_a_pair_has_verdicts_1_and_2(here: Path) -> None:
     assert task.label.values == {"1": ["0"], "2": ["1"]}
     with pytest.raises(UserError, match=r"label.rule is for one image. A judge of two images answers 1 or 2"):
         load(here, pairs.replace("values: {yes: [good], no: [bad]}", 'rule: {when: ">= 1", then: yes}'))
+
+
+def test_the_docs_labels_and_splits_are_valid(here: Path) -> None:
+    page = (ROOT / "docs" / "own-task.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith(("label: {", "split: {"))]
+    assert len(lines) >= 9
+    for line in lines:
+        kind = "pairwise" if "better" in line else "pointwise"
+        head = f"title: t\ncapability: safety\nkind: {kind}\nsource: {{file: labels.csv}}\n"
+        other = "label: {column: x, values: {yes: [a], no: [b]}}\n" if line.startswith("split") else ""
+        load(here, head + other + line + "\n")
