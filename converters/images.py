@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import shlex
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from mtrl import hints
 from mtrl.converters.rows import Rejected, contents
 from mtrl.errors import MtrlError
 from mtrl.files import open_regular, sha256_bytes
@@ -183,14 +183,22 @@ def encode(data: bytes) -> tuple[bytes, str]:
     """The image upright and readable by every trainer, and its extension; the same bytes every time.
 
     JPEG of quality 95 with full colour resolution where the source is lossy itself (JPEG, HEIC, AVIF: a photograph
-    as PNG would be eight times as large), else PNG, which loses nothing. Metadata is left out.
+    as PNG would be eight times as large), else PNG, which loses nothing. Metadata is left out. Raises Rejected.
     """
-    with _open(io.BytesIO(data)) as image:
-        kind = "JPEG" if image.format in LOSSY else "PNG"
-        picture = _upright(image, True).convert("RGB")
-    picture.info.clear()
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {}))
+    try:
+        with (
+            _open(io.BytesIO(data)) as image,
+            _one_large if image.width * image.height > LARGE else contextlib.nullcontext(),
+        ):
+            kind = "JPEG" if image.format in LOSSY else "PNG"
+            picture = _upright(image, True).convert("RGB")
+            picture.info.clear()
+            picture.save(buffer, kind, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {}))
+    except MemoryError:
+        raise Rejected("too large to decode") from None
+    except Exception:  # decoders raise what they like, see `check`
+        raise Rejected("cannot be decoded") from None
     return buffer.getvalue(), EXTENSIONS[kind]
 
 
@@ -201,7 +209,7 @@ def read(path: Path) -> bytes:
     if stored and sha256_bytes(data) != path.stem:
         raise MtrlError(
             f"{path} has changed since it was converted: its name is the sha256 that it had",
-            f"mtrl check all --data {shlex.quote(str(path.parents[2]))}",
+            hints.line("check", "all", data=path.parents[2]),
         )
     return data
 

@@ -22,6 +22,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -147,7 +148,7 @@ class EndpointEngine:
     def _ask(self, request: Request, sampling: Sampling) -> Answer:
         pictures = iter(request.images)
         begun = time.monotonic()
-        url = lambda path: data_url(path, self._image, self._side, request.orient)  # noqa: E731
+        url = partial(data_url, image=self._image, side=self._side, orient=request.orient)
         try:
             content = [
                 {"type": "image_url", "image_url": {"url": url(next(pictures))}} if part["type"] == "image" else part

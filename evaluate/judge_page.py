@@ -39,7 +39,8 @@ def write(
     for item, row in zip(items, rows, strict=True):
         if isinstance(item, Item):
             by_task.setdefault(item.task.name, []).append((item, row))
-    about, counts = {}, {}
+    about: dict[str, dict[str, Any]] = {}
+    counts = {}
     for name, asked in by_task.items():
         before, after, questions = cards.parted({place: item.prompt for place, (item, _) in enumerate(asked)})
         for place, (item, row) in enumerate(asked):

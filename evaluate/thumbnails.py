@@ -54,10 +54,11 @@ def _encode(file: Path, side: int, upright: bool = False) -> str:
     from PIL import Image
 
     from mtrl.converters import images
+    from mtrl.converters.rows import contents
 
     try:
         own = upright or file.suffix.lower() in OWN  # what Pillow does not read, or turn, by itself
-        with images.load_rgb(file, upright) if own else Image.open(file) as image:
+        with images.load_rgb(file, upright) if own else Image.open(io.BytesIO(contents(file))) as image:
             image.draft("RGB", (side, side))  # a JPEG is decoded at an eighth of its size, or what still is enough
             small = image if image.mode in ("RGB", "L") else image.convert("RGB")  # as load_rgb: alpha is dropped
             small.thumbnail((side, side))

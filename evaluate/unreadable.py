@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mtrl.reward_plugins import judge
@@ -12,7 +12,7 @@ Row = dict[str, Any]
 
 
 def found(
-    rows: Iterable[Row], style: str, choices: dict[str, tuple[str, ...]], max_tokens: int | None = None
+    rows: Iterable[Row], style: str, choices: Mapping[str, tuple[str, ...]], max_tokens: int | None = None
 ) -> list[tuple[list[str], list[str], str]]:
     """(tasks, three answers, the likely cause) for each cause; of the tasks in `choices` that have answers, all invalid.
 

@@ -9,6 +9,7 @@ was stopped goes on where it was.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -37,7 +38,7 @@ def run(folder: Path, full: bool) -> None:
     home.mkdir(parents=True, exist_ok=True)
     _lay_out(home)
     if not (home / "raw").exists():
-        drawn = home / f".raw.{os.getpid()}"
+        drawn = home / f".raw.{secrets.token_hex(8)}"
         suite.generate(drawn)
         drawn.rename(home / "raw")
     every = ",".join(POINTWISE)

@@ -43,7 +43,7 @@ def check(recipe: Recipe, data: Path) -> Iterator[Check]:
 
 def _schedule(recipe: Recipe, made: sizes.Schedule, rows: int, epoch: str, whole: str) -> Iterator[Check]:
     text = f"an epoch: {epoch}, {made.steps / made.every:.2g} validations; at most {whole}, {made.validations:,} validations"
-    yield Check("ok", f"{text} and {made.checkpoints:,} checkpoints")
+    yield Check("ok", f"{text} and {made.checkpoints:,} checkpoint{'s' * (made.checkpoints != 1)}")
     if made.enough:
         return
     if made.updates < sizes.UPDATES:

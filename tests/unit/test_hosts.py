@@ -19,7 +19,9 @@ from mtrl.converters import convert as conversion
 from mtrl.converters.check import examine
 from mtrl.demo import releases
 from mtrl.errors import UserError
+from mtrl.evaluate import predictions
 from mtrl.files import read_json, sweep, written
+from mtrl.rundir import Run
 from tests.unit.releases_fixture import hashes, run
 
 GROUPS = (["imagereward"], ["unsafebench", "seetrue"], ["mjbench_alignment", "mjbench_safety"], ["mjbench_quality"])
@@ -165,6 +167,19 @@ def test_without_file_locks_there_is_a_message_or_a_lease(tmp_path: Path, monkey
         thread.join(30)
     assert most == [1] * 6
     assert sorted(file.name for file in tmp_path.iterdir()) == ["f", "l.lock"]
+
+
+def test_a_run_and_an_evaluation_without_file_locks_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", _no_flock)
+    for folder in (tmp_path / "run", tmp_path / "eval"):
+        with pytest.raises(UserError, match="has no file locks") as error:
+            if folder.name == "run":
+                with Run(folder).held():
+                    pass
+            else:
+                predictions.Store(folder, {"tasks": {}})
+        assert str(folder) in str(error.value) and "is writing" not in str(error.value)
+    assert not Run(tmp_path / "run").locked()
 
 
 def _hold_and_die(lease: Path) -> None:

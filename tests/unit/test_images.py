@@ -177,6 +177,32 @@ def test_sideways_photographs_are_a_warning(tmp_path: Path, capsys: pytest.Captu
     assert check.level == "warning" and "orient: true" in check.then
 
 
+def test_convert_and_check_warn_of_sideways_photographs(cli, project: Path) -> None:
+    (project / "raw/kitchens").mkdir()
+    for n in range(10):
+        (project / f"raw/kitchens/{n}.jpg").write_bytes(sideways("JPEG", quality=80 + n))
+    table = "".join(f"{n}.jpg,{'clean' if n % 2 else 'dirty'}\n" for n in range(10))
+    (project / "raw/kitchens/labels.csv").write_text("image,label\n" + table)
+    task = project / "recipes/tasks/kitchens.yaml"
+    task.write_text(
+        "name: kitchens\ntitle: Kitchens\ncapability: safety\n"
+        "source: {folder: kitchens, file: labels.csv}\n"
+        "label: {column: label, values: {'yes': [clean], 'no': [dirty]}}\n"
+        "prompts: {sft: sft/unsafebench.jinja, rl: rl/unsafebench.jinja}\n"
+    )
+    words = "kitchens: 10 images: EXIF rotation, which no loader applies"
+    done = cli("convert", "kitchens", "--raw", "raw")
+    assert done.code == 0 and f"warning: {words}; orient: true in recipes/tasks/kitchens.yaml" in done.out
+    done = cli("check", "kitchens")
+    assert f"warning {words}" in done.out and "next: orient: true" in done.out
+    task.write_text(task.read_text() + "orient: true\n")
+    assert "its key orient has changed" in cli("check", "kitchens").out
+    done = cli("convert", "kitchens", "--raw", "raw")
+    assert done.code == 0 and "EXIF" not in done.out
+    done = cli("check", "kitchens")
+    assert words not in done.out and "10 images: turned upright" in done.out
+
+
 def test_rotated(tmp_path: Path) -> None:
     for name, data in {"a.jpg": sideways("JPEG"), "b.tiff": sideways("TIFF"), "c.png": encoded(PLAIN, "PNG"),
                        "d.txt": b"text"}.items():  # fmt: skip

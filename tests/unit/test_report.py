@@ -49,7 +49,9 @@ def evaluated(out: Path, style: str, answer: Callable[[int, Any], tuple[str, flo
         for asked in found.values():
             for n, request in enumerate(asked):
                 text, sure = answer(n, request)
-                row = predictions.row_of(Answer(request, text, 3, "stop", 0.1), style, style)
+                row = predictions.row_of(
+                    Answer(request, text, 3, "stop", 0.1), style, prompting.sha256(load(request.task), style)
+                )
                 list(store.append([{**row, "confidence": sure}]))
     run.score(out)
     return out
@@ -364,7 +366,7 @@ def test_a_page_says_when_it_and_the_data_have_been_parted(folder: Path) -> None
     Path("mail").mkdir()
     shutil.copy(page, "mail/report.html")
     said = told(Path("mail/report.html"), note)
-    assert "was written in runs/x/eval, with the images in ../../../data from there" in said
+    assert "was written in runs/x/eval, and links to the images in ../../../data from there" in said
     assert "There is no data folder <code>gone</code>" in report.write(folder, Path("gone")).read_text()
     assert "There is no data folder" not in report.write(folder, Path("data")).read_text()
 
