@@ -18,7 +18,7 @@ from mtrl.tasks import SPLITS, Task
 
 def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
     """All checks of one converted task. Raises nothing for what a check can say."""
-    again = hints.line("convert", task.name, raw="raw", out=data)
+    again = hints.conversion(task.name, data)
     card_file = data / task.name / "card.json"
     if not card_file.exists():
         yield Check("stop", f"{task.name} is not converted ({card_file} is missing)", again)
@@ -54,7 +54,7 @@ def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
     yield from findings.of_card(task.name, card)
     for kind, shared in card["leakage"].items():
         if found := [f"{number} {pair.replace('_', ' ')}" for pair, number in shared.items() if number]:
-            grouped = again.replace(f"convert {task.name}", f"convert {task.name} --protocol grouped")
+            grouped = again + " --protocol grouped"
             yield Check("warning", f"{task.name}: the same {kind} in two splits: {', '.join(found)}", grouped)
     for reason, number in card["rejects"].items():
         yield Check("warning", f"{task.name}: {number} rows rejected: {reason}")

@@ -55,7 +55,8 @@ def settled(task: Task, found: list[Row], disputed: list[list[tuple[int, str]]])
         )
         more = f"; and {len(disputed) - SHOWN} more" if len(disputed) > SHOWN else ""
         raise UserError(
-            f"task {task.name}: {len(disputed)} questions (same images, same fields) have both labels: {shown}{more}",
+            f"task {task.name}: rows that ask the same (same images, same fields) have both labels, in {len(disputed)} cases: "
+            f"{shown}{more}",
             "correct the labels, or say in recipes/tasks/"
             + task.name
             + ".yaml under label what to do: conflicts: drop "

@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import shlex
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from mtrl import hints
 from mtrl.converters.rows import Rejected, contents
 from mtrl.errors import MtrlError
 from mtrl.files import open_regular, sha256_bytes
@@ -209,7 +209,7 @@ def read(path: Path) -> bytes:
     if stored and sha256_bytes(data) != path.stem:
         raise MtrlError(
             f"{path} has changed since it was converted: its name is the sha256 that it had",
-            f"mtrl check all --data {shlex.quote(str(path.parents[2]))}",
+            hints.line("check", "all", data=path.parents[2]),
         )
     return data
 

@@ -46,7 +46,13 @@ def snapshot(rows: Iterable[Row], raw: Path, tables: dict[Path, str]) -> dict[st
 
 def record(task: Task, raw: Path, data: Path, limit: int | None, links: bool, release: dict[str, Stamp]) -> None:
     outputs = {name: sha256_file(data / task.name / name) for name in _outputs()}
-    made = {"settings": _settings(task, limit, links), "outputs": outputs, "release": release}
+    # where the releases were is for the next command that a message names; it changes nothing
+    made = {
+        "raw": os.path.relpath(raw, data),
+        "settings": _settings(task, limit, links),
+        "outputs": outputs,
+        "release": release,
+    }
     write_json(data / task.name / FILE, made)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from mtrl.converters import images
 from mtrl.errors import UserError
 
+SHOWN, LETTERS = 8, 12  # reasons that a message gives, and characters of an ending
 DEEP = "in a folder below (--recursive reads those too)"
 
 
@@ -41,16 +42,24 @@ def _walk(folder: Path, recursive: bool, skipped: Counter[str]) -> list[Path]:
                 skipped["a link to a folder"] += 1
             elif recursive:
                 found += _walk(entry, recursive, skipped)
-            else:
-                if inside := sum(not inner.is_dir() for inner in entry.rglob("*")):
-                    skipped[DEEP] += inside
+            elif inside := sum(not inner.is_dir() for inner in entry.rglob("*")):
+                skipped[DEEP] += inside
         elif ending in images.ENDINGS:
             found.append(entry)
         else:
-            skipped[f"{entry.suffix or 'no ending'}, which is no image format"] += 1
+            skipped[f"{_ending(entry)}, which is no image format"] += 1
     return found
+
+
+def _ending(file: Path) -> str:
+    """As a message may have it: a name can hold anything."""
+    if not file.suffix:
+        return "no ending"
+    return file.suffix if file.suffix.isprintable() and len(file.suffix) <= LETTERS else "an odd ending"
 
 
 def said(skipped: Counter[str]) -> str:
     """The counts in words, the most frequent reason first."""
-    return "; ".join(f"{number:,} {reason}" for reason, number in skipped.most_common())
+    words = [f"{number:,} {reason}" for reason, number in skipped.most_common(SHOWN)]
+    others = sum(number for _, number in skipped.most_common()[SHOWN:])
+    return "; ".join([*words, *([f"{others:,} for other reasons"] if others else [])])

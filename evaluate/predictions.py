@@ -20,7 +20,7 @@ from mtrl import task_files, tasks
 from mtrl.errors import MtrlError, UserError, remedy
 from mtrl.evaluate import confidence
 from mtrl.evaluate.engine import Answer
-from mtrl.evaluate.requests import Key
+from mtrl.evaluate.requests import Key, Request
 from mtrl.files import check_folder, json_lines, read_object, write_json
 from mtrl.locks import take
 from mtrl.recipe import METHODS
@@ -106,8 +106,9 @@ def read_identity(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _rows(file: Path, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The rows of a predictions file, without a torn last line. Raises UserError for one that is no answer to a task `asked`."""
+def _rows(file: Path, identity: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows of a predictions file, without a torn last line. Raises UserError for one that `identity` did not ask for."""
+    asked, votes = identity["tasks"], identity["sampling"]["votes"]
     then = "name the file that mtrl eval wrote, or remove the line, and mtrl eval asks it again"
     for number, row in json_lines(file, then, torn=True, strict=False) if file.exists() else ():
         where = f"{file}, line {number}"
@@ -118,6 +119,12 @@ def _rows(file: Path, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if row["task"] not in asked:
             raise UserError(f"{where} answers task {row['task']!r}, which {IDENTITY} does not hold", then)
         choices = asked[row["task"]]["choices"]
+        if row.get("prompt_sha256", prompt := asked[row["task"]]["prompt_sha256"]) != prompt:
+            raise UserError(
+                f"{where} answers another prompt of task {row['task']} than {IDENTITY} says was asked", then
+            )
+        if row["vote"] >= votes:
+            raise UserError(f"{where} is vote {row['vote']}, and {IDENTITY} says that {votes} were asked, from 0", then)
         if row["label"] not in choices or {row["verdict"], row["lenient"]} - {*choices, None}:
             raise UserError(f"{where} has a label or verdict that is neither {' nor '.join(choices)}", then)
         yield row
@@ -160,11 +167,15 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.file = folder, folder / FILE
         self._stream = self.file.open("a+", encoding="utf-8")
-        if not take(self._stream.fileno()):
-            raise UserError(f"another mtrl eval is writing to {folder}", "wait for it, or pass another --out")
-        self._identify(identity)
-        self._drop_torn_line()
-        self.rows = {key_of(row): row for row in _rows(self.file, read_identity(folder)["tasks"])}
+        try:
+            if not take(self._stream.fileno()):
+                raise UserError(f"another mtrl eval is writing to {folder}", "wait for it, or pass another --out")
+            self._identify(identity)
+            self._drop_torn_line()
+            self.rows = {key_of(row): row for row in _rows(self.file, read_identity(folder))}
+        except BaseException:
+            self._stream.close()
+            raise
         self._answered: dict[str, float] = {}  # by task, of this process
 
     def _identify(self, identity: dict[str, Any]) -> None:
@@ -187,7 +198,24 @@ class Store:
                     f"pass another --out, or remove {self.folder}",
                 )
             identity = {**before, **identity, "tasks": {**old, **new}}
+        elif self.file.stat().st_size:
+            raise UserError(
+                f"{self.file} holds answers, and {IDENTITY}, which says whose they are, is missing",
+                f"bring {IDENTITY} back, rename {FILE}, or pass another --out",
+            )
         write_json(file, identity)
+
+    def check(self, asked: Iterable[Request]) -> None:
+        """Raises UserError where an answer to a task of `asked` is to nothing that is asked of it."""
+        wanted = {request.key: request.label for request in asked}
+        names = {key[0] for key in wanted}
+        for key, row in self.rows.items():
+            if row["task"] in names and wanted.get(key) != row["label"]:
+                what = f"sample {row['id']!r} of task {row['task']}, order {row['order']}, vote {row['vote']}"
+                known = f"with label {row['label']}, which is {wanted[key]} here" if key in wanted else "not asked here"
+                raise UserError(
+                    f"{self.file} has an answer to {what}, {known}", "remove its line, or pass another --out"
+                )
 
     def note(self, **about: Any) -> None:
         """Adds to what is recorded of the evaluation; never compared."""
@@ -234,9 +262,11 @@ class Store:
 def load(folder: Path, file: str = FILE) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """(identity, rows) of an evaluation folder; its `home` is where the tasks and prompts that were asked are. Raises UserError where there is none, or where lines are of another kind."""
     if not (folder / IDENTITY).exists():
-        raise UserError(f"{folder} holds no evaluation: there is no {IDENTITY}", "mtrl eval --ckpt PATH")
+        raise UserError(
+            f"{folder} holds no evaluation: there is no {IDENTITY}", "score a judge first, by mtrl eval with --ckpt"
+        )
     identity = read_identity(folder)
-    rows = {key_of(row): row for row in _rows(folder / file, identity["tasks"])}
+    rows = {key_of(row): row for row in _rows(folder / file, identity)}
     home = folder / task_files.FOLDER
     identity["home"] = home if home.is_dir() else None  # where what was asked is kept
     return identity, list(rows.values())

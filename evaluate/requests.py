@@ -5,13 +5,12 @@ Pairs are asked in both orders: "given" is the seeded order of the conversion, "
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
-from mtrl import prompting, samples
+from mtrl import hints, prompting, samples
 from mtrl.converters import unchanged
 from mtrl.errors import UserError
 from mtrl.evaluate import clusters
@@ -52,7 +51,7 @@ def build(
     task: Task, style: str, data: Path, split: str, votes: int = 1, limit: int | None = None
 ) -> Iterator[Request]:
     """The requests of one task in file order; `limit` keeps the first so many samples. Raises UserError."""
-    again = f"mtrl convert {task.name} --raw raw --out {shlex.quote(str(data))}"
+    again = hints.conversion(task.name, data)
     asked = (image for sample in islice(samples.read(data, task.name, split), limit) for image in sample.images)
     for name in unchanged.altered(
         data, task.name, chain([f"{task.name}/samples_{split}.parquet"], dict.fromkeys(asked))
@@ -64,6 +63,12 @@ def build(
     for number, sample in enumerate(samples.read(data, task.name, split)):
         if limit is not None and number >= limit:
             return
+        if sample.kind != task.kind or sample.answer not in task.choices:
+            raise UserError(
+                f"task {task.name} is {task.kind} for this judge and answered by {' or '.join(task.choices)}, but {data} has"
+                f" a {sample.kind} sample {sample.id} labelled {sample.answer}",
+                "use data that was converted by the task that the judge was trained with, or --prompts local",
+            )
         shown_as = {"given": sample, **({"turned": sample.turned()} if task.kind == "pairwise" else {})}
         for order, shown in shown_as.items():
             images = tuple(data / name for name in shown.images)

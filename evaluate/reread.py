@@ -25,7 +25,7 @@ def reread(folder: Path, file: str = predictions.FILE) -> dict[str, int]:
     writes to the file.
     """
     path = folder / file
-    empty = UserError(f"there are no predictions in {path} yet", "mtrl eval --ckpt PATH")
+    empty = UserError(f"there are no predictions in {path} yet", "score a judge first, by mtrl eval with --ckpt")
     if not path.exists():
         raise empty
     with path.open("rb") as held:

@@ -96,6 +96,11 @@ def subject(checkpoint: str, style: str | None = None, prompts: str = "export") 
     # "organisation/name" is a hub id, unless such a folder is here or its first part is
     is_local = folder.exists() or checkpoint.count("/") != 1 or checkpoint[0] in "./~" or folder.parent.is_dir()
     told = card.read(folder) if is_local else None
+    if is_local and not told and not experts.headers(folder):
+        raise UserError(
+            f"--ckpt {checkpoint} holds no safetensors weights; others, such as .bin, can run code and are not read",
+            "name a folder with .safetensors files",
+        )
     if not told:
         return _foreign(checkpoint, style, fingerprint(folder) if is_local else checkpoint)
     files = integrity.Files(folder, told.files, (*checkpoints.BESIDE, "config.json"))
@@ -238,6 +243,7 @@ def evaluate(
         },
     }
     with predictions.Store(out, identity) as store:
+        store.check(request for found in asked.values() for request in found)
         task_files.write(chosen.values(), out / task_files.FOLDER)
         left = [request for found in asked.values() for request in found if request.key not in store.rows]
         total = sum(map(len, asked.values()))

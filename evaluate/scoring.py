@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mtrl.errors import UserError
 from mtrl.evaluate import metrics, predictions
 from mtrl.files import write_json
 from mtrl.paper import table_tasks
@@ -33,6 +34,11 @@ def score(out: Path, file: str = predictions.FILE) -> dict[str, Any]:
     }
     for name, about in identity["tasks"].items():
         found = by_task.get(name, [])
+        if len(found) > about["requests"]:
+            raise UserError(
+                f"{out / file} has {len(found):,} answers to task {name}, and {about['requests']:,} were asked for",
+                "start the same mtrl eval again: it names what is not of this evaluation",
+            )
         if len(found) == about["requests"] and any(row["order"] == "given" for row in found):
             result[name] = {
                 **metrics.of_task(found, tuple(about["choices"])),

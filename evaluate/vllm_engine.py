@@ -153,7 +153,7 @@ def likely_cause(checkpoint: str, message: str) -> str:
             if not shapes:
                 return f"{folder} holds no safetensors weights: name a folder that mtrl export wrote"
             if experts.layout(shapes, read_json(folder / "config.json")) == "transposed":
-                return "its experts lie in the layout that transformers 5 saves: mtrl export RUN --to DIR writes the one vLLM reads"
+                return "its experts lie in the layout that transformers 5 saves; mtrl export writes the one that vLLM reads"
         except MtrlError as error:
             return str(error)
         except (KeyError, TypeError, AttributeError):

@@ -87,5 +87,5 @@ def read(folder: Path) -> Card | None:
         raise UserError(f"--ckpt {folder} is no checkpoint: it {what}", hint)
     if not (file := folder / FILE).exists():
         return None
-    known: dict[str, Any] = read_object(file, "mtrl export RUN --to DIR writes one")
+    known: dict[str, Any] = read_object(file, "export the run again to another folder: mtrl export writes one")
     return validate(Card, known, str(file))

@@ -128,7 +128,7 @@ def _carry(run: Run, home: Path) -> dict[str, str]:
     if changed := differing(trained, found):
         raise UserError(
             f"{kept} is not what run {run.name} was started with; different now: {', '.join(changed)}",
-            f"mtrl status {run.name} names its recipe; train again under another --name, or restore the folder",
+            "restore the folder, or train again under another --name",
         )
     if found:
         shutil.copytree(kept, home)

@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import secrets
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,7 +91,9 @@ def check_target(path: Path, option: str = "--out") -> None:
     """Raises UserError where no file can be written to `path`; asked before any work is done for it."""
     check_place(path, option)
     if path.is_dir():
-        raise UserError(f"{option} {path} is a folder, not a file", f"name a file in it: {option} {path}/NAME")
+        raise UserError(
+            f"{option} {path} is a folder, not a file", f"name a file in it: {option} {shlex.quote(str(path / 'NAME'))}"
+        )
     if path.exists() and not path.is_file():
         raise UserError(f"{option} {path} is not a regular file", f"pass another {option}")
 

@@ -6,10 +6,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from mtrl.errors import UserError
+from mtrl.files import read_object
 
 DEFAULTS = {"--data": "data", "--runs": "runs"}
 # the options by which each command is told where converted tasks, runs and releases are
@@ -19,6 +24,7 @@ DATA = {
     "convert": "--out",
 }  # fmt: skip
 RUNS = dict.fromkeys(("sft", "rl", "status", "select", "export", "eval", "compare", "tables", "reproduce"), "--runs")
+running: tuple[str, Mapping[str, Any]] = ("", {})  # the command now running, and its parameters; mtrl.cli says it
 RAW = {**dict.fromkeys(("convert", "fit-labels", "reproduce"), "--raw"), "fetch": "--to"}
 
 
@@ -40,6 +46,19 @@ def typed(words: Iterable[str]) -> str:
     return f"mtrl {shlex.join(words)}"
 
 
+def conversion(task: str, data: Path, limit: bool = True) -> str:
+    """`mtrl convert` of a task as it was run before: the same releases, protocol and, unless not wanted, limit."""
+    found: dict[str, Any] = {}
+    for name in ("card.json", "inputs.json"):
+        with contextlib.suppress(UserError):
+            found |= read_object(data / task / name)
+    recorded = found.get("raw")
+    raw = os.path.relpath(data / recorded) if isinstance(recorded, str) else "raw"
+    part = found.get("limit") if limit else None
+    grouped = "grouped" if found.get("protocol") == "grouped" else None
+    return line("convert", task, raw=raw, out=data, protocol=grouped, limit=part)
+
+
 def free(folder: str, name: str, otherwise: str = "-2") -> Path:
     """A name below `folder` that is not taken: `name`, or with `otherwise` at its end as often as it must be."""
     path = Path(folder) / name
@@ -54,10 +73,7 @@ def carried(text: str, given: Mapping[str, Any] | None = None, verb: str = "") -
     `given` are the parameters of the command `verb`; default: those of the command that is running.
     """
     if given is None:
-        import click
-
-        context = click.get_current_context(silent=True)
-        given, verb = (context.params, context.info_name or "") if context else ({}, "")
+        verb, given = running
     words = text.split(" ")
     if len(words) < 2 or words[0] != "mtrl":
         return text

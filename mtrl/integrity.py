@@ -79,7 +79,7 @@ class Files:
         return next((name for name in here if name not in self.listed), "")
 
     def _wrong(self, what: str) -> UserError:
-        return UserError(what, f"restore {self.folder}, or export again: mtrl export RUN --to ANOTHER")
+        return UserError(what, f"restore {self.folder}, or export the run again to another folder")
 
 
 def watched(answers: Iterable[T], check: Callable[[], None]) -> Iterator[T]:

@@ -13,7 +13,8 @@ from typing import Literal, NamedTuple
 
 from mtrl import recipe as recipes
 from mtrl import scored, sizes, tables
-from mtrl.checkpoints import CARD, SELECTED
+from mtrl.card import FILE as CARD
+from mtrl.checkpoints import SELECTED
 from mtrl.errors import UserError, nearest
 from mtrl.evaluate import predictions, scores
 from mtrl.files import read_json, read_jsonl

@@ -56,7 +56,7 @@ def card(data: Path, task: str) -> dict[str, Any]:
 
     Raises UserError where there is none, or something else is in it.
     """
-    file, again = data / task / "card.json", f"mtrl convert {task} --raw raw --out {data}"
+    file, again = data / task / "card.json", hints.conversion(task, data)
     found = read_object(file, again)
     try:
         rows = [n for verdicts in found["counts"].values() for n in verdicts.values()]
@@ -102,9 +102,7 @@ def read(data: Path, task: str, split: str) -> Iterator[Sample]:
 
     path = path_of(data, task, split)
     if not path.exists():
-        raise UserError(
-            f"task {task} is not converted: {path} is missing", hints.line("convert", task, raw="raw", out=data)
-        )
+        raise UserError(f"task {task} is not converted: {path} is missing", hints.conversion(task, data))
     for batch in pq.ParquetFile(path).iter_batches():
         for row in batch.to_pylist():
             row["images"] = tuple(row["images"])

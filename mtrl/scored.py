@@ -128,18 +128,42 @@ def marks(one: Scores, task: str, data: Path) -> tuple[Mark, ...]:
         card = data / task / "card.json"
         limit = read_json(card).get("limit") if card.exists() else None
         if numbers.samples_sha256 is None:
-            found.append(Mark(f"which samples it is of is not recorded: {hints.line('score', one.file.parent)}", False))
+            found.append(
+                Mark(f"of samples that are not recorded: {hints.line('score', one.file.parent)} records them", False)
+            )
         elif numbers.samples_sha256 != _hash(file, file.stat().st_mtime_ns, file.stat().st_size):
             found.append(Mark(f"of other samples than {data / task} holds now", True))
         elif limit is not None:
-            found.append(Mark(f"{data / task} was converted with --limit {limit}", False))
+            found.append(Mark(f"of data that was converted with --limit {limit} ({data / task})", False))
     if not found and numbers.conversion_limit is not None:
-        found.append(Mark(f"the data was converted with --limit {numbers.conversion_limit}", False))
+        found.append(Mark(f"of data that was converted with --limit {numbers.conversion_limit}", False))
     if _prompt_changed(one, task):
         found.append(Mark("asked with another prompt than the present one", True))
     if _weights_changed(one):
-        found.append(Mark(f"{one.checkpoint} now holds another checkpoint", True))
+        found.append(Mark(f"of a checkpoint that {one.checkpoint} no longer holds", True))
     return tuple(found)
+
+
+def sides(folders: tuple[Path, Path], chosen: list[str], data: Path) -> tuple[list[str], list[str]]:
+    """(names, notes) for `mtrl compare`: who was asked in each folder, and where its numbers of the chosen tasks may
+    not be what they seem. A folder whose metrics.json cannot be read has its path as its name, and no notes."""
+    names, notes = [], []
+    for side, folder in zip("AB", folders, strict=True):
+        try:
+            one = scores.read(folder / "metrics.json")
+        except UserError:
+            names.append(str(folder))
+            continue
+        step = "" if one.judge is None or one.judge.step is None else f" step {one.judge.step}"
+        who = f"{one.judge.name}{step}, " if one.judge else ""
+        names.append(f"{who}{METHODS[one.method]} ({folder})")
+        for task in (task for task in chosen if task in one.tasks):
+            notes += [f"{task}: {side} is {mark.reason}" for mark in marks(one, task, data)]
+            if one.method.endswith("_single") and one.judge and task not in (one.judge.trained_on or [task]):
+                notes.append(f"{task}: {side} was not trained on it")
+            if one.tasks[task].one_class and side == "A":  # both have the same samples
+                notes.append(f"{task}: every item has the label {one.tasks[task].one_class!r}; Macro-F1 says nothing")
+    return names, notes
 
 
 @lru_cache(maxsize=256)

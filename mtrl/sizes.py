@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mtrl import samples
+from mtrl import hints, samples
 from mtrl.errors import UserError
 from mtrl.schema import validate
 
@@ -96,8 +96,8 @@ def resolved(recipe: Recipe, autos: list[tuple[str, str]], data: Path) -> Recipe
     for task in recipe.tasks:
         if not samples.count(data, task, "train"):
             named = f"{recipe.stage}.{keys[0]}"
-            text = f"{named} is auto, which is derived from the training rows, and task {task} has none in {data}"
-            raise UserError(text, f"mtrl convert {task} --raw raw --out {data}, or --set {named}=NUMBER")
+            text = f"{named} is auto, which is derived from the training rows, and task {task} has none in {data} (a number in its place, by --set {named}=N, needs none)"
+            raise UserError(text, hints.conversion(task, data))
     return derived(recipe, keys, rows(recipe, data))
 
 

@@ -171,7 +171,7 @@ def score_command(
     from mtrl.evaluate.scoring import score
 
     if not file.exists():
-        raise UserError(f"there are no predictions in {file} yet", "mtrl eval --ckpt PATH")
+        raise UserError(f"there are no predictions in {file} yet", "score a judge first, by mtrl eval with --ckpt")
     folder, name = (file, predictions.FILE) if file.is_dir() else (file.parent, file.name)
     changed = reread(folder, name)
     say(

@@ -36,6 +36,7 @@ HEADS = {1: "split", OWN: "judge: task"}
 
 
 def _show(found: dict[int, Any]) -> None:
+    from mtrl import hints
     from mtrl.commands.show import say, table
 
     for number, one in found.items():
@@ -45,9 +46,9 @@ def _show(found: dict[int, Any]) -> None:
         for line in one.notes:
             say(line)
         if one.todo and OWN in found and not one.notes:  # only the user's own tasks are used here
-            say(f"not run yet: {len(one.todo)} commands; mtrl tables {number} lists them")
+            say(f"not run yet: {len(one.todo)} commands; {hints.carried(f'mtrl tables {number}')} lists them")
         elif one.todo:
-            say("not run yet:\n  " + "\n  ".join(one.todo))
+            say("not run yet:\n  " + "\n  ".join(map(hints.carried, one.todo)))
     for line in dict.fromkeys(line for one in found.values() for line in one.passed_over):
         say(f"not a cell: {line}")
     for line in dict.fromkeys(one.legend for one in found.values() if one.legend):

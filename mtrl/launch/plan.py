@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from mtrl import checkpoints, envs, processor, prompting, samples, tasks
+from mtrl import checkpoints, envs, hints, processor, prompting, samples, tasks
 from mtrl.converters import findings
 from mtrl.converters.check import altered
 from mtrl.errors import MtrlError
@@ -78,7 +78,7 @@ def _model(recipe: Recipe, data: Path) -> Iterator[Check]:
 def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
     for name in recipe.tasks:
         task = tasks.load(name)
-        again = f"mtrl convert {name} --raw raw --out {data}"
+        again = hints.conversion(name, data)
         card_file = data / name / "card.json"
         if not card_file.exists():
             yield Check("stop", f"task {name} is not converted ({card_file} is missing)", again)
@@ -107,7 +107,7 @@ def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
                 yield Check(
                     "warning",
                     f"{len(shared)} training images stand in {where} too",
-                    f"mtrl check {card_file.parent.name}",
+                    hints.line("check", card_file.parent.name),
                 )
 
 

@@ -72,6 +72,7 @@ def test_readmes_own_images_and_every_stage(tmp_path: Path) -> None:
     names = [Path(line.partition(",")[0]).name for line in (RELEASE / "labels.csv").read_text().splitlines()[1:]]
     for sample in kept[:20]:  # release bytes, verbatim
         name = names[sample.source["row"] - 1]
+        assert sample.id == name  # the task names no id column
         assert sha256_file(data / sample.images[0]) == sha256_file(RELEASE / "images" / name)
     assert samples.count(data, "photo_pairs", "test") == 100
     assert {s.answer for s in samples.read(data, "photo_pairs", "test")} == {"1", "2"}  # the release always says 0
@@ -82,12 +83,13 @@ def test_readmes_own_images_and_every_stage(tmp_path: Path) -> None:
     run(tmp_path, *export)
     run(tmp_path, "export", "r", "--to", "exports/r")
     assert evaluate[-2:] == ["--tasks", "photo_original"]
-    run(tmp_path, *evaluate[:-1], "photo_original,photo_pairs")  # and the pairs, while the model is loaded
+    printed = run(tmp_path, *evaluate[:-1], "photo_original,photo_pairs")  # and the pairs, while the model is loaded
     run(tmp_path, "eval", "--ckpt", "exports/r", "--tasks", "photo_original,photo_pairs")
     for name, style in (("mine", "sft"), ("r", "rl")):
         rows = read_jsonl(tmp_path / f"runs/{name}/eval/predictions.jsonl")
         test = samples.count(data, "photo_original", "test")
         assert len(rows) == test + 2 * 100 == len({(r["task"], r["id"], r["order"]) for r in rows})
+        assert {r["id"] for r in rows if r["task"] == "photo_original"} <= set(names)  # file names, not row numbers
         assert all(not row["finish_reason"].startswith("rejected") for row in rows)
         metrics = json.loads((tmp_path / f"runs/{name}/eval/metrics.json").read_text())
         assert metrics["photo_original"]["n"] == test and metrics["photo_pairs"]["pairwise"]["pairs"] == 100
@@ -96,6 +98,7 @@ def test_readmes_own_images_and_every_stage(tmp_path: Path) -> None:
         if name == "mine":
             verdicts = {row["verdict"] for row in rows if row["task"] == "photo_original"}
             assert verdicts <= {"yes", "no"}
-            figure = f"Macro-F1 {100 * metrics['photo_original']['macro_f1']:.1f}"
-            # README must say so first where the section's judge gives one answer to every photograph
-            assert len(verdicts) == 2 or ("too small for photographs" in said_first and figure in said_first)
+            # README says first what this model can show: no better than chance, and on another machine perhaps one answer
+            assert "too small for photographs" in said_first and "no better than chance" in said_first
+            assert 0.3 <= metrics["photo_original"]["accuracy"] <= 0.7
+            assert len(verdicts) == 2 or "the judge answered" in printed

@@ -48,7 +48,7 @@ def test_one_image_labelled_both_ways(tmp_path: Path) -> None:
     raw = pictures(tmp_path / "raw")
     with pytest.raises(UserError) as error:
         run(table_task(raw, ROWS), raw, tmp_path / "data")
-    assert "1 questions (same images, same fields) have both labels" in str(error.value)
+    assert "rows that ask the same (same images, same fields) have both labels, in 1 cases" in str(error.value)
     for row in ("row 0.png is yes", "row copy of 0.png is no", "row 0.png (row 5) is no"):
         assert row in str(error.value)
     assert "conflicts: drop" in error.value.then and "conflicts: majority" in error.value.then

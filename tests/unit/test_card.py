@@ -155,6 +155,13 @@ def test_the_small_files_of_a_foreign_model_are_part_of_it(export: Path) -> None
     assert subject(str(export)).fingerprint != before
 
 
+def test_a_pickle_is_no_checkpoint(cli, export: Path) -> None:
+    (export / "mtrl.json").unlink()
+    (export / "model.safetensors").rename(export / "pytorch_model.bin")
+    done = cli("eval", "--ckpt", export, "--tasks", "demo_quality")
+    assert done.code == 2 and "no safetensors weights" in done.err and ".bin, can run code" in done.err
+
+
 def test_an_endpoint_is_asked_by_an_export_whose_weights_are_elsewhere(cli, export: Path, project: Path) -> None:
     (export / "model.safetensors").write_bytes(b"")
     with standin(lambda number, body: completion("yes")) as server:

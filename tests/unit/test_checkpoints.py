@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import checkpoints, recipe
+from mtrl import checkpoints, locks, recipe, staging
 from mtrl.demo.pipeline import tiny
 from mtrl.errors import MtrlError, UserError
 from mtrl.files import read_json
@@ -129,3 +129,22 @@ def test_a_cut_off_checkpoint_leaves_nothing(cli, tmp_path: Path) -> None:
     done = cli("export", run.path, "--to", tmp_path / "x")
     assert done.code == 1 and "is cut off" in done.err
     assert not (tmp_path / "x").exists() and not list(tmp_path.glob(".*"))
+
+
+def test_select_removes_what_a_killed_one_left_and_runs_alone(cli, tmp_path: Path) -> None:
+    run = a_run(tmp_path, "sft_unified", [5])
+    tasks = run.recipe["tasks"]
+    for step in (3, 5):  # of step 3 the checkpoint is gone
+        folder = run.path / "select" / f"step-{step}"
+        for left in ("model", f".model.0123{staging.SUFFIX}"):
+            shutil.copytree(tiny(), folder / left)
+        (folder / f".model.0123{staging.SUFFIX}" / staging.LOCK).touch()
+        (folder / "metrics.json").write_text(json.dumps({task: {"accuracy": 0.5} for task in tasks}))
+    with (run.path / "select" / staging.LOCK).open("a") as lock:
+        assert locks.take(lock.fileno())
+        done = cli("select", run.path)
+        assert done.code == 2 and "another mtrl select of run run is running" in done.err
+        assert len(list(run.path.glob("select/*/model"))) == 2
+    done = cli("select", run.path)
+    assert done.code == 0, done.err
+    assert sorted(path.name for path in run.path.glob("select/*/*")) == ["metrics.json", "metrics.json"]

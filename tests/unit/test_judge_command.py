@@ -178,7 +178,7 @@ def test_every_file_that_a_folder_leaves_out_is_counted_with_its_reason(cli) -> 
     (Path("pics") / "more" / "deep").mkdir(parents=True)
     Path("pics/more/3.png").write_bytes(Path("pics/0.png").read_bytes())
     Path("pics/more/deep/4.PNG").write_bytes(Path("pics/1.png").read_bytes())
-    for name in ("a.raw", "b.raw", "notes.txt", "README"):
+    for name in ("a.raw", "b.raw", "notes.txt", "README", "odd.\x1b[2J"):
         (Path("pics") / name).write_text("x")
     Path("pics/link").symlink_to("more")
     command = ("pics", "--task", "mine", "--field", "where=x")
@@ -186,16 +186,17 @@ def test_every_file_that_a_folder_leaves_out_is_counted_with_its_reason(cli) -> 
         done = judge(cli, server, *command)
         assert done.code == 0 and len(server.asked) == 3
         for words in (
-            "7 files left out: ",
+            "8 files left out: ",
             "2 .raw, which is no image format",
             "2 in a folder below (--recursive reads those too)",
             "1 .txt,",
             "1 no ending,",
             "1 a link to a folder",
+            "1 an odd ending,",
         ):
             assert words in done.out, done.out
         deep = judge(cli, server, *command, "--recursive", "--out", "v.jsonl")
-    assert deep.code == 0 and "5 files left out" in deep.out
+    assert deep.code == 0 and "6 files left out" in deep.out
     assert [row["image"] for row in read_jsonl(Path("v.jsonl"))] == [
         "pics/0.png", "pics/1.png", "pics/2.png", "pics/more/3.png", "pics/more/deep/4.PNG",
     ]  # fmt: skip

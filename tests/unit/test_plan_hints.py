@@ -132,7 +132,7 @@ def test_hints_of_shipped_recipes_over_small_data(small, name: str, rows: int, m
     small(rows)
     applied = 0
     for hardware in HARDWARE:
-        for model in MODELS:
+        for model in MODELS if rows == 140 else ("tiny", "qwen3-vl-30b-a3b"):
             for trainer in [[], ["backend=verl"]] if name == "rl_single" and hardware != "cpu" else [[]]:
                 applied += assert_hints_work(name, model, hardware, trainer)
     assert applied or rows == 5_544

@@ -59,6 +59,40 @@ def test_the_papers_values() -> None:
     assert sft.image == rl.image == recipe.load("zero_shot").image
 
 
+def test_optimizer_values_are_written_out(tmp_path: Path) -> None:
+    """Upstream's defaults may change; what decides a result is in upstream.yaml. (EasyR1 has no key for epsilon.)"""
+
+    def config(name: str, *presets: str, sets: tuple[str, ...] = ()) -> dict:
+        found = recipe.load(name, *presets, sets=list(sets))
+        return yaml.safe_load(backend.of(found).config(found, Run(tmp_path / "run"), tmp_path))
+
+    for block in (config("sft_unified", "tiny", "cpu"), config("rl_multitask", "tiny", "cpu")["grpo"]):
+        adam = [float(block[f"adam_{key}"]) for key in ("beta1", "beta2", "epsilon")]
+        assert (*adam, block["max_grad_norm"]) == (0.9, 0.999, 1e-8, 1.0)
+    easyr1 = config("rl_multitask", "qwen3-vl-8b", "8x80gb")["worker"]
+    assert (easyr1["actor"]["optim"]["betas"], easyr1["actor"]["max_grad_norm"]) == ([0.9, 0.999], 1.0)
+    verl = config("rl_multitask", "qwen3-vl-8b", "8x80gb", sets=("backend=verl",))["actor_rollout_ref"]
+    optim = verl["actor"]["optim"]
+    assert (optim["betas"], optim["clip_grad"], float(optim["override_optimizer_config"]["eps"])) == (
+        [0.9, 0.999],
+        1,
+        1e-8,
+    )
+    ours = {key: verl["rollout"]["val_kwargs"][key] for key in ("temperature", "top_p", "n")}
+    assert ours == easyr1["rollout"]["val_override_config"] and verl["rollout"]["val_kwargs"]["do_sample"] is True
+
+
+def test_a_pixel_range_in_the_models_processor_is_said_in_upstream_yaml(tmp_path: Path) -> None:
+    found, run = recipe.load("sft_unified", "tiny", "cpu"), Run(tmp_path / "run")
+    plain = backend.of(found).config(found, run, tmp_path)
+    assert not plain.startswith("#") and yaml.safe_load(plain)["image_max_pixels"] == 65536
+    (tmp_path / "run/inputs/model").mkdir(parents=True)
+    (tmp_path / "run/inputs/model/preprocessor_config.json").write_text("{}")
+    text = backend.of(found).config(found, run, tmp_path)
+    assert text.startswith("# image.min_pixels 4096, image.max_pixels 65536 are in the model's processor:\n# ")
+    assert "inputs/model/preprocessor_config.json, size" in text and yaml.safe_load(text)["image_max_pixels"] > 10**6
+
+
 @pytest.mark.parametrize(
     ("sets", "words"),
     [

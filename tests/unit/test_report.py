@@ -49,7 +49,9 @@ def evaluated(out: Path, style: str, answer: Callable[[int, Any], tuple[str, flo
         for asked in found.values():
             for n, request in enumerate(asked):
                 text, sure = answer(n, request)
-                row = predictions.row_of(Answer(request, text, 3, "stop", 0.1), style, style)
+                row = predictions.row_of(
+                    Answer(request, text, 3, "stop", 0.1), style, prompting.sha256(load(request.task), style)
+                )
                 list(store.append([{**row, "confidence": sure}]))
     run.score(out)
     return out

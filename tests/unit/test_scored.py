@@ -153,7 +153,7 @@ def test_scores_of_a_part_of_the_release_are_marked(project: Path, cli) -> None:
     assert cli("convert", "demo_quality", "--raw", "raw", "--limit", "20").code == 0
     evaluate(judge("m", "zero_shot"), DEMO, "a")
     assert "†1" in row("Off-the-shelf")["demo_quality"]
-    assert "data/demo_quality was converted with --limit 20" in cli("tables", 2).out
+    assert "of data that was converted with --limit 20 (data/demo_quality)" in cli("tables", 2).out
     shutil.rmtree("data/demo_quality")  # seen also where the data is not
     assert "was converted with --limit 20" in cli("tables", 2).out
     assert cli("convert", "demo_quality", "--raw", "raw").code == 0
@@ -170,7 +170,7 @@ def test_another_prompt_and_other_weights_are_marked(project: Path, cli) -> None
     assert "runs/a: asked with another prompt than the present one" in cli("tables", 2).out
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps({**config, "note": 1}))
-    assert "runs/a: model now holds another checkpoint" in cli("tables", 2).out
+    assert "runs/a: of a checkpoint that model no longer holds" in cli("tables", 2).out
     assert "†" in row("Off-the-shelf")["demo_alignment"]
 
 
@@ -181,7 +181,7 @@ def test_an_older_evaluation_says_how_to_complete_it(project: Path, cli) -> None
     old = {k: v for k, v in new.items() if k not in ("judged_by", "fingerprint")}
     old["demo_quality"] = {k: v for k, v in old["demo_quality"].items() if k not in scoring.OF_TASK[2:]}
     file.write_text(json.dumps({**old}))
-    assert "which samples it is of is not recorded: mtrl score runs/a" in cli("tables", 2).out
+    assert "of samples that are not recorded: mtrl score runs/a" in cli("tables", 2).out
     assert cli("score", "runs/a").code == 0 and "†" not in row("Off-the-shelf")["demo_quality"]
     single = evaluate(judge("s", "rl_single", "demo_quality"), DEMO[:1], "s")
     (RUNS / "s/metrics.json").write_text(json.dumps({k: v for k, v in single.items() if k != "judged_by"}))
@@ -210,6 +210,7 @@ def test_a_test_split_of_one_class_has_no_macro_f1(project: Path, cli) -> None:
     from mtrl.samples import path_of, write
 
     write(path_of(DATA, "demo_safety", "test"), samples)
+    Path("data/demo_safety/inputs.json").unlink()  # as if it had been converted so
     result = evaluate(judge("m", "zero_shot"), DEMO, "a")
     assert result["demo_safety"]["one_class"] == "yes" and result["demo_quality"]["one_class"] is None
     assert result["mean_macro_f1"] is None
@@ -221,6 +222,20 @@ def test_a_test_split_of_one_class_has_no_macro_f1(project: Path, cli) -> None:
     assert 'demo_safety: every item of the test split has the label "yes"' in done.out
     page = Path("runs/a/report.html").read_text()
     assert "one class" in page
+
+
+def test_compare_names_the_judges_and_marks_by_the_same_rules(project: Path, cli) -> None:
+    evaluate(judge("sft-a", "sft_single", "demo_quality", step=7), DEMO, "a")
+    assert cli("convert", "demo_safety", "--raw", "raw", "--limit", "20").code == 0
+    evaluate(judge("new/model", "zero_shot"), DEMO[:2], "b", "no")
+    with Path("prompts/sft/demo_quality.jinja").open("a") as file:
+        file.write("Look twice.\n")
+    done = cli("compare", "a", "b")
+    lines = " ".join(done.out.split())
+    assert done.code == 0 and "A: sft-a step 7, SFT-Single (runs/a)" in lines, done.err
+    assert "B: new/model, Off-the-shelf (runs/b)" in lines
+    assert "note: demo_alignment: A was not trained on it" in lines
+    assert "note: demo_quality: B is asked with another prompt than the present one" in lines
 
 
 def _samples(task: str) -> list[Any]:

@@ -11,6 +11,7 @@ import pytest
 from mtrl import checkpoints, prompting, task_files, tasks
 from mtrl.demo.pipeline import tiny
 from mtrl.errors import UserError
+from mtrl.evaluate import requests
 from mtrl.evaluate.run import subject
 from mtrl.files import read_json, sha256_file
 from mtrl.rundir import Run
@@ -124,6 +125,29 @@ def test_an_evaluation_asks_and_reports_what_the_judge_was_trained_with(cli, exp
         assert "Something else?" in asked_text(server.asked[-1])
 
 
+def test_data_of_another_kind_of_task_is_not_scored(exported: Path) -> None:
+    Path("data/demo_pairs").rename("data/pairs")
+    shutil.rmtree("data/demo_quality")
+    Path("data/pairs").rename("data/demo_quality")
+    with pytest.raises(UserError, match="demo_quality is pointwise for this judge and answered by yes or no"):
+        list(requests.build(subject(str(exported)).task("demo_quality"), "sft", Path("data"), "test"))
+
+
+def test_data_elsewhere_is_scored_far_from_the_project(
+    cli, exported: Path, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "away").mkdir()
+    shutil.copytree(exported, tmp_path / "away" / "judge")
+    monkeypatch.chdir(tmp_path / "away")
+    with standin(lambda number, body: completion("yes")) as server:
+        command = ["eval", "--ckpt", "judge", "--endpoint", server.url, "--model", "m", "--tasks", "demo_quality"]
+        done = cli(*command, "--limit", 4, "--data", project / "data")
+    assert done.code == 0 and "differ here" not in done.out, done.err
+    asked = read_json(project / "data/demo_quality/sft_test.json")[:4]
+    want = sorted(row["messages"][0]["content"].replace("<image>", "").strip() for row in asked)
+    assert sorted(asked_text(body).strip() for body in server.asked) == want
+
+
 def test_pictures_are_judged_far_from_the_project(
     cli, exported: Path, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,3 +190,70 @@ def test_a_run_of_an_older_mtrl_is_exported_without(run: Run) -> None:
     checkpoints.export(run, "last", Path("exports/x"))
     assert not Path("exports/x/task_files").exists()
     assert "carries no prompts" in next(iter(subject("exports/x").remarks(TASKS)))
+
+
+def line(**change: object) -> str:
+    return (
+        json.dumps({**json.loads(Path("runs/eval-m/predictions.jsonl").read_text().splitlines()[0]), **change}) + "\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"prompt_sha256": "0" * 64}, "line 4 answers another prompt of task demo_quality"),
+        ({"vote": 1}, "line 4 is vote 1"),
+        ({"task": "demo_safety"}, "line 4 answers task 'demo_safety', which eval.json does not hold"),
+        ({"id": "foreign"}, "an answer to sample 'foreign' of task demo_quality, order given, vote 0, not asked here"),
+        ({"order": "turned"}, "order turned, vote 0, not asked here"),
+    ],
+)
+def test_a_foreign_row_is_named_and_not_counted(cli, exported: Path, change: dict[str, object], says: str) -> None:
+    with standin(lambda number, body: completion("yes")) as server:
+        command = [
+            "eval",
+            "--ckpt",
+            exported,
+            "--endpoint",
+            server.url,
+            "--model",
+            "m",
+            "--tasks",
+            "demo_quality",
+            "--limit",
+            3,
+        ]
+        assert cli(*command).code == 0
+        file, metrics = Path("runs/eval-m/predictions.jsonl"), Path("runs/eval-m/metrics.json").read_bytes()
+        with file.open("a") as stream:
+            stream.write(line(**change))
+        done = cli(*command)
+        assert done.code == 2 and says in done.err and "next: " in done.err, done.err
+        again = cli("score", "runs/eval-m")
+        assert again.code == 2 and (
+            "line 4" in again.err or "4 answers to task demo_quality, and 3 were asked" in again.err
+        )
+        assert Path("runs/eval-m/metrics.json").read_bytes() == metrics and len(server.asked) == 3
+
+
+def test_answers_of_nobody_are_not_taken_over(cli, exported: Path) -> None:
+    with standin(lambda number, body: completion("yes")) as server:
+        command = [
+            "eval",
+            "--ckpt",
+            exported,
+            "--endpoint",
+            server.url,
+            "--model",
+            "m",
+            "--tasks",
+            "demo_quality",
+            "--limit",
+            3,
+        ]
+        assert cli(*command).code == 0
+        before = Path("runs/eval-m/predictions.jsonl").read_bytes()
+        Path("runs/eval-m/eval.json").unlink()
+        done = cli(*command)
+    assert done.code == 2 and "holds answers, and eval.json, which says whose they are, is missing" in done.err
+    assert Path("runs/eval-m/predictions.jsonl").read_bytes() == before and not Path("runs/eval-m/eval.json").exists()
