@@ -25,6 +25,7 @@ import yaml
 from mtrl.errors import UserError
 from mtrl.parsing import parse_json, parse_yaml
 
+LARGE = 1 << 34  # bytes of our own files that hold a line for each sample or image
 LARGEST = 1 << 26  # bytes of a file that is read whole, or of one line, unless its reader knows better
 
 
