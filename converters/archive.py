@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
 import zipfile
 import zlib
 from functools import partial
@@ -9,6 +11,11 @@ from pathlib import Path, PurePosixPath
 
 from mtrl.converters.rows import MAX_BYTES, Picture, Rejected
 from mtrl.errors import UserError
+from mtrl.files import open_regular
+
+# What reading a damaged, encrypted or foreign member raises, by its compression: none of these is the user's disk.
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, NotImplementedError,
+           ValueError, IndexError, MemoryError)  # fmt: skip
 
 
 class Archive:
@@ -18,8 +25,8 @@ class Archive:
         """Raises UserError for a file that is not a zip."""
         self.path = path
         try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+            self._zip = zipfile.ZipFile(open_regular(path))
+        except (*DAMAGED, OSError) as error:
             raise UserError(f"{path} is not a whole zip file: {error}", "download it again") from None
         self._named: dict[str, list[zipfile.ZipInfo]] = {}
         for member in self._zip.infolist():
@@ -44,5 +51,9 @@ class Archive:
             raise Rejected(f"over {MAX_BYTES // 2**20} MB")
         try:
             return self._zip.read(member)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
+        except DAMAGED:
             raise Rejected(f"damaged in {self.path.name}") from None
+        except OSError as error:
+            if error.errno is None:  # bz2's way to say so; a disk that cannot be read has a number
+                raise Rejected(f"damaged in {self.path.name}") from None
+            raise

@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mtrl import prompting, samples
-from mtrl.converters import images
-from mtrl.converters.rows import Rejected
+from mtrl import hints, prompting, samples
+from mtrl.converters import findings, images, unchanged
+from mtrl.converters.rows import Rejected, contents
 from mtrl.converters.table1 import compare
-from mtrl.files import read_json, sha256_bytes
+from mtrl.errors import UserError
+from mtrl.files import LARGE, read_json, sha256_bytes, sha256_file
 from mtrl.finding import Check
 from mtrl.tasks import SPLITS, Task
 
 
 def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
     """All checks of one converted task. Raises nothing for what a check can say."""
-    again = f"mtrl convert {task.name} --raw raw --out {data}"
+    again = hints.conversion(task.name, data)
     card_file = data / task.name / "card.json"
     if not card_file.exists():
         yield Check("stop", f"{task.name} is not converted ({card_file} is missing)", again)
         return
-    card = read_json(card_file)
+    try:
+        card = samples.card(data, task.name)
+    except UserError as error:
+        yield Check("stop", str(error), error.then)
+        return
     if "release_counts" not in card:
         yield Check("stop", f"{task.name} was converted by an earlier mtrl", again)
         return
-    for style in prompting.STYLES:
-        if card["prompts"].get(style) != prompting.sha256(task, style):
-            yield Check("stop", f"{task.name}: its {style} prompt has changed since it was converted", again)
+    written = unchanged.written(data, task.name)
+    if written is None:
+        yield Check("stop", f"{task.name}: its conversion did not end, or was by an earlier mtrl", again)
+        return
+    changed = _changed(data, written)
+    for name in changed:
+        yield Check("stop", f"{task.name}: {data / name} has changed since it was converted", again)
+    if any("/samples_" in name for name in changed):
+        return  # the other checks read these
+    try:
+        for style in prompting.STYLES:
+            if card["prompts"].get(style) != prompting.sha256(task, style):
+                yield Check("stop", f"{task.name}: its {style} prompt has changed since it was converted", again)
+        yield from findings.fields(task, data)
+    except UserError as error:  # a prompt that nothing could be asked with
+        yield Check("stop", str(error), error.then)
+    if card.get("orient", False) != task.orient:
+        yield Check("stop", f"{task.name}: its key orient has changed since it was converted", again)
     for split in SPLITS:
         yield from _split(task, data, split, card, again)
+    yield from findings.of_card(task.name, card)
     for kind, shared in card["leakage"].items():
         if found := [f"{number} {pair.replace('_', ' ')}" for pair, number in shared.items() if number]:
-            yield Check("warning", f"{task.name}: the same {kind} in two splits: {', '.join(found)}")
+            grouped = again + " --protocol grouped"
+            yield Check("warning", f"{task.name}: the same {kind} in two splits: {', '.join(found)}", grouped)
     for reason, number in card["rejects"].items():
         yield Check("warning", f"{task.name}: {number} rows rejected: {reason}")
     if card["duplicates"]:
@@ -41,9 +62,35 @@ def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
             "warning", f"{task.name}: {card['duplicates']} rows ask what an earlier row asks (source.duplicate_of)"
         )
     for note, number in card["images"]["notes"].items():
-        yield Check("ok", f"{task.name}: {number} images: {note}")
+        if note == images.ROTATED:
+            yield Check("warning", f"{task.name}: {number} images: {note}", images.upright(task.name))
+        else:
+            yield Check("ok", f"{task.name}: {number} images: {note}")
     if table1:
         yield from compare(task, card)
+
+
+def altered(data: Path, task: str, names: Iterable[str], again: str) -> Iterator[Check]:
+    """What a run would read and is no longer what the conversion wrote. Cheap: see unchanged.py. Files by hand are allowed."""
+    found = list(unchanged.altered(data, task, names))
+    gone = {name for name in found if not (data / name).exists()}
+    for some, what in ((gone, "missing"), (set(found) - gone, "not what the conversion wrote")):
+        if stored := sorted(name for name in some if name.startswith("images/")):
+            yield Check("stop", f"task {task}: {len(stored)} stored images are {what}, the first is {stored[0]}", again)
+        for name in sorted(some.difference(stored)):
+            yield Check("stop" if name in gone else "warning", f"task {task}: {data / name} is {what}", again)
+
+
+def _changed(data: Path, written: dict[str, str]) -> list[str]:
+    """The files that are not what the conversion wrote."""
+    found = []
+    for name, digest in written.items():
+        try:
+            same = sha256_file(data / name) == digest
+        except OSError:
+            same = False
+        found += [] if same else [name]
+    return found
 
 
 def _split(task: Task, data: Path, split: str, card: dict, again: str) -> Iterator[Check]:  # type: ignore[type-arg]
@@ -56,11 +103,9 @@ def _split(task: Task, data: Path, split: str, card: dict, again: str) -> Iterat
         names.update(sample.images)
     for name in sorted(names):
         try:
-            content = (data / name).read_bytes()
+            content = contents(data / name)
             images.check(content)
-            if (
-                sha256_bytes(content) != Path(name).stem
-            ):  # a release file that was edited is edited here too: one file, two names
+            if sha256_bytes(content) != Path(name).stem:
                 bad.append(f"{name} (changed since it was converted)")
         except OSError:
             gone.append(name)
@@ -72,7 +117,7 @@ def _split(task: Task, data: Path, split: str, card: dict, again: str) -> Iterat
     try:
         rows = {
             "samples": samples.count(data, task.name, split),
-            "sft": len(json.loads((folder / f"sft_{split}.json").read_text())),
+            "sft": len(read_json(folder / f"sft_{split}.json", limit=LARGE)),
             "rl": pq.read_metadata(folder / f"rl_{split}.parquet").num_rows,
         }
     except (OSError, ValueError) as error:

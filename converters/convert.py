@@ -2,33 +2,36 @@
 
 Labels are read first, images once and in the release's order: one thread reads, as many as there are cores decode, and
 no more than a window of images is in memory. Every step is deterministic, so a conversion that was killed is simply run
-again: stored images are found in place, and the card, written near the end, says that all the rest is whole.
+again: stored images are found in place. All files of a task are written next to an earlier conversion's, which holds
+until they replace it; the card comes last and says that all the rest is whole.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import os
+import shutil
 import warnings
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mtrl import __version__, prompting, samples
-from mtrl.converters import exports, findings, images, splits, unchanged
+from mtrl.converters import accept, exports, findings, images, splits, store, unchanged
 from mtrl.converters.rows import Picture, Rejected, Row
-from mtrl.errors import MtrlError, UserError
-from mtrl.files import read_json, sha256_file, sweep, write_json
+from mtrl.errors import MtrlError, UserError, remedy
+from mtrl.files import LARGE, read_json, sweep, write_json
+from mtrl.labels import CONFLICTS
+from mtrl.locks import held
 from mtrl.samples import Sample
 from mtrl.tasks import SPLITS, Task
 
-WINDOW, WINDOW_BYTES = 64, 64 * 2**20  # rows and bytes of images between reading and storing
-WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-Outcome = tuple[images.Stored, ...] | Rejected
+CARD, NEW = "card.json", ".new"
 
 
 def reader(task: Task, function: str = "rows") -> Callable[[Task, Path], Iterator[Any]]:
@@ -51,54 +54,92 @@ def convert(
     limit: int | None = None,
     tick: Callable[[int, int], None] = lambda done, total: None,
     protocol: str | None = None,
+    links: bool = False,
+    waiting: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Converts one task into `data`/<task>/ and returns its card. `limit` keeps the first so many rows of each split.
 
     Unchanged input is not converted again: the card that is there comes back, with "unchanged". `tick` gets (rows done,
-    rows in all). Raises UserError for a release that is not as expected, MtrlError for a bad label or a full disk.
+    rows in all). `links`: stored images are hard links to the release's files. Conversions of one task into one folder
+    exclude each other, on whatever host they run: `waiting` is called once before this one waits. Raises UserError for a
+    release that is not as expected, MtrlError for a bad label or a full disk.
     """
     if protocol:
         task = task.model_copy(update={"split": task.split.model_copy(update={"protocol": protocol})})
     try:
-        if card := unchanged.unchanged(task, raw, data, limit):
+        if card := unchanged.unchanged(task, raw, data, limit, links):
             exports.register(data)
             return {**card, "unchanged": True}
-        found: list[Row] = list(reader(task)(task, raw))
-        if not found:
+        rows: list[Row] = list(reader(task)(task, raw))
+        if not rows:
             raise UserError(f"task {task.name}: the release in {raw} has no rows")
-        _refuse_twins(task, found)
-        _refuse_missing(task, found)
+        found, left = accept.accepted(task, rows, raw)
         _try_prompts(task, found[0])
-        release = unchanged.snapshot(found, raw)
-        _begin(data, task)
-        card = _write(task, found, data, limit, tick)
-        exports.register(data)
-        unchanged.record(task, raw, data, limit, release)
+        tables = unchanged.tables(rows)
+        release = unchanged.snapshot(found, raw, tables)
+        with held(data / task.name / ".convert.lock", waiting) as waited:
+            if waited and (card := unchanged.unchanged(task, raw, data, limit, links)):
+                return {**card, "unchanged": True}  # made by the conversion that was waited for
+            with _begun(data, task) as staging:
+                keep = partial(
+                    store.store, data_folder=data, known=_known(data), orient=task.orient, links=links, staging=staging
+                )
+                card = _write(task, found, left, tables, data, limit, tick, keep)
+            exports.register(data)
+            unchanged.record(task, raw, data, limit, links, release)
     except OSError as error:
         raise MtrlError(
-            f"task {task.name}: writing to {data} failed: {error.strerror or error}", "make room, then run it again"
+            f"task {task.name}: writing to {data} failed: {error.strerror or error}"
+            + (f" ({error.filename})" if error.filename else ""),
+            remedy(error, "run it again"),
         ) from error
     return card
 
 
-def _begin(data: Path, task: Task) -> None:
-    """From here until the card is written the task is not converted. Clears up after a conversion that was killed."""
-    folder = data / task.name
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in (unchanged.FILE, "card.json"):
+@contextlib.contextmanager
+def _begun(data: Path, task: Task) -> Iterator[Path]:
+    """Clears up after a conversion that was killed, and after this one.
+
+    Yields the folder in which this conversion's images come to be: other tasks' conversions share all of images/.
+    """
+    folder, staging = data / task.name, data / "images" / f".{task.name}"
+    sweep(folder)
+    for place in (staging, folder / NEW):
+        shutil.rmtree(place, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+    finally:
+        for place in (staging, folder / NEW):
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _replace(made: Path, folder: Path) -> None:
+    """Puts the files of `made` into `folder`, the card last. Only from here until then is the task not converted."""
+    for name in (unchanged.FILE, CARD):
         (folder / name).unlink(missing_ok=True)
-    for place in (data, folder, *(data / "images").glob("*")):
-        sweep(place)
+    for file in sorted(made.iterdir(), key=lambda file: file.name == CARD):
+        os.replace(file, folder / file.name)
 
 
 def _write(
-    task: Task, found: list[Row], data: Path, limit: int | None, tick: Callable[[int, int], None]
+    task: Task,
+    found: list[Row],
+    left: Counter[str],
+    tables: dict[Path, str],
+    data: Path,
+    limit: int | None,
+    tick: Callable[[int, int], None],
+    keep: Callable[[Picture, bytes], store.Stored],
 ) -> dict[str, Any]:
     rule, folder = task.split, data / task.name
+    new = folder / NEW  # a data folder of its own, until all is written
     grouped = rule.protocol == "grouped"
     places = [] if grouped else splits.assign(found, rule)
+    if not grouped:
+        accept.parted(task, found, places)
     full: Counter[str] = Counter()  # rows kept, a split
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, store.Outcome] = {}
 
     def wanted() -> Iterator[tuple[int, Row]]:
         for index, row in enumerate(found):
@@ -108,7 +149,7 @@ def _write(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of large images and of odd metadata; neither is a reason to stop
-        for index, outcome in _stored(wanted(), data, _known(data)):
+        for index, outcome in store.all_of(wanted(), keep):
             if not grouped and limit is not None and full[places[index]] >= limit:
                 continue  # was on its way when the split became full
             outcomes[index] = outcome
@@ -123,44 +164,50 @@ def _write(
     if grouped:
         seen = [[(s.name, s.known.print) for s in good.get(index, ())] for index in range(len(found))]
         places = splits.assign(found, rule, seen)
-    kept = {split: [i for i in good if places[i] == split][:limit] for split in SPLITS}
+    disputed = findings.conflicts(task, found, good)
+    out = findings.settled(task, found, disputed)
+    kept = {split: [i for i in good if places[i] == split and i not in out][:limit] for split in SPLITS}
     twins = findings.twins(found, good)
     counts = {}
     for split, indices in kept.items():
         made = (_sample(task, found[i], good[i], split, twins.get(i)) for i in indices)
-        samples.write(samples.path_of(data, task.name, split), made)
-        exports.write_sft(folder / f"sft_{split}.json", task, samples.read(data, task.name, split))
-        exports.write_rl(folder / f"rl_{split}.parquet", task, samples.read(data, task.name, split), data)
-        counts[split] = findings.count((s.answer for s in samples.read(data, task.name, split)), task)
+        samples.write(samples.path_of(new, task.name, split), made)
+        exports.write_sft(new / task.name / f"sft_{split}.json", task, samples.read(new, task.name, split))
+        exports.write_rl(new / task.name / f"rl_{split}.parquet", task, samples.read(new, task.name, split), data)
+        counts[split] = findings.count((s.answer for s in samples.read(new, task.name, split)), task)
     used = {s.name: s.known for indices in kept.values() for i in indices for s in good[i]}
-    write_json(folder / unchanged.PRINTS, dict(sorted(used.items())))
+    write_json(new / task.name / unchanged.PRINTS, dict(sorted(used.items())))
     rejected = {found[i].id: str(outcome) for i, outcome in outcomes.items() if isinstance(outcome, Rejected)}
     notes = Counter(note for known in used.values() for note in known.notes)
     notes["extension does not say what the file is"] = sum(
-        any(map(images.wrong_extension, found[i].images, good[i])) for indices in kept.values() for i in indices
+        any(map(store.wrong_extension, found[i].images, good[i])) for indices in kept.values() for i in indices
     )
     card = {
         "task": task.name,
         "mtrl": __version__,
         "protocol": rule.protocol,
         "counts": counts,
-        "rows_in_release": len(found),
+        "rows_in_release": len(found) + left.total(),
         "release_counts": {
             place: findings.count((r.answer for r, p in zip(found, places, strict=True) if p == place), task)
             for place in (*SPLITS, splits.DROPPED)
         },
         "rejects": dict(sorted(Counter(rejected.values()).items())),
         "rejected_rows": dict(list(rejected.items())[:100]),
+        "left_out": dict(sorted((left + Counter({CONFLICTS: len(out)})).items())),
+        "conflicts": sum(map(len, disputed)),
         "duplicates": sum(i in twins for indices in kept.values() for i in indices),
         "images": {"stored": len(used), "notes": {note: n for note, n in sorted(notes.items()) if n}},
         "limit": limit,
+        "orient": task.orient,
         "label": task.label.model_dump(),
         "split": rule.model_dump(),
-        "inputs": {file.name: sha256_file(file) for file in sorted({row.file for row in found})},
+        "inputs": {file.name: digest for file, digest in tables.items()},
         "prompts": {style: prompting.sha256(task, style) for style in prompting.STYLES},
         "leakage": findings.leakage(task, found, good, kept),
     }
-    write_json(folder / "card.json", card)
+    write_json(new / task.name / CARD, card)
+    _replace(new / task.name, folder)
     return card
 
 
@@ -168,60 +215,15 @@ def _known(data: Path) -> dict[str, images.Known]:
     """What conversions into this folder found in the images that are stored: AGIN's three tasks share theirs."""
     known = {}
     for file in data.glob(f"*/{unchanged.PRINTS}"):
-        known.update({name: images.Known(print_, tuple(notes)) for name, (print_, notes) in read_json(file).items()})
+        known.update(
+            {name: images.Known(print_, tuple(notes)) for name, (print_, notes) in read_json(file, limit=LARGE).items()}
+        )
     return known
 
 
-def _stored(
-    rows: Iterable[tuple[int, Row]], data: Path, known: dict[str, images.Known]
-) -> Iterator[tuple[int, Outcome]]:
-    """Reads each row's images here, stores them on all cores, and yields what came of it, in order."""
-
-    def place(row: Row, contents: list[bytes]) -> Outcome:
-        try:
-            return tuple(images.store(p, held, data, known) for p, held in zip(row.images, contents, strict=True))
-        except Rejected as reason:
-            return reason
-
-    waiting: deque[tuple[int, int, Future[Outcome]]] = deque()
-    held = 0
-    with ThreadPoolExecutor(WORKERS) as pool:
-        try:
-            for index, row in rows:
-                contents, reason = _read(row)
-                size = sum(map(len, contents))
-                if reason:
-                    done: Future[Outcome] = Future()
-                    done.set_result(reason)
-                else:
-                    done = pool.submit(place, row, contents)
-                waiting.append((index, size, done))
-                held += size
-                while len(waiting) > WINDOW or held > WINDOW_BYTES:
-                    first, size, done = waiting.popleft()
-                    held -= size
-                    yield first, done.result()
-            for first, _, done in waiting:
-                yield first, done.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _read(row: Row) -> tuple[list[bytes], Rejected | None]:
-    """The bytes of the row's images, or why there are none. Raises MtrlError where the release cannot be read."""
-    if row.reject:
-        return [], Rejected(row.reject)
-    try:
-        return [picture.read() for picture in row.images], None
-    except Rejected as reason:
-        return [], reason
-    except OSError as error:
-        raise MtrlError(f"row {row.id}: reading its image failed: {error}", "look at the release's files") from error
-
-
-def _sample(task: Task, row: Row, stored: tuple[images.Stored, ...], split: str, twin: str | None) -> Sample:
+def _sample(task: Task, row: Row, stored: tuple[store.Stored, ...], split: str, twin: str | None) -> Sample:
     fields = {name: prompting.escape(text) for name, text in row.fields.items()}
-    source = {**row.source, "duplicate_of": twin} if twin else row.source
+    source = {**row.source, **({"duplicate_of": twin} if twin else {}), "files": [p.name for p in row.images]}
     names = tuple(s.name for s in stored)
     sample = Sample(row.id, task.name, task.kind, names, fields, row.answer, split, row.group, source)
     if task.kind == "pairwise":
@@ -240,26 +242,3 @@ def _try_prompts(task: Task, row: Row) -> None:
     sample = Sample(row.id, task.name, task.kind, tuple(p.name for p in row.images), fields, row.answer, "train")
     for style in prompting.STYLES:
         prompting.renderer(task, style)(sample)
-
-
-def _refuse_twins(task: Task, rows: list[Row]) -> None:
-    twins = [identifier for identifier, times in Counter(row.id for row in rows).items() if times > 1]
-    if twins:
-        then = "leave source.id out of recipes/tasks/{}.yaml, and rows are numbered"
-        raise UserError(
-            f"task {task.name}: {len(twins)} ids stand more than once, the first is {twins[0]!r}",
-            then.format(task.name)
-            if task.converter == "table"
-            else f"look at {rows[0].file}: is it the release's own?",
-        )
-
-
-def _refuse_missing(task: Task, rows: list[Row]) -> None:
-    pictures: list[tuple[Row, Picture]] = [(row, picture) for row in rows for picture in row.images]
-    gone = [(row, p) for row, p in pictures if p.path is not None and not p.path.is_file()]
-    if gone:
-        row, picture = gone[0]
-        raise UserError(
-            f"task {task.name}: {len(gone)} of {len(pictures)} images are not there; the first is {picture.path}, of row {row.id}",
-            f"bring the files back, or take these rows out of {row.file}",
-        )

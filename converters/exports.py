@@ -5,15 +5,17 @@ Both are written row by row, so memory stays flat, and beside their name first, 
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
 
 from mtrl import prompting
-from mtrl.files import read_json, write_json, written
-from mtrl.samples import Sample
+from mtrl.errors import UserError
+from mtrl.files import read_json, sweep, write_json, written
+from mtrl.locks import held
+from mtrl.samples import Sample, card
 from mtrl.tasks import SPLITS, Task
 
 RL_ROWS_PER_GROUP = 64
@@ -82,19 +84,41 @@ def write_rl(path: Path, task: Task, samples: Iterable[Sample], data: Path) -> N
 
 
 def register(data: Path) -> None:
-    """Rewrites data/dataset_info.json from what is there: one entry <task>_<split> a file. Safe beside other conversions."""
-    with (data / ".dataset_info.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Brings data/dataset_info.json up to date: one entry <task>_<split> for each file. Safe next to other conversions.
+
+    An entry whose file is there stays, although its card is not: that task is being converted, here or on another host.
+    """
+    registry = data / "dataset_info.json"
+    with held(data / ".dataset_info.lock"):
+        sweep(data)
         entries = {}
-        for card in sorted(data.glob("*/card.json")):
-            counts = read_json(card)["counts"]
+        with contextlib.suppress(UserError, AttributeError):
+            entries = {n: e for n, e in read_json(registry).items() if (data / _file(n)).exists()}
+        for task in sorted(file.parent.name for file in data.glob("*/card.json")):
+            try:
+                counts = card(data, task)["counts"]
+            except UserError:  # its conversion has just begun, or it is broken
+                continue
             for split in SPLITS:
-                if sum(counts[split].values()):
-                    entries[f"{card.parent.name}_{split}"] = {
-                        "file_name": f"{card.parent.name}/sft_{split}.json",
+                name = f"{task}_{split}"
+                entries.pop(name, None)
+                if sum(counts.get(split, {}).values()):
+                    entries[name] = {
+                        "file_name": _file(name),
                         "formatting": "sharegpt",
                         "columns": {"messages": "messages", "images": "images"},
                         "tags": {"role_tag": "role", "content_tag": "content",
                                  "user_tag": "user", "assistant_tag": "assistant"},
                     }  # fmt: skip
-        write_json(data / "dataset_info.json", entries)
+        write_json(registry, dict(sorted(entries.items(), key=lambda entry: _place(entry[0]))))
+
+
+def _place(entry: str) -> tuple[str, int]:
+    task, _, split = entry.rpartition("_")
+    return task, SPLITS.index(split) if split in SPLITS else len(SPLITS)
+
+
+def _file(entry: str) -> str:
+    """Where <task>_<split> is, relative to the data folder."""
+    task, _, split = entry.rpartition("_")
+    return f"{task}/sft_{split}.json"

@@ -1,31 +1,47 @@
-"""The image store: release bytes verbatim, once each, under images/ab/<sha256>.<ext> below the data folder.
+"""Decoding images: `check` says what is wrong with one, `load_rgb` loads one the way every upstream loader does.
 
-Every image is decoded once here, so that none can stop a training at row 30,000. What cannot be used is a `Rejected`
-with its reason, counted by the caller. Loading for inference goes through `load_rgb`, the same way every upstream
-loader goes: first frame, converted to RGB, alpha dropped, no EXIF rotation; images where that matters are noted.
+That is: first frame, converted to RGB, alpha dropped, no EXIF rotation. Images where that matters are noted by `check`,
+and what cannot be used is a `Rejected` with its reason, counted by the caller. Two kinds are stored re-encoded, since
+upstream loaders would read them wrongly or not at all: HEIC and AVIF, and for a task with `orient` those whose EXIF
+asks for a rotation, which are then upright.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
-import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from mtrl.converters.rows import Picture, Rejected
-from mtrl.files import sha256_bytes, written
+from mtrl import hints
+from mtrl.converters.rows import Rejected, contents
+from mtrl.errors import MtrlError
+from mtrl.files import open_regular, sha256_bytes
 
 if TYPE_CHECKING:
     from PIL import Image
 
 EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tiff"}
 SAME = {"jpeg": "jpg", "jpe": "jpg", "jfif": "jpg", "tif": "tiff"}
+REENCODED = {"AVIF": "avif", "HEIF": "heic"}  # read here and stored as JPEG: a trainer's Pillow may not read them
+ENDINGS = {*EXTENSIONS.values(), *SAME, "avif", "heic", "heif", "hif"}  # of files that may be images, in lower case
+LOSSY = {"JPEG", "MPO", *REENCODED}
 MAX_ASPECT = 200  # Qwen's image processors refuse more
 MAX_PIXELS = 89_478_485  # from here on Pillow itself speaks of a decompression bomb; no release comes near
 LARGE = 16_000_000  # pixels: 64 MB decoded; such images are decoded one at a time
 ORIENTATION = 0x0112
+TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}  # EXIF orientation -> what makes the image upright
+ROTATED = "EXIF rotation, which no loader applies"
 _one_large = threading.Lock()
 
 
@@ -36,9 +52,20 @@ class Known(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-class Stored(NamedTuple):
-    name: str  # relative to the data folder
-    known: Known
+@functools.cache
+def _register() -> None:
+    """Teaches Pillow to read HEIC, where the extra `heic` is installed."""
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    from PIL import Image
+
+    _register()
+    return Image.open(file)
 
 
 def check(data: bytes) -> tuple[str, Known]:
@@ -48,10 +75,10 @@ def check(data: bytes) -> tuple[str, Known]:
     if not data:
         raise Rejected("empty file")
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _open(io.BytesIO(data)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Rejected(f"more than {MAX_PIXELS} pixels")
-            extension = EXTENSIONS.get(image.format or "")
+            extension = {**EXTENSIONS, **REENCODED}.get(image.format or "")
             if extension is None:
                 raise Rejected(f"format {image.format} is not an image format that all trainers read")
             if max(image.size) > MAX_ASPECT * min(image.size):
@@ -62,7 +89,7 @@ def check(data: bytes) -> tuple[str, Known]:
             with _one_large if image.width * image.height > LARGE else contextlib.nullcontext():
                 return extension, Known(_fingerprint(image), notes)
     except UnidentifiedImageError:
-        raise Rejected("not an image") from None
+        raise Rejected(_unread(data)) from None
     except Image.DecompressionBombError:
         raise Rejected(f"more than {MAX_PIXELS} pixels") from None
     except Rejected:
@@ -75,11 +102,52 @@ def check(data: bytes) -> tuple[str, Known]:
         raise Rejected("truncated" if "truncated" in str(error) else "cannot be decoded") from None
 
 
+def _unread(data: bytes) -> str:
+    """Why Pillow does not know the file: HEIC and AVIF are named, with what reads them."""
+    brand = data[8:12] if data[4:8] == b"ftyp" else b""
+    if brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"):
+        return "HEIC, which needs pillow-heif: pip install 'mtrl[heic]'"
+    if brand in (b"avif", b"avis"):
+        return "AVIF, which needs Pillow 11.3 or later: pip install 'pillow>=11.3'"
+    return "not an image"
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes the decoded pixels upright, None where they are. Pillow turns TIFF files by itself."""
+    from PIL import Image
+
+    with contextlib.suppress(Exception):  # broken metadata is no broken image
+        if image.format != "TIFF" and (turn := TURNS.get(image.getexif().get(ORIENTATION, 1))):
+            return Image.Transpose[turn]
+    return None
+
+
+def _upright(image: Image.Image, orient: bool) -> Image.Image:
+    """HEIC and AVIF are always turned: there the rotation is a part of the format, not a remark about it."""
+    turn = _turn(image) if orient or image.format in REENCODED else None
+    return image if turn is None else image.transpose(turn)
+
+
+def rotated(file: Path) -> bool:
+    """Whether loaders see the image turned: its EXIF asks for a rotation, which they ignore. False if it is unreadable."""
+    try:
+        with open_regular(file) as opened, _open(opened) as image:
+            return image.format not in REENCODED and _turn(image) is not None
+    except Exception:  # see `check`, which says what is wrong with the file
+        return False
+
+
+def upright(task: str) -> str:
+    """The next step where images are `ROTATED`."""
+    return f"orient: true in recipes/tasks/{task}.yaml stores and judges them upright"
+
+
 def _notes(image: Image.Image) -> tuple[str, ...]:
     notes = []
-    with contextlib.suppress(Exception):  # broken metadata is no broken image
-        if image.getexif().get(ORIENTATION, 1) not in (0, 1):
-            notes.append("EXIF rotation, which no loader applies")
+    if image.format in REENCODED:
+        notes.append(f"{REENCODED[image.format].upper()}, stored as JPEG")
+    elif _turn(image) is not None:
+        notes.append(ROTATED)
     if getattr(image, "n_frames", 1) > 1:
         notes.append("several frames, of which loaders take the first")
     if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
@@ -111,51 +179,54 @@ def _fingerprint(image: Image.Image) -> str:
     return bytes(np.packbits(signs).tobytes() + mean.tobytes()).hex()
 
 
-def store(picture: Picture, data: bytes, data_folder: Path, known: dict[str, Known]) -> Stored:
-    """Checks and stores one picture's bytes. `known` spares decoding what is stored already. Raises Rejected, OSError."""
-    digest = sha256_bytes(data)
-    for extension in set(EXTENSIONS.values()):
-        name = f"images/{digest[:2]}/{digest}.{extension}"
-        if name in known and _whole(data_folder / name, data):
-            return Stored(name, known[name])
-    extension, found = check(data)
-    name = f"images/{digest[:2]}/{digest}.{extension}"
-    target = data_folder / name
-    if not _whole(target, data):
-        with written(target) as beside:
-            linked = False
-            if picture.path is not None:
-                with contextlib.suppress(OSError):  # another file system, or one without links: copied instead
-                    os.link(picture.path.resolve(), beside)  # resolved: a hub cache holds symbolic links
-                    linked = True
-            if not linked:
-                beside.write_bytes(data)
-    return Stored(name, found)
+def encode(data: bytes) -> tuple[bytes, str]:
+    """The image upright and readable by every trainer, and its extension; the same bytes every time.
 
-
-def _whole(path: Path, data: bytes) -> bool:
+    JPEG of quality 95 with full colour resolution where the source is lossy itself (JPEG, HEIC, AVIF: a photograph
+    as PNG would be eight times as large), else PNG, which loses nothing. Metadata is left out. Raises Rejected.
+    """
+    buffer = io.BytesIO()
     try:
-        return path.stat().st_size == len(data)
-    except OSError:
-        return False
+        with (
+            _open(io.BytesIO(data)) as image,
+            _one_large if image.width * image.height > LARGE else contextlib.nullcontext(),
+        ):
+            kind = "JPEG" if image.format in LOSSY else "PNG"
+            picture = _upright(image, True).convert("RGB")
+            picture.info.clear()
+            picture.save(buffer, kind, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {}))
+    except MemoryError:
+        raise Rejected("too large to decode") from None
+    except Exception:  # decoders raise what they like, see `check`
+        raise Rejected("cannot be decoded") from None
+    return buffer.getvalue(), EXTENSIONS[kind]
 
 
-def wrong_extension(picture: Picture, stored: Stored) -> bool:
-    """Whether the release calls the file something else than it is (loaders look at the bytes, so it is only noted)."""
-    claimed = Path(picture.name).suffix.lower().removeprefix(".")
-    known = set(EXTENSIONS.values()) | set(SAME)
-    return claimed in known and SAME.get(claimed, claimed) != stored.name.rpartition(".")[2]
+def read(path: Path) -> bytes:
+    """The bytes of an image file. Raises Rejected, OSError, and MtrlError for a stored image that somebody has changed."""
+    data = contents(path)
+    stored = path.parent.parent.name == "images" and len(path.stem) == 64 and path.stem.startswith(path.parent.name)
+    if stored and sha256_bytes(data) != path.stem:
+        raise MtrlError(
+            f"{path} has changed since it was converted: its name is the sha256 that it had",
+            hints.line("check", "all", data=path.parents[2]),
+        )
+    return data
 
 
-def load_rgb(path: Path | BinaryIO) -> Image.Image:
-    """The stored image as RGB, as upstream loaders see it. Raises OSError where it is gone or cannot be decoded."""
-    from PIL import Image
+def load_rgb(path: Path | BinaryIO, orient: bool = False) -> Image.Image:
+    """The image as RGB, as upstream loaders see it; with `orient` turned upright by its EXIF, as such a task stores it.
 
+    Raises OSError where it is gone or cannot be decoded, MtrlError for a stored image that is not what its name says.
+    """
     try:
-        with Image.open(path) as image:
-            rgb = image.convert("RGB")
-    except OSError:
+        data = read(path) if isinstance(path, Path) else path.read()
+        with _open(io.BytesIO(data)) as image:
+            rgb = _upright(image, orient).convert("RGB")
+    except (OSError, MtrlError):
         raise
+    except Rejected as reason:
+        raise OSError(f"{path}: {reason}") from None
     except Exception as error:  # decoders raise what they like, see `check`
         raise OSError(f"{path} cannot be decoded: {error}") from error
     rgb.info.clear()  # or vLLM would turn the image by the EXIF that came along

@@ -1,7 +1,7 @@
 """What converted tasks share: rows a model trains on against rows it is measured on, over every task in the data folder.
 
 A unified run trains on all tasks, so an image of one task's train split in another's test split leaks as well. Evaluation
-sets of two benchmarks that share images are told too: their numbers are not independent.
+sets of two benchmarks that share images are reported too: their numbers are not independent.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from mtrl.converters.near import clusters
 from mtrl.converters.splits import text
 from mtrl.converters.unchanged import PRINTS
 from mtrl.errors import UserError
-from mtrl.files import read_json
+from mtrl.files import LARGE, read_json
 from mtrl.finding import Check
-
-EVALUATION = ("val", "test")
 
 
 class Part(NamedTuple):
@@ -33,28 +31,34 @@ class Part(NamedTuple):
     caption: set[str]
 
 
-def report(data: Path) -> Iterator[Check]:
-    """One line for each pair of a training and an evaluation split that share something. Broken cards are passed over."""
+def report(data: Path, names: list[str] | None = None) -> Iterator[Check]:
+    """One line per pair of tasks, one of them in `names` (default: all), with rows in common that should not be.
+
+    These are rows of a train split in an evaluation split, and of two benchmarks' test splits. What the splits of one task
+    share is in its card. Tasks with a broken card are left out.
+    """
+    broken = tasks.broken()
+    for name in sorted(set(broken) & {card.parent.name for card in data.glob("*/card.json")}):
+        yield Check("warning", f"{name} is converted but not compared: {broken[name]}")
     parts = _parts(data)
-    training = [part for part in parts if part.split == "train"]
-    measured = [part for part in parts if part.split in EVALUATION]
-    found = False
-    for one in training:
-        for other in measured:
-            if shared := _shared(one, other):
-                found = True
-                yield Check("warning", f"{one.task}/train and {other.task}/{other.split} share {shared}",
-                            "" if one.task != other.task else f"mtrl convert {one.task} --protocol grouped --raw raw")  # fmt: skip
-    for one, other in combinations([part for part in measured if part.split == "test"], 2):
-        if one.family != other.family and (shared := _shared(one, other)):
-            yield Check(
-                "warning", f"{one.task}/test and {other.task}/test share {shared}: not independent measurements"
-            )
-    if training and measured and not found:
-        yield Check(
-            "ok",
-            f"no image, near-duplicate or caption of a training row in an evaluation row, over {len(parts)} splits",
-        )
+    asked = {part.task for part in parts} if names is None else set(names)
+    pairs: dict[tuple[str, str], list[str]] = {}
+    compared = leaks = 0
+    for one, other in combinations(parts, 2):
+        training = (one.split == "train") != (other.split == "train")
+        tests = one.split == other.split == "test" and one.family != other.family
+        if not {one.task, other.task} & asked or not (training or tests):
+            continue
+        compared += training
+        if shared := _shared(one, other):
+            leaks += training
+            both = f"{one.task}/{one.split} and {other.task}/{other.split} share {shared}"
+            pairs.setdefault((one.task, other.task), []).append(both + " (not independent measurements)" * tests)
+    for (task, another), said in pairs.items():
+        if task != another:
+            yield Check("warning", "; ".join(said))
+    if compared and not leaks:
+        yield Check("ok", f"no image, near-duplicate or caption of a training row in an evaluation row, over {len(parts)} splits")  # fmt: skip
 
 
 def _parts(data: Path) -> list[Part]:
@@ -62,7 +66,7 @@ def _parts(data: Path) -> list[Part]:
     converted = [card.parent.name for card in sorted(data.glob("*/card.json"))]
     for name in converted:
         if (file := data / name / PRINTS).exists():
-            prints.update({image: found[0] for image, found in read_json(file).items()})
+            prints.update({image: found[0] for image, found in read_json(file, limit=LARGE).items()})
     near = clusters(prints.values())
     parts = []
     for name in converted:
@@ -85,6 +89,6 @@ def _parts(data: Path) -> list[Part]:
 def _shared(one: Part, other: Part) -> str:
     image, look, caption = len(one.image & other.image), len(one.look & other.look), len(one.caption & other.caption)
     said = [f"{image} images"] if image else []
-    said += [f"{look - image} near-duplicate looks"] if look > image else []
+    said += [f"{look - image} near-duplicate images"] if look > image else []
     said += [f"{caption} captions"] if caption else []
     return ", ".join(said)

@@ -6,6 +6,7 @@ page, a few rows in memory at a time.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,8 @@ def columns(file: Path) -> dict[str, bool]:
         schema = pq.read_schema(file)
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{file} is not readable as parquet: {error}", "download it again") from None
+    if twice := [name for name, times in Counter(schema.names).items() if times > 1]:
+        raise UserError(f"{file} has two columns {twice[0]!r}", "rename one of them, or take it out")
     return {f.name: pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0 for f in schema}
 
 
@@ -45,12 +48,17 @@ def records(file: Path) -> Iterator[dict[str, Any]]:
         for batch in pq.ParquetFile(file).iter_batches(batch_size=1024, columns=light):
             for record in batch.to_pylist():
                 for name in images:
-                    path = str((record.get(name) or {}).get("path") or f"{name} of row {number + 1}")
+                    path = str((record.get(name) or {}).get("path") or unnamed(name, number + 1))
                     record[name] = Picture(path, load=partial(reader.read, number, name), container=file)
                 yield record
                 number += 1
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise UserError(f"{file} is not readable as parquet: {error}", "download it again") from None
+
+
+def unnamed(column: str, row: int) -> str:
+    """What an image without a path in its cell is called."""
+    return f"{column} of row {row}"
 
 
 class _Forward:

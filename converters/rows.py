@@ -7,6 +7,7 @@ function, `labels(task, raw) -> Iterator[(split or None, record)]`, gives `mtrl 
 
 from __future__ import annotations
 
+import errno
 import os
 import unicodedata
 from collections.abc import Callable
@@ -15,12 +16,26 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.errors import UserError
+from mtrl.files import open_regular
 
 MAX_BYTES = 256 * 2**20  # no release holds such an image: a damaged file, or a bomb
 
 
 class Rejected(Exception):
     """A row or image that no trainer could use; str() is the reason, short enough to count by."""
+
+
+def contents(path: Path) -> bytes:
+    """The bytes of an image file. Raises Rejected for one that is too large or not a regular file, and OSError."""
+    try:
+        with open_regular(path) as file:
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                raise Rejected(f"over {MAX_BYTES // 2**20} MB")
+            return file.read()
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENXIO, errno.EISDIR):  # ENXIO: a socket
+            raise Rejected("not a regular file") from None
+        raise
 
 
 @dataclass(frozen=True)
@@ -36,13 +51,11 @@ class Picture:
     container: Path | None = None
 
     def read(self) -> bytes:
-        """Raises Rejected, and OSError."""
+        """Raises Rejected, and OSError. A named pipe or a device is never read: that may not end."""
         if self.load is not None:
             return self.load()
         assert self.path is not None, f"picture {self.name} has neither path nor load"
-        if self.path.stat().st_size > MAX_BYTES:
-            raise Rejected(f"over {MAX_BYTES // 2**20} MB")
-        return self.path.read_bytes()
+        return contents(self.path)
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,7 @@ def below(folder: Path, name: str, where: str) -> Picture:
     """
     base = os.path.normpath(folder)
     path = Path(os.path.normpath(folder / name))
-    if not name or not path.is_relative_to(base) or path == Path(base):
+    if not name or "\0" in name or not path.is_relative_to(base) or path == Path(base):
         raise UserError(f"{where}: image {name!r} is not a file name below {folder}")
     if not name.isascii() and not path.exists():
         forms = [Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD")]

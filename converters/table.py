@@ -7,7 +7,7 @@ source:
   images: [image]           # columns that hold file names (or, in parquet, {bytes, path}); two for pairs
   image_folder: images      # where the file names are found, below the folder; default: beside the file
   fields: {caption: caption}  # what the prompt may use: name in the prompt -> column
-  id: image                 # optional; default: <file stem>-<row number>
+  id: image                 # optional; default: the image's file name (of a pair both), with the row number where it recurs
 
 In a Hugging Face folder a row also has the columns `image` (its file_name) and `split` (from the file's or folder's name),
 unless it has its own.
@@ -15,21 +15,22 @@ unless it has its own.
 
 from __future__ import annotations
 
-import csv
-import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl.converters import parquet
+from mtrl.converters import csvfile, parquet
 from mtrl.converters.rows import Picture, Row, below, release_folder
 from mtrl.errors import MtrlError, UserError, nearest
+from mtrl.files import json_lines, read_bytes
 from mtrl.schema import Model, validate
 from mtrl.tasks import SPLITS, Task
 
 SPLIT_NAMES = {"train": "train", "validation": "val", "valid": "val", "val": "val", "dev": "val", "test": "test"}
 TABLES = (".csv", ".jsonl", ".parquet")
+LARGEST = 2**30  # bytes of a .csv
 
 
 class Source(Model):
@@ -47,16 +48,27 @@ def rows(task: Task, raw: Path) -> Iterator[Row]:
     wanted += [column for column in (source.id, task.split.column, task.split.group) if column]
     records = [record for file in files for record in _records(file, folder / source.file, wanted)]
     answers = task.verdicts((record[task.label.column], where) for _, where, record in records)
+    taken: set[str] = set()
     for (file, where, record), answer in zip(records, answers, strict=True):
         split = str(record[task.split.column]).strip() if task.split.column else None
         if split is not None and split not in SPLITS:
             raise MtrlError(f"{where}: split {split!r} is not one of {', '.join(SPLITS)}")
-        pictures = folder / source.image_folder if source.image_folder else file.parent
+        place = folder / source.image_folder if source.image_folder else file.parent
+        pictures = tuple(_picture(record[column], place, where) for column in source.images)
         number = int(where.rpartition(" ")[2])
-        prefix = f"{file.parent.name}-{file.stem}" if len(files) > 1 else file.stem
+        shard = f"{file.parent.name}-{file.stem}" if len(files) > 1 else file.stem
+        if source.id:
+            name = str(record[source.id])
+        elif any(p.name == parquet.unnamed(c, number) for p, c in zip(pictures, source.images, strict=True)):
+            name = f"{shard}-{number:06d}"
+        else:
+            name = " ".join(_name(picture, place, folder / source.file) for picture in pictures)
+            name += f" ({shard}, row {number})" if name in taken and len(files) > 1 else ""
+            name += f" (row {number})" if name in taken else ""
+            taken.add(name)
         yield Row(
-            id=str(record[source.id]) if source.id else f"{prefix}-{number:06d}",
-            images=tuple(_picture(record[column], pictures, where) for column in source.images),
+            id=name,
+            images=pictures,
             answer=answer,
             file=file,
             fields={name: str(record[column]) for name, column in source.fields.items()},
@@ -64,6 +76,12 @@ def rows(task: Task, raw: Path) -> Iterator[Row]:
             group=str(record[task.split.group]) if task.split.group else "",
             source={"row": number},
         )
+
+
+def _name(picture: Picture, place: Path, table: Path) -> str:
+    """The file name as the table has it; in a Hugging Face folder, which may have one such folder per split, with it."""
+    inside = picture.path is not None and place != table and place.is_relative_to(table)
+    return os.path.normpath(place.relative_to(table) / picture.name if inside else picture.name)
 
 
 def labels(task: Task, raw: Path) -> Iterator[tuple[str | None, dict[str, Any]]]:
@@ -77,32 +95,27 @@ def labels(task: Task, raw: Path) -> Iterator[tuple[str | None, dict[str, Any]]]
 
 def read_table(file: Path) -> Iterator[dict[str, Any]]:
     """The records of a table in order, images in parquet not yet read. Raises UserError for what its ending does not say."""
-    try:
-        if file.suffix == ".csv":
-            with file.open(encoding="utf-8-sig", newline="") as stream:
-                yield from csv.DictReader(stream)
-        elif file.suffix == ".jsonl":
-            with file.open(encoding="utf-8") as stream:
-                for number, line in enumerate(stream, start=1):
-                    if line.strip():
-                        try:
-                            record = json.loads(line)
-                        except json.JSONDecodeError as error:
-                            raise ValueError(f"line {number}: {error.msg}") from None
-                        if not isinstance(record, dict):
-                            raise ValueError(f"line {number} is no JSON object")
-                        yield record
-        elif file.suffix == ".parquet":
-            yield from parquet.records(file)
-        else:
-            raise UserError(f"{file}: a table is .csv, .jsonl or .parquet")
-    except (ValueError, csv.Error) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise UserError(f"{file} is not readable as {file.suffix.removeprefix('.')}: {error}") from None
+    kind = file.suffix.lower()
+    if kind == ".parquet":
+        yield from parquet.records(file)
+    elif kind == ".csv":
+        yield from csvfile.records(file, csvfile.decoded(file, read_bytes(file, limit=LARGEST)))
+    elif kind == ".jsonl":
+        if file.is_file():
+            with file.open("rb") as stream:
+                csvfile.check_encoding(file, stream.read(1024))
+        for number, record in json_lines(file):
+            if not isinstance(record, dict):
+                raise UserError(f"{file}, line {number} is not a JSON object")
+            yield record
+    else:
+        raise UserError(f"{file}: a table is .csv, .jsonl or .parquet")
 
 
 def _found(task: Task, raw: Path) -> tuple[Source, Path, list[Path]]:
     """The settings, the release's folder, and its tables. Raises UserError."""
     source = validate(Source, task.source, f"recipes/tasks/{task.name}.yaml, source")
+    _check_images(task, source)
     folder = release_folder(raw, source.folder, source.file)
     place = folder / source.file
     if not place.is_dir():
@@ -114,6 +127,20 @@ def _found(task: Task, raw: Path) -> tuple[Source, Path, list[Path]]:
     if not files:
         raise UserError(f"{place} holds neither parquet files nor metadata.csv, .jsonl or .parquet beside images")
     return source, folder, files
+
+
+def _check_images(task: Task, source: Source) -> None:
+    """Raises UserError where source.images does not fit the task's kind."""
+    wanted = 2 if task.kind == "pairwise" else 1
+    if len(source.images) != wanted or len(set(source.images)) != wanted:
+        told = "images" in source.model_fields_set
+        raise UserError(
+            f"recipes/tasks/{task.name}.yaml: source.images {'is' if told else 'is missing, so it is'} {source.images}, and a "
+            f"{task.kind} task needs {'two columns, one for each image' if wanted == 2 else 'one column'}",
+            "source: {images: [image_1, image_2]}, with your own two columns"
+            if wanted == 2
+            else "name one column; for a task that compares two images write kind: pairwise",
+        )
 
 
 def _records(file: Path, place: Path, wanted: list[str]) -> Iterator[tuple[Path, str, dict[str, Any]]]:

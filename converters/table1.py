@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from mtrl import hints
 from mtrl.finding import Check
 from mtrl.tasks import SPLITS, Task
 
@@ -39,7 +40,9 @@ def compare(task: Task, card: dict[str, Any]) -> Iterator[Check]:
         return
     if card["limit"]:
         yield Check(
-            "stop", f"{task.name} was converted with --limit {card['limit']}", f"mtrl convert {task.name} --raw raw"
+            "stop",
+            f"{task.name} was converted with --limit {card['limit']}",
+            hints.line("convert", task.name, raw="raw"),
         )
         return
     fit = f"mtrl fit-labels {task.name} --raw raw"

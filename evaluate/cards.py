@@ -2,7 +2,10 @@
 
 A card is one sample in one order, as a dict that becomes JSON:
 
-    task, id, order, label, images (names below the data folder)
+    task, id, order, label ("": unknown), images (names below the data folder)
+    names     what the release calls the images, where its ids do not say it
+    fields    [name, text] of each field
+    group     the source that rows have in common, where several cards do; these stand next to each other
     is        names of the filters that find it
     answers   one a run: verdict (null: invalid), why (what the parser has against it), sure (the verdict's confidence,
               or with votes the share that agree; null: unknown), votes (their verdicts, [] for one), responses, question
@@ -20,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mtrl import prompting, samples, tasks
+from mtrl import prompting, samples, task_files, tasks
 from mtrl.evaluate.metrics import INVALID, voted
 from mtrl.reward_plugins import judge
 from mtrl.samples import Sample
@@ -62,20 +65,24 @@ def of_task(
         if all(item in run.answers for run in asked) and (only is None or item in only)
     ]
     shown = dict(_shown(name, runs[0][0], data, set(items)))
-    task = tasks.load(name) if shown else None  # without converted data nothing of it is needed
-    for run in asked:
-        if task:
+    task = None  # without converted data nothing of it is needed
+    for run, (identity, _) in zip(asked, runs, strict=True):
+        if shown:
+            task = task_files.load(name, identity["home"])
             _ask(task, run, shown)
     known = {item: n for n, item in enumerate(shown)}
     cards = []
     for item in sorted(items, key=lambda item: known.get(item, len(known))):
-        answers = [_answer(run, item) for run in asked]
+        answers, sample = [_answer(run, item) for run in asked], shown.get(item)
         card = {
             "task": name,
             "id": item[0],
             "order": item[1],
             "label": asked[0].answers[item][0]["label"],
-            "images": list(shown[item].images) if item in shown else [],
+            "images": list(sample.images) if sample else [],
+            "names": _names(sample) if sample else [],
+            "fields": [[field, text] for field, text in sample.fields.items()] if sample else [],
+            "group": sample.group if sample else "",
             "answers": answers,
         }
         cards.append({**card, "is": flags(answers, card)})
@@ -85,7 +92,26 @@ def of_task(
         "blur": task is not None and task.capability == "safety",
         "prompts": [[run.before, run.after, run.changed] for run in asked],
     }
-    return about, cards
+    return about, together(cards)
+
+
+def together(cards: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The cards with those of one group next to each other, where the group's first one stands."""
+    many = Counter(card["group"] for card in cards)
+    first: dict[str, int] = {}
+    places = []
+    for place, card in enumerate(cards):
+        # both orders of one pair are no group
+        if many[card["group"]] <= len(card["images"]):
+            card["group"] = ""
+        places.append(first.setdefault(card["group"], place) if card["group"] else place)
+    return [card for _, card in sorted(zip(places, cards, strict=True), key=lambda placed: placed[0])]
+
+
+def _names(sample: Sample) -> list[str]:
+    """What the release calls the images, unless the id is just that."""
+    names = [str(name) for name in sample.source.get("files", []) if name]
+    return [] if names == [sample.id] else names
 
 
 def _answers(name: str, identity: dict[str, Any], rows: list[dict[str, Any]]) -> Asked:
@@ -112,15 +138,19 @@ def _ask(task: tasks.Task, run: Asked, shown: dict[Item, Sample]) -> None:
     """
     render = prompting.renderer(task, run.style)
     run.changed = prompting.sha256(task, run.style) != run.prompt_sha256
-    prompts = {item: render(sample) for item, sample in shown.items()}
+    run.before, run.after, run.questions = parted({item: render(sample) for item, sample in shown.items()})
+
+
+def parted(prompts: dict[Any, str]) -> tuple[str, str, dict[Any, str]]:
+    """How all prompts begin and end, and by its key what each has of its own; see `_ask`."""
     one, other = min(prompts.values()), max(prompts.values())  # by the alphabet, these two share the least
     differ = (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
     shared = one[: next(differ, len(one))]
     end = one.rfind(prompting.MARKER) + len(prompting.MARKER)
-    run.before = shared[: end if end <= len(shared) else shared.rfind(" ") + 1]
-    last = one[len(run.before) :].rstrip().rpartition("\n")
-    run.after = "\n" + last[2] if last[0].strip() and all(p.endswith("\n" + last[2]) for p in prompts.values()) else ""
-    run.questions = {item: p[len(run.before) : len(p) - len(run.after)] for item, p in prompts.items()}
+    before = shared[: end if end <= len(shared) else shared.rfind(" ") + 1]
+    last = one[len(before) :].rstrip().rpartition("\n")
+    after = "\n" + last[2] if last[0].strip() and all(p.endswith("\n" + last[2]) for p in prompts.values()) else ""
+    return before, after, {key: p[len(before) : len(p) - len(after)] for key, p in prompts.items()}
 
 
 def _answer(run: Asked, item: Item) -> dict[str, Any]:

@@ -20,6 +20,7 @@ def compare(rows_a: list[dict[str, Any]], rows_b: list[dict[str, Any]], choices:
     """Of one task's prediction rows; only what both answered counts. Numbers are of the seeded order, fractions:
 
     n, clusters                   samples both answered, and the clusters they fall into
+    one_class                     the label, where all have the same one: Macro-F1 then says nothing; else null
     a, b                          {macro_f1, accuracy} of each
     macro_f1, accuracy            {difference, ci95}: b - a; ci95 null where there is one cluster
     both_right, only_a, only_b    samples that both, or only one, has right
@@ -60,6 +61,7 @@ def compare(rows_a: list[dict[str, Any]], rows_b: list[dict[str, Any]], choices:
     return {
         "n": len(given),
         "clusters": len(set(names)),
+        "one_class": side_a[0]["label"] if len({row["label"] for row in side_a}) == 1 else None,
         "a": {key: found_a[key] for key in ("macro_f1", "accuracy")},
         "b": {key: found_b[key] for key in ("macro_f1", "accuracy")},
         "macro_f1": difference("macro_f1", intervals.macro_f1),
@@ -108,6 +110,8 @@ def folders(first: Path, second: Path) -> dict[str, Any]:
             found = tasks[name]
             if found["macro_f1"]["ci95"] and found["clusters"] < min(intervals.FEW, found["n"]):
                 notes.append(f"{name}: the interval resamples {found['clusters']} clusters; so few make a rough one")
+            if found["one_class"]:
+                notes.append(f"{name}: all labels are {found['one_class']}, so only the accuracy says something")
             if a["prompt_sha256"] != b["prompt_sha256"] and about_a["style"] == about_b["style"]:
                 notes.append(f"{name}: the prompts differ")
             if len(of_a) != a["requests"] or len(of_b) != b["requests"] or a["requests"] != b["requests"]:

@@ -5,12 +5,11 @@ It shows what report.html shows, by the same cards and script, and is as inert.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtrl.evaluate import cards, page, predictions
+from mtrl.evaluate import cards, conclusion, page, predictions
 
 FILE = "compare.html"
 FILTERS = {
@@ -19,6 +18,10 @@ FILTERS = {
     "both_wrong": "both are wrong",
     "invalid": "invalid",
 }
+TERMS = (
+    "verdict", "label", "invalid", "confidence", "n", "Macro-F1", "95% interval", "paired bootstrap", "accuracy", "McNemar p",
+    "votes", "group",
+)  # fmt: skip
 
 
 def write(
@@ -35,8 +38,7 @@ def write(
         kinds = {(d["id"], d["order"]): d["kind"] for d in numbers["disagreements"]}
         about[name], of_task = cards.of_task(name, runs, data, _flags_by(kinds), set(kinds))
         shown += of_task
-    names = [str(folder.parent.name if folder.name == "eval" else folder.name) for folder in folders]
-    sides = [f"{letter}: {name}" for letter, name in zip("AB", names, strict=True)]
+    sides = named(folders)
     return page.write(
         target,
         "compare.html.jinja",
@@ -46,14 +48,20 @@ def write(
             "tasks": about,
             "sides": sides,
             "filters": cards.found(shown, FILTERS),
-            "data": os.path.relpath(data, target.parent),
         },
         tick,
         sides=sides,
         runs=[identity for identity, _ in runs],
         reach=_reach(found["tasks"]),
+        conclusion=conclusion.sentence(found["tasks"], sides),
+        terms=TERMS,
         **found,
     )
+
+
+def named(folders: tuple[Path, Path]) -> tuple[str, str]:
+    """What the page calls the two."""
+    return f"A: {page.run_name(folders[0])}", f"B: {page.run_name(folders[1])}"
 
 
 def _flags_by(kinds: dict[cards.Item, str]) -> cards.Flags:

@@ -3,6 +3,8 @@
     confidence = P(verdict) / (P(verdict) + P(the other choice))        ours; of the tokens an engine lists, 20 at most
 
 It is read where the verdict begins: the first token that is not blank (style sft), or the first after <answer> (style rl).
+A choice that is not listed has at most the probability of the least likely alternative, or what the listed ones leave over.
+Where that could move the confidence by more than LEAST, or nothing but the token itself is listed, there is none.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 ALTERNATIVES = 20  # most that vLLM and OpenAI list for a token by default
+LEAST = 0.001  # ours
 Step = tuple[str, Mapping[str, float]]  # a generated token's text, and the log-probability of each listed alternative
 
 
@@ -18,12 +21,13 @@ def of(steps: Sequence[Step], style: str, verdict: str | None, choices: tuple[st
     """From 0 to 1, for a strictly read `verdict`; None where there is none, or where the tokens do not show it."""
     if verdict is None:
         return None
-    begin = 0
+    text, begin = "".join(token for token, _ in steps), 0
     if style == "rl":
-        text = "".join(token for token, _ in steps)
         begin = text.rfind("<answer>") + len("<answer>")
         if begin < len("<answer>"):
             return None
+    if not text[begin:].lstrip().casefold().startswith(verdict):
+        return None  # not the tokens of this answer, or not all of them
     place = 0
     for token, listed in steps:
         cut = max(0, begin - place)
@@ -34,8 +38,16 @@ def of(steps: Sequence[Step], style: str, verdict: str | None, choices: tuple[st
                 if other.startswith(token[:cut]) and (choice := _stands_for(other[cut:], choices)):
                     weight[choice] += math.exp(logprob)
             total = sum(weight.values())
-            return weight[verdict] / total if total > 0 else None
+            unseen = 0.0 if all(weight.values()) else _unseen(token, listed)
+            return weight[verdict] / total if total > 0 and unseen <= LEAST * total else None
     return None
+
+
+def _unseen(token: str, listed: Mapping[str, float]) -> float:
+    """The most that a token which is not listed can be worth. An engine lists the generated one even if it is less likely."""
+    others = [math.exp(logprob) for other, logprob in listed.items() if other != token]
+    left = max(0.0, 1 - sum(map(math.exp, listed.values())))
+    return min(left, *others) if others else 1.0
 
 
 def _stands_for(token: str, choices: tuple[str, str]) -> str | None:

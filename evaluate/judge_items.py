@@ -1,15 +1,18 @@
 """One's own images as items to judge: files, folders of images, and tables of mixed tasks.
 
-A table (.csv or .jsonl) has one item a row: `image`, or for a pair `image_1` and `image_2`, or in JSONL a list `images`;
-where wanted `task`, `id` and `label` (a verdict). Any column may fill a field of the prompt. File names are relative to the
-table's folder. All is checked before a model is loaded, and what is wrong is said of all items at once.
+A table (.csv or .jsonl) has one row per item: `image`, or for a pair `image_1` and `image_2`, or in JSONL a list `images`;
+where wanted `task`, `id` and `label` (a verdict, or the task's own word for one). Any column may fill a field of the prompt.
+File names are relative to the table's folder. All is checked before a model is loaded, and every problem is reported at
+once; with `skip_bad` an item that has one becomes a `Bad` in its place instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,8 @@ from mtrl import prompting, tasks
 from mtrl.converters import images
 from mtrl.converters.rows import Picture, Rejected
 from mtrl.converters.table import read_table
-from mtrl.errors import UserError
+from mtrl.errors import MtrlError, UserError
+from mtrl.evaluate import judge_files
 from mtrl.samples import Sample
 from mtrl.tasks import Task
 
@@ -36,6 +40,27 @@ class Item:
     names: tuple[str, ...]
     prompt: str
     label: str
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bad:
+    """An item that cannot be judged, and why."""
+
+    id: str
+    task: str
+    names: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Given:
+    """What was given, in order. `skipped` counts the files in folders that were left out, by reason; `rotated`, by task,
+    the items with an image whose EXIF asks for a rotation that its judge does not see."""
+
+    items: list[Item | Bad]
+    skipped: Counter[str]
+    rotated: Counter[str]
 
 
 @dataclass(frozen=True)
@@ -48,41 +73,60 @@ class _Raw:
     record: dict[str, Any]
 
 
-def read(paths: list[Path], task: str | None, style: str, fields: dict[str, str]) -> list[Item]:
-    """The items in order. `task` and `fields` hold where a table says nothing of its own. Raises UserError."""
+class _Wrong(Exception):
+    pass
+
+
+def read(
+    paths: list[Path],
+    task: str | None,
+    style: str,
+    fields: dict[str, str],
+    recursive: bool = False,
+    skip_bad: bool = False,
+    load: Callable[[str], Task] = tasks.load,
+) -> Given:
+    """`task` and `fields` hold where a table says nothing of its own; `load` finds a task by its name.
+
+    Raises UserError, also where no item is left.
+    """
+    skipped: Counter[str] = Counter()
     found = [raw for path in paths if path.suffix.lower() in TABLES for raw in _table(path)]
-    found += _files([path for path in paths if path.suffix.lower() not in TABLES], task)
+    found += _files([path for path in paths if path.suffix.lower() not in TABLES], task, recursive, skipped, load)
     known: dict[str, Task] = {}
-    items, wrong = [], []
+    items: list[Item | Bad] = []
+    taken: Counter[str] = Counter()
     for raw in found:
         name = _text(raw.record.get("task")) or task
         if not name:
             raise UserError(f"{raw.where}: which task?", "--task NAME, or a column task (mtrl tasks lists them)")
         if name not in known:
-            known[name] = tasks.load(name)
+            known[name] = load(name)
+        identity = _identity(raw, taken)
         try:
-            items.append(_item(raw, known[name], style, fields))
+            items.append(_item(raw, identity, known[name], style, fields))
         except _Wrong as why:
-            wrong.append(f"{raw.where}: {why}")
-    every = list(dict.fromkeys(path for item in items for path in item.images))
+            items.append(Bad(identity, name, raw.names, f"{raw.where}: {why}"))
+    every = list(dict.fromkeys(path for item in items if isinstance(item, Item) for path in item.images))
     with ThreadPoolExecutor() as pool:
-        wrong += [why for why in pool.map(_unusable, every) if why]
-    if wrong:
+        seen = dict(zip(every, pool.map(_look, every), strict=True))
+    items = [_sound(item, seen) for item in items]
+    wrong = [item.reason for item in items if isinstance(item, Bad)]
+    if wrong and (len(wrong) == len(items) or not skip_bad):
         more = f"\n  and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise UserError(
             f"{len(wrong)} problem(s) in {len(found)} item(s):\n  " + "\n  ".join(wrong[:SHOWN]) + more,
-            "mend them, or leave them out; nothing was asked",
+            "fix them, or leave them out; nothing was asked"
+            + ("" if len(wrong) == len(items) else " (--skip-bad judges the others)"),
         )
-    return items
-
-
-class _Wrong(Exception):
-    pass
+    turned = [i for i in items if isinstance(i, Item) and not i.task.orient and any(seen[p][1] for p in i.images)]
+    return Given(items, skipped, Counter(item.task.name for item in turned))
 
 
 def _table(path: Path) -> Iterator[_Raw]:
     if not path.is_file():
-        raise UserError(f"there is no table {path}")
+        kind = "is not a regular file" if path.exists() else "does not exist"
+        raise UserError(f"there is no table {path}: it {kind}")
     number = 0
     for number, record in enumerate(read_table(path), start=1):
         if not any(column in record for column in COLUMNS):
@@ -94,21 +138,20 @@ def _table(path: Path) -> Iterator[_Raw]:
         names = [_text(name) for name in (listed if isinstance(listed, list) else [listed])]
         yield _Raw(f"{path}, row {number}", path.parent, tuple(name for name in names if name), record)
     if not number:
-        raise UserError(f"{path} has no rows", "a row an item, with the name of its image in column image")
+        raise UserError(f"{path} has no rows", "one row per item, with the name of its image in column image")
 
 
-def _files(paths: list[Path], task: str | None) -> list[_Raw]:
+def _files(
+    paths: list[Path], task: str | None, recursive: bool, skipped: Counter[str], load: Callable[[str], Task]
+) -> list[_Raw]:
     """Files and the images in folders; for a pairwise task every two files are a pair."""
-    each = 2 if task and tasks.load(task).kind == "pairwise" else 1
+    each = 2 if task and load(task).kind == "pairwise" else 1
     listed: list[Path] = []
     for path in paths:
-        if not path.is_dir():
+        if "\0" in str(path) or not path.is_dir():
             listed.append(path)
             continue
-        endings = {*images.EXTENSIONS.values(), *images.SAME}
-        inside = sorted(file for file in path.iterdir() if file.suffix.lower().lstrip(".") in endings)
-        if not inside:
-            raise UserError(f"folder {path} holds no images", "name image files, a folder of them, a .csv or a .jsonl")
+        inside = judge_files.of_folder(path, recursive, skipped)
         if each == 2:
             raise UserError(
                 f"task {task} compares two images, and folder {path} does not say which",
@@ -121,7 +164,16 @@ def _files(paths: list[Path], task: str | None) -> list[_Raw]:
     return [_Raw(" and ".join(names), Path(), names, {"id": " ".join(names)}) for names in twos]
 
 
-def _item(raw: _Raw, task: Task, style: str, fields: dict[str, str]) -> Item:
+def _identity(raw: _Raw, taken: Counter[str]) -> str:
+    """The row's id, else its images' names, with the row where these names stand more than once."""
+    if given := _text(raw.record.get("id")):
+        return given
+    name = " ".join(raw.names) or raw.where
+    taken[name] += 1
+    return name if taken[name] == 1 else f"{name} ({raw.where})"
+
+
+def _item(raw: _Raw, identity: str, task: Task, style: str, fields: dict[str, str]) -> Item:
     images_wanted = 2 if task.kind == "pairwise" else 1
     if len(raw.names) != images_wanted:
         columns = "image_1 and image_2" if images_wanted == 2 else "image"
@@ -131,13 +183,36 @@ def _item(raw: _Raw, task: Task, style: str, fields: dict[str, str]) -> Item:
         filled[name] = prompting.escape(_text(raw.record.get(name)) or fields.get(name, ""))
         if not filled[name]:
             raise _Wrong(f"task {task.name} needs the field {name}: --field {name}=..., or a column {name}")
-    label = _text(raw.record.get("label")).casefold()
-    if label and label not in task.choices:
-        raise _Wrong(f"label {label!r} is no verdict of task {task.name}: {' or '.join(task.choices)}")
-    identity = _text(raw.record.get("id")) or raw.where
+    label = _label(raw.record.get("label"), task)
     sample = Sample(identity, task.name, task.kind, raw.names, filled, label, "")
     prompt = prompting.renderer(task, style)(sample)
-    return Item(identity, task, tuple(raw.folder / name for name in raw.names), raw.names, prompt, label)
+    return Item(identity, task, tuple(raw.folder / name for name in raw.names), raw.names, prompt, label, filled)
+
+
+def _label(value: Any, task: Task) -> str:
+    """The verdict that a label means: a verdict itself, or what the task's YAML says of this value; "" for none, and where
+    the YAML leaves such rows out. Raises _Wrong."""
+    if not (text := _text(value)):
+        return ""
+    meant, ranked = {text.casefold()} & set(task.choices), task.label.rule and task.label.rule.when[0] not in "<>="
+    why = ""
+    if not ranked:  # a rank has no meaning for one row
+        try:
+            word = task.verdicts([(value, "")])[0]
+            if word not in task.choices:
+                return ""
+            meant.add(word)
+        except MtrlError:
+            own = ", ".join(value for values in task.label.values.values() for value in values)
+            why = f" (or its own words: {own})" if own else ""
+    if len(meant) > 1:
+        raise _Wrong(
+            f"label {text!r} is a verdict of task {task.name}, and its YAML (label.values) gives this word"
+            " the other meaning; leave the column label out, or use another word"
+        )
+    if not meant:
+        raise _Wrong(f"label {text.casefold()!r} is no verdict of task {task.name}: {' or '.join(task.choices)}{why}")
+    return meant.pop()
 
 
 def _text(value: Any) -> str:
@@ -145,12 +220,25 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value).strip().encode("utf-8", "replace").decode()
 
 
-def _unusable(path: Path) -> str:
-    """Why an image cannot be shown to a judge, or "" where it can."""
+def _sound(item: Item | Bad, seen: dict[Path, tuple[str, bool]]) -> Item | Bad:
+    if isinstance(item, Item):
+        for path in item.images:
+            if why := seen[path][0]:
+                return Bad(item.id, item.task.name, item.names, why)
+    return item
+
+
+def _look(path: Path) -> tuple[str, bool]:
+    """Why an image cannot be shown to a judge ("" where it can), and whether it has an EXIF rotation."""
     try:
-        images.check(Picture(str(path), path=path).read())
+        if not stat.S_ISREG(path.stat().st_mode):  # a named pipe would be waited for, a device has no end
+            return f"{path}: not a regular file", False
+        _, found = images.check(Picture(str(path), path=path).read())
+        return "", images.ROTATED in found.notes
     except Rejected as why:
-        return f"{path}: {why}"
+        return f"{path}: {why}", False
     except OSError as error:
-        return f"{path}: {error.strerror or error}"
-    return ""
+        windows = "; its name has backslashes, as Windows writes them: write / instead" * ("\\" in path.name)
+        return f"{path}: {error.strerror or error}{windows}", False
+    except ValueError as error:  # a NUL in its name
+        return f"{str(path)!r}: {error}", False

@@ -20,6 +20,7 @@ def of_task(rows: list[dict[str, Any]], choices: tuple[str, str]) -> dict[str, A
     """All metrics of one task: those of `classification`, and
 
     lenient        macro_f1 and invalid_rate of the lenient parse
+    one_class      the label, where all items have the same one: Macro-F1 then says nothing; else null
     baselines      what answering without looking gives
     calibration    see calibration.py; null where no answer has a confidence
     votes_curve    see `votes_curve`; null where each item was asked once
@@ -31,10 +32,12 @@ def of_task(rows: list[dict[str, Any]], choices: tuple[str, str]) -> dict[str, A
     items = voted(rows, "verdict")
     given = [row for row in items if row["order"] == "given"]
     lenient = classification([row for row in voted(rows, "lenient") if row["order"] == "given"], choices)
+    labels = {row["label"] for row in given}
     result = {
         **classification(given, choices),
         **interval(given, choices),
         "lenient": {key: lenient[key] for key in ("macro_f1", "invalid_rate")},
+        "one_class": next(iter(labels)) if len(labels) == 1 else None,
         "baselines": baselines(Counter(row["label"] for row in given), choices),
         "calibration": calibration(rows, choices),
         "votes_curve": votes_curve(rows, choices),

@@ -7,12 +7,14 @@ The page is written piece by piece, so that memory does not grow with the thumbn
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl.evaluate import charts, thumbnails
-from mtrl.files import written
+from mtrl.errors import MtrlError
+from mtrl.evaluate import charts, terms, thumbnails
+from mtrl.files import check_target, written
 
 NARROWEST = 120  # pixels of the column that holds a sample's image; two images have up to 400
 
@@ -24,11 +26,13 @@ def write(
     cards: list[dict[str, Any]],
     about: dict[str, Any],
     tick: Callable[[int, int], None],
+    upright: Collection[str] = (),
     **values: Any,
 ) -> Path:
-    """Writes `target`. `about` is what the script needs beside the cards (page.js.jinja), `values` the template's own.
+    """Writes `target`. `about` is what the script needs besides the cards (page.js.jinja), `values` the template's own.
 
-    `tick` gets (thumbnails made, all).
+    `tick` gets (thumbnails made, all); `upright` names the images to be turned by their EXIF. Images are linked from where the page lies; it knows where that was, to see when
+    it was moved away from `data`. Raises UserError where `target` cannot be written.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -36,19 +40,40 @@ def write(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["pct"] = charts.percent
+    environment.globals.update(term=terms.term, glossary=terms.glossary, charts=charts)
+    check_target(target)
     names = list(dict.fromkeys(name for card in cards for name in card["images"]))
     side = thumbnails.side_for([data / name for name in names])
     page = environment.get_template(template).generate(
-        charts=charts,
-        about=inert(about),
+        about=inert({**about, **_links(target, data)}),
+        gone=None if data.is_dir() else str(data),
         cards=_array(cards),
-        pictures=_array(thumbnails.make(data, names, side, tick)),
+        pictures=_array(thumbnails.make(data, names, side, tick, upright)),
         column=max(NARROWEST, side),
         **values,
     )
-    with written(target) as beside, beside.open("w", encoding="utf-8") as file:
-        file.writelines(page)
+    try:
+        with written(target) as beside, beside.open("w", encoding="utf-8") as file:
+            file.writelines(page)
+    except OSError as error:
+        raise MtrlError(
+            f"writing {target} failed: {error.strerror or error}", "make room, or pass another --out"
+        ) from error
     return target
+
+
+def run_name(folder: Path) -> str:
+    """What a page calls an evaluation folder: its run, or the folder itself."""
+    folder = folder.resolve()
+    return folder.parent.name if folder.name == "eval" else folder.name
+
+
+def _links(target: Path, data: Path) -> dict[str, str]:
+    """{data: the images' folder from the page's, here: the page's folder below the one that holds both}."""
+    page, images = target.resolve().parent, data.resolve()
+    both = os.path.commonpath([page, images])
+    here = os.path.relpath(page, both)
+    return {"data": os.path.relpath(images, page), "here": os.path.basename(both) if here == "." else here}
 
 
 def inert(content: Any) -> str:

@@ -5,15 +5,16 @@ The numbers and charts stand in the page as markup and need no script; the sampl
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mtrl import hints
 from mtrl.errors import UserError
-from mtrl.evaluate import cards, intervals, metrics, page, predictions
-from mtrl.evaluate.run import METRICS, task_metrics
+from mtrl.evaluate import cards, intervals, metrics, page, predictions, unreadable
+from mtrl.evaluate.scoring import METRICS, task_metrics
 from mtrl.files import read_json
+from mtrl.paper import table_tasks
 
 FILE = "report.html"
 FILTERS = {
@@ -23,6 +24,10 @@ FILTERS = {
     "split": "votes that disagree",
     "flipped": "flipped by the order",
 }
+TERMS = (
+    "verdict", "label", "invalid", "confidence", "n", "Macro-F1", "95% interval", "majority baseline", "accuracy", "kappa",
+    "lenient Macro-F1", "precision", "recall", "F1", "ECE", "Brier", "flipped", "votes", "group",
+)  # fmt: skip
 
 
 def write(out: Path, data: Path, tick: Callable[[int, int], None] = lambda done, total: None) -> Path:
@@ -31,10 +36,10 @@ def write(out: Path, data: Path, tick: Callable[[int, int], None] = lambda done,
     Raises UserError where `out` holds no evaluation, or metrics of another schema.
     """
     identity, rows = predictions.load(out)
-    result = read_json(out / METRICS, f"mtrl score {out}")
+    result = read_json(out / METRICS, hints.line("score", out))
     if not isinstance(result, dict) or result.get("schema") != metrics.SCHEMA:
         raise UserError(
-            f"{out / METRICS} is not of schema {metrics.SCHEMA}, which this mtrl reads", f"mtrl score {out}"
+            f"{out / METRICS} is not of schema {metrics.SCHEMA}, which this mtrl reads", hints.line("score", out)
         )
     about, shown = {}, []
     for name in identity["tasks"]:
@@ -45,8 +50,12 @@ def write(out: Path, data: Path, tick: Callable[[int, int], None] = lambda done,
         "report.html.jinja",
         data,
         shown,
-        {"tasks": about, "sides": [""], "filters": cards.found(shown, FILTERS), "data": os.path.relpath(data, out)},
+        {"tasks": about, "sides": [""], "filters": cards.found(shown, FILTERS)},
         tick,
+        name=page.run_name(out),
+        unread=unreadable.of_evaluation(identity, rows),
+        averaged=table_tasks(2),
+        terms=TERMS,
         identity=identity,
         metrics=task_metrics(result),
         mean=result["mean_macro_f1"],

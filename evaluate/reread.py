@@ -7,7 +7,6 @@ reading. Responses, and whatever else a line holds, stay as they are.
 
 from __future__ import annotations
 
-import fcntl
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from mtrl.errors import UserError
 from mtrl.evaluate import predictions
 from mtrl.files import write_text
+from mtrl.locks import take
 from mtrl.reward_plugins import judge
 
 
@@ -25,14 +25,12 @@ def reread(folder: Path, file: str = predictions.FILE) -> dict[str, int]:
     writes to the file.
     """
     path = folder / file
-    empty = UserError(f"there are no predictions in {path} yet", "mtrl eval --ckpt PATH")
+    empty = UserError(f"there are no predictions in {path} yet", "score a judge first, by mtrl eval with --ckpt")
     if not path.exists():
         raise empty
     with path.open("rb") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"a mtrl eval is writing to {path}", "wait for it, then mtrl score again") from None
+        if not take(held.fileno()):
+            raise UserError(f"a mtrl eval is writing to {path}", "wait for it, then mtrl score again")
         identity, rows = predictions.load(folder, file)
         if not rows:
             raise empty

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mtrl import checkpoints, experts, prompting, recipe, resources, samples, tasks
+from mtrl import card, checkpoints, experts, integrity, prompting, recipe, resources, samples, task_files
 from mtrl.errors import UserError
-from mtrl.evaluate import metrics, predictions, requests, reread
+from mtrl.evaluate import predictions, requests, reread
 from mtrl.evaluate.engine import Engine, Sampling
-from mtrl.files import read_yaml, sha256_file, write_json
-from mtrl.tables import table_tasks
-
-METRICS = "metrics.json"
+from mtrl.evaluate.scoring import score
+from mtrl.files import read_object, read_yaml, sha256_file
+from mtrl.paper import table_tasks
+from mtrl.tasks import Task
 
 
 @dataclass(frozen=True)
 class Subject:
     """The judge to be scored and how it was trained to be asked. `told_by` names the file that says so.
 
-    `side` is what its image processor rounds to: a merged patch, in pixels.
+    `side` is what its image processor rounds to: a merged patch, in pixels. `name` is its run's or the model's, `model` the
+    preset it was made from. `run` and `trained` are the run that it is of and the tasks it was trained on; "" and none where
+    mtrl did not train it. `home` is the folder of its own tasks and prompts, None where it carries none. `prompts` says which are asked with: "export", the judge's own; "local", those of the
+    working directory and of mtrl, which are also taken for every task that the judge does not carry. `files` are an export's.
     """
 
     checkpoint: str
@@ -33,36 +36,103 @@ class Subject:
     fingerprint: str
     told_by: str
     side: int
+    name: str
+    model: str = ""
+    step: int | None = None
+    run: str = ""
+    trained: tuple[str, ...] = ()
+    home: Path | None = None
+    prompts: str = "export"
+    files: integrity.Files | None = field(default=None, compare=False)
+
+    def check(self, tick: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Raises UserError where the files of the judge are not, or no longer, those that it is known by.
+
+        `tick` gets (megabytes read, of all): an export is hashed, where it looks otherwise than when it was last hashed.
+        """
+        if self.files:
+            self.files.check(tick)
+        elif self.fingerprint != self.checkpoint and fingerprint(Path(self.checkpoint)) != self.fingerprint:
+            raise UserError(f"{self.checkpoint} has been changed since this command began", "start the command again")
+
+    def task(self, name: str) -> Task:
+        """The task as this judge is to be asked it. Raises UserError."""
+        return task_files.load(name, self.home if self.prompts == "export" else None)
+
+    @property
+    def default_tasks(self) -> list[str]:
+        """What it is scored on where nothing is named: Table 2's tasks; a judge of one task, or of tasks that Table 2
+        does not have, on those it was trained on."""
+        table2, own = table_tasks(2), list(self.trained)
+        return own if own and (self.method.endswith("_single") or set(own) - set(table2)) else table2
+
+    def remarks(self, names: Iterable[str]) -> Iterator[str]:
+        """What a user should know of where the tasks and prompts of `names` come from, one line each."""
+        if not self.run:
+            return
+        if self.home is None:
+            yield (
+                f"{self.checkpoint} carries no prompts (an older mtrl exported it): it is asked with those here, whatever"
+                " it was trained with"
+            )
+            return
+        new = []
+        for name in names:
+            own, here = task_files.load(name, self.home), task_files.local(name)
+            if own.home is None:
+                new.append(name)
+            elif here and (keys := task_files.differing(own, here, self.style)):
+                used, other = ("the judge's own", "--prompts local uses those here")
+                if self.prompts == "local":
+                    used, other = ("those here", "--prompts export uses the judge's own")
+                yield f"task {name}: {', '.join(keys)} differ here from what the judge was trained with; {used} are used ({other})"
+        if new:
+            yield f"the judge was not trained on {', '.join(new)}: asked with the tasks and prompts here"
 
 
-def subject(checkpoint: str, style: str | None = None) -> Subject:
+def subject(checkpoint: str, style: str | None = None, prompts: str = "export") -> Subject:
     """Reads mtrl.json beside the weights, or for a foreign checkpoint recipes/zero_shot.yaml. Raises UserError."""
     folder = Path(checkpoint)
     # "organisation/name" is a hub id, unless such a folder is here or its first part is
     is_local = folder.exists() or checkpoint.count("/") != 1 or checkpoint[0] in "./~" or folder.parent.is_dir()
-    card = checkpoints.read_card(folder) if is_local else None
-    if not card:
-        return _foreign(checkpoint, style, _fingerprint(folder) if is_local else checkpoint)
-    asked, model = style or card["style"], card["recipe"]["model"]
+    told = card.read(folder) if is_local else None
+    if is_local and not told and not experts.headers(folder):
+        raise UserError(
+            f"--ckpt {checkpoint} holds no safetensors weights; others, such as .bin, can run code and are not read",
+            "name a folder with .safetensors files",
+        )
+    if not told:
+        return _foreign(checkpoint, style, fingerprint(folder) if is_local else checkpoint)
+    files = integrity.Files(folder, told.files, (*checkpoints.BESIDE, "config.json"))
+    files.check(only=task_files.FOLDER)  # they are read before anything is asked
+    asked, model = style or told.style, told.recipe.model
     return Subject(
         checkpoint=checkpoint,
-        method=card["method"],
+        method=told.method,
         style=asked,
-        image=recipe.Image(**card["image"]),
-        max_new_tokens=card["max_new_tokens"] if asked == card["style"] else _room(asked, model["name"]),
-        fingerprint=_fingerprint(folder),
-        told_by=str(folder / checkpoints.CARD),
-        side=model["patch_size"] * model["merge_size"],
+        image=told.image,
+        max_new_tokens=told.max_new_tokens if asked == told.style else _room(asked, model.name),
+        fingerprint=fingerprint(folder),
+        told_by=str(folder / card.FILE),
+        side=model.patch_size * model.merge_size,
+        name=told.run,
+        model=model.name,
+        step=told.step,
+        run=told.run,
+        trained=told.tasks,
+        home=home if (home := folder / task_files.FOLDER).is_dir() else None,
+        prompts=prompts,
+        files=files,
     )
 
 
-def served(model: str, checkpoint: str | None = None, style: str | None = None) -> Subject:
+def served(model: str, checkpoint: str | None = None, style: str | None = None, prompts: str = "export") -> Subject:
     """What an endpoint calls `model`: asked as `checkpoint` says, which nobody can check, else by recipes/zero_shot.yaml.
 
     Its name is its identity: where it is served may change. Raises UserError.
     """
-    told = subject(checkpoint, style) if checkpoint else _foreign(model, style, model)
-    return replace(told, checkpoint=model, fingerprint=model)
+    told = subject(checkpoint, style, prompts) if checkpoint else _foreign(model, style, model)
+    return replace(told, checkpoint=model, fingerprint=model, name=model, files=None)
 
 
 def _foreign(name: str, style: str | None, fingerprint: str) -> Subject:
@@ -79,6 +149,8 @@ def _foreign(name: str, style: str | None, fingerprint: str) -> Subject:
         fingerprint=fingerprint,
         told_by="recipes/zero_shot.yaml",
         side=plain.model.patch_size * plain.model.merge_size,
+        name=Path(name).name if Path(name).exists() else name,
+        model=preset or "",
     )
 
 
@@ -102,15 +174,17 @@ def _preset_of(checkpoint: str) -> str | None:
     return None
 
 
-def _fingerprint(folder: Path) -> str:
-    """Identity of local weights: the listed hashes of an export, else config, tensor names and shapes, and file sizes."""
-    if (folder / checkpoints.CARD).exists():
-        return sha256_file(folder / checkpoints.CARD)
+def fingerprint(folder: Path) -> str:
+    """Identity of local weights: the listed hashes of an export, which `Subject.check` verifies; of a foreign folder its config,
+    tensor names and shapes, size and time of its weights, and the small files."""
+    if (folder / card.FILE).exists():
+        return sha256_file(folder / card.FILE)
     parts = [(folder / "config.json").read_text()]
     parts += [f"{name} {file.name} {shape}" for name, (file, shape) in sorted(experts.headers(folder).items())]
     parts += [
         f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in sorted(folder.glob("*.safetensors"))
     ]
+    parts += [f"{name} {sha256_file(folder / name)}" for name in checkpoints.BESIDE if (folder / name).is_file()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -130,7 +204,7 @@ def evaluate(
 
     `engine` makes the engine from the judge and the most images a request has; it is not called when nothing is left.
     """
-    chosen = {name: tasks.load(name) for name in names}
+    chosen = {name: judge.task(name) for name in names}
     asked = {name: list(requests.build(task, judge.style, data, split, votes, limit)) for name, task in chosen.items()}
     if empty := [name for name, found in asked.items() if not found]:
         raise UserError(f"task {empty[0]} has no rows in split {split}", f"mtrl check {empty[0]}")
@@ -140,6 +214,12 @@ def evaluate(
         "schema": 1,
         "checkpoint": judge.fingerprint,
         "path": judge.checkpoint,
+        "name": judge.name,
+        "model": judge.model,
+        "step": judge.step,
+        "run": judge.run,
+        "trained": list(judge.trained),
+        "prompts": judge.prompts,
         "method": judge.method,
         "style": judge.style,
         "image": judge.image.model_dump(),
@@ -155,6 +235,7 @@ def evaluate(
                 "prompt_sha256": prompt_hash[name],
                 "samples_sha256": sha256_file(samples.path_of(data, name, split)),
                 "limit": limit,
+                "conversion_limit": _conversion_limit(data, name),
                 "requests": len(asked[name]),
                 "choices": list(chosen[name].choices),
             }
@@ -162,6 +243,8 @@ def evaluate(
         },
     }
     with predictions.Store(out, identity) as store:
+        store.check(request for found in asked.values() for request in found)
+        task_files.write(chosen.values(), out / task_files.FOLDER)
         left = [request for found in asked.values() for request in found if request.key not in store.rows]
         total = sum(map(len, asked.values()))
         tick(total - len(left), total)
@@ -169,7 +252,7 @@ def evaluate(
             images = max(len(request.images) for request in left)
             asked_of = engine(judge, images)
             store.note(engine=asked_of.describe())
-            answers = asked_of.answers(left, sampling)
+            answers = integrity.watched(asked_of.answers(left, sampling), judge.check)
             rows = (predictions.row_of(a, judge.style, prompt_hash[a.request.task]) for a in answers)
             for done, _ in enumerate(store.append(rows), start=total - len(left) + 1):
                 tick(done, total)
@@ -178,38 +261,7 @@ def evaluate(
     return score(out)
 
 
-def score(out: Path, file: str = predictions.FILE) -> dict[str, Any]:
-    """metrics.json from predictions.jsonl alone: every task whose predictions are complete. Raises UserError.
-
-    Predictions of another name get metrics of that name, NAME.metrics.json: they are not what the tables look for.
-    """
-    identity, rows = predictions.load(out, file)
-    by_task: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        by_task.setdefault(row["task"], []).append(row)
-    result: dict[str, Any] = {
-        "schema": metrics.SCHEMA,
-        "method": identity["method"],
-        "checkpoint": identity["path"],
-        "style": identity["style"],
-        "votes": identity["sampling"]["votes"],
-    }
-    for name, about in identity["tasks"].items():
-        found = by_task.get(name, [])
-        if len(found) == about["requests"]:
-            result[name] = {
-                **metrics.of_task(found, tuple(about["choices"])),
-                "split": about["split"],
-                "limit": about["limit"],
-            }
-    table2 = table_tasks(2)
-    whole = all(name in result for name in table2)
-    result["mean_macro_f1"] = sum(result[name]["macro_f1"] for name in table2) / len(table2) if whole else None
-    name = METRICS if file == predictions.FILE else f"{Path(file).stem}.{METRICS}"
-    write_json(out / name, result)
-    return result
-
-
-def task_metrics(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The per-task part of a metrics.json."""
-    return {name: value for name, value in result.items() if isinstance(value, dict) and "macro_f1" in value}
+def _conversion_limit(data: Path, task: str) -> int | None:
+    """The --limit that the task was converted with."""
+    card = data / task / "card.json"
+    return read_object(card).get("limit") if card.exists() else None

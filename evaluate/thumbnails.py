@@ -8,21 +8,31 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOM = 36_000_000  # bytes of base64: with the text of 10,000 answers a page stays under 60 MB
 SIDES = (256, 192, 128, 96, 64, 48)  # pixels of the longer side
 FEW = 1000  # images that take no more than a second or two: no progress to show
+OWN = (".heic", ".heif", ".hif", ".avif")
 PROBES = 16  # images that are tried to see what all will take
 
 
-def make(data: Path, names: Sequence[str], side: int, tick: Callable[[int, int], None]) -> Iterator[tuple[str, str]]:
-    """(name, base64 JPEG) for each name of an image below `data`, in order; "" where it is gone or broken."""
+def make(
+    data: Path,
+    names: Sequence[str],
+    side: int,
+    tick: Callable[[int, int], None],
+    upright: Collection[str] = (),
+) -> Iterator[tuple[str, str]]:
+    """(name, base64 JPEG) for each name of an image below `data`, in order; "" where it is gone or broken.
+
+    Those in `upright` are turned by their EXIF, as they were for the judge.
+    """
     pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))  # Pillow decodes outside the interpreter's lock
     try:
-        made = pool.map(lambda name: _encode(data / name, side), names)
+        made = pool.map(lambda name: _encode(data / name, side, name in upright), names)
         for done, (name, encoded) in enumerate(zip(names, made, strict=True), start=1):
             if len(names) > FEW or done == len(names):
                 tick(done, len(names))
@@ -40,11 +50,15 @@ def side_for(files: Sequence[Path], room: int = ROOM) -> int:
     return SIDES[-1]
 
 
-def _encode(file: Path, side: int) -> str:
+def _encode(file: Path, side: int, upright: bool = False) -> str:
     from PIL import Image
 
+    from mtrl.converters import images
+    from mtrl.converters.rows import contents
+
     try:
-        with Image.open(file) as image:
+        own = upright or file.suffix.lower() in OWN  # what Pillow does not read, or turn, by itself
+        with images.load_rgb(file, upright) if own else Image.open(io.BytesIO(contents(file))) as image:
             image.draft("RGB", (side, side))  # a JPEG is decoded at an eighth of its size, or what still is enough
             small = image if image.mode in ("RGB", "L") else image.convert("RGB")  # as load_rgb: alpha is dropped
             small.thumbnail((side, side))

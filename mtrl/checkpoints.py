@@ -8,22 +8,25 @@ says what it is: evaluation needs nothing else.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
+import math
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from mtrl import __version__, experts, processor
-from mtrl.errors import MtrlError, UserError
-from mtrl.files import read_json, read_jsonl, sha256_file, write_json
+from mtrl import __version__, experts, hints, processor, staging, task_files
+from mtrl.card import FILE as CARD
+from mtrl.errors import MtrlError, UserError, remedy
+from mtrl.files import read_json, sha256_file, write_json
 from mtrl.launch import backend
 from mtrl.recipe import Recipe
-from mtrl.rundir import Run
+from mtrl.rundir import Run, differing
 
-CARD = "mtrl.json"
-SELECTED = "select.json"  # what mtrl select leaves in a run
+UNDONE = {
+    "running": "it is still running, and later checkpoints may be better",
+    "failed": "it failed before its end",
+    "interrupted": "it was interrupted before its end",
+    "planned": "it was never started by mtrl",
+}
 # What a judge needs beside its weights; taken from the base model where the trainer did not save it.
 BESIDE = (
     "generation_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json",
@@ -41,12 +44,13 @@ def choose(run: Run, step: str) -> tuple[Path, int]:
     if step == "last" and steps:
         return steps[max(steps)], max(steps)
     if step == "best" and steps:
-        if (run.path / SELECTED).exists() and (best := read_json(run.path / SELECTED)["best"]) in steps:
-            return steps[best], best
+        if (chosen := run.selected) and chosen.best in steps:
+            return steps[chosen.best], chosen.best
         if str(run.recipe.get("method")).startswith("sft"):
             raise UserError(
-                "the best step of an SFT run is not known: its eval_accuracy is of tokens, not of verdicts",
-                f"mtrl select {run.name} scores its steps by verdicts",
+                "the best step of an SFT run is not known: its eval_accuracy is of tokens, not of verdicts; mtrl select"
+                " scores its steps by their verdicts",
+                hints.line("select", run.name),
             )
         if kept := {number: score for number, score in trainers_scores(run).items() if number in steps}:
             return steps[best_of(kept)], best_of(kept)
@@ -54,7 +58,7 @@ def choose(run: Run, step: str) -> tuple[Path, int]:
         return steps[int(step)], int(step)
     there = ", ".join(map(str, steps)) or "none"
     raise UserError(
-        f"run {run.name} has no checkpoint {step!r} (complete checkpoints: {there})", f"mtrl status {run.name}"
+        f"run {run.name} has no checkpoint {step!r} (complete checkpoints: {there})", hints.line("status", run.name)
     )
 
 
@@ -65,48 +69,71 @@ def best_of(scores: dict[int, float]) -> int:
 
 def trainers_scores(run: Run) -> dict[int, float]:
     """The trainer's own validation accuracy by step: of verdicts in RL, of tokens in SFT."""
-    rows = read_jsonl(run.path / "metrics.jsonl")
-    return {row["step"]: row["eval_accuracy"] for row in rows if "eval_accuracy" in row}
+    return {
+        row["step"]: row["eval_accuracy"] for row in run.metrics if math.isfinite(row.get("eval_accuracy", math.nan))
+    }
 
 
-def export(run: Run, step: str, target: Path) -> dict[str, Any]:
-    """Writes `target`, which must not exist yet, and returns its mtrl.json. Raises UserError and MtrlError."""
-    if target.exists():
-        raise UserError(f"{target} exists already", "pass another --to, or remove it")
+def export(run: Run, step: str, target: Path, unfinished: bool = False) -> dict[str, Any]:
+    """Writes `target`, which must not exist yet, and returns its mtrl.json. Raises UserError and MtrlError.
+
+    `unfinished` allows a run that is not done.
+    """
     recipe = run.recipe
     backend.only(run, Recipe.model_validate(recipe).trainer)
     source, number = choose(run, step)
+    if not unfinished:
+        require_done(run, hints.line("export", run.asked_as, to=target, step=step, unfinished=True))
     base = local_model(recipe["model"]["path"])
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        card = {
-            "mtrl": __version__,
-            "method": recipe["method"],
-            "style": recipe["style"],
-            "tasks": recipe["tasks"],
-            "image": recipe["image"],
-            "max_new_tokens": Recipe.model_validate(recipe).max_new_tokens,
-            "base_model": recipe["model"]["path"],
-            "run": run.name,
-            "step": number,
-            "recipe": recipe,
-            "recipe_sha256": sha256_file(run.path / "recipe.yaml"),
-            "packages": read_json(run.path / "env.json")["packages"],
-        }
-        with _as_huggingface(source, recipe, beside) as folder:
-            card["experts"] = _write_model(folder, base, beside, recipe["image"])
-        card["files"] = {file.name: sha256_file(file) for file in sorted(beside.iterdir())}
-        write_json(beside / CARD, card)
-        os.chmod(beside, 0o755)
-        beside.rename(target)
+        with staging.folder(target) as here:
+            card = {
+                "mtrl": __version__,
+                "method": recipe["method"],
+                "style": recipe["style"],
+                "tasks": recipe["tasks"],
+                "image": recipe["image"],
+                "max_new_tokens": Recipe.model_validate(recipe).max_new_tokens,
+                "base_model": recipe["model"]["path"],
+                "run": run.name,
+                "step": number,
+                "recipe": recipe,
+                "recipe_sha256": sha256_file(run.path / "recipe.yaml"),
+                "packages": read_json(run.path / "env.json")["packages"],
+            }
+            with _as_huggingface(source, recipe, here) as folder:
+                card["experts"] = _write_model(folder, base, here, recipe["image"])
+            made = sorted(file for file in here.iterdir() if file.is_file() and file.name != staging.LOCK)
+            card["files"] = {file.name: sha256_file(file) for file in made} | _carry(run, here / task_files.FOLDER)
+            write_json(here / CARD, card)
     except OSError as error:
-        raise MtrlError(
-            f"writing {target} failed: {error.strerror or error}", "make room, then export again"
-        ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        raise MtrlError(f"writing {target} failed: {error.strerror or error}", remedy(error, "export again")) from error
     return card
+
+
+def require_done(run: Run, anyway: str) -> None:
+    """Raises UserError where the run is not done; `anyway` is the command that takes it all the same."""
+    if (state := run.status.get("state", "planned")) != "done":
+        raise UserError(f"run {run.name} is not done: {UNDONE.get(state, state)}", anyway)
+
+
+def _carry(run: Run, home: Path) -> dict[str, str]:
+    """Copies the tasks and prompts that the run was trained with into `home`, and returns their hashes; {} for a run without.
+
+    Raises UserError where they are not those that the run was started with.
+    """
+    kept = run.inputs / task_files.FOLDER
+    found = task_files.hashes(kept)
+    inputs = read_json(run.path / "inputs.json")
+    trained = {name: of for name, of in inputs.items() if name.startswith(f"{task_files.FOLDER}/")}
+    if changed := differing(trained, found):
+        raise UserError(
+            f"{kept} is not what run {run.name} was started with; different now: {', '.join(changed)}",
+            "restore the folder, or train again under another --name",
+        )
+    if found:
+        shutil.copytree(kept, home)
+    return found
 
 
 def _as_huggingface(checkpoint: Path, recipe: dict[str, Any], beside: Path) -> contextlib.AbstractContextManager[Path]:
@@ -194,17 +221,3 @@ def _compare_names(found: dict[str, Any], base: Path | None) -> None:
             if names
         ]
         raise MtrlError(f"the checkpoint's tensors are not the base model's: {'; '.join(named)}")
-
-
-def read_card(folder: Path) -> dict[str, Any] | None:
-    """mtrl.json of an export, None for a model that mtrl did not export. Raises UserError for what is no model at all."""
-    if not (folder / "config.json").exists():
-        what = "does not exist" if not folder.exists() else "is a file" if folder.is_file() else "has no config.json"
-        hint = (
-            f"mtrl export {folder.name} --to exports/{folder.name}"
-            if (folder / "recipe.yaml").exists()
-            else "pass a model folder"
-        )
-        raise UserError(f"--ckpt {folder} is no checkpoint: it {what}", hint)
-    card = folder / CARD
-    return json.loads(card.read_text(encoding="utf-8")) if card.exists() else None

@@ -5,14 +5,15 @@ Exit status 0 done, 1 failed, 2 the user's input is wrong, 130 stopped by Ctrl-C
 
 from __future__ import annotations
 
-import errno
 import signal
 import sys
 from types import FrameType
+from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
-from mtrl import __version__
+from mtrl import __version__, hints
 from mtrl.commands import (
     check,
     compare,
@@ -34,7 +35,20 @@ from mtrl.commands import (
     tasks,
     train,
 )
-from mtrl.errors import Interrupted, MtrlError
+from mtrl.errors import PLAIN, Interrupted, MtrlError, remedy
+
+
+class Verb(TyperCommand):
+    """A command whose errors name the next command with the folders that this one was given."""
+
+    def invoke(self, ctx: Any) -> Any:  # Typer's own copy of click has the type
+        hints.running = (ctx.info_name or "", ctx.params)
+        try:
+            return super().invoke(ctx)
+        except MtrlError as error:
+            error.then = hints.carried(error.then)
+            raise
+
 
 app = typer.Typer(
     help="Train and score multimodal judges: release -> samples -> files -> job -> checkpoint -> verdicts -> tables.",
@@ -43,27 +57,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("tasks")(tasks.command)
-app.command("prompts")(prompts.command)
-app.command("fetch")(fetch.command)
-app.command("convert")(convert.command)
-app.command("check")(check.command)
-app.command("fit-labels")(fit_labels.command)
-app.command("plan")(plan.command)
-app.command("sft")(train.sft)
-app.command("rl")(train.rl)
-app.command("status")(status.command)
-app.command("select")(select.command)
-app.command("export")(export.command)
-app.command("eval")(evaluate.command)
-app.command("judge")(judge.command)
-app.command("score")(evaluate.score_command)
-app.command("compare")(compare.command)
-app.command("tables")(tables.command)
-app.command("reproduce")(reproduce.command)
-app.command("reward")(reward.command)
-app.command("doctor")(doctor.command)
-app.command("demo")(demo.command)
+app.command("tasks", cls=Verb)(tasks.command)
+app.command("prompts", cls=Verb)(prompts.command)
+app.command("fetch", cls=Verb)(fetch.command)
+app.command("convert", cls=Verb)(convert.command)
+app.command("check", cls=Verb)(check.command)
+app.command("fit-labels", cls=Verb)(fit_labels.command)
+app.command("plan", cls=Verb)(plan.command)
+app.command("sft", cls=Verb)(train.sft)
+app.command("rl", cls=Verb)(train.rl)
+app.command("status", cls=Verb)(status.command)
+app.command("select", cls=Verb)(select.command)
+app.command("export", cls=Verb)(export.command)
+app.command("eval", cls=Verb)(evaluate.command)
+app.command("judge", cls=Verb)(judge.command)
+app.command("score", cls=Verb)(evaluate.score_command)
+app.command("compare", cls=Verb)(compare.command)
+app.command("tables", cls=Verb)(tables.command)
+app.command("reproduce", cls=Verb)(reproduce.command)
+app.command("reward", cls=Verb)(reward.command)
+app.command("doctor", cls=Verb)(doctor.command)
+app.command("demo", cls=Verb)(demo.command)
 
 
 def _version(value: bool) -> None:
@@ -93,10 +107,11 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"mtrl: {error}" + (f"\nnext: {error.then}" if error.then else ""), file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno not in PLAIN:
             raise
+        where = error.filename2 or error.filename or "writing failed"
         print(
-            f"mtrl: {error.strerror}: {error.filename or 'writing failed'}\nnext: make room; the same command goes on",
+            f"mtrl: {error.strerror}: {where}\nnext: {remedy(error, 'run the same command: it goes on')}",
             file=sys.stderr,
         )
         sys.exit(1)

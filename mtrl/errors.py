@@ -6,6 +6,7 @@ A message says what is wrong, where, and what was expected; `then` is the comman
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -27,6 +28,23 @@ class UserError(MtrlError):
     """The user's input is wrong. Exit status 2."""
 
     exit_code = 2
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+NO_FOLDER = (errno.ENOTDIR, errno.EEXIST)  # a file is in the way
+PLAIN = (*FULL, *FORBIDDEN, *NO_FOLDER, errno.ENAMETOOLONG)  # what a file system says of its own, never a bug of ours
+
+
+def remedy(error: OSError, again: str) -> str:
+    """The next step where writing failed; `again` says how to go on once there is room."""
+    if error.errno in FULL:
+        return f"make room, then {again}"
+    if error.errno in FORBIDDEN:
+        return "choose a folder that you may write to, or change its permissions"
+    if error.errno in NO_FOLDER:
+        return "choose a path that does not lead through a file"
+    return again
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -7,13 +7,13 @@ H = 2I makes only gate_up square and H = I only down, so one of them always tell
 
 from __future__ import annotations
 
-import json
 import re
 import struct
 from pathlib import Path
 from typing import Any, Literal
 
-from mtrl.errors import MtrlError
+from mtrl.errors import MtrlError, UserError
+from mtrl.parsing import parse_json
 
 _EXPERT = re.compile(r"experts\.(gate_up_proj|down_proj)$")
 
@@ -22,26 +22,24 @@ def headers(folder: Path) -> dict[str, tuple[Path, list[int]]]:
     """{tensor name: (file, shape)} of a folder's safetensors files, from their headers alone. Raises MtrlError."""
     found: dict[str, tuple[Path, list[int]]] = {}
     for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as stream:
-            try:
+        try:
+            with file.open("rb") as stream:
                 size = struct.unpack("<Q", stream.read(8))[0]
                 if size > 100_000_000:
                     raise ValueError("its header is too long")
-                header = json.loads(stream.read(size))
-            except (struct.error, ValueError) as error:
-                raise MtrlError(
-                    f"{file} is not a whole safetensors file: {error}", "export from another checkpoint"
-                ) from None
-        end = (
-            8
-            + size
-            + max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
-        )
+                header = {k: v for k, v in parse_json(stream.read(size), file.name).items() if k != "__metadata__"}
+            end = 8 + size + max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
+            if not all(isinstance(number, int) for entry in header.values() for number in entry["shape"]):
+                raise ValueError("a shape in its header is not made of whole numbers")
+        except (struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError, UserError) as error:
+            raise MtrlError(
+                f"{file} is not a whole safetensors file: {error}", "export from another checkpoint"
+            ) from None
         if file.stat().st_size != end:
             raise MtrlError(
                 f"{file} is cut off: {file.stat().st_size:,} of {end:,} bytes", "export from another checkpoint"
             )
-        found |= {name: (file, entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+        found |= {name: (file, entry["shape"]) for name, entry in header.items()}
     return found
 
 

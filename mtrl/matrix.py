@@ -7,18 +7,20 @@ cell that was trained or scored elsewhere is seen as soon as its folder is there
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from mtrl import recipe as recipes
-from mtrl import samples, tables
-from mtrl.checkpoints import CARD, SELECTED
+from mtrl import scored, sizes, tables
+from mtrl.card import FILE as CARD
 from mtrl.errors import UserError, nearest
-from mtrl.evaluate import metrics
+from mtrl.evaluate import predictions, scores
 from mtrl.files import read_json, read_jsonl
-from mtrl.launch import backend, inputs
+from mtrl.launch import backend
 from mtrl.recipe import Recipe
-from mtrl.rundir import Run, differing
+from mtrl.rundir import Run, checked, differing, evaluation, listing
+from mtrl.scored import Scored
 
 LOCK, LOG, STEPS = "reproduce.lock", "reproduce.log", "steps.jsonl"  # beside a run's own files
 OPTIONS = {"tasks": "--only", "seed": "--seeds", "model": "--model", "hardware": "--hardware"}
@@ -63,14 +65,28 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """The folder's, below runs/ and below exports/. An untrained model lies where `mtrl eval` puts its scores."""
-        if self.recipe.stage is None:
-            return f"eval-{Path(self.recipe.model.path).name}"
-        return self.recipe.default_name + ("" if self.seed is None else f"-seed{self.seed}")
+        """The folder's, below runs/ and below exports/."""
+        return self.folder.name
 
-    @property
+    @cached_property
     def folder(self) -> Path:
-        return self.place.runs / self.name
+        """Where it is, or will be. What lies there under another name (the demo's runs do) is taken as it is: a run of
+        the very same recipe, and scores of the same untrained model."""
+        if self.recipe.stage is None:  # where `mtrl eval` puts its scores
+            own = self.place.runs / evaluation(Path(self.recipe.model.path).name)
+            there = {one.file.parent: one for one in scored.evaluations(self.place.runs)[0]}
+            same = [
+                folder for folder, one in there.items() if one.method == self.method and self._is_of(one.checkpoint)
+            ]
+        else:
+            seed = "" if self.seed is None else f"-seed{self.seed}"
+            own = self.place.runs / checked(self.recipe.default_name + seed, "run")
+            begun = [run for run in listing(self.place.runs) if run.status.get("state", "planned") != "planned"]
+            same = [self.place.runs / run.name for run in begun if not self._other_keys(run)]
+        return own if own.exists() or not same else same[0]
+
+    def _is_of(self, model: str) -> bool:
+        return model == self.recipe.model.path or Path(model).resolve() == Path(self.recipe.model.path).resolve()
 
     @property
     def run(self) -> Run:
@@ -84,13 +100,28 @@ class Cell:
     def scores(self) -> Path:
         return self.folder if self.recipe.stage is None else self.folder / "eval"
 
-    def result(self) -> dict[str, Any]:
-        """Its metrics by column: those that may stand in a table, see tables.why_no_cell."""
+    def result(self) -> dict[str, Scored]:
+        """Its numbers by column: those that may stand in a table and are not of something else, see mtrl.scored."""
+        return {task: cell for task, cell in self._numbers().items() if not any(mark.stale for mark in cell.marks)}
+
+    def stale(self) -> str:
+        """Why the scores that lie there are not this cell's, "" where they are."""
+        reasons = [mark.reason for cell in self._numbers().values() for mark in cell.marks if mark.stale]
+        return f"{self.scores}: {reasons[0]}" if reasons else ""
+
+    def _numbers(self) -> dict[str, Scored]:
         file = self.scores / "metrics.json"
-        found = read_json(file) if file.exists() else {}
-        if found.get("method") != self.method or found.get("schema", 1) != metrics.SCHEMA:
+        try:
+            one = scores.read(file) if file.exists() else None
+        except UserError:  # the step before says what is wrong with it
+            one = None
+        if one is None or one.method != self.method:
             return {}
-        return {task: found[task] for task in self.columns if task in found and not tables.why_no_cell(found, task)}
+        return {
+            task: Scored(one, task, one.tasks[task], scored.marks(one, task, self.place.data))
+            for task in self.columns
+            if task in one.tasks and not scored.why_no_cell(one, task)
+        }
 
     def steps(self) -> list[Step]:
         """What makes this cell, in order. What comes later vouches for what came before: a brought-back score needs no run."""
@@ -118,6 +149,8 @@ class Cell:
         if other := self.other_recipe():
             differ = f"{self.folder} was made with another recipe; different now: {', '.join(other)}"
             return "failed", f"{differ} (repeat the --set it was made with, or move it away)"
+        if old := self.stale():
+            return "failed", f"{old} (move {self.scores} away, then the same command scores it again)"
         if all(step.done for step in self.steps()):
             return "done", ""
         if self.run.locked() or self.run.locked(LOCK):
@@ -130,18 +163,24 @@ class Cell:
         """The keys in which the run that lies there is another one. Where the model lies is not what it is."""
         if self.recipe.stage is None or self.run.status.get("state", "planned") == "planned":
             return []
+        return self._other_keys(self.run)
+
+    def _other_keys(self, run: Run) -> list[str]:
         now = self.recipe.model_dump(mode="json", exclude_none=True)
-        return [key for key in differing(self.run.recipe, now) if key != "model.path"]
+        return [key for key in differing(run.recipe, now) if key != "model.path"]
 
     def hours(self) -> float:
         """Wall-clock hours so far: training, all attempts, and the other steps that this driver ran to their end."""
-        others = sum(row["seconds"] for row in read_jsonl(self.folder / STEPS) if row["step"] != "train")
+        others = sum(
+            row["seconds"]
+            for row in read_jsonl(self.folder / STEPS)
+            if type(row.get("seconds")) in (int, float) and row.get("step") != "train"
+        )
         return float(self.run.seconds() + others) / 3600
 
     def rows(self) -> int:
         """How many converted rows it trains on."""
-        data = self.place.data
-        return sum(len(inputs.chosen(samples.count(data, t, "train"), self.recipe, t)) for t in self.recipe.tasks)
+        return sizes.rows(self.recipe, self.place.data)
 
     def work(self) -> float:
         """Rows times epochs: what training time is proportional to within a stage."""
@@ -164,10 +203,10 @@ def cells(
                 continue  # nothing is trained: the same for every seed
             for task in about["columns"] if single else [""]:
                 own = _of_stage(sets, stage) + ([] if seed is None or stage == "zero" else [f"seed={seed}"])
-                recipe = recipes.load(method, model, hardware, task or None, own)
+                recipe = recipes.load(method, model, hardware, task or None, own, place.data)
                 if not single and recipe.stage and recipe.tasks != every:  # a paper.yaml with columns of its own
                     own = [f"tasks={','.join(every)}", *own]
-                    recipe = recipes.load(method, model, hardware, None, own)
+                    recipe = recipes.load(method, model, hardware, None, own, place.data)
                 options = (*presets, *([f"--task={task}"] if single else []), *(f"--set={text}" for text in own))
                 columns = (task,) if single else tuple(about["columns"])
                 found.append(Cell(method, task, None if stage == "zero" else seed, columns, options, recipe, place))
@@ -214,20 +253,19 @@ def choose(found: list[Cell], only: list[str]) -> list[Cell]:
 
 
 def _progress(run: Run) -> str:
-    rows = read_jsonl(run.path / "metrics.jsonl")
+    rows = run.metrics
     return f"{rows[-1]['step']}/{rows[-1].get('total_steps', '?')}" if rows else ""
 
 
 def _selected(run: Run) -> bool:
     """Whether mtrl select has scored every checkpoint that there is."""
-    file = run.path / SELECTED
-    return file.exists() and {str(step) for step in backend.steps(run)} <= set(read_json(file)["scores"])
+    return run.selected is not None and {str(step) for step in backend.steps(run)} <= set(run.selected.scores)
 
 
 def _answered(folder: Path) -> str:
     """How many of the requests of an evaluation are answered."""
     if not (folder / "eval.json").exists() or not (folder / "predictions.jsonl").exists():
         return ""
-    asked = sum(task["requests"] for task in read_json(folder / "eval.json")["tasks"].values())
+    asked = sum(task["requests"] for task in predictions.read_identity(folder)["tasks"].values())
     with (folder / "predictions.jsonl").open("rb") as file:
         return f"{sum(1 for _ in file):,}/{asked:,}"

@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from mtrl.files import read_json, write_json
+from mtrl.files import read_json, symlink, write_json
 
 FILE = "preprocessor_config.json"
 UNLIMITED = 1_000_000_000  # LLaMA-Factory's own limit, when the processor's is the one that counts
@@ -36,9 +36,14 @@ def fitted(width: int, height: int, image: dict[str, int], side: int) -> tuple[i
     return wide, high, False
 
 
+def size_of(image: dict[str, int]) -> dict[str, int]:
+    """{min_pixels, max_pixels} as an image processor's `size`: transformers 5.23 takes it in no other words."""
+    return {"shortest_edge": image["min_pixels"], "longest_edge": image["max_pixels"]}
+
+
 def with_budget(config: dict[str, Any], image: dict[str, int]) -> dict[str, Any]:
     """A preprocessor config with {min_pixels, max_pixels}, in Qwen3-VL's words and, where it has them, Qwen2.5-VL's."""
-    config = {**config, "size": {"shortest_edge": image["min_pixels"], "longest_edge": image["max_pixels"]}}
+    config = {**config, "size": size_of(image)}
     return {**config, **{key: value for key, value in image.items() if config.get(key) is not None}}
 
 
@@ -54,6 +59,6 @@ def overlay(model: Path, image: dict[str, int], target: Path) -> bool:
         old.unlink()
     for file in model.iterdir():
         if file.is_file() and file.name != FILE:
-            (target / file.name).symlink_to(file.resolve())
+            symlink(file.resolve(), target / file.name)
     write_json(target / FILE, with_budget(read_json(model / FILE), image))
     return True

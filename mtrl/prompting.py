@@ -11,14 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtrl import resources
+from mtrl import resources, templates
 from mtrl.errors import UserError
-from mtrl.files import sha256_bytes
+from mtrl.files import sha256_file
 from mtrl.samples import Sample
 from mtrl.tasks import Task
 
 STYLES = ("sft", "rl")
 MARKER = "<image>"
+_BRACES = re.compile(r"(?<!\{)\{ *([A-Za-z_]\w*) *\}(?!\})")  # {caption}: meant as a field, and not filled in
 # LLaMA-Factory and EasyR1 read <image>, <video> and <audio> as placeholders; tokenizers read <|...|> as control tokens.
 _RESERVED = re.compile(r"<(image|video|audio)>|<\|([^<>|]*)\|>", re.IGNORECASE)
 
@@ -31,21 +32,29 @@ def escape(text: str) -> str:
 
 
 def template_path(task: Task, style: str) -> Path:
-    return resources.find("prompts", task.prompt_file(style), f"{style} prompt")
+    """Where the task's template is: in the folder the task was loaded from, else here or in mtrl. Raises UserError."""
+    if task.home is None:
+        return resources.find("prompts", task.prompt_file(style), f"{style} prompt")
+    path = task.home / "prompts" / task.prompt_file(style)
+    if not path.is_file():
+        raise UserError(
+            f"task {task.name} has no {style} prompt in {task.home}: {path.name} is missing", "export again"
+        )
+    return path
 
 
 def sha256(task: Task, style: str) -> str:
-    """Identity of the prompt template; stored with every export and every prediction."""
-    return sha256_bytes(template_path(task, style).read_bytes())
+    """Identity of the prompt template; stored with every export and every prediction. Raises UserError as `_checked`."""
+    path, _ = _checked(task, style)
+    return sha256_file(path)
 
 
 def renderer(task: Task, style: str) -> Callable[[Sample], str]:
     """A function from a sample to its prompt. Raises UserError for a template that does not fit the task."""
-    path = template_path(task, style)
-    fill = _filler(path)
+    path, template = _checked(task, style)
 
     def render(sample: Sample) -> str:
-        text = fill(sample.fields, f"sample {sample.id}")
+        text = template.fill(sample.fields, f"sample {sample.id}")
         if text.count(MARKER) != len(sample.images):
             raise UserError(
                 f"{path} has {text.count(MARKER)} {MARKER} markers, but sample {sample.id} has {len(sample.images)} images"
@@ -58,38 +67,47 @@ def renderer(task: Task, style: str) -> Callable[[Sample], str]:
 
 
 def fields(task: Task, style: str) -> list[str]:
-    """The fields that the task's template names. Raises UserError."""
-    from jinja2 import Environment, meta
+    """The fields that the task's prompt uses. Raises UserError."""
+    return sorted(_checked(task, style)[1].names)
 
-    path = template_path(task, style)
-    _filler(path)  # says what is wrong with it
-    return sorted(meta.find_undeclared_variables(Environment().parse(path.read_text(encoding="utf-8"))))
+
+def unused(task: Task) -> list[str]:
+    """The fields that the task's YAML declares and neither of its prompts uses: the judge never sees them."""
+    used = {name for style in STYLES for name in fields(task, style)}
+    return [name for name in task.source.get("fields") or {} if name not in used]
 
 
 def preview(task: Task, style: str) -> str:
     """The prompt with <caption> for the caption, and so on: what it looks like while no sample is at hand."""
+    template = _checked(task, style)[1]
+    return template.fill({name: escape(f"<{name}>") for name in template.names}, "the preview")
+
+
+def _checked(task: Task, style: str) -> tuple[Path, templates.Prompt]:
+    """The prompt and its file. Raises UserError where no answer to it could be read as the task's verdict, or where a
+    field was meant and is not filled in: whoever reads a prompt comes by here, so nobody trains or asks with one.
+    """
     path = template_path(task, style)
-    return _filler(path)({name: escape(f"<{name}>") for name in fields(task, style)}, "the preview")
-
-
-def _filler(path: Path) -> Callable[[dict[str, str], str], str]:
-    """A function from fields, and what an error calls them, to the text. A field that is not there is a UserError."""
-    from jinja2 import StrictUndefined, TemplateError
-    from jinja2.sandbox import SandboxedEnvironment
-
-    environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
-    try:
-        template = environment.from_string(path.read_text(encoding="utf-8"))
-    except (TemplateError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a Jinja template: {error}") from None
-
-    def fill(fields: dict[str, str], where: str) -> str:
-        try:
-            return template.render(fields).strip()
-        except TemplateError as error:
-            raise UserError(f"{path}: {error} in {where}; its fields: {', '.join(fields) or 'none'}") from None
-
-    return fill
+    template = templates.prompt(path)
+    if found := _BRACES.search(template.literal):
+        raise UserError(
+            f"{path}: {found[0]} is not filled in: a field is written {{{{ {found[1]} }}}}",
+            f"write {{{{ {found[1]} }}}}, or {{{{ '{found[0]}' }}}} where the braces themselves are meant",
+        )
+    words = set(re.findall(r"\w+", template.literal.lower(), re.ASCII))
+    if gone := [verdict for verdict in task.choices if verdict not in words]:
+        raise UserError(
+            f"{path} does not name the verdict {' nor '.join(gone)}: a judge answers {' or '.join(task.choices)}, "
+            "and is not told so",
+            f"end the prompt with: Answer {' or '.join(task.choices)}.",
+        )
+    if style == "rl" and (gone := [tag for tag in ("<think>", "<answer>") if tag not in template.literal]):
+        form = f"<think>why</think><answer>{' or '.join(task.choices)}</answer>"
+        raise UserError(
+            f"{path} does not ask for {' and '.join(gone)}: no answer to it would be in the form that is rewarded",
+            f"end the prompt with: Reply {form}.",
+        )
+    return path, template
 
 
 def parts(prompt: str) -> list[dict[str, Any]]:

@@ -2,8 +2,9 @@
 
     recipe file  <-  model preset's `recipe:`  <-  hardware preset's `recipe:`  <-  --set a.b=c
 
-Later wins. The result, presets included, is what the run directory keeps as recipe.yaml. Field docs give units and where
-a default is from; the values in the shipped YAML files say their own source beside them.
+Later wins. Sizes that are `auto` become numbers by the converted data (sizes.py). The result, presets included, is what the
+run directory keeps as recipe.yaml. Field docs give units and where a default is from; the values in the shipped YAML files
+say their own source next to them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from mtrl import resources
+from mtrl import resources, sizes, unused
 from mtrl.errors import UserError, nearest
 from mtrl.files import parse_yaml, read_yaml
 from mtrl.schema import Model, validate
@@ -25,6 +26,9 @@ METHODS = {  # row of Table 2 -> its name there
     "rl_single": "RL-Single",
     "rl_multitask": "MT-RL-Judge",
 }
+
+Method = Literal["zero_shot", "sft_single", "sft_unified", "rl_single", "rl_multitask"]
+Style = Literal["sft", "rl"]
 
 
 class Image(Model):
@@ -144,8 +148,8 @@ class Hardware(Model):
 class Recipe(Model):
     """One run, resolved: presets in place, nothing left to look up."""
 
-    method: Literal["zero_shot", "sft_single", "sft_unified", "rl_single", "rl_multitask"]
-    style: Literal["sft", "rl"]
+    method: Method
+    style: Style
     tasks: list[str] = Field(min_length=1)
     model: ModelPreset
     hardware: Hardware
@@ -168,6 +172,14 @@ class Recipe(Model):
         stage = self.stage
         if stage and getattr(self, stage) is None:
             raise ValueError(f"method {self.method} needs a block {stage}:")
+        if (other := {"sft": "rl", "rl": "sft"}.get(stage or "")) and getattr(self, other) is not None:
+            raise ValueError(
+                f"method {self.method} trains by {stage}: nothing in the block {other}: would be used, remove it"
+            )
+        if stage and self.style != stage:
+            raise ValueError(
+                f"style: {self.style} does not go with method {self.method}, which trains on the {stage} prompts"
+            )
         if self.backend and stage != "rl":
             raise ValueError(f"backend: {self.backend} is for RL, and method {self.method} is not")
         if self.method.endswith("_single") and len(self.tasks) != 1:
@@ -200,8 +212,12 @@ def load(
     hardware: str | None = None,
     task: str | None = None,
     sets: list[str] | None = None,
+    folder: Path = Path("data"),
 ) -> Recipe:
-    """Reads and resolves a recipe: a path, or the name of one in recipes/. Raises UserError with all mistakes at once."""
+    """Reads and resolves a recipe: a path, or the name of one in recipes/. Raises UserError with all mistakes at once.
+
+    `folder` is the data folder, which decides what is `auto`.
+    """
     path = Path(file)
     if not path.is_file():
         if path.parent not in (Path(), Path("recipes")):
@@ -229,10 +245,15 @@ def load(
         data["model"]["path"] = str((model_file.parent / data["model"]["path"]).resolve())
     for key, value in changes:
         if key not in ("model", "hardware"):
+            unused.of_another_stage(str(data.get("method")), key)
             _assign(data, key, value)
     if task:
         data["tasks"] = [task]
-    return validate(Recipe, data, str(path))
+    autos = sizes.take(data)
+    recipe = validate(Recipe, data, str(path))
+    if recipe.stage:
+        unused.by_trainer(recipe.trainer, [key for key, _ in changes])
+    return sizes.resolved(recipe, autos, folder)
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> None:

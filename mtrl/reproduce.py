@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -23,8 +22,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtrl import matrix
-from mtrl.checkpoints import CARD
+from mtrl import hints, matrix
+from mtrl.card import FILE as CARD
 from mtrl.errors import Interrupted, MtrlError, UserError
 from mtrl.files import read_json
 from mtrl.launch.plan import plan
@@ -39,18 +38,23 @@ class Failure:
     command: str
 
 
-def conversion(chosen: list[Cell], raw: Path | None, place: Place) -> list[str]:
-    """The command that converts what the unfinished cells need and is not converted; [] where nothing is missing.
-
-    Raises UserError where something is missing and `raw` was not given.
-    """
-    needed: set[str] = set()
+def needed(chosen: list[Cell]) -> list[str]:
+    """The tasks whose data the unfinished cells need."""
+    found: set[str] = set()
     for cell in chosen:
         left = {step.name for step in cell.steps() if not step.done}
-        needed |= {*(cell.columns if left else ()), *(cell.recipe.tasks if left & {"train", "select"} else ())}
-    missing = sorted(task for task in needed if not (place.data / task / "card.json").exists())
+        found |= {*(cell.columns if left else ()), *(cell.recipe.tasks if left & {"train", "select"} else ())}
+    return sorted(found)
+
+
+def conversion(chosen: list[Cell], raw: Path | None, place: Place, again: str = "") -> list[str]:
+    """The command that converts what the unfinished cells need and is not converted; [] where nothing is missing.
+
+    Raises UserError where something is missing and `raw` was not given; `again` is the command that gives it.
+    """
+    missing = [task for task in needed(chosen) if not (place.data / task / "card.json").exists()]
     if missing and raw is None:
-        raise UserError(f"not converted yet: {', '.join(missing)}", "pass --raw, the folder of the releases")
+        raise UserError(f"not converted yet: {', '.join(missing)}. Pass --raw, the folder of the releases", again)
     return ["convert", *missing, "--raw", str(raw), "--out", str(place.data)] if missing else []
 
 
@@ -90,8 +94,8 @@ def drive(
 
 def _refused(cell: Cell, warned: set[str], say: Callable[[str], None]) -> Failure | None:
     """What `mtrl plan` finds against a training, before hours are spent on the others. Its warnings are said once each."""
-    if cell.other_recipe():
-        return Failure(cell.state()[1], f"mtrl status {cell.name}")
+    if cell.other_recipe() or cell.stale():
+        return Failure(cell.state()[1], hints.line("status", cell.folder))
     train = cell.steps()[0]
     if train.name != "train" or train.done:
         return None
@@ -129,9 +133,6 @@ def _attempt(cell: Cell, keep: str, failures: dict[str, Failure], say: Callable[
 
 def _perform(cell: Cell, step: Step, lock: int, say: Callable[[str], None]) -> Failure | None:
     """One step, and its time in steps.jsonl. The step inherits `lock`: it holds the cell even if this driver is killed."""
-    half = [*cell.export.parent.glob(f".{cell.export.name}.*"), *cell.folder.glob("select/step-*/.model.*")]
-    for torn in half:  # what a killed export left: it writes beside and renames
-        shutil.rmtree(torn)
     say(f"{cell.label}: {step.name}")
     log, begun = cell.folder / matrix.LOG, time.time()
     code, last = _run(step.command, log, lock)
@@ -180,4 +181,4 @@ def _remove_checkpoints(cell: Cell) -> None:
 
 
 def _typed(command: list[str]) -> str:
-    return f"mtrl {shlex.join(command)}"
+    return hints.typed(command)

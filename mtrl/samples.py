@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mtrl import hints
 from mtrl.errors import UserError
-from mtrl.files import written
+from mtrl.files import read_object, written
 
 ROWS_PER_GROUP = 1024
 
@@ -21,7 +22,8 @@ ROWS_PER_GROUP = 1024
 class Sample:
     """`images` are paths relative to the data folder; `answer` a verdict; `group` what must not be parted by a split.
 
-    `source` says where the row came from; for a pair also `swapped`: whether the release had the images the other way.
+    `source` says where the row came from, and in `files` what the release calls the images; for a pair also `swapped`:
+    whether the release had the images the other way.
     """
 
     id: str
@@ -38,6 +40,8 @@ class Sample:
         """A pair with its images, and so its answer, the other way round."""
         answer = {"1": "2", "2": "1"}[self.answer]
         source = {**self.source, "swapped": not self.source.get("swapped", False)}
+        if "files" in source:
+            source["files"] = source["files"][::-1]
         return Sample(
             self.id, self.task, self.kind, self.images[::-1], self.fields, answer, self.split, self.group, source
         )
@@ -45,6 +49,23 @@ class Sample:
 
 def path_of(data: Path, task: str, split: str) -> Path:
     return data / task / f"samples_{split}.parquet"
+
+
+def card(data: Path, task: str) -> dict[str, Any]:
+    """data/<task>/card.json, with `counts` (split -> verdict -> rows) and `prompts` (style -> sha256) as they should be.
+
+    Raises UserError where there is none, or something else is in it.
+    """
+    file, again = data / task / "card.json", hints.conversion(task, data)
+    found = read_object(file, again)
+    try:
+        rows = [n for verdicts in found["counts"].values() for n in verdicts.values()]
+        whole = all(type(n) is int and n >= 0 for n in rows) and isinstance(found["prompts"], dict)
+    except (KeyError, AttributeError):
+        whole = False
+    if not whole:
+        raise UserError(f"{file} is broken: it lacks the counts of each split, or the prompts", again)
+    return found
 
 
 def write(path: Path, samples: Iterable[Sample]) -> None:
@@ -81,14 +102,20 @@ def read(data: Path, task: str, split: str) -> Iterator[Sample]:
 
     path = path_of(data, task, split)
     if not path.exists():
-        raise UserError(
-            f"task {task} is not converted: {path} is missing", f"mtrl convert {task} --raw raw --out {data}"
-        )
+        raise UserError(f"task {task} is not converted: {path} is missing", hints.conversion(task, data))
     for batch in pq.ParquetFile(path).iter_batches():
         for row in batch.to_pylist():
             row["images"] = tuple(row["images"])
             row["fields"], row["source"] = json.loads(row["fields"]), json.loads(row["source"])
             yield Sample(**row)
+
+
+def answers(data: Path, task: str, split: str) -> list[str]:
+    """The answers of one split in file order; none where the task was not converted."""
+    import pyarrow.parquet as pq
+
+    path = path_of(data, task, split)
+    return pq.read_table(path, columns=["answer"])["answer"].to_pylist() if path.exists() else []
 
 
 def count(data: Path, task: str, split: str) -> int:

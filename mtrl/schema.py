@@ -1,12 +1,14 @@
-"""Checking a YAML file against a pydantic model, with errors a person can act on: all at once, each with the nearest key."""
+"""Checking what a file holds against a pydantic model, with errors a person can act on: all at once, each with the nearest key."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mtrl.errors import UserError, nearest
+from mtrl.files import read_object
 
 
 class Model(BaseModel):
@@ -15,16 +17,29 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
+class Stored(BaseModel):
+    """Base of what mtrl writes as JSON and reads again, perhaps from somebody else: exact types, finite numbers, further keys."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+
+
 M = TypeVar("M", bound=BaseModel)
+SHOWN, IN_LINE = 20, 3  # mistakes that one error lists: of what a person wrote, and in the one line for what mtrl wrote
 
 
-def validate(model: type[M], data: dict[str, Any], file: str) -> M:
-    """Raises one UserError that lists every mistake in `file`."""
+def read(model: type[M], path: Path, then: str = "") -> M:
+    """A JSON file that holds an object like `model`. Raises UserError, which ends in `then`."""
+    return validate(model, read_object(path, then), str(path), then)
+
+
+def validate(model: type[M], data: Any, file: str, then: str = "") -> M:
+    """Raises one UserError that lists the mistakes in `file`; in one line for what is `Stored`."""
+    shown = IN_LINE if issubclass(model, Stored) else SHOWN
     try:
         return model.model_validate(data)
     except ValidationError as error:
         lines = []
-        for mistake in error.errors():
+        for mistake in error.errors(include_url=False)[:shown]:
             where = [str(part) for part in mistake["loc"]]
             if mistake["type"] == "extra_forbidden":
                 hint = nearest(where[-1], _keys(model, where[:-1]))
@@ -33,11 +48,22 @@ def validate(model: type[M], data: dict[str, Any], file: str) -> M:
                 lines.append(f"{'.'.join(where)} is missing")
             else:
                 message = mistake["msg"].removeprefix("Value error, ")
-                given = f" (given: {mistake['input']!r})" if where and not isinstance(mistake["input"], dict) else ""
+                given = (
+                    f" (given: {_short(mistake['input'])})" if where and not isinstance(mistake["input"], dict) else ""
+                )
                 lines.append(f"{'.'.join(where)}: {message}{given}".removeprefix(": "))
+        if (more := error.error_count() - shown) > 0:
+            lines.append(f"and {more:,} more")
+        if shown == IN_LINE:
+            raise UserError(f"{file}: {'; '.join(lines)}", then) from None
         raise UserError(
-            f"{file}: " + (lines[0] if len(lines) == 1 else "\n  - ".join(["", *lines]).lstrip(" "))
+            f"{file}: " + (lines[0] if len(lines) == 1 else "\n  - ".join(["", *lines]).lstrip(" ")), then
         ) from None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _keys(model: type[BaseModel], path: list[str]) -> list[str]:

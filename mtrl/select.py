@@ -3,6 +3,7 @@
 Upstream's own choice is another one: LLaMA-Factory's eval_accuracy is of tokens with the answer shown, EasyR1's tracker
 keeps the best overall reward. Each kept checkpoint is exported, asked by `mtrl eval --split val` and removed again;
 runs/<name>/select.json, written last, holds the scores and the best step, which `mtrl export --step best` then takes.
+One select of a run at a time holds its lock, and removes the models that a killed one left.
 """
 
 from __future__ import annotations
@@ -14,28 +15,40 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtrl.checkpoints import SELECTED, best_of, export
+from mtrl import hints, staging
+from mtrl.checkpoints import best_of, export, require_done
 from mtrl.errors import Interrupted, MtrlError, UserError
 from mtrl.files import read_json, write_json
 from mtrl.launch import backend
-from mtrl.rundir import Run
+from mtrl.locks import take
+from mtrl.rundir import SELECTED, Run
 
 
-def select(run: Run, data: Path, by: str, say: Callable[[str], None]) -> dict[str, Any]:
+def select(run: Run, data: Path, by: str, say: Callable[[str], None], unfinished: bool = False) -> dict[str, Any]:
     """Scores every complete checkpoint by `by` ("accuracy" or "macro_f1"), the mean over the run's tasks, and keeps the best.
 
     Of equals the later wins. What is scored already is not asked again. Raises UserError where there is no checkpoint.
     """
     steps = backend.steps(run)
     if not steps:
-        raise UserError(f"run {run.name} has no complete checkpoint", f"mtrl status {run.name}")
+        raise UserError(f"run {run.name} has no complete checkpoint", hints.line("status", run.name))
+    again = hints.line("select", run.asked_as, by=None if by == "accuracy" else by, unfinished=unfinished)
+    if not unfinished:
+        require_done(run, f"{again} --unfinished")
     tasks = run.recipe["tasks"]
     scores: dict[int, float] = {}
-    for number in steps:
-        folder = run.path / "select" / f"step-{number}"
-        result = _scored(run, number, folder, tasks, data, say)
-        scores[number] = sum(result[task][by] for task in tasks) / len(tasks)
-        say(f"step {number}: {by} {100 * scores[number]:.2f} on val")
+    home = run.path / "select"
+    home.mkdir(exist_ok=True)
+    with (home / staging.LOCK).open("a") as lock:
+        if not take(lock.fileno()):
+            raise UserError(f"another mtrl select of run {run.name} is running", hints.line("status", run.name))
+        for folder in home.glob("step-*"):
+            staging.sweep(folder)
+            shutil.rmtree(folder / "model", ignore_errors=True)
+        for number in steps:
+            result = _scored(run, number, home / f"step-{number}", tasks, data, say, again, lock.fileno())
+            scores[number] = sum(result[task][by] for task in tasks) / len(tasks)
+            say(f"step {number}: {by} {100 * scores[number]:.2f} on val")
     chosen = {
         "by": by,
         "split": "val",
@@ -47,24 +60,36 @@ def select(run: Run, data: Path, by: str, say: Callable[[str], None]) -> dict[st
 
 
 def _scored(
-    run: Run, number: int, folder: Path, tasks: list[str], data: Path, say: Callable[[str], None]
+    run: Run,
+    number: int,
+    folder: Path,
+    tasks: list[str],
+    data: Path,
+    say: Callable[[str], None],
+    again: str,
+    lock: int,
 ) -> dict[str, Any]:
-    """The metrics of one step on val. A process of its own each: vLLM gives memory back when its process ends."""
+    """The metrics of one step on val. A process of its own each: vLLM gives memory back when its process ends.
+
+    It inherits `lock`: if this command is killed, its model is in use for as long as it lives.
+    """
     metrics, model = folder / "metrics.json", folder / "model"
     if metrics.exists() and all(task in read_json(metrics) for task in tasks):
         return read_json(metrics)  # type: ignore[no-any-return]
-    shutil.rmtree(model, ignore_errors=True)
-    export(run, str(number), model)
+    export(run, str(number), model, unfinished=True)
     say(f"step {number}: asking it")
     command = [sys.executable, "-m", "mtrl", "eval", "--ckpt", str(model), "--tasks", ",".join(tasks)]
     done = subprocess.run(
-        [*command, "--split", "val", "--out", str(folder), "--data", str(data)], stdout=subprocess.DEVNULL
+        [*command, "--split", "val", "--out", str(folder), "--data", str(data)],
+        stdout=subprocess.DEVNULL,
+        pass_fds=[lock],
     )
     if done.returncode == 130:
         raise Interrupted("SIGINT")
     if done.returncode != 0:
         raise MtrlError(
-            f"scoring step {number} failed; its words stand above", f"mtrl select {run.name} goes on from there"
+            f"scoring step {number} failed, for the reason above; what is scored is kept",
+            again,
         )
     shutil.rmtree(model)
     return read_json(metrics)  # type: ignore[no-any-return]

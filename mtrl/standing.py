@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Container
-from typing import Any
+from pathlib import Path
+from typing import NamedTuple
 
-from mtrl import tables
-from mtrl.files import read_jsonl
-from mtrl.launch.plan import ANSWERS
+from mtrl import samples, tables
+from mtrl.launch.amounts import ANSWERS
 from mtrl.matrix import Cell
 from mtrl.recipe import METHODS
+from mtrl.scored import Scored
+from mtrl.tasks import SPLITS
 
 LEGEND = (
     "hours: wall clock so far. training left, in hours: plain by the run's own progress, ~ by finished cells of its stage, "
@@ -42,11 +44,35 @@ def _pace(found: list[Cell]) -> dict[str | None, float]:
     return {stage: statistics.fmean(rates) for stage, rates in seen.items()}
 
 
+def totals(chosen: list[Cell], found: list[Cell]) -> str:
+    """One line: cells, commands left and hours of training left, of the chosen cells."""
+    pace = _pace(found)
+    left = [cell for cell in chosen if not all(step.done for step in cell.steps())]
+    commands = sum(not step.done for cell in left for step in cell.steps())
+    hours = [_training_left(cell, pace) for cell in left]
+    known = sum(float(text.strip("~<").replace(",", "")) for text in hours if text not in ("", "?"))
+    unknown = f", and {hours.count('?')} trainings of unknown length" if "?" in hours else ""
+    return (
+        f"{len(chosen)} cells: {len(chosen) - len(left)} done, {len(left)} left ({commands} commands; training left:"
+        f" {known:,.1f} hours{unknown})"
+    )
+
+
+def data(tasks: list[str], folder: Path) -> tuple[str, list[str], list[list[str]]]:
+    """(title, columns, rows): which of the tasks are converted, and how many rows they have."""
+    rows = []
+    for task in tasks:
+        counts = samples.card(folder, task)["counts"] if (folder / task / "card.json").exists() else {}
+        numbers = [f"{sum(counts.get(split, {}).values()):,}" if counts else "" for split in SPLITS]
+        rows.append([task, "converted" if counts else "missing", *numbers])
+    return f"data in {folder}", ["task", "", *SPLITS], rows
+
+
 def _training_left(cell: Cell, pace: dict[str | None, float]) -> str:
     """Hours of training left, with the mark that LEGEND explains; "?" where nothing tells."""
     if cell.recipe.stage is None or cell.steps()[0].done:
         return ""
-    rows = read_jsonl(cell.run.path / "metrics.jsonl")
+    rows = cell.run.metrics
     step, total = (rows[-1]["step"], rows[-1].get("total_steps")) if rows else (0, None)
     if step and total and (spent := cell.run.seconds()):
         return f"{spent / step * (total - step) / 3600:,.2f}"
@@ -62,41 +88,69 @@ def _training_left(cell: Cell, pace: dict[str | None, float]) -> str:
     return "?"
 
 
-def summary(number: int, found: list[Cell]) -> tuple[str, list[str], list[list[str]]]:
-    """(title, columns, rows) of the table itself: per cent, mean and sample standard deviation over seeds, beside the paper's."""
+class Summary(NamedTuple):
+    """The table itself as text; `notes` explain the marks."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def summary(number: int, found: list[Cell]) -> Summary:
+    """Per cent, mean and sample standard deviation over seeds, next to the paper's; of pairs also accuracy."""
     plan = tables.layout()
     about = plan[f"table{number}"]
-    columns = about["columns"]
+    columns, marks = about["columns"], tables.Marks()
     rows = []
     for method, published in about["rows"].items():
-        by_seed: dict[int | None, dict[str, Any]] = {}
+        by_seed: dict[int | None, dict[str, Scored]] = {}
         for cell in found:
             if cell.method == method and not cell.other_recipe():
                 by_seed.setdefault(cell.seed, {}).update(cell.result())
         papers = [(published or {}).get(task) for task in columns]
         cells = []
         for task, paper in zip(columns, papers, strict=True):
-            mine = [100 * result[task]["macro_f1"] for result in by_seed.values() if task in result]
-            interval = next((r[task]["macro_f1_ci95"] for r in by_seed.values() if task in r), None)
-            cells.append(_text(mine, paper, interval))
+            cells.append(_text([result[task] for result in by_seed.values() if task in result], paper, marks))
         if len(columns) > 1:
-            whole = [r for r in by_seed.values() if all(task in r for task in columns)]
-            means = [statistics.fmean(100 * r[task]["macro_f1"] for task in columns) for r in whole]
+            whole = [[r[task] for task in columns] for r in by_seed.values() if all(task in r for task in columns)]
             known = [paper for paper in papers if paper is not None]
-            cells.append(_text(means, statistics.fmean(known) if len(known) == len(columns) else None, None))
+            cells.append(_mean_text(whole, statistics.fmean(known) if len(known) == len(columns) else None))
         rows.append([METHODS[method], *cells])
     title = about["title"] + (f" ({plan['note']})" if plan.get("note") else "")
-    return title, ["method", *columns, *(["mean"] if len(columns) > 1 else [])], rows
+    return Summary(title, ["method", *columns, *(["mean"] if len(columns) > 1 else [])], rows, marks.lines)
 
 
-def _text(mine: list[float], paper: float | None, interval: list[float] | None) -> str:
+def _text(mine: list[Scored], paper: float | None, marks: tables.Marks) -> str:
     """One number with its interval, or the mean of several with their spread and number; below it the paper's."""
-    if not mine:
-        first = "-"
-    elif len(mine) > 1:
-        first = f"{statistics.fmean(mine):.2f} ± {statistics.stdev(mine):.2f} ({len(mine)})"
-    else:
-        first = f"{mine[0]:.2f}" + (f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else "")
+    signs = "".join(dict.fromkeys(marks.sign(one) for one in mine))
+    if one_class := next((one.numbers.one_class for one in mine if one.numbers.one_class), None):
+        return f"one class ({one_class}){signs}"
+    text = _spread([100 * one.numbers.macro_f1 for one in mine])
+    if len(mine) == 1 and (interval := mine[0].numbers.macro_f1_ci95):
+        text += f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+    text += signs
+    if mine and "1" in mine[0].numbers.confusion and all(one.numbers.accuracy is not None for one in mine):
+        text += f"\naccuracy {_spread([100 * (one.numbers.accuracy or 0) for one in mine])}"
+    return _beside(text, [100 * one.numbers.macro_f1 for one in mine], paper)
+
+
+def _mean_text(whole: list[list[Scored]], paper: float | None) -> str:
+    """The mean over the columns, of each seed that has them all."""
+    if any(one.numbers.one_class for result in whole for one in result):
+        return "-"
+    means = [statistics.fmean(100 * one.numbers.macro_f1 for one in result) for result in whole]
+    marked = " †" if any(one.marks for result in whole for one in result) else ""
+    return _beside(_spread(means) + marked, means, paper)
+
+
+def _spread(values: list[float]) -> str:
+    if len(values) > 1:
+        return f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f} ({len(values)})"
+    return f"{values[0]:.2f}" if values else "-"
+
+
+def _beside(text: str, mine: list[float], paper: float | None) -> str:
     if paper is None:
-        return first
-    return f"{first}\npaper {paper:.2f}" + (f" ({statistics.fmean(mine) - paper:+.2f})" if mine else "")
+        return text
+    return f"{text}\npaper {paper:.2f}" + (f" ({statistics.fmean(mine) - paper:+.2f})" if mine else "")

@@ -6,28 +6,30 @@ two prompt files. Verdicts are "yes" | "no" (pointwise) and "1" | "2" (pairwise:
 
 from __future__ import annotations
 
-import math
-import operator
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from mtrl import resources
-from mtrl.errors import MtrlError, UserError
+from mtrl.errors import UserError
 from mtrl.files import read_yaml
+from mtrl.labels import Label
 from mtrl.schema import Model, validate
 
 SPLITS = ("train", "val", "test")
+NAME = r"[a-z][a-z0-9_]*"
 
 
 class Split(Model):
     """How rows come to be train, val or test.
 
-    by "column": the table says (`column`, whose values must be train, val or test).
+    by "column": the table says (`column`, whose values must be train, val or test); `column` alone means this too.
     by "random": rows are shuffled by `seed` and cut by `parts`; rows with one value in the column `group` stay together.
-    `official` names the splits of the release that are kept whole; only the other rows are cut by `parts`.
+    `official` names the splits of the release that are kept whole (a table says them in `column`); only the other rows
+    are cut by `parts`. A key that would have no effect is an error.
 
     protocol "paper": rows by themselves, as the paper's counts say. "grouped": besides, no two splits share a text (the
     fields `texts`), a source (Row.group), an image or a near-duplicate of one; official test rows win, then val rows,
@@ -43,17 +45,38 @@ class Split(Model):
     texts: list[str] = ["caption"]
     seed: int = 0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named_column(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("column") and "by" not in given and not given.get("official"):
+            return {**given, "by": "column"}
+        return given
+
     @model_validator(mode="after")
     def _whole(self) -> Split:
         if self.by == "column" and not self.column:
             raise ValueError("split.by is column, so split.column must name it")
+        if self.by == "random" and self.column and not self.official:
+            raise ValueError(
+                f"split.by is random, so split.column {self.column} would be ignored: write by: column to use it, "
+                "name the splits to keep under split.official, or leave it out"
+            )
         if unknown := set(self.parts) - set(SPLITS):
             raise ValueError(f"split.parts has {unknown.pop()!r}; it takes {', '.join(SPLITS)}")
         if self.by == "random" and (abs(sum(self.parts.values()) - 1) > 1e-6 or min(self.parts.values()) < 0):
             raise ValueError(f"split.parts must add up to 1, and add up to {sum(self.parts.values()):g}")
         if twice := [split for split in self.official if self.parts.get(split) and "parts" in self.model_fields_set]:
             raise ValueError(f"split {twice[0]} is official, so split.parts must leave it out")
+        if ignored := self._ignored():
+            raise ValueError(
+                f"every row's split comes from the release, so split.{' and split.'.join(ignored)} would be ignored: leave it out"
+            )
         return self
+
+    def _ignored(self) -> list[str]:
+        """The keys that were given and have no effect, since no row is left to cut."""
+        keys = ("seed", "parts", "official") if self.by == "column" else ("seed", "parts")
+        return [key for key in keys if key in self.model_fields_set] if set(self.kept) == set(SPLITS) else []
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -61,45 +84,11 @@ class Split(Model):
         return SPLITS if self.by == "column" else tuple(self.official)
 
 
-class Rule(Model):
-    """Rows whose number in the label column fits `when` get the verdict `then`, all others the opposite one.
-
-    when: ">= 6", "<= 3", "== 7", or "highest 3025" / "lowest 3025": so many rows by rank (ties: the earlier row first).
-    """
-
-    when: str
-    then: Literal["yes", "no"]
-
-    @field_validator("when")
-    @classmethod
-    def _readable(cls, when: str) -> str:
-        if not re.fullmatch(r"(>=|<=|==) *-?\d+(\.\d+)?|(highest|lowest) +\d+", when.strip()):
-            raise ValueError('label.rule.when is ">= 6", "<= 6", "== 6", "highest 100" or "lowest 100"')
-        return " ".join(re.split(r"(?<=[=a-z]) *(?=[-\d])", when.strip()))
-
-    def holds(self, numbers: list[float]) -> list[bool]:
-        """For each row whether it fits. Raises ValueError where there are fewer rows than a rank asks for."""
-        how, _, value = self.when.partition(" ")
-        if how in ("highest", "lowest"):
-            if int(value) > len(numbers):
-                raise ValueError(f"the rule {self.when!r} asks for more than the {len(numbers)} rows there are")
-            sign = -1 if how == "highest" else 1
-            chosen = set(sorted(range(len(numbers)), key=lambda index: sign * numbers[index])[: int(value)])
-            return [index in chosen for index in range(len(numbers))]
-        compare = {">=": operator.ge, "<=": operator.le, "==": operator.eq}[how]
-        return [bool(compare(number, float(value))) for number in numbers]
-
-
-class Label(Model):
-    """The column that holds the label, and what it means: `values` (verdict -> values) or a `rule` over its numbers."""
-
-    column: str
-    values: dict[Literal["yes", "no", "1", "2"], list[str]] = {}
-    rule: Rule | None = None
-
-
 class Task(Model):
-    """See the module. `expected` holds published counts per split, `table1_positive` the verdict they call positive."""
+    """See the module. `expected` holds published counts per split, `table1_positive` the verdict they call positive.
+
+    `orient`: photographs whose EXIF asks for a rotation are stored and judged upright. Default: as their pixels lie.
+    """
 
     name: str
     title: str
@@ -109,10 +98,17 @@ class Task(Model):
     source: dict[str, Any] = {}
     label: Label
     split: Split = Split()
+    orient: bool = False
     prompts: dict[str, str] = {}  # style -> file below prompts/
     expected: dict[Literal["train", "val", "test"], dict[Literal["rows", "positive", "negative"], int]] = {}
     table1_positive: Literal["yes", "no"] | None = None
     note: str = ""
+    _home: Path | None = PrivateAttr(None)  # no field: neither YAML nor model_dump has it
+
+    @property
+    def home(self) -> Path | None:
+        """The task_files folder that the task was loaded from, whose prompts it uses; None: the working directory's or mtrl's."""
+        return self._home
 
     @property
     def choices(self) -> tuple[str, str]:
@@ -123,46 +119,13 @@ class Task(Model):
         return self.prompts.get(style, f"{style}/{self.name}.jinja")
 
     def verdicts(self, labels: Iterable[tuple[Any, str]]) -> list[str]:
-        """The verdict of each (label, where it stands). Raises MtrlError naming the first row that means nothing."""
-        labels = list(labels)
-        if self.label.rule is None:
-            return [self._verdict(value, where) for value, where in labels]
-        try:
-            fits = self.label.rule.holds([self._number(value, where) for value, where in labels])
-        except ValueError as error:
-            raise UserError(
-                f"task {self.name}: {error}", f"set label.rule in recipes/tasks/{self.name}.yaml (mtrl fit-labels)"
-            ) from None
-        then = self.label.rule.then
-        return [then if fit else ("no" if then == "yes" else "yes") for fit in fits]
-
-    def _verdict(self, value: Any, where: str) -> str:
-        text = str(value).strip()
-        for verdict, values in self.label.values.items():
-            if text in values:
-                return verdict
-        known = ", ".join(repr(v) for values in self.label.values.values() for v in values)
-        raise MtrlError(
-            f"{where}: label {value!r} in column {self.label.column!r} is unknown to task {self.name} (known: {known})",
-            f"name its meaning under label.values in recipes/tasks/{self.name}.yaml",
-        )
-
-    def _number(self, value: Any, where: str) -> float:
-        try:
-            number = float(str(value).strip())
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            raise MtrlError(
-                f"{where}: label {value!r} in column {self.label.column!r} is not a number, as task {self.name}'s rule needs",
-                "mend the row, or take it out",
-            )
-        return number
+        """For each (label, where it is) a verdict or the key that leaves the row out. Raises MtrlError, UserError."""
+        return self.label.verdicts(labels, self.choices, self.name)
 
     @field_validator("name")
     @classmethod
     def _name(cls, name: str) -> str:
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        if not re.fullmatch(NAME, name):
             raise ValueError("a task name is lower-case letters, digits and _")
         if set(name.split("_")) & {"train", "val", "test", "validation", "dev", "eval"}:
             raise ValueError(
@@ -170,33 +133,68 @@ class Task(Model):
             )
         return name
 
+    @field_validator("prompts")
+    @classmethod
+    def _below_prompts(cls, prompts: dict[str, str]) -> dict[str, str]:
+        for style, name in prompts.items():
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise ValueError(
+                    f"prompts.{style} names a file below prompts/, such as {style}/mine.jinja, and no path elsewhere"
+                )
+        return prompts
+
     @model_validator(mode="after")
     def _choices(self) -> Task:
-        if self.label.rule is not None:
-            if self.kind == "pairwise" or self.label.values:
-                raise ValueError("label takes either values or, for a pointwise task, a rule")
-        elif set(self.label.values) != set(self.choices):
-            raise ValueError(f"label.values of a {self.kind} task needs exactly the keys {' and '.join(self.choices)}")
+        self.label.check(self.kind, self.choices)
         return self
 
 
-def load(name: str) -> Task:
-    """The task called `name`. Raises UserError."""
-    known = resources.listing("recipes", "tasks", ".yaml")
+def load(name: str, home: Path | None = None) -> Task:
+    """The task called `name`, of the working directory or of mtrl, or with `home` of that folder alone. Raises UserError."""
+    known = {name: file_in(home, name)} if home else resources.listing("recipes", "tasks", ".yaml")
     if name not in known:
         raise resources.missing("recipes", f"tasks/{name}.yaml", "task", "mtrl tasks")
     task = validate(Task, {"name": name, **read_yaml(known[name])}, str(known[name]))
     if task.name != name:
         raise UserError(f"{known[name]}: the task's name is {task.name!r}; it must be the file's, {name!r}")
+    task._home = home
     return task
 
 
+def file_in(home: Path, name: str) -> Path:
+    """Where a task_files folder has a task's YAML. Raises UserError for what is no task's name."""
+    return home / "recipes" / "tasks" / f"{checked(name)}.yaml"
+
+
+def checked(name: str) -> str:
+    """The name itself. Raises UserError for what is no task's name, such as a path."""
+    if not re.fullmatch(NAME, name):
+        raise UserError(f"{name!r} is not a task name: lower-case letters, digits and _", "mtrl tasks")
+    return name
+
+
 def load_all() -> list[Task]:
-    return [load(name) for name in resources.listing("recipes", "tasks", ".yaml")]
+    """Every task that can be loaded: one whose YAML is broken must not be in the way of the others (see `broken`)."""
+    return [task for task in _every().values() if isinstance(task, Task)]
+
+
+def broken() -> dict[str, UserError]:
+    """For each task that `load_all` leaves out, by name, what is wrong with its YAML."""
+    return {name: error for name, error in _every().items() if isinstance(error, UserError)}
+
+
+def _every() -> dict[str, Task | UserError]:
+    found: dict[str, Task | UserError] = {}
+    for name in resources.listing("recipes", "tasks", ".yaml"):
+        try:
+            found[name] = load(name)
+        except UserError as error:
+            found[name] = error
+    return found
 
 
 def select(names: list[str]) -> list[Task]:
-    """The named tasks, each once; "all" is every task. Raises UserError."""
+    """The named tasks, each once; "all" is every task of `load_all`. Raises UserError."""
     if names == ["all"]:
         return load_all()
     return [load(name) for name in dict.fromkeys(names)]

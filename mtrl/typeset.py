@@ -13,6 +13,7 @@ SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "†": r"\textdagger{}",
     **{sign: "\\" + sign for sign in "&%$#_{}"},
 }
 
@@ -27,6 +28,7 @@ def markdown(table: Table, first: str) -> str:
     text = [f"**{table.heading}**", "", line([first, *table.columns]), "|---|" + "---:|" * len(table.columns)]
     text += [*map(line, rows)]
     text += ["", table.legend] if table.legend else []
+    text += ["", *(f"- {line}" for line in table.notes)] if table.notes else []
     text += ["", "Not run yet:", "", *(f"    {command}" for command in table.todo)] if table.todo else []
     text += ["", *(f"- not a cell: {why}" for why in table.passed_over)] if table.passed_over else []
     return "\n".join(text) + "\n"
@@ -48,7 +50,7 @@ def latex(table: Table, first: str) -> str:
             *(comment.replace("\n", " ") for comment in comments),
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{escaped('. '.join(filter(None, (table.heading, table.legend))))}}}",
+            rf"\caption{{{escaped('. '.join(filter(None, (table.heading, table.legend, *table.notes))))}}}",
             rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
             r"\toprule",
             *body,

@@ -1,7 +1,7 @@
 """The reward of MT-RL-Judge and the one verdict parser of this project.
 
 One self-contained file, standard library only: EasyR1, verl and TRL load it by path, evaluation imports it. It never raises on
-a response, whatever the response is; a ground truth that is malformed raises, since a zero reward for ever hides it.
+a response, whatever it is: one that is no text scores 0; a ground truth that is malformed raises, since a zero reward for ever hides it.
 
     R = (1 - a) * R_accuracy + a * R_format             Eq. 2-4 of arXiv 2603.11665; a = 0.1 is ours (EasyR1's math.py)
 
@@ -23,6 +23,7 @@ FORMAT_WEIGHT = 0.1
 POINTWISE = ("yes", "no")
 PAIRWISE = ("1", "2")
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+_TAG = re.compile("</?(?:think|answer)>")  # one pass over the text, at the speed of searching for "<"
 
 
 class Reading(NamedTuple):
@@ -49,21 +50,19 @@ def _verdict(text: str, choices: tuple[str, ...]) -> str | None:
     return text if text in choices else None
 
 
-def read(response: str, style: str, choices: tuple[str, ...] = POINTWISE) -> Reading:
+def read(response: Any, style: str, choices: tuple[str, ...] = POINTWISE) -> Reading:
     """Reads one response strictly. Raises ValueError for an unknown style only."""
+    if not isinstance(response, str):
+        return Reading(None, False, f"not a text but {type(response).__name__}")
     if style == "sft":
         verdict = _verdict(response, choices)
         return Reading(verdict, verdict is not None, "" if verdict else f"not a bare {' or '.join(choices)}")
     if style != "rl":
         raise ValueError(f"style {style!r} is neither sft nor rl")
     text = response.strip()
-    found = dict.fromkeys(TAGS, 0)
-    for piece in text.split("<")[1:]:  # one pass over the text, where four counts would be four
-        tag = f"<{piece[: piece.find('>', 0, 8) + 1]}"
-        if tag in found:
-            found[tag] += 1
-    for tag, times in found.items():
-        if times != 1:
+    found = _TAG.findall(text)
+    for tag in TAGS:
+        if (times := found.count(tag)) != 1:
             return Reading(None, False, f"{tag} stands {times} times, not once")
     if not text.startswith("<think>"):
         return Reading(None, False, "text before <think>")
@@ -80,12 +79,12 @@ def read(response: str, style: str, choices: tuple[str, ...] = POINTWISE) -> Rea
     return Reading(verdict, True, "" if verdict else f"the answer is not {' or '.join(choices)}")
 
 
-def parse(response: str, style: str, choices: tuple[str, ...] = POINTWISE) -> str | None:
+def parse(response: Any, style: str, choices: tuple[str, ...] = POINTWISE) -> str | None:
     """The verdict of a response under the strict rule of its style, or None: invalid, never guessed."""
     return read(response, style, choices).verdict
 
 
-def parse_lenient(response: str, style: str, choices: tuple[str, ...] = POINTWISE) -> str | None:
+def parse_lenient(response: Any, style: str, choices: tuple[str, ...] = POINTWISE) -> str | None:
     """The verdict after these repairs, tried in order; shown beside the strict one, never instead of it.
 
     1. the strict rule; 2. whatever style was asked: the last <answer>, closed or not, else the text after the last
@@ -93,7 +92,7 @@ def parse_lenient(response: str, style: str, choices: tuple[str, ...] = POINTWIS
     4. else its first word, or "verdict/answer: X" at its end. A choice must be a whole word: "know" is not "no".
     """
     verdict = parse(response, style, choices)
-    if verdict:
+    if verdict or not isinstance(response, str):
         return verdict
     text = response.casefold()
     if "<answer>" in text:
@@ -127,7 +126,7 @@ _ground_truth = ground_truth  # verl calls its reward with a parameter of this n
 
 
 def score(
-    response: str, truth: str, format_weight: float = FORMAT_WEIGHT, tokens: int = 0, length_cap: int | None = None
+    response: Any, truth: str, format_weight: float = FORMAT_WEIGHT, tokens: int = 0, length_cap: int | None = None
 ) -> dict[str, float]:
     """{overall, format, accuracy}, each from 0.0 to 1.0, for one reasoning-style response of so many `tokens`."""
     return _score(
@@ -158,7 +157,7 @@ def compute_score(
     for item in reward_inputs:
         task, label, identifier = ground_truth(item["ground_truth"])
         choices = choices_of(label)
-        reading, tokens = read(item["response"], "rl", choices), int(item.get("response_length", 0))
+        reading, tokens = read(item.get("response"), "rl", choices), int(item.get("response_length", 0))
         row = _score(reading, label, format_weight, tokens, length_cap)
         row[f"accuracy_{task}"], row[f"format_{task}"] = row["accuracy"], row["format"]
         row[f"yes_rate_{task}"] = float(reading.verdict == choices[0])
@@ -187,7 +186,7 @@ def trl_reward(
 
     `answer` is the dataset column of ground truths. With TRL's log_metric, means per part and task are logged too.
     """
-    texts = [c if isinstance(c, str) else _text(c[-1]["content"]) for c in completions]
+    texts = [_text(completion) for completion in completions]
     lengths = [len(ids) for ids in completion_ids] if completion_ids is not None else [0] * len(texts)
     inputs = [
         {"response": text, "response_length": length, "ground_truth": truth}
@@ -203,7 +202,7 @@ def trl_reward(
 
 def verl_score(
     data_source: str,
-    solution_str: str,
+    solution_str: Any,
     ground_truth: str,
     extra_info: dict[str, Any] | None = None,
     format_weight: float = FORMAT_WEIGHT,
@@ -226,5 +225,10 @@ def verl_score(
     }
 
 
-def _text(content: Any) -> str:
-    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+def _text(completion: Any) -> str | None:
+    """The text of a completion: itself, or of the last of its messages, whose content may come in parts; None without one."""
+    try:
+        content = completion if isinstance(completion, str) else completion[-1]["content"]
+        return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+    except (TypeError, KeyError, IndexError, AttributeError):
+        return None

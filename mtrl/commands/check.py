@@ -21,12 +21,15 @@ def command(
     from mtrl.converters.check import examine
     from mtrl.errors import MtrlError
 
-    broken = 0
-    for task in tasks.select(names):
+    broken, chosen = 0, tasks.select(names)
+    for task in chosen:
         for level, text, then in examine(task, data, table1):
             check(level, text, then)
             broken += level == "stop"
-    for level, text, then in overlap.report(data):
+    for level, text, then in overlap.report(data, [task.name for task in chosen]):
         check(level, text, then)
+    for name, error in tasks.broken().items() if names == ["all"] else ():
+        check("stop", f"{name}: {error}", error.then)
+        broken += 1
     if broken:
-        raise MtrlError(f"{broken} of these must not be", "see the lines marked stop")
+        raise MtrlError(f"{broken} checks failed.", "see the lines marked stop")

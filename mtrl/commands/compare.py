@@ -21,13 +21,20 @@ def command(
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Compare two evaluations: difference B - A with a 95% paired interval, and the samples where they disagree."""
+    from mtrl import scored
     from mtrl.commands.show import bar, say, table
-    from mtrl.evaluate import compare, compare_page
+    from mtrl.evaluate import compare, compare_page, conclusion
+    from mtrl.files import check_target
 
     a, b = folder(first, runs), folder(second, runs)
+    target = out or b / compare_page.FILE
+    check_target(target)
     found = compare.folders(a, b)
+    names, remarks = scored.sides((a, b), list(found["tasks"]), data)
+    found["notes"] += remarks
+    say(conclusion.sentence(found["tasks"], compare_page.named((a, b))))
     table(
-        f"A: {a}\nB: {b}\nper cent; B - A with its 95% paired bootstrap interval",
+        f"A: {names[0]}\nB: {names[1]}\nper cent; B - A with its 95% paired bootstrap interval",
         COLUMNS,
         map(_row, *zip(*found["tasks"].items(), strict=True)),
     )
@@ -46,7 +53,7 @@ def command(
     for line in found["passed_over"]:
         say(f"not compared: {line}")
     with bar("thumbnails") as update:
-        page = compare_page.write(out or b / compare_page.FILE, (a, b), found, data, update)
+        page = compare_page.write(target, (a, b), found, data, update)
     say(f"side by side: {page}")
 
 
@@ -97,5 +104,5 @@ def folder(name: str, runs: Path) -> Path:
     raise UserError(
         f"{name} is no evaluation: looked for {IDENTITY} in {', '.join(map(str, places))}."
         + (nearest(name, known) if known else f" There is none below {runs}."),
-        "mtrl eval --ckpt PATH",
+        "score a judge first, by mtrl eval with --ckpt",
     )

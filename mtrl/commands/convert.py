@@ -24,17 +24,28 @@ def command(
     protocol: Annotated[
         Protocol | None, typer.Option(help="paper: rows at random; grouped: splits share nothing. Default: the task's.")
     ] = None,
+    hard_links: Annotated[
+        bool, typer.Option("--hard-links", help="Do not copy images: whoever edits a release file edits the data.")
+    ] = False,
 ) -> None:
     """Convert releases into what trainers read. Every image is decoded once; what cannot be used is counted."""
     from mtrl import tasks
-    from mtrl.commands.show import bar, say, table
+    from mtrl.commands.show import bar, check, say, table
+    from mtrl.converters import findings, images
     from mtrl.converters.convert import convert
     from mtrl.converters.table1 import beside
+    from mtrl.errors import UserError
+    from mtrl.files import check_folder
 
+    check_folder(out)
     rows = []
     for task in tasks.select(names):
+
+        def waiting(name: str = task.name) -> None:
+            say(f"{name}: another mtrl convert is writing {out / name}; waiting for it")
+
         with bar(f"convert {task.name}") as update:
-            card = convert(task, raw, out, limit, update, protocol and protocol.value)
+            card = convert(task, raw, out, limit, update, protocol and protocol.value, hard_links, waiting)
         if card.get("unchanged"):
             say(f"{task.name}: nothing has changed since it was converted")
         published = beside(task)
@@ -44,6 +55,15 @@ def command(
             rows.append([task.name, split, f"{sum(counts.values()):,}", labels, published[split]])
         for reason, number in card["rejects"].items():
             say(f"{task.name}: {number} of {card['rows_in_release']} rows rejected: {reason}")
+        if turned := card["images"]["notes"].get(images.ROTATED):
+            say(f"warning: {task.name}: {turned} images: {images.ROTATED}; {images.upright(task.name)}")
         if dropped := sum(card["release_counts"]["dropped"].values()):
             say(f"{task.name}: {dropped} rows dropped: they share a text or an image with a held-out official split")
-    table(str(out), ["task", "split", "rows", "labels", "Table 1"], rows)
+        for level, text, then in (*findings.of_card(task.name, card), *findings.fields(task, out)):
+            check(level, text, then)
+    columns = ["task", "split", "rows", "labels", "Table 1"]
+    if not any(row[-1] for row in rows):  # own tasks are not in the paper
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    table(str(out), columns, rows)
+    if names == ["all"] and (broken := tasks.broken()):
+        raise UserError(f"left out, since they are broken: {', '.join(broken)}", "mtrl tasks")

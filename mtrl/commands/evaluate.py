@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,7 +20,10 @@ def command(
     ckpt: options.Checkpoint = None,
     endpoint: options.Endpoint = None,
     model: options.ServedModel = None,
-    tasks: Annotated[str | None, typer.Option(help="Tasks, by commas; default: those of Table 2.")] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="Tasks, by commas; default: Table 2's, or those that the judge was trained on (see docs)."),
+    ] = None,
     split: Annotated[Literal["train", "val", "test"], typer.Option(help="Which split.")] = "test",
     style: Annotated[
         Literal["sft", "rl"] | None, typer.Option(help="Prompt style; default: the one it was trained with.")
@@ -38,14 +41,15 @@ def command(
     out: Annotated[
         Path | None, typer.Option(help="Default: runs/<name>/eval, or runs/eval-<folder> for a foreign model.")
     ] = None,
+    prompts: options.Prompts = "export",
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Score a judge with vLLM or over an endpoint. Started again, it asks only what is not answered yet."""
-    from mtrl.commands.show import bar, say
+    from mtrl import hints
+    from mtrl.commands.show import bar, say, then
     from mtrl.errors import UserError
     from mtrl.evaluate.run import evaluate
-    from mtrl.tables import table_tasks
 
     if ray_address and not replicas:
         raise UserError(
@@ -55,32 +59,40 @@ def command(
         raise UserError(
             "--replicas and --tensor-parallel are of vLLM offline", "an endpoint has its own: leave them out"
         )
-    judge = judge_of(ckpt, endpoint, model, style)
-    names = [name.strip() for name in tasks.split(",")] if tasks else table_tasks(2)
+    judge = judge_of(ckpt, endpoint, model, style, prompts)
+    names = [name.strip() for name in tasks.split(",")] if tasks else judge.default_tasks
     folder = out or runs / _folder(ckpt, model)
     say(f"{judge.checkpoint}: method {judge.method}, style {judge.style}, by {judge.told_by}")
-    engine = engine_maker(endpoint, tensor_parallel, replicas, ray_address, data)
+    if not tasks and names == list(judge.trained):
+        say(f"scored on what {judge.name} was trained on: {', '.join(names)}. Pass --tasks A,B to score others")
+    for line in judge.remarks(names):
+        say(line)
+    engine = engine_maker(endpoint, tensor_parallel, replicas, ray_address, data, folder / "log.txt")
     with bar(f"eval {folder}") as update:
         result = evaluate(judge, names, data, split, folder, votes, limit, engine, update, confidence)
     _show(folder, result)
     _say_rejected(folder)
     _report(folder, data)
+    if folder.resolve().is_relative_to(runs.resolve()) and (split, votes, limit) == ("test", 1, None):
+        then(hints.line("tables", runs=runs, data=data))  # which shows it
 
 
-def judge_of(ckpt: str | None, endpoint: str | None, model: str | None, style: str | None) -> Subject:
+def judge_of(
+    ckpt: str | None, endpoint: str | None, model: str | None, style: str | None, prompts: str = "export"
+) -> Subject:
     """The judge that --ckpt, --endpoint and --model name. Raises UserError where they do not go together."""
     from mtrl.errors import UserError
     from mtrl.evaluate.run import served, subject
 
     if endpoint and model:
-        return served(model, ckpt, style)
+        return served(model, ckpt, style, prompts)
     if endpoint:
         raise UserError("--endpoint needs --model, the name it is served under", f"curl {endpoint}/models lists them")
     if model:
         raise UserError("--model names what an endpoint serves", "add --endpoint URL, or name a folder by --ckpt")
     if not ckpt:
         raise UserError("which judge?", "--ckpt PATH, or --endpoint URL --model NAME")
-    return subject(ckpt, style)
+    return subject(ckpt, style, prompts)
 
 
 def engine_maker(
@@ -89,9 +101,13 @@ def engine_maker(
     replicas: int | None = None,
     ray_address: str | None = None,
     data: Path = Path("data"),
+    log: Path | None = None,
 ) -> Callable[[Subject, int], Engine]:
-    """What makes the engine, from the judge and the most images a request has, once there is something to ask."""
-    from mtrl.commands.show import say
+    """What makes the engine, from the judge and the most images a request has, once there is something to ask.
+
+    What vLLM prints while it loads goes to `log`.
+    """
+    from mtrl.commands.show import bar, say
 
     def make(judge: Subject, images: int) -> Engine:
         if endpoint:
@@ -99,6 +115,8 @@ def engine_maker(
 
             say(f"asking {judge.checkpoint} at {endpoint}")
             return EndpointEngine(endpoint, judge.checkpoint, judge.style, judge.image.model_dump(), judge.side, say)
+        with bar(f"checking {judge.checkpoint} (MB)") as update:
+            judge.check(update)
         say("loading vLLM")
         size = {"min_pixels": judge.image.min_pixels, "max_pixels": judge.image.max_pixels, "images": images}
         about: dict[str, Any] = {"checkpoint": judge.checkpoint, **size, "max_tokens": judge.max_new_tokens}
@@ -106,22 +124,28 @@ def engine_maker(
             from mtrl.evaluate.replicas import Replicas
 
             return Replicas(replicas, tensor_parallel, ray_address, data, say, **about)
+        from mtrl.evaluate.quiet import to_log
         from mtrl.evaluate.vllm_engine import VllmEngine
 
-        return VllmEngine(**about, tensor_parallel=tensor_parallel)
+        with to_log(log):
+            engine = VllmEngine(**about, tensor_parallel=tensor_parallel)
+        if engine.note:
+            say(engine.note)
+        return engine
 
     return make
 
 
 def _folder(ckpt: str | None, model: str | None) -> Path:
     """Where an evaluation goes below runs/: the run's own folder, or eval-<name> with what a name may not hold as -."""
-    from mtrl.checkpoints import read_card
+    from mtrl import card, rundir
 
-    if model:
-        return Path("eval-" + re.sub(r"[^A-Za-z0-9._-]+", "-", model)[:100])
-    assert ckpt is not None
-    card = read_card(Path(ckpt)) if Path(ckpt).exists() else None
-    return Path(card["run"]) / "eval" if card else Path(f"eval-{Path(ckpt).name}")
+    if not model and ckpt and Path(ckpt).exists():
+        if told := card.read(Path(ckpt)):
+            return Path(told.run) / "eval"
+        ckpt = os.path.abspath(ckpt)
+    name = model or Path(str(ckpt)).name
+    return Path(rundir.evaluation(name))
 
 
 def _say_rejected(folder: Path) -> None:
@@ -147,17 +171,17 @@ def score_command(
     from mtrl.errors import UserError
     from mtrl.evaluate import predictions
     from mtrl.evaluate.reread import reread
-    from mtrl.evaluate.run import score
+    from mtrl.evaluate.scoring import score
 
     if not file.exists():
-        raise UserError(f"there are no predictions in {file} yet", "mtrl eval --ckpt PATH")
+        raise UserError(f"there are no predictions in {file} yet", "score a judge first, by mtrl eval with --ckpt")
     folder, name = (file, predictions.FILE) if file.is_dir() else (file.parent, file.name)
     changed = reread(folder, name)
     say(
         f"{changed['answers']:,} answers read again: {changed['verdict']:,} verdicts changed"
         f" ({changed['lenient']:,} of the lenient parse)"
     )
-    _show(folder, score(folder, name))
+    _show(folder, score(folder, name), name)
     if name == predictions.FILE:
         _report(folder, data)
 
@@ -168,13 +192,15 @@ def _report(folder: Path, data: Path) -> None:
 
     with bar("thumbnails") as update:
         page = report.write(folder, data, update)
-    say(f"report: {page}. next: mtrl tables")
+    say(f"report: {page}")
 
 
-def _show(folder: Path, result: dict[str, Any]) -> None:
-    from mtrl.commands.show import say, table
+def _show(folder: Path, result: dict[str, Any], file: str = "predictions.jsonl") -> None:
+    from mtrl.commands.show import say, say_unread, table
+    from mtrl.evaluate import predictions, unreadable
     from mtrl.evaluate.intervals import FEW
-    from mtrl.evaluate.run import task_metrics
+    from mtrl.evaluate.scoring import task_metrics
+    from mtrl.recipe import METHODS
 
     rows = []
     for name, m in task_metrics(result).items():
@@ -183,8 +209,9 @@ def _show(folder: Path, result: dict[str, Any]) -> None:
         )
         pair = m.get("pairwise", {})
         rows.append(
-            [name, m["n"], f"{100 * m['macro_f1']:.2f}{interval}", f"{100 * m['accuracy']:.2f}",
-             f"{100 * m['invalid_rate']:.2f}", f"{100 * m['lenient']['macro_f1']:.2f}",
+            [name, m["n"], *(["one class"] if m["one_class"] else [f"{100 * m['macro_f1']:.2f}{interval}"]),
+             f"{100 * m['accuracy']:.2f}", f"{100 * m['invalid_rate']:.2f}",
+             "one class" if m["one_class"] else f"{100 * m['lenient']['macro_f1']:.2f}",
              f"{100 * pair['consistent_accuracy']:.2f}" if pair else "", f"{100 * pair['first_position_rate']:.2f}" if pair else ""]
         )  # fmt: skip
     columns = [
@@ -197,12 +224,24 @@ def _show(folder: Path, result: dict[str, Any]) -> None:
         "right in both orders",
         "first chosen",
     ]
-    table(f"{result['method']} (per cent)", columns, rows)
+    name = (result["judged_by"] or {}).get("name") or result["checkpoint"]
+    table(f"{name}: {METHODS[result['method']]} (per cent)", columns, rows)
     for name, m in task_metrics(result).items():
+        if m["one_class"]:
+            say(
+                f'{name}: every item of the {m["split"]} split has the label "{m["one_class"]}", so Macro-F1 says nothing;'
+                " look at the accuracy, or convert with a label rule or a split that gives both"
+            )
         if m["clusters"] < m["n"]:
             rough = "; so few make a rough interval" if m["clusters"] < FEW else ""
             say(
                 f"{name}: rows share a caption, an image or a source; the interval resamples {m['clusters']} clusters{rough}"
             )
+        for verdict in m["confusion"]:
+            if sum(row[verdict] for row in m["confusion"].values()) == m["n"]:
+                say(
+                    f"{name}: the judge answered {verdict} to all {m['n']} rows: the score says nothing of what it sees"
+                )
+    say_unread(unreadable.of_evaluation(*predictions.load(folder, file)))
     if not rows:
         say(f"no task in {folder} is complete yet. next: the same mtrl eval again")

@@ -44,5 +44,6 @@ def command(
     if best.then == "positive":
         say(f"Table 1's positive rows are those whose {best.column} {best.when}")
         return
-    say(f'to use the best: label: {{column: {best.column}, rule: {{when: "{best.when}", then: "{best.then}"}}}}')
+    said = f", conflicts: {task.label.conflicts}" if task.label.conflicts else ""
+    say(f'to use the best: label: {{column: {best.column}{said}, rule: {{when: "{best.when}", then: "{best.then}"}}}}')
     say(f'and table1_positive: "{best.then}" in recipes/tasks/{name}.yaml')

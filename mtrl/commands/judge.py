@@ -27,38 +27,54 @@ def command(
     style: Annotated[
         Literal["sft", "rl"] | None, typer.Option(help="Prompt style; default: the one it was trained with.")
     ] = None,
+    prompts: options.Prompts = "export",
     tensor_parallel: Annotated[int, typer.Option(min=1, help="GPUs that share one copy of the model.")] = 1,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Read the folders below a folder too.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out items that cannot be judged; they are listed with the reason.")
+    ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Write rows to this .jsonl or .csv; started again, it goes on.")
+        Path | None, typer.Option(help="Write rows to this .jsonl, .csv or .html; started again, it goes on.")
     ] = None,
 ) -> None:
     """Judge your own images."""
     from mtrl.commands.evaluate import engine_maker, judge_of
-    from mtrl.commands.show import bar, say
+    from mtrl.commands.show import bar, check, say, say_unread
+    from mtrl.converters import images as stored
     from mtrl.errors import UserError
-    from mtrl.evaluate import judge, judge_items
+    from mtrl.evaluate import judge, judge_files, judge_items, judge_out, unreadable
 
     if out:
-        judge.check_out(out)
+        judge_out.check(out)
     if wrong := [given for given in field or [] if "=" not in given]:
         raise UserError(f"--field {wrong[0]} should be name=text", "for instance --field caption='a red square'")
     fields = {name.strip(): text for name, _, text in (given.partition("=") for given in field or [])}
-    who = judge_of(ckpt, endpoint, model, style)
-    items = judge_items.read(images, task, who.style, fields)
-    say(f"{who.checkpoint}: style {who.style}, by {who.told_by}; {len(items)} items")
+    who = judge_of(ckpt, endpoint, model, style, prompts)
+    given = judge_items.read(images, task, who.style, fields, recursive, skip_bad, who.task)
+    say(f"{who.checkpoint}: style {who.style}, by {who.told_by}; {len(given.items)} items")
+    for line in who.remarks(
+        dict.fromkeys(item.task.name for item in given.items if isinstance(item, judge_items.Item))
+    ):
+        say(line)
+    if given.skipped:
+        check("warning", f"{given.skipped.total():,} files left out: {judge_files.said(given.skipped)}")
+    for name, number in given.rotated.items():
+        check("warning", f"{number:,} items of task {name} have images with an {stored.ROTATED}", stored.upright(name))
     with bar("judge") as update:
-        rows = list(judge.run(who, items, out, engine_maker(endpoint, tensor_parallel), update))
+        rows = judge.run(who, given.items, out, engine_maker(endpoint, tensor_parallel), update)
     _show(rows)
+    choices = {item.task.name: item.task.choices for item in given.items if isinstance(item, judge_items.Item)}
+    say_unread(unreadable.found(rows, who.style, choices, who.max_new_tokens))
     if out:
         say(f"written: {out}")
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    from mtrl.commands.show import say, table
+    from mtrl.commands.show import check, say, table
 
     columns = [
         c
-        for c in ("verdict", "flipped", "label", "confidence", "reasoning")
+        for c in ("verdict", "flipped", "label", "confidence", "reasoning", "skipped")
         if any(row.get(c) not in (None, "") for row in rows)
     ]
     several = len({row["task"] for row in rows}) > 1
@@ -73,7 +89,9 @@ def _show(rows: list[dict[str, Any]]) -> None:
     labelled = [row for row in rows if "label" in row]
     if labelled:
         say(f"{sum(row['correct'] for row in labelled)} of {len(labelled)} as labelled")
-    refused = [row for row in rows if row["finish_reason"].startswith("rejected")]
+    if bad := [row for row in rows if "skipped" in row]:
+        check("warning", f"{len(bad):,} of {len(rows):,} items were not judged; the first: {_plain(bad[0]['skipped'])}")
+    refused = [row for row in rows if str(row.get("finish_reason")).startswith("rejected")]
     if refused:
         say(f"{len(refused)} were not taken by the judge; the first: {refused[0]['finish_reason']}")
 

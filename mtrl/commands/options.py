@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,6 +23,13 @@ Endpoint = Annotated[
 ServedModel = Annotated[
     str | None,
     typer.Option("--model", help="The name it is served under. With --ckpt too, that folder says how to ask."),
+]
+Prompts = Annotated[
+    Literal["export", "local"],
+    typer.Option(help="Tasks and prompts: those that the export carries, or those of the working directory."),
+]
+Unfinished = Annotated[
+    bool, typer.Option("--unfinished", help="Take a run that is still running, failed or was interrupted.")
 ]
 
 DATA, RUNS = Path("data"), Path("runs")

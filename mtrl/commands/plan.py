@@ -14,14 +14,18 @@ def command(
     data: options.Data = options.DATA,
 ) -> None:
     """Check a recipe in seconds, without a GPU: keys, data, lengths, batches, environment, memory, disk."""
+    from mtrl import hints
     from mtrl import recipe as recipes
     from mtrl.commands.show import check, say
     from mtrl.errors import UserError
     from mtrl.launch.plan import plan
 
-    resolved = recipes.load(recipe, model, hardware, task, set)
+    resolved = recipes.load(recipe, model, hardware, task, set, data)
     if resolved.stage is None:
-        raise UserError(f"{recipe} trains nothing", "mtrl eval --ckpt PATH scores a model as it is")
+        raise UserError(
+            f"{recipe} trains nothing: mtrl eval scores a model as it is",
+            hints.line("eval", ckpt=resolved.model.path, data=data),
+        )
     say(f"{resolved.method} of {resolved.model.name} on {resolved.hardware.name}: {', '.join(resolved.tasks)}")
     checks = plan(resolved, data)
     for found in checks:
@@ -29,4 +33,5 @@ def command(
     stops = [found for found in checks if found.level == "stop"]
     if stops:
         raise UserError(f"{len(stops)} of these checks stop the run", stops[0].then)
-    say(f"ready: mtrl {resolved.stage} {recipe}")
+    same = {"task": task, "set": set, "model": model, "hardware": hardware, "data": data}
+    say(f"ready: {hints.line(resolved.stage, recipe, **same)}")

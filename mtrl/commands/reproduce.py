@@ -42,7 +42,7 @@ def command(
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Train, choose, export and score every checkpoint of Table 2 or 3. Started again, it goes on."""
-    from mtrl import matrix, reproduce, standing
+    from mtrl import hints, matrix, reproduce, standing
     from mtrl.commands.show import console, grid, live, say
     from mtrl.commands.show import table as show_table
     from mtrl.errors import MtrlError, UserError
@@ -50,11 +50,18 @@ def command(
     numbers = (seeds or "").replace(" ", "").split(",") if seeds else []
     if not all(number.isdecimal() for number in numbers):
         raise UserError(f"--seeds {seeds} is not a list of numbers", "for example --seeds 1,2,3")
+    if raw is not None and not raw.is_dir():
+        raise UserError(f"--raw {raw} is not a folder", "pass the folder of the releases, which mtrl fetch fills")
     place = matrix.Place(data, runs)
     number = int(table.value[-1])
     every = matrix.cells(number, model, hardware, list(dict.fromkeys(map(int, numbers))), set or [], place)
     chosen = matrix.choose(every, only or [])
-    convert = reproduce.conversion(chosen, raw or (Path("raw") if dry_run else None), place)
+    same = {
+        "model": model, "hardware": hardware, "seeds": seeds, "only": only, "set": set,
+        "keep": None if keep is Keep.all else keep.value, "data": data, "runs": runs,
+    }  # fmt: skip
+    with_raw = hints.line("reproduce", table.value, **same, raw=raw or "raw")
+    convert = reproduce.conversion(chosen, raw or (Path("raw") if dry_run else None), place, with_raw)
     failures: dict[str, reproduce.Failure] = {}
 
     def now() -> Any:
@@ -63,17 +70,23 @@ def command(
     if dry_run or not console.is_terminal:
         show_table(table.value, *standing.show(every, failures))
     if dry_run:
+        show_table(*standing.data(reproduce.needed(chosen), data))
+        say(standing.totals(chosen, every))
         say("\n".join(reproduce.commands(chosen, convert)) or "nothing is left to run")
         return
     with live(now):
         reproduce.drive(chosen, convert, place, keep.value, failures, say)
     show_table(table.value, *standing.show(every, failures))
     say(standing.LEGEND)
-    show_table(*standing.summary(number, every))
+    title, columns, rows, notes = standing.summary(number, every)
+    show_table(title, columns, rows)
+    for line in notes:
+        say(line)
     for label, failure in failures.items():
         say(f"{label} failed: {failure.reason}\n  again: {failure.command}")
     if undone := [cell.label for cell in chosen if cell.state()[0] != "done"]:
         raise MtrlError(
-            f"{len(undone)} of {len(chosen)} cells are not done: {', '.join(undone)}",
-            f"{'mend what is named above; then ' if failures else ''}the same command goes on",
+            f"{len(undone)} of {len(chosen)} cells are not done: {', '.join(undone)}. This command goes on"
+            f"{', once what is named above is fixed' if failures else ''}",
+            hints.line("reproduce", table.value, **same, raw=raw),
         )

@@ -15,17 +15,19 @@ def command(
         Literal["accuracy", "macro_f1"], typer.Option(help="Of the verdicts, mean over the run's tasks.")
     ] = "accuracy",
     data: options.Data = options.DATA,
+    unfinished: options.Unfinished = False,
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Score a run's kept checkpoints on val with vLLM; `mtrl export RUN --step best` then takes the best."""
-    from mtrl import rundir
+    from mtrl import hints, rundir, validation
     from mtrl.checkpoints import best_of, trainers_scores
-    from mtrl.commands.show import say, table
+    from mtrl.commands.show import say, table, then
     from mtrl.select import select
 
     found = rundir.find(run, runs)
-    chosen = select(found, data, by, say)
+    chosen = select(found, data, by, say, unfinished)
     scores = {int(step): score for step, score in chosen["scores"].items()}
+    own = validation.name(str(found.recipe["method"]))
     theirs = {step: score for step, score in trainers_scores(found).items() if step in scores}
     rows = [
         [
@@ -35,7 +37,7 @@ def command(
         ]
         for step, score in scores.items()
     ]
-    table(f"{found.name} on val (per cent)", ["step", by, "the trainer's own accuracy"], rows)
+    table(f"{found.name} on val (per cent)", ["step", f"{by} of verdicts", f"the trainer's own {own}"], rows)
     if theirs and best_of(theirs) != chosen["best"]:
-        say(f"the trainer's own accuracy would have chosen step {best_of(theirs)}")
-    say(f"next: mtrl export {found.name} --step best --to exports/{found.name}")
+        say(f"the trainer's own {own} would have chosen step {best_of(theirs)}")
+    then(hints.line("export", found.name, step="best", to=hints.free("exports", found.name, f"-step-{chosen['best']}")))

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mtrl import hints
+
 console = Console(highlight=False, soft_wrap=False)
 MARKS = {"ok": "[green]ok     [/green]", "warning": "[yellow]warning[/yellow]", "stop": "[red]stop   [/red]"}
 
@@ -48,10 +50,24 @@ def say(text: str) -> None:
     console.print(escape(text), soft_wrap=True)
 
 
+def then(line: str, said: str = "") -> None:
+    """`said`, and the next command, with the folders of the command now running."""
+    say(f"{said}{'. ' if said else ''}next: {hints.carried(line)}")
+
+
 def check(level: str, text: str, then: str = "") -> None:
+    then = hints.carried(then)
     console.print(
         f"{MARKS[level]} {escape(text)}" + (f"  [dim]next: {escape(then)}[/dim]" if then else ""), soft_wrap=True
     )
+
+
+def say_unread(found: Iterable[tuple[Sequence[str], Sequence[str], str]]) -> None:
+    """Tasks without one answer that could be read, see evaluate/unreadable.py."""
+    for tasks, answers, cause in found:
+        check("warning", f"{', '.join(tasks)}: not one answer could be read as a verdict. {cause} For instance:")
+        for text in answers:
+            say(f"    {text}")
 
 
 @contextmanager

@@ -15,16 +15,16 @@ def command(
     follow: Annotated[bool, typer.Option("--follow", help="Look again every two seconds until the run ends.")] = False,
     runs: options.Runs = options.RUNS,
 ) -> None:
-    """Show runs: state, step, loss or reward, validation accuracy, checkpoints."""
-    from mtrl import rundir
-    from mtrl.commands.show import say, table
+    """Show runs: state, step, loss or reward, accuracy on val (of tokens, of verdicts), checkpoints."""
+    from mtrl import hints, rundir
+    from mtrl.commands.show import say, table, then
 
     while True:
         chosen = [rundir.find(run, runs)] if run else rundir.listing(runs)
         if not chosen:
-            say(f"no runs in {runs}/. next: mtrl sft recipes/sft_unified.yaml")
+            then(hints.line("tasks"), f"no runs in {runs}/")
             return
-        table("", ["run", "state", "step", "loss", "reward", "val accuracy", "checkpoints"], map(_row, chosen))
+        table("", COLUMNS, map(_row, chosen))
         if run:
             _health(chosen[0])
         for found in chosen:
@@ -35,11 +35,14 @@ def command(
         time.sleep(2)
 
 
-def _row(run: Any) -> list[str]:
-    from mtrl.files import read_jsonl
-    from mtrl.launch import backend
+COLUMNS = ["run", "state", "step", "loss", "reward", "token accuracy", "verdict accuracy", "checkpoints"]
 
-    rows = read_jsonl(run.path / "metrics.jsonl")
+
+def _row(run: Any) -> list[str]:
+    from mtrl.launch import backend
+    from mtrl.validation import shown
+
+    rows = run.metrics
 
     def last(key: str) -> str:
         value = next((row[key] for row in reversed(rows) if row.get(key) is not None), None)
@@ -48,7 +51,8 @@ def _row(run: Any) -> list[str]:
     total = next((row["total_steps"] for row in reversed(rows) if row.get("total_steps")), "?")
     step = f"{rows[-1]['step']}/{total}" if rows else ""
     kept = ", ".join(map(str, backend.steps(run)))
-    return [run.name, run.status.get("state", "?"), step, last("loss"), last("reward"), last("eval_accuracy"), kept]
+    state = run.status.get("state", "?")
+    return [run.name, state, step, last("loss"), last("reward"), *shown(run).values(), kept]
 
 
 HEALTH = ("accuracy", "format", "invalid", "yes_rate", "zero_variance", "length")
@@ -57,9 +61,8 @@ HEALTH = ("accuracy", "format", "invalid", "yes_rate", "zero_variance", "length"
 def _health(run: Any) -> None:
     """What the last logged step of an RL run says by task. Prompts without variance in their rewards teach nothing."""
     from mtrl.commands.show import table
-    from mtrl.files import read_jsonl
 
-    logged = read_jsonl(run.path / "metrics.jsonl")
+    logged = run.metrics
     rows = []
     for task in run.recipe["tasks"]:
         last = next((row for row in reversed(logged) if f"invalid_{task}" in row), None)

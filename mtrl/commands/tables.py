@@ -22,22 +22,33 @@ def command(
 
     wanted = [number] if number else [n for n in (1, 2, 3) if f"table{n}" in tables.layout()]
     found = {n: tables.counts(data) if n == 1 else tables.results(n, runs, data) for n in wanted}
+    if not number and (own := tables.own(runs, data)):
+        found[OWN] = own
     if form == "terminal":
         _show(found)
     else:
         for n, table in found.items():
-            typer.echo(getattr(typeset, form)(table, "split" if n == 1 else "method"))
+            typer.echo(getattr(typeset, form)(table, HEADS.get(n, "method")))
+
+
+OWN = 4  # the block of the user's own tasks comes last
+HEADS = {1: "split", OWN: "judge: task"}
 
 
 def _show(found: dict[int, Any]) -> None:
+    from mtrl import hints
     from mtrl.commands.show import say, table
 
     for number, one in found.items():
-        head = ["split" if number == 1 else "method", *one.columns]
+        head = [HEADS.get(number, "method"), *one.columns]
         rows = [[name, *cells] for name, cells in one.rows.items()]
         table(one.heading, head, [*rows, [], *([name, *cells] for name, cells in one.beside.items())])
-        if one.todo:
-            say("not run yet:\n  " + "\n  ".join(one.todo))
+        for line in one.notes:
+            say(line)
+        if one.todo and OWN in found and not one.notes:  # only the user's own tasks are used here
+            say(f"not run yet: {len(one.todo)} commands; {hints.carried(f'mtrl tables {number}')} lists them")
+        elif one.todo:
+            say("not run yet:\n  " + "\n  ".join(map(hints.carried, one.todo)))
     for line in dict.fromkeys(line for one in found.values() for line in one.passed_over):
         say(f"not a cell: {line}")
     for line in dict.fromkeys(one.legend for one in found.values() if one.legend):

@@ -48,23 +48,27 @@ def rl(
 def _train(
     stage: str, file: str, task: Any, sets: Any, model: Any, hardware: Any, name: Any, dry: bool, data: Any, runs: Any
 ) -> None:
+    from mtrl import hints, validation
     from mtrl import recipe as recipes
-    from mtrl.commands.show import bar, check, say
+    from mtrl.commands.show import bar, check, say, then
     from mtrl.errors import UserError
     from mtrl.files import dump_yaml
     from mtrl.launch.plan import plan
-    from mtrl.launch.start import assist, launch, prepare
-    from mtrl.rundir import Run
+    from mtrl.launch.start import assist, launch, prepare, settle
+    from mtrl.rundir import Run, checked
 
-    recipe = recipes.load(file, model, hardware, task, sets)
+    recipe = recipes.load(file, model, hardware, task, sets, data)
     if recipe.stage != stage:
-        other = f"mtrl {recipe.stage} {file}" if recipe.stage else "mtrl eval --ckpt PATH"
+        same = {"task": task, "set": sets, "model": model, "hardware": hardware, "name": name, "dry_run": dry}
+        other = hints.line(recipe.stage, file, **same) if recipe.stage else hints.line("eval", ckpt=recipe.model.path)
         raise UserError(f"{file} is not a recipe for mtrl {stage} (method {recipe.method})", other)
-    run = Run(runs / (name or recipe.default_name))
-    hint = f"mtrl export {run.name} --to exports/{run.name}"
+    run = Run(runs / checked(name or recipe.default_name))
+    hint = hints.line("export", run.name, to=hints.free("exports", run.name))
+    if not dry:
+        settle(run, recipe)
     if run.status.get("state") == "done" and not dry:
         run.same_recipe(recipe.model_dump(mode="json", exclude_none=True))
-        say(f"run {run.name} is done. next: {hint}")
+        then(hint, f"run {run.name} is done")
         return
     rank = int(os.environ.get("NODE_RANK", "0")) if recipe.hardware.nodes > 1 and recipe.stage == "sft" else 0
     if rank and not dry:
@@ -88,10 +92,11 @@ def _train(
 
             def watch(rows: list[dict[str, Any]]) -> None:
                 last = rows[-1]
-                shown = ("loss", "reward", "eval_accuracy", "accuracy", "kl")
-                note = "  ".join(f"{k} {last[k]:.4g}" for k in shown if isinstance(last.get(k), int | float))
+                shown = {"loss": "loss", "reward": "reward", "accuracy": "verdict accuracy of the batch", "kl": "kl"}
+                shown["eval_accuracy"] = f"{validation.name(stage)} on val"
+                note = "  ".join(f"{v} {last[k]:.4g}" for k, v in shown.items() if isinstance(last.get(k), int | float))
                 if last.get("total_steps"):
                     update(last["step"], last["total_steps"], note)
 
             launch(run, job, recipe, lock, watch)
-    say(f"run {run.name} is done in {run.status['seconds']:.0f} s. next: {hint}")
+    then(hint, f"run {run.name} is done in {run.status['seconds']:.0f} s")

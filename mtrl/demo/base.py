@@ -207,7 +207,7 @@ def save(model: Qwen3VLMoeForConditionalGeneration, processor: Qwen3VLProcessor,
     config = json.loads((out / "config.json").read_text())
     config["text_config"]["norm_topk_prob"] = True  # vLLM reads it; transformers 4.57 takes it for granted
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    (out / "model.safetensors").chmod(0o644)  # written 0600, which another user of a shared checkout could not read
+    (out / "model.safetensors").chmod((out / "config.json").stat().st_mode)  # written 0600, whatever the umask
 
 
 def build(out: Path, seed: int = 0, steps: tuple[int, int] = (1400, 400), batch: int = 32) -> None:

@@ -9,19 +9,22 @@ was stopped goes on where it was.
 from __future__ import annotations
 
 import os
-import shlex
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
+from mtrl import hints
 from mtrl.commands.show import say
 from mtrl.errors import Interrupted, MtrlError
 
 POINTWISE = ("demo_quality", "demo_alignment", "demo_safety")
 PAIRS = "demo_pairs"
+FOLDER = Path("runs/demo")  # where it is by default
 PRESETS = ["--model", "tiny", "--hardware", "cpu"]
 
 
@@ -30,32 +33,34 @@ def run(folder: Path, full: bool) -> None:
     from mtrl.demo import suite
 
     begun = time.time()
-    home = folder.resolve()
+    home, again = folder.resolve(), hints.line("demo", full=full, folder=None if folder == FOLDER else folder)
+    mtrl = partial(_mtrl, home, again)
     home.mkdir(parents=True, exist_ok=True)
     _lay_out(home)
     if not (home / "raw").exists():
-        drawn = home / f".raw.{os.getpid()}"
+        drawn = home / f".raw.{secrets.token_hex(8)}"
         suite.generate(drawn)
         drawn.rename(home / "raw")
     every = ",".join(POINTWISE)
-    _mtrl(home, "convert", *POINTWISE, PAIRS, "--raw", "raw")
+    mtrl("convert", *POINTWISE, PAIRS, "--raw", "raw")
     scored = ["--tasks", f"{every},{PAIRS}", "--confidence"]
-    _mtrl(home, "eval", "--ckpt", str(tiny()), *scored, "--out", "runs/zero_shot/eval")
+    mtrl("eval", "--ckpt", str(tiny()), *scored, "--out", "runs/zero_shot/eval")
     rows = [("sft", "sft_unified", ""), ("rl", "rl_multitask", "")]
     if full:
         rows += [(stage, f"{stage}_single", task) for stage in ("sft", "rl") for task in POINTWISE]
     for stage, method, task in rows:
         name = f"{method}-{task}" if task else method
         wanted = ["--task", task] if task else ["--set", f"tasks={every}"]
-        _mtrl(home, stage, method, *PRESETS, *wanted, "--name", name)
+        mtrl(stage, method, *PRESETS, *wanted, "--name", name)
         if not (home / "exports" / name).exists():
-            _mtrl(home, "export", name, "--to", f"exports/{name}")
-        _mtrl(home, "eval", "--ckpt", f"exports/{name}", *(["--tasks", task, "--confidence"] if task else scored))
-    _mtrl(home, "status")
-    _mtrl(home, "tables")
-    _mtrl(home, "compare", "runs/sft_unified/eval", "runs/rl_multitask/eval")
+            mtrl("export", name, "--to", f"exports/{name}")
+        mtrl("eval", "--ckpt", f"exports/{name}", *(["--tasks", task, "--confidence"] if task else scored))
+    mtrl("status")
+    mtrl("compare", "sft_unified", "rl_multitask")
     reports = sorted(os.path.relpath(file) for file in home.glob("runs/*/eval/*.html"))
-    say(f"\nwhole demo: {(time.time() - begun) / 60:.1f} minutes. reports:\n  " + "\n  ".join(reports))
+    say(f"\nwhole demo: {(time.time() - begun) / 60:.1f} minutes. Reports:\n  " + "\n  ".join(reports))
+    mtrl("tables")
+    say("\nnext: your own images, see docs/own-task.md")
 
 
 def tiny() -> Path:
@@ -65,10 +70,10 @@ def tiny() -> Path:
     return Path(recipe.load("zero_shot", model="tiny", hardware="cpu").model.path)
 
 
-def _mtrl(home: Path, *arguments: str) -> None:
-    """Prints and runs one command, as a user would, in the demo's folder."""
+def _mtrl(home: Path, again: str, *arguments: str) -> None:
+    """Prints and runs one command, as a user would, in the demo's folder. `again` is the command that goes on."""
     shown = [os.path.relpath(a, home) if a == str(tiny()) else a for a in arguments]
-    say(f"\n$ mtrl {shlex.join(shown)}")
+    say(f"\n$ {hints.typed(shown)}")
     sys.stdout.flush()
     process = subprocess.Popen([sys.executable, "-m", "mtrl", *arguments], cwd=home)
     try:
@@ -81,7 +86,7 @@ def _mtrl(home: Path, *arguments: str) -> None:
         raise Interrupted("SIGINT")
     if code:
         raise MtrlError(
-            f"the demo stopped: mtrl {shlex.join(shown)} ended with status {code}", "mtrl demo goes on from there"
+            f"the demo stopped: {hints.typed(shown)} ended with status {code}; it goes on from there", again
         )
 
 

@@ -7,7 +7,6 @@ logs, and names what resuming needs. llamafactory.py, trl.py, easyr1.py and verl
 from __future__ import annotations
 
 import importlib
-import json
 import math
 import re
 import zipfile
@@ -17,9 +16,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mtrl import resources
+from mtrl import processor, resources
 from mtrl.errors import UserError
-from mtrl.files import dump_yaml, parse_yaml
+from mtrl.files import dump_yaml, parse_yaml, read_json
+from mtrl.launch import overlay
 from mtrl.recipe import Recipe
 from mtrl.rundir import Run
 
@@ -42,6 +42,9 @@ def of(recipe: Recipe) -> ModuleType:
 
     `config(recipe, run, data)` is the text of upstream.yaml, which needs nothing of upstream's installed.
 
+    `ended(recipe, run)` says why no step is left to train, "" where one is: a trainer that is started on its last checkpoint
+    would go on past the end.
+
     Where its trainer is not like Hugging Face's, also `begin(run)`, called before each start; `finished(run)`; and
     `plateaued(recipe, rows)`, the reason to stop a run that its trainer would go on with.
     """
@@ -54,26 +57,36 @@ def name_of(recipe: Recipe) -> str:
 
 
 def render(template: str, recipe: Recipe, run: Run, **values: Any) -> str:
-    """recipes/templates/<template> filled in, with the recipe's `upstream:` block laid over it."""
-    from jinja2 import Environment, StrictUndefined
+    """recipes/templates/<template> filled in, with the recipe's `upstream:` block laid over it. Raises UserError.
+
+    Where the image budget is in the model's own processor, a comment at the top says so: a range further down is not the recipe's.
+    """
+    from mtrl import templates
 
     path = resources.find("recipes", f"templates/{template}", "template")
-    text = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
-        path.read_text(encoding="utf-8")
-    )
     cpu = recipe.hardware.gpus_per_node == 0
-    filled = text.render(recipe=recipe, cpu=cpu, checkpoints=run.checkpoints, inputs=run.inputs, **values)
+    values |= {"recipe": recipe, "cpu": cpu, "checkpoints": run.checkpoints, "inputs": run.inputs}
+    filled = templates.config(path, values)
     config = parse_yaml(filled, str(path))
-    _overlay(config, recipe.upstream)
-    return dump_yaml(config)
+    overlay.lay(config, recipe.upstream, recipe.trainer)
+    return (_budget_note(recipe, run) if budgeted(run) else "") + dump_yaml(config)
 
 
-def _overlay(config: dict[str, Any], over: dict[str, Any]) -> None:
-    for key, value in over.items():
-        if isinstance(value, dict) and isinstance(config.get(key), dict):
-            _overlay(config[key], value)
-        else:
-            config[key] = value
+def _budget_note(recipe: Recipe, run: Run) -> str:
+    here = (
+        "inputs/verl_*, row by row"
+        if recipe.trainer == "verl"
+        else "the range below only keeps the trainer's own rule off"
+    )
+    return (
+        f"# image.min_pixels {recipe.image.min_pixels}, image.max_pixels {recipe.image.max_pixels} are in the model's processor:\n"
+        f"# {run.inputs / 'model' / processor.FILE}, size; {here}\n"
+    )
+
+
+def budgeted(run: Run) -> bool:
+    """Whether inputs/model, with the recipe's image budget in its processor, is what this run trains."""
+    return (run.inputs / "model" / processor.FILE).exists()
 
 
 def accumulation(batch: int, per_device: int, world: int, what: str) -> tuple[int, int]:
@@ -95,8 +108,8 @@ def complete(checkpoint: Path) -> bool:
     if checkpoint.name.startswith("global_step_"):
         return _complete_shards(checkpoint)
     try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # missing, or cut off by a kill
+        read_json(checkpoint / "trainer_state.json", strict=False)
+    except UserError:  # missing, or cut off by a kill
         return False
     return any((checkpoint / name).exists() for name in WEIGHTS)
 
@@ -140,6 +153,26 @@ def steps(run: Run) -> dict[int, Path]:
     """Complete checkpoints by step, in order."""
     found = {int(re.split("[-_]", p.name)[-1]): p for p in _folders(run) if complete(p)}
     return dict(sorted(found.items()))
+
+
+def ended(recipe: Recipe, run: Run) -> str:
+    """Why the newest checkpoint of a Hugging Face trainer is its last, "" where steps are left. `recipe` is not looked at."""
+    return next((last(checkpoint) for checkpoint in reversed(steps(run).values())), "")
+
+
+def last(checkpoint: Path) -> str:
+    """Why a Hugging Face trainer ended with this checkpoint, by its own trainer_state.json; "" where it went on.
+
+    Resuming clears both marks: from the last step it trains one more, after early stopping until the next validation.
+    """
+    state = read_json(checkpoint / "trainer_state.json", strict=False)
+    state = state if isinstance(state, dict) else {}
+    step, most = state.get("global_step"), state.get("max_steps")
+    if isinstance(step, int) and isinstance(most, int) and 0 < most <= step:
+        return f"all {most} steps are trained"
+    control = (state.get("stateful_callbacks") or {}).get("TrainerControl") or {}
+    stopped = control.get("args", {}).get("should_training_stop") is True
+    return f"stopped early at step {step}: validation has not improved" if stopped else ""
 
 
 def set_aside_incomplete(run: Run) -> list[str]:

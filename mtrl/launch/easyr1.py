@@ -23,7 +23,7 @@ from typing import Any
 import mtrl.reward_plugins
 from mtrl import checkpoints, envs, processor
 from mtrl.errors import MtrlError, UserError
-from mtrl.files import read_jsonl, write_json
+from mtrl.files import read_json, read_jsonl, symlink, write_json
 from mtrl.launch import backend, trl
 from mtrl.launch.backend import Job
 from mtrl.recipe import Recipe
@@ -49,7 +49,7 @@ def config(recipe: Recipe, run: Run, data: Path = Path("data")) -> str:
     """The text of upstream.yaml. Needs no EasyR1, and no data: what it names is in the run."""
     assert recipe.rl is not None
     hardware, lora = recipe.hardware, recipe.hardware.lora
-    budgeted = (run.inputs / "model" / processor.FILE).exists()
+    budgeted = backend.budgeted(run)
     kept, scored = backend.steps(run), {row["step"] for row in metrics(run) if "eval_accuracy" in row}
     return backend.render(
         "easyr1.yaml.j2",
@@ -109,8 +109,8 @@ def begin(run: Run) -> None:
                 (run.checkpoints / name).rename(folder / name)
     tracker, kept = run.checkpoints / "checkpoint_tracker.json", backend.steps(run)
     newest = max(kept, default=None)
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        if json.loads(tracker.read_text())["last_global_step"] == newest:
+    with contextlib.suppress(UserError, TypeError, KeyError):
+        if read_json(tracker)["last_global_step"] == newest:
             return
     if newest is None:
         tracker.unlink(missing_ok=True)
@@ -169,6 +169,19 @@ def plateaued(recipe: Recipe, rows: list[dict[str, Any]]) -> str:
     return f"validation accuracy has not improved for {since} validations: best {accuracy:.4f} at step {best}"
 
 
+def ended(recipe: Recipe, run: Run) -> str:
+    """Why no step is left: the last one is saved and validated, or the run had had enough before its trainer was stopped."""
+    return no_step_left(recipe, run, metrics(run))
+
+
+def no_step_left(recipe: Recipe, run: Run, rows: list[dict[str, Any]]) -> str:
+    """`ended`, of a trainer whose metrics are `rows`: verl prints its number of steps and names its checkpoints likewise."""
+    total, newest = total_steps(run), max(backend.steps(run), default=0)
+    if total and newest >= total and any(row["step"] == newest and "eval_accuracy" in row for row in rows):
+        return f"all {total} steps are trained"
+    return plateaued(recipe, rows)
+
+
 def finished(run: Run) -> bool:
     """Whether a job that ended well left a model. EasyR1 saves the last step before it exits with 0."""
     return bool(backend.steps(run))
@@ -179,17 +192,17 @@ def merged(checkpoint: Path, beside: Path) -> Iterator[Path]:
     """A Hugging Face folder of a global_step_<n>, by EasyR1's own merger in its environment; removed at the end.
 
     The merger writes where it reads, and passes over a missing shard in silence; so it gets links to a complete
-    checkpoint in a folder of its own, next to `beside`. Raises MtrlError with its last words.
+    checkpoint in a folder of its own, in `beside`. Raises MtrlError with its last words.
     """
     python = envs.interpreter(ENVIRONMENT)
     script = source(python) / "scripts" / "model_merger.py"
     if not script.exists():
         raise UserError(f"EasyR1's model merger is not at {script}", f"make setup-{ENVIRONMENT}")
-    with tempfile.TemporaryDirectory(prefix=f".{beside.name}.merge.", dir=beside.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=".merge.", dir=beside) as folder:
         actor = Path(folder)
         for file in (checkpoint / "actor").iterdir():
             if file.name.startswith("model_") or file.name == "lora_adapter":
-                (actor / file.name).symlink_to(file.resolve())
+                symlink(file.resolve(), actor / file.name)
         (actor / "huggingface").mkdir()
         for file in (checkpoint / "actor" / "huggingface").iterdir():
             if file.suffix != ".safetensors":

@@ -19,10 +19,10 @@ from mtrl import checkpoints, envs
 from mtrl.errors import UserError, nearest
 from mtrl.files import parse_yaml, read_json
 from mtrl.launch import easyr1
+from mtrl.launch.fitting import Found, batches, divisor, multiple, settable
 from mtrl.recipe import Recipe
 from mtrl.rundir import Run
 
-Found = tuple[Any, ...]  # plan.Check's fields: level, text, then
 KEYS = Path(__file__).with_name("easyr1_keys.txt")
 FREE = (
     "worker.reward.reward_function_kwargs",
@@ -52,6 +52,11 @@ ENUMS = {  # taken as any text, and wrong only later or never
     "worker.rollout.name": ("vllm",),
     "worker.rollout.dtype": DTYPES[1:],
 }
+OVERRIDDEN = {
+    "rl.batch_size": "worker.actor.global_batch_size",
+    "rl.rollout_batch_size": "data.rollout_batch_size",
+    "rl.n": "worker.rollout.n",
+}
 LOGGERS = ("console", "file", "mlflow", "swanlab", "tensorboard", "wandb")
 
 
@@ -60,12 +65,8 @@ def check(recipe: Recipe) -> Iterator[Found]:
     run = Run(Path("runs") / recipe.default_name)
     config = parse_yaml(easyr1.config(recipe, run), "upstream.yaml")
     found = [*_keys(config)]
-    if {key for key in known() if not key.startswith("worker.critic.")} <= dict(flat(config)).keys():
-        try:
-            found += [*_values(config), *_files(config, run), *_free(config, recipe), *_way(config, recipe)]
-            found += _sizes(config)
-        except (TypeError, AttributeError, ZeroDivisionError) as error:
-            found.append(("stop", f"a value in the recipe's upstream: block is of a wrong kind ({error})", "mend it"))
+    found += [*_values(config), *_files(config, run), *_free(config, recipe), *_way(config, recipe), *_sizes(config)]
+    found = list(settable(recipe, found, OVERRIDDEN))
     yield from found
     if not any(level == "stop" for level, *_ in found):
         world = config["trainer"]["nnodes"] * config["trainer"]["n_gpus_per_node"]
@@ -122,21 +123,19 @@ def _sizes(config: dict[str, Any]) -> Iterator[Found]:
     if world < 1:
         return
     yield from must(n > 1, f"GRPO compares answers of one prompt: rl.n is {n}", "--set rl.n=2")  # ray_trainer.py:236
-    yield from must(rolled % batch == 0, f"rl.rollout_batch_size {rolled} is no multiple of rl.batch_size {batch}",
-                    multiple("rl.rollout_batch_size", rolled, batch))  # ray_trainer.py:209, protocol.py:583  # fmt: skip
+    shards = max(1, world // ulysses)
+    both = batches(batch, rolled, world, shards * update // math.gcd(shards * update, n))
+    yield from must(rolled % batch == 0, f"rl.rollout_batch_size {rolled} is no multiple of rl.batch_size {batch}", both)  # ray_trainer.py:209, protocol.py:583  # fmt: skip
     # protocol.py:555, in the first step: its own checks floor the division and let 6 or 7 GPUs pass
-    yield from must(rolled % world == 0, f"rl.rollout_batch_size {rolled} prompts cannot be shared by {world} GPUs",
-                    multiple("rl.rollout_batch_size", rolled, math.lcm(world, batch)))  # fmt: skip
+    yield from must(rolled % world == 0, f"rl.rollout_batch_size {rolled} prompts cannot be shared by {world} GPUs", both)  # fmt: skip
     mini = data["mini_rollout_batch_size"]
     yield from must(not mini or mini % world == 0, f"data.mini_rollout_batch_size {mini} cannot be shared by {world} GPUs",
                     multiple("upstream.data.mini_rollout_batch_size", mini or 0, world))  # fmt: skip
     yield from must(world % ulysses == 0, f"actor.ulysses_size {ulysses} does not divide {world} GPUs",
                     f"--set upstream.worker.actor.ulysses_size={divisor(world, ulysses)}")  # fmt: skip
-    shards = max(1, world // ulysses)
     share = batch * n // shards
     # fsdp_workers.py:148, which floors too; protocol.py:583
-    yield from must(batch * n % shards == 0, f"rl.batch_size {batch} x rl.n {n} answers cannot be shared by {shards} GPUs",
-                    multiple("rl.batch_size", batch, shards // math.gcd(shards, n)))  # fmt: skip
+    yield from must(batch * n % shards == 0, f"rl.batch_size {batch} x rl.n {n} answers cannot be shared by {shards} GPUs", both)  # fmt: skip
     yield from must(share % update == 0, f"{share} answers a GPU do not divide by micro_batch_size_per_device_for_update {update}",
                     f"hardware.rl_per_device_batch_size: {divisor(share, update)}")  # fsdp_workers.py:151  # fmt: skip
     yield from must(rolled * n % experience == 0, f"{rolled * n} answers do not divide by micro_batch_size_per_device_for_experience {experience}",
@@ -152,15 +151,6 @@ def _sizes(config: dict[str, Any]) -> Iterator[Found]:
     model_length = rollout["max_model_len"]
     yield from must(model_length is None or model_length >= length, f"prompt and response are {length} tokens, rollout.max_model_len {model_length}",
                     f"--set upstream.worker.rollout.max_model_len={length}")  # fmt: skip
-
-
-def multiple(key: str, value: int, of: int) -> str:
-    below, above = value // of * of, -(-max(value, 1) // of) * of
-    return " or ".join(f"--set {key}={number}" for number in dict.fromkeys((below, above)) if number > 0)
-
-
-def divisor(value: int, at_most: int) -> int:
-    return next((n for n in range(min(value, at_most), 0, -1) if value % n == 0), 1)
 
 
 def _values(config: dict[str, Any]) -> Iterator[Found]:
@@ -184,7 +174,7 @@ def _values(config: dict[str, Any]) -> Iterator[Found]:
         yield (
             "stop",
             "trainer.val_freq and save_freq must be one number: the best checkpoint is one that was validated",
-            "--set rl.validate_every=5",
+            f"--set upstream.trainer.val_freq={max(1, trainer['save_freq'])} --set upstream.trainer.save_freq={max(1, trainer['save_freq'])}",
         )
     if trainer["save_model_only"] or not trainer["find_last_checkpoint"]:
         yield ("warning", "save_model_only or find_last_checkpoint: false leaves nothing to resume from", "")
@@ -192,7 +182,7 @@ def _values(config: dict[str, Any]) -> Iterator[Found]:
         yield (
             "warning",
             "trainer.save_limit keeps the best by the whole reward, and may delete the best by accuracy",
-            "--set upstream.trainer.save_limit=-1",
+            "mtrl export --step best takes the best of those that are left",
         )
 
 
@@ -204,7 +194,7 @@ def _files(config: dict[str, Any], run: Run) -> Iterator[Found]:
             yield (
                 "stop",
                 f"{key} {values[key]} does not exist, and EasyR1 would go on without it",
-                f"--set upstream.{key}=PATH",
+                f"correct upstream.{key}, or leave it out",
             )
     if (start := values["trainer.load_checkpoint_path"]) and not re.fullmatch(r"global_step_\d+", Path(start).name):
         yield ("stop", f"trainer.load_checkpoint_path {start} must end in global_step_<n>", "")  # ray_trainer.py:357
@@ -213,10 +203,10 @@ def _files(config: dict[str, Any], run: Run) -> Iterator[Found]:
         yield (
             "stop",
             f"the reward file {file or name} does not exist",
-            "--set upstream.worker.reward.reward_function=FILE:FUNCTION",
+            "upstream.worker.reward.reward_function is FILE:FUNCTION",
         )
     elif (parameters := signature(Path(file), name)) is None:
-        yield ("stop", f"{file} has no function {name}", "--set upstream.worker.reward.reward_function=FILE:FUNCTION")
+        yield ("stop", f"{file} has no function {name}", "upstream.worker.reward.reward_function is FILE:FUNCTION")
     elif strange := [key for key in values[FREE[0]] if key not in parameters[1:]]:
         yield (
             "stop",
@@ -266,7 +256,7 @@ def _way(config: dict[str, Any], recipe: Recipe) -> Iterator[Found]:
         yield (
             "warning",
             f"EasyR1 counts whole epochs: rl.epochs {recipe.rl.epochs} is run as {config['trainer']['total_epochs']}",
-            "--set upstream.trainer.max_steps=N",
+            f"--set rl.epochs={config['trainer']['total_epochs']}",
         )
     if odd := [task for task in recipe.tasks if re.search(r"(^|[^a-z])(train|val|test)([^a-z]|$)", task)]:
         yield (

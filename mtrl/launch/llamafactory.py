@@ -22,6 +22,8 @@ from mtrl.rundir import Run
 ENVIRONMENT = "llamafactory"
 PACKAGES = ("llamafactory", "transformers", "torch", "deepspeed")
 
+ended = backend.ended
+
 
 def data_files(recipe: Recipe, data: Path) -> list[Path]:
     return [data / task / f"sft_{split}.json" for task in recipe.tasks for split in ("train", "val")]
@@ -41,7 +43,7 @@ def config(recipe: Recipe, run: Run, data: Path) -> str:
     size, accumulation = backend.accumulation(
         recipe.sft.batch_size, recipe.hardware.sft_per_device_batch_size, world, "sft.batch_size"
     )
-    budgeted = (run.inputs / "model" / processor.FILE).exists()
+    budgeted = backend.budgeted(run)
     return backend.render(
         "llamafactory.yaml.j2",
         recipe,
@@ -83,10 +85,10 @@ def job(recipe: Recipe, run: Run, data: Path) -> Job:
 def merged(adapter: Path, recipe: Recipe, beside: Path) -> Iterator[Path]:
     """A Hugging Face folder of the base model with a LoRA checkpoint merged in, by LLaMA-Factory's own export, on the CPU.
 
-    It lies next to `beside` and is removed at the end. Raises MtrlError with LLaMA-Factory's last words.
+    It lies in `beside` and is removed at the end. Raises MtrlError with LLaMA-Factory's last words.
     """
     binary = envs.interpreter(ENVIRONMENT).parent / "llamafactory-cli"
-    with tempfile.TemporaryDirectory(prefix=f".{beside.name}.merge.", dir=beside.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=".merge.", dir=beside) as folder:
         config = Path(folder) / "export.yaml"
         keys = {
             "model_name_or_path": recipe.model.path,
@@ -115,6 +117,6 @@ def metrics(run: Run) -> list[dict[str, Any]]:
     rows = [{names.get(k, k): v for k, v in row.items()} for row in read_jsonl(run.checkpoints / "trainer_log.jsonl")]
     for folder in [*list(backend.steps(run).values())[-1:], run.checkpoints]:
         if backend.complete(folder):  # while it is being written, the next look will find it
-            rows += read_json(folder / "trainer_state.json")["log_history"]
+            rows += read_json(folder / "trainer_state.json", strict=False)["log_history"]
     wanted = ("step", "total_steps", "loss", "learning_rate", "epoch", "eval_loss", "eval_accuracy")
     return backend.by_step(rows, lambda key: key in wanted)

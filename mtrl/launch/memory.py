@@ -104,9 +104,11 @@ def _llamafactory(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need:
     return Need(on_gpu * billions / shards, rest, 0, host, _words(on_gpu, billions, shards))
 
 
-def _easyr1(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need:
+def _easyr1(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need | None:
     billions, worker, gpus = parameters(recipe), config["worker"], config["trainer"]["n_gpus_per_node"]
     actor, ref, rollout = worker["actor"], worker["ref"], worker["rollout"]
+    if not gpus:
+        return None  # it trains on GPUs alone, which is another check's to say
     world = gpus * config["trainer"]["nnodes"]
     adapted = actor["model"]["lora"]["rank"] > 0
     word = 2 if actor["fsdp"]["torch_dtype"] in ("bf16", "bfloat16", "fp16", "float16") else 4
@@ -242,12 +244,13 @@ def _vllm(recipe: Recipe, config: dict[str, Any], taken: float, gpu: float) -> I
     if weights > share:
         text = f"vLLM gets {share:.0f} GB of each GPU, and its weights are {weights:.0f} GB on each of {tensor}"
         world = recipe.hardware.world_size
-        yield Check("stop", text, f"--set model.tensor_parallel_size={world}" if tensor < world else _other(recipe))
+        helps = tensor < world and weights * tensor <= share * world
+        yield Check("stop", text, f"--set model.tensor_parallel_size={world}" if helps else _other(recipe))
     elif taken > gpu:
         text = f"while vLLM answers, it and what of the actor stays on the GPU take {taken:.0f} GB of {gpu:.0f}"
-        own = "worker.actor.offload.offload_optimizer=true (and offload_params)"
-        theirs = "actor_rollout_ref.actor.fsdp_config.optimizer_offload=true (and param_offload)"
-        yield Check("stop", text, f"--set upstream.{own if easyr1 else theirs}")
+        own = [f"worker.actor.offload.offload_{what}" for what in ("optimizer", "params")]
+        theirs = [f"actor_rollout_ref.actor.fsdp_config.{what}_offload" for what in ("optimizer", "param")]
+        yield Check("stop", text, " ".join(f"--set upstream.{key}=true" for key in (own if easyr1 else theirs)))
     else:
         yield Check("ok", f"GPU memory while vLLM answers: {taken:.0f} GB, {weights:.1f} of them its weights")
 
@@ -266,11 +269,11 @@ def _less(recipe: Recipe) -> str:
     """What to change where the estimate says that it is tight."""
     stage, length = ("sft", "sft.max_length") if recipe.stage == "sft" else ("rl", "rl.max_response_length")
     key = f"{stage}_per_device_batch_size"
-    ways = [f"--set hardware.{key}=1"] if getattr(recipe.hardware, key) > 1 else []
+    ways = [f"hardware.{key}=1"] if getattr(recipe.hardware, key) > 1 else []
     if recipe.upstream.get("gradient_checkpointing") is False:
-        ways.append("--set upstream.gradient_checkpointing=true")
+        ways.append("upstream.gradient_checkpointing=true")
     if recipe.stage == "sft" and recipe.hardware.deepspeed:
-        ways.append("--set upstream.deepspeed.zero_optimization.offload_optimizer.device=cpu")
+        ways.append("upstream.deepspeed.zero_optimization.offload_optimizer.device=cpu")
     ways.append(f"a lower {length} (and image.max_pixels)")
     if recipe.hardware.gpus_per_node and recipe.hardware.nodes == 1 and recipe.hardware.lora is None:
         ways.append("--hardware 16x80gb" if recipe.hardware.gpus_per_node > 1 else "--hardware 8x80gb or 1x80gb-lora")

@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import importlib
 import json
-import math
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from mtrl import checkpoints, envs, processor, prompting, samples, tasks
+from mtrl import checkpoints, envs, hints, processor, prompting, samples, tasks
+from mtrl.converters import findings
+from mtrl.converters.check import altered
 from mtrl.errors import MtrlError
 from mtrl.files import parse_yaml, read_json
 from mtrl.finding import Check
-from mtrl.launch import backend, inputs, keys, memory, network, shared
+from mtrl.launch import amounts, backend, inputs, keys, memory, network, shared
 from mtrl.recipe import Recipe
 from mtrl.reward_plugins import judge
 from mtrl.rundir import Run
 
-ANSWERS = 2_560  # a step of EasyR1's published times: its default 512 prompts x 5
 TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0", "easyr1": "0.3.3.dev0", "verl": "0.9.1"}  # EasyR1 calls itself verl
 
 
@@ -35,7 +35,7 @@ def plan(recipe: Recipe, data: Path) -> list[Check]:
         _data,
         _lengths,
         _reward,
-        _batches,
+        amounts.check,
         _rules,
         _environment,
         _network,
@@ -67,7 +67,7 @@ def _model(recipe: Recipe, data: Path) -> Iterator[Check]:
         yield Check(
             "stop",
             f"model {recipe.model.name}: {path} is no model folder (no config.json)",
-            "--set model.path=FOLDER, or mend the model preset",
+            "correct path in the model preset",
         )
     elif checkpoints.local_model(recipe.model.path):
         yield Check("ok", f"model {recipe.model.name}: {path}, in the Hugging Face cache")
@@ -78,19 +78,24 @@ def _model(recipe: Recipe, data: Path) -> Iterator[Check]:
 def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
     for name in recipe.tasks:
         task = tasks.load(name)
-        again = f"mtrl convert {name} --raw raw --out {data}"
+        again = hints.conversion(name, data)
         card_file = data / name / "card.json"
         if not card_file.exists():
             yield Check("stop", f"task {name} is not converted ({card_file} is missing)", again)
             continue
-        card = read_json(card_file)
+        card = samples.card(data, name)
         rows = {split: sum(verdicts.values()) for split, verdicts in card["counts"].items()}
         if card["prompts"].get(recipe.style) != prompting.sha256(task, recipe.style):
             yield Check("stop", f"task {name}: its {recipe.style} prompt has changed since it was converted", again)
+        yield from findings.fields(task, data)
         if empty := [split for split in ("train", "val") if not rows.get(split)]:
             yield Check("stop", f"task {name} has no rows in {' and '.join(empty)}", again)
-        if gone := _gone(data, name):
-            yield Check("stop", f"task {name}: {len(gone)} stored images are missing, the first is {gone[0]}", again)
+        yield from findings.untrainable(task, data, inputs.chosen(rows["train"], recipe, name), again)
+        files = (
+            f"{name}/{'sft' if recipe.sft else 'rl'}_{split}.{'json' if recipe.sft else 'parquet'}"
+            for split in ("train", "val")
+        )
+        yield from altered(data, name, [*files, *sorted(_images(data, [name], ("train", "val")))], again)
         limited = f", limited to {card['limit']} a split" if card.get("limit") else ""
         yield Check("ok", f"task {name}: train {rows['train']:,}, val {rows['val']:,} rows{limited}")
 
@@ -102,7 +107,7 @@ def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
                 yield Check(
                     "warning",
                     f"{len(shared)} training images stand in {where} too",
-                    f"mtrl check {card_file.parent.name}",
+                    hints.line("check", card_file.parent.name),
                 )
 
 
@@ -110,10 +115,6 @@ def _images(data: Path, names: list[str], splits: tuple[str, ...]) -> set[str]:
     """The stored images, named by content, of those splits of those tasks that are converted."""
     parts = [(name, split) for name in names for split in splits if samples.count(data, name, split)]
     return {image for name, split in parts for sample in samples.read(data, name, split) for image in sample.images}
-
-
-def _gone(data: Path, task: str) -> list[str]:
-    return sorted(name for name in _images(data, [task], ("train", "val")) if not (data / name).is_file())
 
 
 def image_tokens(width: int, height: int, recipe: Recipe) -> int:
@@ -143,7 +144,7 @@ def _lengths(recipe: Recipe, data: Path) -> Iterator[Check]:
             for sample in samples.read(data, name, split):
                 for image in sample.images:
                     if image not in tokens and (data / image).is_file():
-                        with Image.open(data / image) as opened:
+                        with suppress(OSError, ValueError, SyntaxError), Image.open(data / image) as opened:
                             tokens[image] = image_tokens(*opened.size, recipe)
                 pictures = sum(tokens.get(image, 0) + 2 for image in sample.images)  # vision start and end
                 total = pictures + count(render(sample).replace(prompting.MARKER, "")) + 12  # the chat's own tokens
@@ -183,35 +184,6 @@ def _reward(recipe: Recipe, data: Path) -> Iterator[Check]:
             yield Check("stop", f"the gold answer {label} scores {gold}, not 1.0", "mend reward_plugins/judge.py")
             return
     yield Check("ok", "gold answers score 1.0")
-
-
-def _batches(recipe: Recipe, data: Path) -> Iterator[Check]:
-    rows = sum(len(inputs.chosen(samples.count(data, task, "train"), recipe, task)) for task in recipe.tasks)
-    world = recipe.hardware.world_size
-    if not rows:
-        return  # nothing is converted, as said above
-    if recipe.sft:
-        size, steps = backend.accumulation(
-            recipe.sft.batch_size, recipe.hardware.sft_per_device_batch_size, world, "sft.batch_size"
-        )
-        each = math.ceil(rows / recipe.sft.batch_size)
-        yield Check(
-            "ok",
-            f"batch {recipe.sft.batch_size} = {world} devices x {size} x {steps} accumulated; {each} steps an epoch, "
-            f"at most {math.ceil(each * recipe.sft.epochs)}",
-        )
-    if recipe.rl:
-        if rows < recipe.rl.rollout_batch_size:
-            yield Check("stop", f"{rows} training rows are fewer than rl.rollout_batch_size {recipe.rl.rollout_batch_size}", f"--set rl.rollout_batch_size={recipe.rl.batch_size}")  # fmt: skip
-        each = rows // recipe.rl.rollout_batch_size
-        answers = recipe.rl.rollout_batch_size * recipe.rl.n
-        yield Check("ok", f"{each} rollouts an epoch of {answers:,} answers, {recipe.rl.rollout_batch_size // recipe.rl.batch_size} updates each")  # fmt: skip
-        if recipe.model.rl_step_seconds and recipe.hardware.gpus_per_node:
-            step = recipe.model.rl_step_seconds * answers / ANSWERS * 8 / world
-            hours = each * step / 3600
-            yield Check("ok", f"time: about {hours:,.0f} hours an epoch, {hours * recipe.rl.epochs:,.0f} at most: {step:,.0f} s a step, from {recipe.model.rl_step_seconds:,.0f} s for {ANSWERS:,} answers on 8 GPUs ({recipe.model.rl_step_source})")  # fmt: skip
-            return
-    yield Check("ok", "time: no figure is published for this; mtrl status shows what is left once steps are logged")
 
 
 def _rules(recipe: Recipe, data: Path) -> Iterator[Check]:
@@ -272,33 +244,6 @@ def _rendered(recipe: Recipe, data: Path) -> Iterator[Check]:
     except MtrlError:
         return  # the batches' line says what is wrong
     rendered = parse_yaml(config, "upstream.yaml")
-    try:
-        yield from keys.check(recipe, rendered)
-        yield from memory.check(recipe, rendered)
-        kept = (
-            rendered.get("save_total_limit")
-            or rendered.get("trainer", {}).get("save_limit")
-            or rendered.get("trainer", {}).get("max_actor_ckpt_to_keep")
-            or 0
-        )
-        yield _disk(recipe, data, memory.checkpoint(recipe, rendered), kept)
-    except (TypeError, AttributeError, KeyError, ZeroDivisionError) as error:
-        yield Check("stop", f"a value in the recipe's upstream: block is of a wrong kind ({error})", "mend it")
-
-
-def _disk(recipe: Recipe, data: Path, each: float, kept: int) -> Check:
-    """Room for the checkpoints, `each` in GB, where runs/ is: all, or so many as upstream's own limit keeps."""
-    runs = Path("runs") if Path("runs").exists() else Path.cwd()
-    free = shutil.disk_usage(runs).free / 1e9
-    rows = sum(len(inputs.chosen(samples.count(data, task, "train"), recipe, task)) for task in recipe.tasks)
-    stage = recipe.sft or recipe.rl
-    assert stage is not None
-    steps = math.ceil(rows / (recipe.sft.batch_size if recipe.sft else recipe.rl.rollout_batch_size) * stage.epochs)  # type: ignore[union-attr]
-    count = max(1, steps // stage.validate_every)
-    count = min(count, kept) if kept > 0 else count
-    text = f"disk: {free:,.0f} GB free; up to {count} checkpoints of about {each:,.1f} GB"
-    if free < each * 2:
-        return Check("stop", text, "make room: one is kept while the next is written")
-    limits = {"easyr1": "trainer.save_limit", "verl": "trainer.max_actor_ckpt_to_keep", "trl": "grpo.save_total_limit"}
-    limit = f"upstream.{limits.get(recipe.trainer, 'save_total_limit')}=3"
-    return Check("ok", text) if free >= each * count else Check("warning", text, f"make room, or --set {limit}")
+    yield from keys.check(recipe, rendered)
+    yield from memory.check(recipe, rendered)
+    yield amounts.disk(recipe, data, rendered)

@@ -9,6 +9,7 @@ import contextlib
 import json
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtrl import __version__, envs
+from mtrl import __version__, envs, task_files, tasks
 from mtrl.errors import Interrupted, MtrlError, UserError
 from mtrl.files import write_json, write_text
 from mtrl.launch import backend, causes, network, process
@@ -37,16 +38,37 @@ def prepare(run: Run, recipe: Recipe, data: Path) -> backend.Job:
     """
     trainer = backend.of(recipe)
     files = [file for file in trainer.data_files(recipe, data) if file.exists()]
-    run.claim(recipe.model_dump(mode="json", exclude_none=True), hashes(data, files))
+    home = run.inputs / task_files.FOLDER
+    if run.status.get("state", "planned") == "planned":  # later, what it was trained with stays
+        shutil.rmtree(home, ignore_errors=True)
+        task_files.write(map(tasks.load, recipe.tasks), home)
+    run.claim(recipe.model_dump(mode="json", exclude_none=True), hashes(data, files) | task_files.hashes(home))
     trainer.link_inputs(recipe, run, data.resolve())
     job: backend.Job = trainer.job(recipe, run, data.resolve())
     write_text(run.path / "upstream.yaml", job.config)
     write_text(run.path / "command.sh", script(run, job))
-    (run.path / "command.sh").chmod(0o755)
+    command = run.path / "command.sh"
+    command.chmod(command.stat().st_mode | (command.stat().st_mode & 0o444) >> 2)  # whoever may read it may run it
     write_json(run.path / "env.json", describe(trainer, job))
     if run.status.get("state", "planned") == "planned":
-        run.set("planned", method=recipe.method)
+        run.set("planned", method=recipe.method, data=str(data.resolve()))
     return job
+
+
+def settle(run: Run, recipe: Recipe) -> None:
+    """Marks a run as done whose training came to its end unwatched: mtrl was killed, or its trainer while it saved the end.
+
+    Raises UserError where the run is another recipe's.
+    """
+    if run.status.get("state") not in ("interrupted", "failed") or not (
+        reason := backend.of(recipe).ended(recipe, run)
+    ):
+        return
+    run.same_recipe(recipe.model_dump(mode="json", exclude_none=True))
+    with run.held():
+        write_metrics(run, backend.of(recipe).metrics(run))
+        spent = round(run.seconds(alive=False), 1)  # not the time since: nothing was trained in it
+        run.set("done", exit_code=0, seconds=spent, spent=spent, started=round(time.time(), 1), reason=reason)
 
 
 def launch(
@@ -111,7 +133,9 @@ def assist(run: Run, recipe: Recipe, data: Path, rank: int) -> None:
     for wrong in network.check(recipe):
         raise UserError(wrong.text, wrong.then)
     deadline = time.monotonic() + ASSIST_PATIENCE
-    while run.status.get("state") != "running":
+    while (state := run.status.get("state")) != "running":
+        if state == "done":  # node 0 found it so
+            return
         if time.monotonic() > deadline:
             raise UserError(
                 f"node 0 has not begun run {run.name} in {ASSIST_PATIENCE} s", "start it there with NODE_RANK=0"

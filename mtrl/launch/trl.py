@@ -17,6 +17,8 @@ from mtrl.rundir import Run
 ENVIRONMENT = "main"
 PACKAGES = ("trl", "transformers", "torch")
 
+ended = backend.ended
+
 
 def data_files(recipe: Recipe, data: Path) -> list[Path]:
     return [data / task / f"rl_{split}.parquet" for task in recipe.tasks for split in ("train", "val")]
@@ -32,6 +34,9 @@ def config(recipe: Recipe, run: Run, data: Path) -> str:
     assert recipe.rl is not None
     if recipe.hardware.nodes > 1:
         raise UserError("TRL runs on one machine here", "a hardware preset with rl_backend: easyr1 runs on several")
+    if recipe.hardware.lora:
+        text = f"TRL trains every parameter here, and hardware preset {recipe.hardware.name} asks for adapters (lora)"
+        raise UserError(text, "--set backend=easyr1")
     size, accumulation = backend.accumulation(
         recipe.rl.batch_size * recipe.rl.n,
         recipe.hardware.rl_per_device_batch_size,

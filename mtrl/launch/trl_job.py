@@ -15,6 +15,8 @@ from typing import Any
 
 from mtrl.converters.images import load_rgb
 from mtrl.files import read_yaml
+from mtrl.launch import backend
+from mtrl.processor import size_of
 from mtrl.prompting import parts
 
 LOG = "trainer_log.jsonl"
@@ -22,6 +24,11 @@ LOG = "trainer_log.jsonl"
 
 def main(file: str) -> None:
     config = read_yaml(Path(file))
+    checkpoints = Path(config["grpo"]["output_dir"]).glob("checkpoint-*")
+    newest = max(checkpoints, key=lambda path: int(path.name.split("-")[1]), default=None)
+    if newest and (reason := backend.last(newest)):
+        print(f"nothing is left to train from {newest.name}: {reason}", flush=True)
+        return
 
     import torch
     from transformers import AutoProcessor, TrainerCallback
@@ -31,7 +38,9 @@ def main(file: str) -> None:
     dtype = "bfloat16" if grpo.get("bf16") else "float32"
     grpo.setdefault("model_init_kwargs", {"dtype": dtype})
     arguments = GRPOConfig(**grpo)
-    processor = AutoProcessor.from_pretrained(config["model"], padding_side="left", **config["image"])
+    processor = AutoProcessor.from_pretrained(
+        config["model"], padding_side="left", trust_remote_code=False, size=size_of(config["image"])
+    )
     output = Path(arguments.output_dir)
     output.mkdir(parents=True, exist_ok=True)
 
@@ -60,9 +69,8 @@ def main(file: str) -> None:
         callbacks=[Watch()],
     )
     torch.manual_seed(arguments.seed)
-    newest = sorted(output.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    print(f"resuming from {newest[-1].name}" if newest else "starting from the base model", flush=True)
-    trainer.train(resume_from_checkpoint=str(newest[-1]) if newest else None)
+    print(f"resuming from {newest.name}" if newest else "starting from the base model", flush=True)
+    trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     trainer.save_model(str(output))
     processor.save_pretrained(str(output))
     trainer.save_state()  # last: its file says that the training came to its end

@@ -59,7 +59,7 @@ def config(recipe: Recipe, run: Run, data: Path = Path("data")) -> str:
     """The text of upstream.yaml. Needs no verl."""
     assert recipe.rl is not None
     hardware = recipe.hardware
-    budgeted = (run.inputs / "model" / processor.FILE).exists()
+    budgeted = backend.budgeted(run)
     kept, scored = backend.steps(run), {row["step"] for row in metrics(run) if "eval_accuracy" in row}
 
     def files(split: str) -> str:
@@ -96,6 +96,11 @@ def job(recipe: Recipe, run: Run, data: Path) -> Job:
     }
     command = [str(python), "-m", "verl.trainer.main_ppo", "--config-path", str(run.path), "--config-name", "upstream"]
     return Job(config(recipe, run), command, env)
+
+
+def ended(recipe: Recipe, run: Run) -> str:
+    """Why no step is left, "" where one is: verl's older trainer loop would go one step past the end."""
+    return easyr1.no_step_left(recipe, run, metrics(run))
 
 
 def begin(run: Run) -> None:
@@ -151,14 +156,14 @@ def _row(step: int, data: dict[str, Any], counts: dict[str, int]) -> dict[str, A
 
 @contextlib.contextmanager
 def merged(checkpoint: Path, recipe: Recipe, beside: Path) -> Iterator[Path]:
-    """A Hugging Face folder of a global_step_<n>; what was made for it lies next to `beside`, and is removed at the end.
+    """A Hugging Face folder of a global_step_<n>; what was made for it lies in `beside`, and is removed at the end.
 
     FSDP's shards go through verl's own merger. Adapters it leaves apart from the base model, and LLaMA-Factory's export puts
     them in. Megatron saves in the published layout already, unless it was told to use dist_checkpointing, which is merged on
     GPUs: the error says by which command. Raises MtrlError with the merger's last words.
     """
     python, actor = envs.interpreter(ENVIRONMENT), checkpoint / "actor"
-    with tempfile.TemporaryDirectory(prefix=f".{beside.name}.merge.", dir=beside.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=".merge.", dir=beside) as folder:
         target = Path(folder) / "merged"
         command = merge_command(python, actor, target)
         if (actor / "ckpt_contents.json").exists():

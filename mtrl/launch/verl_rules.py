@@ -19,7 +19,8 @@ from mtrl import envs
 from mtrl.errors import UserError, nearest
 from mtrl.files import parse_yaml, write_text
 from mtrl.launch import verl, verl_check
-from mtrl.launch.easyr1_rules import Found, divisor, multiple, signature
+from mtrl.launch.easyr1_rules import signature
+from mtrl.launch.fitting import Found, batches, divisor, settable
 from mtrl.recipe import Recipe
 from mtrl.rundir import Run
 
@@ -33,6 +34,11 @@ ENUMS = {  # taken as any text, and wrong only later
     "data.truncation": ("error", "left", "right", "middle"),
     "trainer.resume_mode": ("auto",),  # anything else would not resume a run that was stopped
 }  # fmt: skip
+OVERRIDDEN = {
+    "rl.batch_size": "actor_rollout_ref.actor.ppo_mini_batch_size",
+    "rl.rollout_batch_size": "data.train_batch_size",
+    "rl.n": "actor_rollout_ref.rollout.n",
+}
 MAX_RANK = 512  # vLLM's largest, in verl/workers/rollout/vllm_rollout/utils.py:94
 
 
@@ -43,10 +49,8 @@ def check(recipe: Recipe) -> Iterator[Found]:
     config = parse_yaml(text, "upstream.yaml")
     own = list(_installed())
     found = own if any(level == "stop" for level, *_ in own) else [*own, *_asked(text)]
-    try:
-        found += [*_sizes(config), *_values(config, recipe), *_files(config), *_way(config, recipe)]
-    except (TypeError, AttributeError, KeyError, ZeroDivisionError) as error:
-        found.append(("stop", f"a value in the recipe's upstream: block is of a wrong kind ({error})", "mend it"))
+    found += [*_sizes(config), *_values(config, recipe), *_files(config), *_way(config, recipe)]
+    found = list(settable(recipe, found, OVERRIDDEN))
     yield from found
     if not any(level == "stop" for level, *_ in found):
         rollout, world = config["actor_rollout_ref"]["rollout"], _world(config)
@@ -113,12 +117,10 @@ def _sizes(config: dict[str, Any]) -> Iterator[Found]:
     if world < 1:
         return
     yield from must(n > 1, f"GRPO compares answers of one prompt: rl.n is {n}", "--set rl.n=2")
-    # config/actor.py:196, of fixed micro-batches only; padded with rows that teach nothing at v1/trainer_base.py: _balance_batch
-    yield from must(batch % mini == 0, f"rl.rollout_batch_size {batch} is no multiple of rl.batch_size {mini}", multiple("rl.rollout_batch_size", batch, mini))  # fmt: skip
     if "megatron" in actor:
         sizes = actor["megatron"]
         tensor, context, pipeline = (sizes.get(f"{k}_parallel_size", 1) for k in ("tensor_model", "context", "pipeline_model"))  # fmt: skip
-        experts, expert_tensor = sizes["expert_model_parallel_size"], sizes["expert_tensor_parallel_size"]
+        experts, expert_tensor = (sizes.get(f"expert_{k}_parallel_size", 1) for k in ("model", "tensor"))
         shared = tensor * context * pipeline
         whole = math.lcm(shared, experts * expert_tensor * pipeline)
         # utils/config.py:118, of fixed micro-batches only; Megatron's own parallel_state for the experts
@@ -131,8 +133,11 @@ def _sizes(config: dict[str, Any]) -> Iterator[Found]:
         ulysses = actor.get("ulysses_sequence_parallel_size", 1)
         yield from must(world % ulysses == 0, f"actor.ulysses_sequence_parallel_size {ulysses} does not divide {world} GPUs", f"--set upstream.actor_rollout_ref.actor.ulysses_sequence_parallel_size={divisor(world, ulysses)}")  # fmt: skip
         replicas = max(1, world // ulysses)  # engine/fsdp/transformer_impl.py:652
+    # config/actor.py:196, of fixed micro-batches only; padded with rows that teach nothing at v1/trainer_base.py: _balance_batch
+    both = batches(mini, batch, 1, replicas // math.gcd(replicas, n))
+    yield from must(batch % mini == 0, f"rl.rollout_batch_size {batch} is no multiple of rl.batch_size {mini}", both)  # fmt: skip
     # engine_workers.py:267, in the first update
-    yield from must(mini * n % replicas == 0, f"rl.batch_size {mini} x rl.n {n} answers cannot be shared by {replicas} replicas", multiple("rl.batch_size", mini, replicas // math.gcd(replicas, n)))  # fmt: skip
+    yield from must(mini * n % replicas == 0, f"rl.batch_size {mini} x rl.n {n} answers cannot be shared by {replicas} replicas", both)  # fmt: skip
     if actor["use_dynamic_bsz"]:
         # utils/seqlen_balancing.py:384; the others take the actor's where they have none of their own
         limits = {"actor.ppo_max_token_len_per_gpu": actor["ppo_max_token_len_per_gpu"]}
@@ -172,9 +177,9 @@ def _values(config: dict[str, Any], recipe: Recipe) -> Iterator[Found]:
     if not isinstance(loggers, list) or "file" not in loggers or not set(loggers) <= set(LOGGERS):  # tracking.py:42
         yield ("stop", f"trainer.logger {loggers!r} must be a list of {', '.join(LOGGERS)} with file in it: progress is read from it", "--set upstream.trainer.logger='[file]'")  # fmt: skip
     if trainer["test_freq"] != trainer["save_freq"] or trainer["save_freq"] < 1:
-        yield ("stop", "trainer.test_freq and save_freq must be one number: the best checkpoint is one that was validated", "--set rl.validate_every=5")  # fmt: skip
+        yield ("stop", "trainer.test_freq and save_freq must be one number: the best checkpoint is one that was validated", f"--set upstream.trainer.test_freq={max(1, trainer['save_freq'])} --set upstream.trainer.save_freq={max(1, trainer['save_freq'])}")  # fmt: skip
     if trainer.get("max_actor_ckpt_to_keep"):
-        yield ("warning", "trainer.max_actor_ckpt_to_keep keeps the newest, and may delete the best", "--set upstream.trainer.max_actor_ckpt_to_keep=null")  # fmt: skip
+        yield ("warning", "trainer.max_actor_ckpt_to_keep keeps the newest, and may delete the best", "mtrl export --step best takes the best of those that are left")  # fmt: skip
     if config["data"]["filter_overlong_prompts"]:  # rl_dataset.py:225
         yield ("warning", "data.filter_overlong_prompts drops what is too long or broken, and goes on", "--set upstream.data.filter_overlong_prompts=false")  # fmt: skip
     if config["data"]["image_patch_size"] != recipe.model.patch_size:
@@ -190,10 +195,10 @@ def _files(config: dict[str, Any]) -> Iterator[Found]:
         yield (
             "stop",
             f"the reward file {file} does not exist",
-            "--set upstream.reward.custom_reward_function.path=FILE",
+            "correct upstream.reward.custom_reward_function.path",
         )
     elif (parameters := signature(file, name)) is None:
-        yield ("stop", f"{file} has no function {name}", "--set upstream.reward.custom_reward_function.name=FUNCTION")
+        yield ("stop", f"{file} has no function {name}", "correct upstream.reward.custom_reward_function.name")
     elif strange := [key for key in reward.get("reward_kwargs", {}) if key not in parameters[4:]]:
         yield ("stop", f"reward_kwargs: {name} takes no {strange[0]!r}.{nearest(strange[0], parameters[4:])}", "")
 
@@ -203,6 +208,6 @@ def _way(config: dict[str, Any], recipe: Recipe) -> Iterator[Found]:
     if recipe.hardware.nodes > 1 and not os.environ.get("RAY_ADDRESS"):
         yield ("warning", f"{recipe.hardware.nodes} nodes need a Ray cluster, and RAY_ADDRESS is not set: one is looked for on this machine", "ray start --head, then on each other node ray start --address=HEAD:6379")  # fmt: skip
     if recipe.rl.epochs != config["trainer"]["total_epochs"] and not config["trainer"].get("total_training_steps"):
-        yield ("warning", f"verl counts whole epochs: rl.epochs {recipe.rl.epochs} is run as {config['trainer']['total_epochs']}", "--set upstream.trainer.total_training_steps=N")  # fmt: skip
+        yield ("warning", f"verl counts whole epochs: rl.epochs {recipe.rl.epochs} is run as {config['trainer']['total_epochs']}", f"--set rl.epochs={config['trainer']['total_epochs']}")  # fmt: skip
     if verl.by_megatron(recipe):
         yield ("warning", "verl's Megatron path was never run by mtrl: its configuration is accepted by verl, no more", "pip install 'verl[megatron]==0.9.1' into its environment, or verl's image")  # fmt: skip

@@ -35,7 +35,7 @@ for number, sample in enumerate(samples.read(Path("data"), "demo_quality", "trai
                    for part in prompting.parts(render(sample))]
         chats.append([{"role": "user", "content": content}])
 llm = vllm.LLM(model=model, max_model_len=2128, limit_mm_per_prompt={"image": 1, "video": 0}, enforce_eager=True,
-               mm_processor_kwargs={"min_pixels": min_pixels, "max_pixels": max_pixels}, disable_log_stats=True, seed=0)
+               mm_processor_kwargs={"size": {"shortest_edge": min_pixels, "longest_edge": max_pixels}}, disable_log_stats=True, seed=0)
 outputs = llm.chat(chats, vllm.SamplingParams(max_tokens=16, temperature=0), use_tqdm=False)
 assert len(outputs) == rows
 """

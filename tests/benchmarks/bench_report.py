@@ -15,6 +15,8 @@ first search 0.07 s, next 0.02 s.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import io
 import os
 import re
 import resource
@@ -55,15 +57,22 @@ def base(seed: int, side: int) -> Any:
     )
 
 
-def draw(job: tuple[Path, int, list[int]]) -> None:
+def draw(job: tuple[Path, int, list[int]]) -> dict[int, str]:
+    """Stores the images as a conversion does; returns their names below the data folder."""
     from PIL import Image
 
     folder, side, numbers = job
+    names = {}
     bases = [base(seed, side) for seed in range(BASES)]
     for number in numbers:
         rng = np.random.default_rng(number)
         pixels = np.roll(bases[number % BASES], tuple(rng.integers(0, side, 2)), (0, 1))
-        Image.fromarray(pixels).save(folder / f"{number}.jpg", quality=80)
+        Image.fromarray(pixels).save(buffer := io.BytesIO(), "JPEG", quality=80)
+        digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+        names[number] = f"images/{digest[:2]}/{digest}.jpg"
+        (folder / names[number]).parent.mkdir(parents=True, exist_ok=True)
+        (folder / names[number]).write_bytes(buffer.getvalue())
+    return names
 
 
 def generate(home: Path, rows: int, side: int) -> None:
@@ -71,16 +80,17 @@ def generate(home: Path, rows: int, side: int) -> None:
     from mtrl.evaluate import predictions, requests, run
     from mtrl.evaluate.engine import Answer
 
-    (home / "data/images").mkdir(parents=True)
+    names: dict[int, str] = {}
     with ProcessPoolExecutor() as pool:
-        list(pool.map(draw, [(home / "data/images", side, list(range(k, rows, 8))) for k in range(8)]))
+        for made in pool.map(draw, [(home / "data", side, list(range(k, rows, 8))) for k in range(8)]):
+            names |= made
     rng = np.random.default_rng(0)
     samples.write(
         samples.path_of(home / "data", TASK, "test"),
         (
             samples.Sample(
-                f"row-{n}", TASK, "pointwise", (f"images/{n}.jpg",), {"caption": f"A dog, number {n}."},
-                ("yes", "no")[n % 2], "test",
+                f"row-{n}", TASK, "pointwise", (names[n],), {"caption": f"A dog, number {n}."},
+                ("yes", "no")[n % 2], "test", source={"files": [f"photo-{n}.jpg"]},
             )
             for n in range(rows)
         ),
@@ -147,7 +157,7 @@ def main() -> None:
         home = args.folder or Path(temporary) / "bench"
         if not home.exists():
             generate(home, args.rows, args.side)
-        files = list((home / "data/images").iterdir())
+        files = list((home / "data/images").glob("*/*"))
         size = sum(file.stat().st_size for file in files)
         print(f"{len(files):,} JPEGs, {size / 1e6:.0f} MB, {len(os.sched_getaffinity(0))} cores", flush=True)
         subprocess.run([sys.executable, __file__, "--measure", home], check=True)

@@ -255,6 +255,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[recipe.Recipe, P
     assert done.returncode == 0, done.stderr[-3000:]
     assert list(backend.steps(run)) == [5]
     before = sorted(path.name for path in step.rglob("*"))
+    run.set("done")
     card = checkpoints.export(run, "last", home / "out")
     assert card["step"] == 5 and not list(home.glob(".out.*"))
     assert sorted(path.name for path in step.rglob("*")) == before

@@ -10,6 +10,7 @@ import pytest
 
 from mtrl import envs, recipe
 from mtrl.launch import keys, llamafactory
+from mtrl.processor import size_of
 from mtrl.prompting import parts
 from mtrl.rundir import Run
 from tests.unit.test_recipe import HARDWARE, MODELS
@@ -118,7 +119,7 @@ def test_training_and_scoring_see_the_same_tokens(converted: Path, tmp_path: Pat
         Image.new("RGB", (wide, high), "red").save(images[-1])
     limits = [str(config[f"image_{bound}_pixels"]) for bound in ("min", "max")]
     theirs = in_environment(TOKENS, config["model_name_or_path"], *limits, prompt, answer, *map(str, images))
-    processor = AutoProcessor.from_pretrained(found.model.path, **found.image.model_dump())
+    processor = AutoProcessor.from_pretrained(found.model.path, size=size_of(found.image.model_dump()))
     text = processor.apply_chat_template(
         [{"role": "user", "content": parts(prompt)}], add_generation_prompt=True, tokenize=False
     )
@@ -139,7 +140,9 @@ def test_token_counts_are_the_processors(size: tuple[int, int], budget: tuple[in
     found = recipe.load(
         "zero_shot", "tiny", "cpu", sets=[f"image.min_pixels={budget[0]}", f"image.max_pixels={budget[1]}"]
     )
-    processor = AutoProcessor.from_pretrained(found.model.path, min_pixels=budget[0], max_pixels=budget[1])
+    processor = AutoProcessor.from_pretrained(
+        found.model.path, size={"shortest_edge": budget[0], "longest_edge": budget[1]}
+    )
     grid = processor.image_processor(images=[Image.new("RGB", size)], return_tensors="np")["image_grid_thw"][0]
     assert image_tokens(*size, found) == int(grid.prod()) // 4
 

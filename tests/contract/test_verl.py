@@ -351,6 +351,7 @@ def test_its_merger_makes_what_export_writes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert list(backend.steps(run)) == [5, 10]
     before = sorted(path.name for path in run.checkpoints.rglob("*"))
+    run.set("done")
     for step in (5, 10):
         assert checkpoints.export(run, str(step), tmp_path / f"out-{step}")["step"] == step
     assert not list(tmp_path.glob(".out*")) and sorted(path.name for path in run.checkpoints.rglob("*")) == before

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from mtrl import recipe
 from mtrl.demo.pipeline import tiny
@@ -33,13 +39,55 @@ if __name__ == "__main__":
 """
 
 
-def test_the_image_range_is_the_one_that_was_asked_for() -> None:
+EVIL = "from pathlib import Path\nPath(__file__).with_name('ran').write_text('')\nclass Config: pass\n"
+
+
+@pytest.fixture
+def evil(tmp_path: Path) -> Path:
+    """A checkpoint from somebody else, whose configs name code of its own to run."""
+    folder = tmp_path / "evil"
+    shutil.copytree(tiny(), folder)
+    (folder / "evil.py").write_text(EVIL)
+    named = {
+        "AutoConfig": "evil.Config",
+        "AutoTokenizer": ["evil.Config", "evil.Config"],
+        "AutoProcessor": "evil.Config",
+    }
+    for name in ("config.json", "tokenizer_config.json", "preprocessor_config.json"):
+        config = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**config, "auto_map": {**named, "AutoModel": "evil.Config"}}))
+    return folder
+
+
+def on_a_terminal(command: list[str], cwd: Path) -> tuple[int, str]:
+    """(exit status, all output) of a command whose input, output and errors are a terminal, where it could ask."""
+    outer, inner = pty.openpty()
+    process = subprocess.Popen(command, stdin=inner, stdout=inner, stderr=inner, cwd=cwd)
+    os.close(inner)
+    said = b""
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while chunk := os.read(outer, 1 << 16):
+            said += chunk
+    os.close(outer)
+    return process.wait(timeout=300), said.decode(errors="replace")
+
+
+def test_no_code_of_a_checkpoint_is_run_or_asked_for(evil: Path, project: Path) -> None:
+    config = json.loads((evil / "config.json").read_text())
+    (evil / "config.json").write_text(json.dumps({**config, "model_type": "evil"}))
+    command = [sys.executable, "-m", "mtrl", "eval", "--ckpt", str(evil), "--tasks", "demo_quality", "--limit", "1"]
+    code, said = on_a_terminal(command, project)
+    assert code == 1 and "cannot load" in said and "[y/N]" not in said and "Traceback" not in said, said
+    assert not (evil / "ran").exists()
+
+
+def test_the_image_range_is_the_one_that_was_asked_for(evil: Path) -> None:
     sets = ["image.min_pixels=262144", "image.max_pixels=1048576"]  # the model's own: 4,096 to 65,536
     budget = recipe.load("zero_shot", "tiny", "cpu", sets=sets)
-    command = [sys.executable, "-c", ASK, str(tiny()), json.dumps(SIZES)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert "RESULT" in done.stdout, done.stderr[-2000:]
-    assert json.loads(done.stdout.split("RESULT")[1]) == [image_tokens(*size, budget) for size in SIZES]
+    code, said = on_a_terminal([sys.executable, "-c", ASK, str(evil), json.dumps(SIZES)], evil)
+    assert code == 0 and "RESULT" in said, said[-2000:]
+    assert json.loads(said.split("RESULT")[1].splitlines()[0]) == [image_tokens(*size, budget) for size in SIZES]
+    assert "[y/N]" not in said and not (evil / "ran").exists()  # of a known kind, whose own code is passed over
 
 
 def test_more_seeded_prompts_than_one_step_takes(project: Path) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import hinted
 from tests.conftest import DEMO, mtrl
 
 pytestmark = pytest.mark.e2e
 
 
-def test_the_whole_way(tmp_path: Path) -> None:
+def test_the_whole_way(tmp_path: Path, cli, monkeypatch: pytest.MonkeyPatch) -> None:
     done = mtrl("demo", "--folder", tmp_path / "demo", cwd=tmp_path, timeout=2400)
     assert done.code == 0, done.out[-3000:] + done.err[-3000:]
     home = tmp_path / "demo"
@@ -36,10 +37,23 @@ def test_the_whole_way(tmp_path: Path) -> None:
     assert "paper" not in done.out.split("Table 2")[1]  # the paper's numbers do not stand beside the demo's
     for run in ("zero_shot", "sft_unified", "rl_multitask"):
         assert (home / f"runs/{run}/eval/report.html").exists()
+        assert (home / f"runs/{run}/eval/log.txt").exists()
+    assert "Loading safetensors" not in done.out + done.err  # upstream's own lines are in those logs
+    ending = done.out[done.out.rindex("$ mtrl ") :]
+    assert ending.startswith("$ mtrl tables") and ending.index("Table 2") < ending.index("Table 3")
+    assert ending.rstrip().endswith("next: your own images, see docs/own-task.md") and "Judges: " in ending
     # the mixture of experts went through: TRL's layout was rewritten, and vLLM answered from it above
     card = json.loads((home / "exports/rl_multitask/mtrl.json").read_text())
     assert card["experts"] == "transposed" and card["recipe"]["hardware"]["rl_backend"] == "trl"
     assert json.loads((home / "exports/sft_unified/config.json").read_text())["model_type"] == "qwen3_vl_moe"
+    monkeypatch.chdir(home)  # every command that was named next works there as printed
+    told = dict.fromkeys(hinted.collect(done.out + done.err))
+    assert {line.split()[1] for line in told} >= {"export", "eval", "tables", "sft"}
+    for line in told:
+        if line.split()[1] != "export":  # the demo itself has run these
+            hinted.tried(line, cli)
+    dry = cli("reproduce", "table2", "--model", "tiny", "--hardware", "cpu", "--dry-run")
+    assert dry.code == 0 and "sft_unified" in dry.out and "9 cells: 3 done, 6 left" in dry.out
     again = mtrl("demo", "--folder", tmp_path / "demo", cwd=tmp_path, timeout=600)
     assert again.code == 0 and "is done" in again.out  # nothing is trained or asked twice
 

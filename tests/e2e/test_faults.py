@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.files import read_jsonl
+from mtrl.files import read_json, read_jsonl, sha256_file
+from mtrl.launch import backend
 from mtrl.rundir import Run
 from tests.conftest import mtrl
 
 pytestmark = pytest.mark.e2e
 
 SFT = ["sft", "sft_unified", "--model", "tiny", "--hardware", "cpu", "--set", "tasks=demo_quality"]
-SFT += ["--set", "sft.epochs=3", "--set", "sft.validate_every=8", "--name", "s"]
+SFT += ["--set", "sft.epochs=2.5", "--set", "sft.validate_every=8", "--name", "s"]
 RL = ["rl", "rl_multitask", "--model", "tiny", "--hardware", "cpu", "--set", "tasks=demo_quality"]
 RL += ["--set", "upstream.grpo.max_steps=8", "--set", "rl.validate_every=3", "--name", "r"]
 
@@ -35,6 +36,12 @@ def wait_for(condition, process: subprocess.Popen[str] | None, seconds: int = 24
         assert process is None or process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def checkpoints(run: Run) -> tuple[list[int], str]:
+    """The steps of the run's checkpoints, and the hash of the last one's weights."""
+    kept = backend.steps(run)
+    return list(kept), sha256_file(kept[max(kept)] / "model.safetensors") if kept else ""
 
 
 @pytest.mark.parametrize(("arguments", "name"), [(SFT, "s"), (RL, "r")], ids=["llamafactory", "trl"])
@@ -55,8 +62,15 @@ def test_resume_after_kill_9(project: Path, arguments: list[str], name: str) -> 
     torn = run.checkpoints / "checkpoint-999"  # what a kill in the middle of a save leaves
     torn.mkdir()
     (torn / "config.json").write_text("{}")
+    process = begin(project, arguments)
+    wait_for(lambda: run.status.get("attempts") == 2, process)
+    process.kill()
+    process.wait()
+    wait_for(lambda: not run.locked(), None)  # this time the trainer is left alone, and comes to its end
+    ends, weights = checkpoints(run)
     done = mtrl(*arguments, cwd=project)
-    assert done.code == 0, done.err
+    assert done.code == 0 and "is done" in done.out, done.err
+    assert checkpoints(run) == (ends, weights) and "steps are trained" in run.status["reason"]
     assert "resuming" in run.log.read_text(errors="replace").lower()  # both trainers say from which checkpoint
     steps = [row["step"] for row in read_jsonl(run.path / "metrics.jsonl")]
     assert steps == sorted(set(steps)) and run.status["state"] == "done" and run.status["attempts"] == 2
@@ -65,6 +79,46 @@ def test_resume_after_kill_9(project: Path, arguments: list[str], name: str) -> 
     assert again.code == 0 and "is done" in again.out
     exported = mtrl("export", name, "--to", f"exports/{name}", cwd=project)
     assert exported.code == 0, exported.err
+
+
+# nothing is learnt at this rate, so validation does not improve: a best one, then as many as `patience` without a better
+STILL = {
+    "llamafactory": [*SFT[:8], "--set", "sft.learning_rate=1e-9", "--set", "sft.validate_every=2", "--set", "sft.patience=2"],
+    "trl": [*RL[:8], "--set", "rl.learning_rate=1e-9", "--set", "rl.validate_every=1", "--set", "rl.patience=2"],
+}  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("trainer", STILL)
+def test_killed_anywhere_a_run_ends_as_if_it_had_not_been(project: Path, trainer: str) -> None:
+    """Early stopping counts on over restarts, and a stopped run stays stopped: the same steps, the same weights."""
+    arguments = STILL[trainer]
+    whole = mtrl(*arguments, "--name", "whole", cwd=project)
+    assert whole.code == 0, whole.err
+    expected = checkpoints(Run(Path("runs/whole")))
+    state = read_json(backend.steps(Run(Path("runs/whole")))[expected[0][-1]] / "trainer_state.json")
+    scores = [row["eval_accuracy"] for row in state["log_history"] if "eval_accuracy" in row]
+    assert len(scores) - 1 - scores.index(max(scores)) == 2 and state["global_step"] < state["max_steps"]
+    run = Run(Path("runs/killed"))
+    for number in range(30):
+        process = begin(project, [*arguments, "--name", "killed"])
+        before = len(backend.steps(run))
+        if number % 3 == 2:  # mtrl alone, and the trainer comes to its end
+            wait_for(lambda: run.locked() and run.status.get("pid"), process)
+        else:  # both: just after the next checkpoint, or a moment later, which at last is in the final save
+            while len(backend.steps(run)) == before and process.poll() is None:
+                time.sleep(0.1)
+            time.sleep(0.1 * number)
+        process.kill()
+        process.wait()
+        if number % 3 != 2 and run.locked():
+            os.killpg(json.loads((run.path / "status.json").read_text())["pid"], signal.SIGKILL)
+        wait_for(lambda: not run.locked(), None)
+        if expected[0][-1] in backend.steps(run):
+            break
+    done = mtrl(*arguments, "--name", "killed", cwd=project)
+    assert done.code == 0 and run.status["state"] == "done", done.err
+    assert checkpoints(run) == expected and "stopped early" in run.status["reason"]
 
 
 def test_ctrl_c_stops_the_whole_group_and_says_what_is_next(project: Path) -> None:

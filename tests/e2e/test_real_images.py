@@ -1,4 +1,4 @@
-"""Real photographs (1024 x 1024 JPEG, MJ-Bench's quality set), a user's own task, and every stage; each row accounted for.
+"""Real photographs (1024 x 1024 JPEG, MJ-Bench's quality set), README's own-images section word for word, and every stage.
 
 The folder with the photographs is not part of the project; without it this test is skipped, and says so.
 """
@@ -6,6 +6,8 @@ The folder with the photographs is not part of the project; without it this test
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 
 from mtrl import samples
 from mtrl.files import read_json, read_jsonl, sha256_file
-from tests.conftest import SHARED, mtrl
+from tests.conftest import ROOT, SHARED, mtrl
 
 RELEASE = SHARED / "mjbench_quality_objects"
 PRESETS = ["--model", "tiny", "--hardware", "cpu", "--set", "tasks=photo_original"]
@@ -30,10 +32,36 @@ def run(home: Path, *arguments: object) -> str:
     return done.out
 
 
-def test_convert_sft_rl_eval(tmp_path: Path) -> None:
-    shutil.copytree(Path(__file__).parent / "photos", tmp_path, dirs_exist_ok=True)
-    run(tmp_path, "convert", "photo_original", "photo_pairs", "--raw", RELEASE)
-    run(tmp_path, "check", "photo_original", "photo_pairs")
+def own_images() -> tuple[str, dict[str, str], list[list[str]]]:
+    """README's section: its first words, its files with their contents, and its commands."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = re.search(r"\n## A judge for your own images\n(.*?)\n## ", readme, re.DOTALL)[1]
+    blocks = [re.sub("^    ", "", block, flags=re.M) for block in re.findall(r"(?:^    .*\n)+", section, re.M)]
+    table, sft, rl, commands = blocks[:4]
+    names = re.findall(r"`((?:recipes|prompts)/\S+/photo_original\.\w+)`", section)
+    yaml = re.search(r"```yaml\n(.*?)```", section, re.DOTALL)[1]
+    files = dict(zip(dict.fromkeys(names), (yaml, sft, rl), strict=True))
+    assert table.splitlines()[0] == (RELEASE / "labels.csv").read_text().splitlines()[0]  # the same columns
+    return (
+        " ".join(section.strip().partition("\n\n")[0].split()),
+        files,
+        [shlex.split(line) for line in commands.replace("\\\n", "").splitlines()],
+    )
+
+
+def test_readmes_own_images_and_every_stage(tmp_path: Path) -> None:
+    said_first, files, commands = own_images()
+    shutil.copytree(Path(__file__).parent / "photos", tmp_path, dirs_exist_ok=True)  # the same photographs as pairs
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    assert [command[:2] for command in commands] == [["mtrl", verb] for verb in ("convert", "sft", "export", "eval")]
+    convert, sft, export, evaluate = (command[1:] for command in commands)
+
+    run(tmp_path, *(RELEASE if word == "path/to/release" else word for word in convert))
+    run(tmp_path, "convert", "photo_pairs", "--raw", RELEASE)
+    checked = run(tmp_path, "check", "photo_original", "photo_pairs")
+    assert "neither prompt uses" not in checked and "is empty" not in checked
     data = tmp_path / "data"
     kept = [s for split in ("train", "val", "test") for s in samples.read(data, "photo_original", split)]
     card = read_json(data / "photo_original" / "card.json")
@@ -41,33 +69,36 @@ def test_convert_sft_rl_eval(tmp_path: Path) -> None:
     assert len({s.id for s in kept}) == len(kept) and len({s.answer for s in kept}) == 2
     groups = [{s.group for s in samples.read(data, "photo_original", split)} for split in ("train", "val", "test")]
     assert not groups[0] & groups[2] and not groups[0] & groups[1]  # an original and its edit are never parted
+    names = [Path(line.partition(",")[0]).name for line in (RELEASE / "labels.csv").read_text().splitlines()[1:]]
     for sample in kept[:20]:  # release bytes, verbatim
-        assert sha256_file(data / sample.images[0]) == sha256_file(RELEASE / "images" / sample.id)
+        name = names[sample.source["row"] - 1]
+        assert sample.id == name  # the task names no id column
+        assert sha256_file(data / sample.images[0]) == sha256_file(RELEASE / "images" / name)
     assert samples.count(data, "photo_pairs", "test") == 100
     assert {s.answer for s in samples.read(data, "photo_pairs", "test")} == {"1", "2"}  # the release always says 0
 
-    run(
-        tmp_path,
-        "sft",
-        "sft_unified",
-        *PRESETS,
-        "--set",
-        "sft.epochs=1",
-        "--set",
-        "sft.validate_every=2",
-        "--name",
-        "s",
-    )
+    run(tmp_path, *sft)
     rl = ["--set", "upstream.grpo.max_steps=2", "--set", "rl.validate_every=2", "--name", "r"]
     run(tmp_path, "rl", "rl_multitask", *PRESETS, *rl)
-    for name, style in (("s", "sft"), ("r", "rl")):
-        run(tmp_path, "export", name, "--to", f"exports/{name}")
-        run(tmp_path, "eval", "--ckpt", f"exports/{name}", "--tasks", "photo_original,photo_pairs")
+    run(tmp_path, *export)
+    run(tmp_path, "export", "r", "--to", "exports/r")
+    assert evaluate[-2:] == ["--tasks", "photo_original"]
+    printed = run(tmp_path, *evaluate[:-1], "photo_original,photo_pairs")  # and the pairs, while the model is loaded
+    run(tmp_path, "eval", "--ckpt", "exports/r", "--tasks", "photo_original,photo_pairs")
+    for name, style in (("mine", "sft"), ("r", "rl")):
         rows = read_jsonl(tmp_path / f"runs/{name}/eval/predictions.jsonl")
         test = samples.count(data, "photo_original", "test")
         assert len(rows) == test + 2 * 100 == len({(r["task"], r["id"], r["order"]) for r in rows})
+        assert {r["id"] for r in rows if r["task"] == "photo_original"} <= set(names)  # file names, not row numbers
         assert all(not row["finish_reason"].startswith("rejected") for row in rows)
         metrics = json.loads((tmp_path / f"runs/{name}/eval/metrics.json").read_text())
         assert metrics["photo_original"]["n"] == test and metrics["photo_pairs"]["pairwise"]["pairs"] == 100
         assert metrics["style"] == style and metrics["mean_macro_f1"] is None
         assert (tmp_path / f"runs/{name}/eval/report.html").stat().st_size > 100_000
+        if name == "mine":
+            verdicts = {row["verdict"] for row in rows if row["task"] == "photo_original"}
+            assert verdicts <= {"yes", "no"}
+            # README says first what this model can show: no better than chance, and on another machine perhaps one answer
+            assert "too small for photographs" in said_first and "no better than chance" in said_first
+            assert 0.3 <= metrics["photo_original"]["accuracy"] <= 0.7
+            assert len(verdicts) == 2 or "the judge answered" in printed

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Reply = tuple[int, dict[str, str], str]  # status, headers, body
+Reply = tuple[
+    int, dict[str, str], str | bytes | Iterable[bytes]
+]  # status, headers, body; in pieces, its length is not told
 
 
 def completion(content: str | None = "yes", finish_reason: str = "stop", **message: Any) -> Reply:
@@ -33,10 +35,11 @@ def html(status: int = 200) -> Reply:
 
 
 class StandIn:
-    """`asked` holds the body of every request that came, `keys` its Authorization headers."""
+    """`asked` and `paths` hold the body and path of every request that came, `keys` its Authorization headers."""
 
     def __init__(self, answer: Callable[[int, dict[str, Any]], Reply | None], models: Reply) -> None:
         self.asked: list[dict[str, Any]] = []
+        self.paths: list[str] = []
         self.keys: set[str] = set()
         lock, outer = threading.Lock(), self
 
@@ -50,6 +53,7 @@ class StandIn:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 with lock:
                     outer.asked.append(body)
+                    outer.paths.append(self.path)
                     outer.keys.add(self.headers.get("authorization", ""))
                     number = len(outer.asked)
                 reply = answer(number, body)
@@ -59,13 +63,18 @@ class StandIn:
                 self._send(reply)
 
             def _send(self, reply: Reply) -> None:
-                status, headers, text = reply
-                data = text.encode()
+                status, headers, body = reply
                 self.send_response(status)
-                for name, value in {**headers, "content-length": str(len(data))}.items():
+                if isinstance(body, str | bytes):
+                    data = body.encode() if isinstance(body, str) else body
+                    headers, body = {**headers, "content-length": str(len(data))}, [data]
+                else:
+                    self.close_connection = True
+                for name, value in headers.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(data)
+                for piece in body:
+                    self.wfile.write(piece)
 
             def log_message(self, *_: Any) -> None:
                 pass

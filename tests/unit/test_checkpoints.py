@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 
-from mtrl import checkpoints, recipe
+from mtrl import checkpoints, locks, recipe, staging
 from mtrl.demo.pipeline import tiny
 from mtrl.errors import MtrlError, UserError
 from mtrl.files import read_json
-from mtrl.rundir import Run
+from mtrl.rundir import SELECTED, Run
 
 
 def a_run(path: Path, name: str, steps: list[int]) -> Run:
@@ -23,6 +25,7 @@ def a_run(path: Path, name: str, steps: list[int]) -> Run:
         (run.checkpoints / f"checkpoint-{step}" / "trainer_state.json").write_text(json.dumps({"global_step": step}))
     run.claim(recipe.load(name, "tiny", "cpu").model_dump(mode="json", exclude_none=True), {})
     (run.path / "env.json").write_text(json.dumps({"packages": {}}))
+    run.set("done")
     return run
 
 
@@ -51,7 +54,7 @@ def test_best_of_rl_is_by_validation_accuracy_among_what_is_kept(tmp_path: Path)
 
 def test_an_export_says_when_select_chose_another_step(cli, tmp_path: Path) -> None:
     run = a_run(tmp_path, "sft_unified", [5, 10])
-    (run.path / checkpoints.SELECTED).write_text('{"best": 5}')
+    (run.path / SELECTED).write_text('{"by": "accuracy", "split": "val", "scores": {"5": 0.9, "10": 0.8}, "best": 5}')
     done = cli("export", run.path, "--to", tmp_path / "x")
     assert "step 10 of run" in done.out and "mtrl select chose step 5" in done.out and "--step best" in done.out
     assert "mtrl select" not in cli("export", run.path, "--step", "best", "--to", tmp_path / "y").out
@@ -79,3 +82,69 @@ def test_another_models_tensors_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MtrlError, match="not the base model's"):
         checkpoints.export(run, "last", tmp_path / "x")
     assert not (tmp_path / "x").exists() and not list(tmp_path.glob(".x*"))
+
+
+@pytest.mark.parametrize(
+    ("state", "says"), [("failed", "it failed"), ("interrupted", "it was interrupted"), ("running", "running")]
+)
+def test_a_run_that_is_not_done_is_exported_on_request(cli, tmp_path: Path, monkeypatch, state: str, says: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = a_run(tmp_path / "runs", "sft_unified", [5])
+    run.set(state)
+    with run.held() if state == "running" else contextlib.nullcontext():
+        for command in (["export", "run", "--to", "my exports/x"], ["select", "run"]):
+            done = cli(*command)
+            assert (
+                done.code == 2 and "run run is not done" in done.err and says in done.err and "--unfinished" in done.err
+            )
+        again = shlex.split(cli("export", "run", "--to", "my exports/x").err.partition("next: mtrl ")[2])
+        assert again == ["export", "run", "--to", "my exports/x", "--step", "last", "--unfinished"]
+        done = cli(*again)
+        assert done.code == 0 and Path("my exports/x/mtrl.json").exists()
+        assert f"the run is not done (it is {state})" in done.out
+
+
+@pytest.mark.parametrize(
+    ("to", "says"),
+    [
+        ("file", "exists already"),
+        ("file/x", "lies below"),
+        ("file/a/x", "lies below"),
+        ("folder", "exists already"),
+    ],
+)
+def test_what_no_export_can_be_written_to(cli, tmp_path: Path, to: str, says: str) -> None:
+    run = a_run(tmp_path, "sft_unified", [5])
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    done = cli("export", run.path, "--to", tmp_path / to)
+    assert done.code == 2 and says in done.err and "Traceback" not in done.err, done.err
+    assert (tmp_path / "file").read_text() == "mine" and not list(tmp_path.glob(".*"))
+
+
+def test_a_cut_off_checkpoint_leaves_nothing(cli, tmp_path: Path) -> None:
+    run = a_run(tmp_path, "sft_unified", [5])
+    file = run.checkpoints / "checkpoint-5" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-10])
+    done = cli("export", run.path, "--to", tmp_path / "x")
+    assert done.code == 1 and "is cut off" in done.err
+    assert not (tmp_path / "x").exists() and not list(tmp_path.glob(".*"))
+
+
+def test_select_removes_what_a_killed_one_left_and_runs_alone(cli, tmp_path: Path) -> None:
+    run = a_run(tmp_path, "sft_unified", [5])
+    tasks = run.recipe["tasks"]
+    for step in (3, 5):  # of step 3 the checkpoint is gone
+        folder = run.path / "select" / f"step-{step}"
+        for left in ("model", f".model.0123{staging.SUFFIX}"):
+            shutil.copytree(tiny(), folder / left)
+        (folder / f".model.0123{staging.SUFFIX}" / staging.LOCK).touch()
+        (folder / "metrics.json").write_text(json.dumps({task: {"accuracy": 0.5} for task in tasks}))
+    with (run.path / "select" / staging.LOCK).open("a") as lock:
+        assert locks.take(lock.fileno())
+        done = cli("select", run.path)
+        assert done.code == 2 and "another mtrl select of run run is running" in done.err
+        assert len(list(run.path.glob("select/*/model"))) == 2
+    done = cli("select", run.path)
+    assert done.code == 0, done.err
+    assert sorted(path.name for path in run.path.glob("select/*/*")) == ["metrics.json", "metrics.json"]

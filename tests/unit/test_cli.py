@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from mtrl.demo.pipeline import tiny
 from tests.conftest import ROOT
 
 SETS = ["--model", "tiny", "--hardware", "cpu", "--set", "tasks=demo_quality,demo_alignment,demo_safety"]
@@ -44,7 +47,7 @@ def test_tasks_check_prompts_and_plan(cli, project: Path) -> None:
     assert "<image>" in cli("prompts", "demo_pairs", "--style", "rl").out
     plan = cli("plan", "sft_unified", *SETS)
     assert plan.code == 0, plan.err
-    assert "47 steps an epoch" in plan.out and "longest prompt" in plan.out
+    assert "an epoch: 47 updates" in plan.out and "longest prompt" in plan.out
     assert cli("plan", "rl_multitask", *SETS).code == 0
 
 
@@ -65,6 +68,87 @@ def test_an_unknown_task_or_prompt_lists_the_folders_searched(cli, project: Path
     monkeypatch.chdir(tmp_path)  # a folder that is no project at all
     said = " ".join(cli("prompts", "demo_quality").err.split())
     assert f"{tmp_path}/recipes/tasks (no such folder) and " in said
+
+
+def test_one_broken_task_is_shown_and_blocks_no_other(cli, project: Path) -> None:
+    Path("recipes/tasks/demo_pairs.yaml").write_text("title: [unclosed")  # converted before it was broken
+    Path("recipes/tasks/mine.yaml").write_text("{title: x, capability: taste, label: {column: l}}")
+    Path("data/demo_alignment/card.json").write_text('{"counts": []}')
+    shown = cli("tasks")
+    assert (
+        shown.code == 0
+        and "card.json is broken" in shown.out
+        and shown.out.count(" broken │") == 2
+        and "train 500" in shown.out
+    )
+    assert "stop    demo_pairs: " in shown.out and "stop    mine: " in shown.out and "capability" in shown.out
+    assert cli("convert", "demo_quality", "--raw", "raw").code == 0
+    assert "demo_alignment/card.json is broken" in cli("check", "demo_alignment").out
+    assert "demo_alignment/card.json is broken" in cli("plan", "sft_unified", *SETS).out
+    assert cli("convert", "demo_alignment", "--raw", "raw").code == 0
+    checked = cli("check", "demo_quality")
+    assert checked.code == 0 and "demo_pairs is converted but not compared" in checked.out
+    assert "demo_safety/train:" not in checked.out and "mine:" not in checked.out  # only what was asked about
+    assert cli("tables").code == 0
+    everything = cli("check", "all")
+    assert everything.code == 1 and "stop    mine: " in everything.out and "ok      demo_safety/train" in everything.out
+    found = cli("convert", "mine", "--raw", "raw")
+    assert found.code == 2 and "mine.yaml" in found.err
+
+
+def test_check_says_one_line_for_a_pair_of_tasks(cli, project: Path) -> None:
+    checked = cli("check", "demo_alignment")
+    lines = [line for line in checked.out.splitlines() if " share " in line]
+    assert len(lines) == len({tuple(sorted(re.findall(r"(demo_\w+)/", line)[:2])) for line in lines}) >= 1
+    assert all("demo_alignment/" in line for line in lines)
+
+
+PROMPT = Path("prompts/rl/demo_quality.jinja")
+
+
+def test_a_prompt_that_no_verdict_could_come_of_is_an_error_in_every_command(cli, project: Path) -> None:
+    """Also where the data was converted by a mtrl that took it: the card knows this very prompt."""
+    PROMPT.write_text("<image> Is it good? Answer yes or no.")
+    card = json.loads(Path("data/demo_quality/card.json").read_text())
+    card["prompts"]["rl"] = hashlib.sha256(PROMPT.read_bytes()).hexdigest()
+    Path("data/demo_quality/card.json").write_text(json.dumps(card))
+    said = "does not ask for <think> and <answer>"
+    asked = ["--endpoint", "http://127.0.0.1:9/v1", "--model", "m", "--style", "rl"]
+    image = next(Path("data/images").glob("*/*"))
+    for arguments in (
+        ["convert", "demo_quality", "--raw", "raw"],
+        ["prompts", "demo_quality", "--style", "rl"],
+        ["eval", "--tasks", "demo_quality", *asked],
+        ["judge", image, "--task", "demo_quality", *asked],
+    ):
+        found = cli(*arguments)
+        assert found.code == 2 and said in found.err, arguments
+    for arguments, code in ((["check", "demo_quality", "demo_safety"], 1), (["plan", "rl_multitask", *SETS], 2)):
+        found = cli(*arguments)
+        assert found.code == code and said in found.out and "demo_safety" in found.out, arguments
+    assert Path("data/demo_quality/card.json").exists()  # the good conversion is still there
+
+
+def test_fields_that_no_prompt_uses_and_fields_without_text_are_warned_of(cli, project: Path) -> None:
+    rows = [("AGIN_512x512/" + p.name, "good" if n % 2 else "bad", "" if n in (3, 7) else "A shape.", "x")
+            for n, p in enumerate(sorted(Path("raw/agin/AGIN_512x512").glob("*"))[:20])]  # fmt: skip
+    table = "\n".join(["image,label,caption,place", *(",".join(row) for row in rows)]) + "\n"
+    Path("raw/agin/mine.csv").write_text(table)
+    Path("recipes/tasks/mine.yaml").write_text(
+        "title: x\ncapability: quality\nlabel: {column: label, values: {yes: [good], no: [bad]}}\n"
+        "source: {folder: agin, file: mine.csv, fields: {subject: caption, place: place}}\n"
+    )
+    for style, form in (("sft", "yes or no"), ("rl", "<think>why</think><answer>yes or no</answer>")):
+        Path(f"prompts/{style}/mine.jinja").write_text(f"<image> {{{{ subject }}}} {form}")
+    said = [
+        "warning mine: neither prompt uses the field 'place'",
+        "warning mine: the field 'subject' is empty in 2 of 20 rows; the first is row 4 (",
+    ]
+    plan = ["plan", "sft_unified", *SETS[:-1], "tasks=mine"]
+    for arguments in (["convert", "mine", "--raw", "raw"], ["check", "mine"], plan):
+        found = cli(*arguments)
+        assert found.code == 0 and all(line in found.out for line in said), found.out
+        assert "'subject', so" not in found.out
 
 
 def test_an_unknown_recipe_key_ends_with_2(cli, project: Path) -> None:
@@ -225,3 +309,25 @@ def test_the_makefile_names_only_real_commands() -> None:
         ["make", "-n", "rl-multitask", "MODEL=tiny", "HARDWARE=cpu"], cwd=ROOT, capture_output=True, text=True
     )
     assert "mtrl rl recipes/rl_multitask.yaml --data data --model tiny --hardware cpu" in shown.stdout
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "/tmp/x", "..", ".", "", "-x", "a\nb", "x" * 129])
+def test_a_runs_name_is_a_name(cli, project: Path, name: str) -> None:
+    found = cli("sft", "sft_unified", *SETS, "--dry-run", f"--name={name}")
+    if name:
+        assert found.code == 2 and "is not a name" in found.err, found.err
+    assert not list(project.parent.glob("x")) and {p.name for p in Path("runs").glob("*")} <= {"sft_unified-tiny-cpu"}
+
+
+def test_an_evaluation_goes_below_runs_whatever_the_model_is_called(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mtrl.commands.evaluate import _folder
+
+    shutil.copytree(tiny(), "judge")
+    Path("judge/inner").mkdir()
+    monkeypatch.chdir("judge")
+    assert {_folder(ckpt, None) for ckpt in (".", "inner/..", "../judge")} == {Path("eval-judge")}
+    assert _folder("some/..", None) == Path("eval-..") and _folder(None, "../../out side") == Path(
+        "eval-..-..-out-side"
+    )

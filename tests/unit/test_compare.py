@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import binomtest
 
 from mtrl.errors import UserError
-from mtrl.evaluate import compare
+from mtrl.evaluate import compare, conclusion
 
 CHOICES = ("yes", "no")
 NO = {"yes": "no", "no": "yes"}
@@ -154,3 +154,47 @@ def test_other_samples_are_not_compared_and_other_prompts_are_noted(tmp_path: Pa
     assert done.code == 2 and "different samples" in done.err and "Traceback" not in done.err
     done = cli("compare", "one", "twoo", "--runs", runs)
     assert done.code == 2 and "Did you mean 'two'?" in done.err
+
+
+def numbers(difference: float, ci95: list[float] | None, clusters: int = 100) -> dict:
+    return {"n": 100, "clusters": clusters, "one_class": None, "macro_f1": {"difference": difference, "ci95": ci95}}
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        ({"t": numbers(0.115, [0.007, 0.198])}, "B: y is better than A: x: its Macro-F1 on t is 11.5 points higher, with a 95% interval from 0.7 to 19.8 points, which leaves out 0"),
+        ({"t": numbers(-0.1, [-0.2, -0.05])}, "A: x is better than B: y: its Macro-F1 on t is 10.0 points higher, with a 95% interval from 5.0 to 20.0 points"),
+        ({"t": numbers(0.1, [0.05, 0.2], 6)}, "points (a rough interval, of 6 clusters), which leaves out 0"),
+        ({"t": numbers(-0.02, [-0.06, 0.019])}, "No clear difference between A: x and B: y: A: x has the higher Macro-F1, by 2.0 points on t, but the 95% interval of B - A, -6.0 to +1.9 points, holds 0."),
+        ({"t": numbers(0.0, [0.0, 0.0])}, "No clear difference between A: x and B: y: both have the same Macro-F1 on t"),
+        ({"t": numbers(0.5, None, 1)}, "cannot be told: B: y has the higher Macro-F1, by 50.0 points on t, but all samples belong to one cluster"),
+        ({"t": numbers(0.1, [0.05, 0.2]), "u": numbers(-0.02, [-0.1, 0.1])}, "B: y is better than A: x on t, where the 95% interval of the difference leaves out 0, and on no task clearly worse; on average over 2 tasks its Macro-F1 is 4.0 points higher."),
+        ({"t": numbers(-0.1, [-0.2, -0.05]), "u": numbers(0.3, [-0.1, 0.6])}, "A: x is better than B: y on t, where the 95% interval of the difference leaves out 0, and on no task clearly worse; on average over 2 tasks its Macro-F1 is 10.0 points lower."),
+        ({"t": numbers(0.1, [0.05, 0.2]), "u": numbers(-0.2, [-0.3, -0.1])}, "Neither is better throughout: A: x is clearly better on u, B: y on t"),
+        ({"t": numbers(0.1, [-0.05, 0.2]), "u": numbers(0.2, [-0.3, 0.4])}, "No clear difference between A: x and B: y: on none of the 2 tasks"),
+    ],
+)  # fmt: skip
+def test_the_conclusion_in_one_sentence(found: dict, says: str) -> None:
+    assert says in conclusion.sentence(found, ("A: x", "B: y"))
+
+
+def test_labels_of_one_class_have_no_macro_f1_to_compare(tmp_path: Path, cli) -> None:
+    a = [row(str(i), "yes", "yes" if i < 6 else "no") for i in range(10)]
+    b = [row(str(i), "yes", "yes" if i < 9 else "no") for i in range(10)]
+    for name, rows in (("one", a), ("two", b)):
+        folder(tmp_path / "runs" / name / "eval", rows)
+    done = cli("compare", "one", "two", "--runs", tmp_path / "runs", "--data", tmp_path)
+    assert done.code == 0 and "all labels are the same; accuracy, B - A: +30.0 points on t." in done.out, done.out
+    assert "note: t: all labels are yes, so only the accuracy says something" in done.out
+
+
+def test_page_and_terminal_begin_with_the_conclusion(tmp_path: Path, cli) -> None:
+    a, b = two(6, 40, 1)
+    paths = [folder(tmp_path / "runs" / name / "eval", rows) for name, rows in (("one", a), ("two", b))]
+    said = conclusion.sentence(compare.folders(*paths)["tasks"], ("A: one", "B: two"))
+    done = cli("compare", "one", "two", "--runs", tmp_path / "runs", "--data", tmp_path)
+    assert done.code == 0 and done.out.startswith(said[:100]), done.out
+    page = (paths[1] / "compare.html").read_text()
+    first = page[page.index("<h1>") :]
+    assert f'</h1>\n<p class="first">{said}</p>' in first

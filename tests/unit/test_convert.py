@@ -21,10 +21,11 @@ from mtrl import tasks
 from mtrl.cli import main
 from mtrl.converters import convert as conversion
 from mtrl.converters import overlap
-from mtrl.converters.check import examine
+from mtrl.converters.check import altered, examine
 from mtrl.converters.images import load_rgb
 from mtrl.demo import releases
 from mtrl.errors import MtrlError, UserError
+from mtrl.evaluate.requests import build
 from mtrl.files import read_json
 from mtrl.tasks import Task
 from tests.unit.releases_fixture import hashes, mos, run, table_task
@@ -72,7 +73,7 @@ def test_unchanged_input_is_not_read_again(tmp_path: Path, monkeypatch: pytest.M
 
     assert converts(protocol="grouped") and converts() and converts(limit=2) and converts()
     os.utime(folder / "metadata-test.parquet")
-    assert converts() and not converts()
+    assert not converts()  # tables are compared by content
     next((data / "images").rglob("*.webp")).unlink()
     assert converts() and not converts()
     (data / task.name / "rl_test.parquet").write_bytes(b"")
@@ -119,6 +120,30 @@ def test_a_full_disk_is_said_and_leaves_nothing_half(
     assert not list((tmp_path / "data").rglob(".*.tmp"))
     assert not (tmp_path / "data/seetrue/card.json").exists()
     run(tasks.load("seetrue"), raw, tmp_path / "data")
+
+
+@pytest.mark.parametrize("target", ["images", "sft_train.json", "rl_train.parquet", "card.json"])
+def test_a_failed_conversion_leaves_the_one_before_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    task, raw, data = small(tmp_path), tmp_path / "raw", tmp_path / "data"
+    run(task, raw, data)
+    before, replace = hashes(data), os.replace
+    (raw / "3.bmp").write_bytes(releases.encoded(releases.blocks(1)(9), "BMP"))
+
+    def full(source: Path, to: Path) -> None:
+        if target in str(to):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, to)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full)
+        with pytest.raises(MtrlError, match="No space left on device"):
+            run(task, raw, data)
+    after = hashes(data)
+    assert {name: after[name] for name in before} == before and not list(data.rglob(".new"))
+    assert not [check for check in examine(task, data) if check.level == "stop"]
+    assert "unchanged" not in run(task, raw, data)[0]
 
 
 def start(raw: Path, data: Path, *more: str, limit: int | None = None) -> subprocess.Popen[str]:
@@ -194,10 +219,12 @@ def test_overlap_between_tasks(tmp_path: Path) -> None:
     load_rgb(held["train"][1]).resize((72, 72)).save(tmp_path / "raw/own/b.png")
     run(task, tmp_path / "raw", tmp_path / "data")
     said = [check.text for check in overlap.report(tmp_path / "data") if check.level == "warning"]
-    assert said == [
-        "imagereward/train and unsafebench/test share 1 images, 1 near-duplicate looks",
-        "imagereward/test and unsafebench/test share 1 images: not independent measurements",
+    assert said == [  # one line for the pair
+        "imagereward/train and unsafebench/test share 1 images, 1 near-duplicate images; "
+        "imagereward/test and unsafebench/test share 1 images (not independent measurements)",
     ]
+    assert [c.text for c in overlap.report(tmp_path / "data", ["unsafebench"]) if c.level == "warning"] == said
+    assert list(overlap.report(tmp_path / "data", ["seetrue"])) == []  # the others were not asked about
     assert sum(card["counts"]["test"].values()) == len(rows["test"])
 
 
@@ -250,3 +277,155 @@ def test_a_task_needs_a_converter_that_is_there(tmp_path: Path) -> None:
     task: Task = table_task(tmp_path, [], converter="nosuch")
     with pytest.raises(UserError, match="there is no converter 'nosuch'"):
         run(task, tmp_path, tmp_path / "data")
+
+
+def test_own_tasks_have_no_column_of_the_papers_counts(project: Path, cli) -> None:
+    done = cli("convert", "demo_safety", "--raw", "raw", "--out", "data")
+    assert done.code == 0 and "demo_safety" in done.out and "Table 1" not in done.out, done.out
+    done = cli("convert", "demo_safety", "unsafebench", "--raw", "raw", "--out", "data")
+    assert done.code == 0 and "Table 1" in done.out and "7,298 (2,954 yes)" in done.out, done.out
+
+
+def same_times(file: Path, change: Callable[[], object]) -> None:
+    """Changes a file, and sets its time back."""
+    before = file.stat()
+    change()
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert file.stat().st_size == before.st_size and file.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def small(tmp_path: Path, number: int = 4, **changes: object) -> Task:
+    """A task over `number` PNGs of equal size in tmp_path/raw, all rows in train unless `changes` say otherwise."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for n in range(number):
+        (raw / f"{n}.bmp").write_bytes(releases.encoded(releases.blocks(1)(n), "BMP"))
+    records = [{"image": f"{n}.bmp", "label": n % 2} for n in range(number)]
+    return table_task(raw, records, **{"split": {"parts": {"train": 1.0}}, **changes})
+
+
+def test_a_table_changed_within_its_size_and_time_is_noticed(tmp_path: Path) -> None:
+    task, table = small(tmp_path), tmp_path / "raw/labels.jsonl"
+    _, before = run(task, tmp_path / "raw", tmp_path / "data")
+    same_times(table, lambda: table.write_text(table.read_text().replace('"label": 0', '"label": 1')))
+    card, after = run(task, tmp_path / "raw", tmp_path / "data")
+    assert "unchanged" not in card and [row.answer for row in after["train"]] == ["yes"] * 4
+    assert [row.answer for row in before["train"]] == ["no", "yes"] * 2
+
+
+def test_an_edit_of_the_release_does_not_reach_the_store(tmp_path: Path) -> None:
+    task, raw, data = small(tmp_path), tmp_path / "raw", tmp_path / "data"
+    _, rows = run(task, raw, data)
+    before = {name: content for name, content in hashes(data).items() if name.startswith("images/")}
+    with (raw / "0.bmp").open("r+b") as file:
+        file.seek(100)
+        file.write(b"edited")
+    assert {name: content for name, content in hashes(data).items() if name.startswith("images/")} == before
+    assert not [check for check in examine(task, data) if check.level == "stop"]
+    card, again = run(task, raw, data)
+    assert "unchanged" not in card and again["train"][0].images != rows["train"][0].images
+
+
+def test_hard_links_are_made_on_request_only_and_taken_back(tmp_path: Path) -> None:
+    task, raw, data = small(tmp_path), tmp_path / "raw", tmp_path / "data"
+
+    def links(**options: bool) -> set[int]:
+        _, rows = run(task, raw, data, **options)
+        return {(data / row.images[0]).stat().st_nlink for row in rows["train"]}
+
+    assert links(links=True) == {2}
+    assert links() == {1} and links() == {1}
+    with (raw / "0.bmp").open("r+b") as file:
+        file.write(b"BM")
+    assert not [check for check in examine(task, data) if check.level == "stop"]
+
+
+def overwritten(data: Path, names: list[str]) -> None:
+    (data / names[0]).write_bytes((data / names[1]).read_bytes())
+
+
+def swapped(data: Path, names: list[str]) -> None:
+    one, two = data / names[0], data / names[1]
+    one.rename(data / "x")
+    two.rename(one)
+    (data / "x").rename(two)
+
+
+def linked(data: Path, names: list[str]) -> None:
+    (data / names[0]).unlink()
+    (data / names[0]).symlink_to((data / names[1]).resolve())
+
+
+@pytest.mark.parametrize("change", [overwritten, swapped, linked])
+def test_changed_images_are_found_and_mended(tmp_path: Path, change: Callable[[Path, list[str]], None]) -> None:
+    """By check, by plan's look, before an evaluation asks, and when an image is loaded; converting again mends them."""
+    task, raw, data = small(tmp_path, split={"parts": {"test": 1.0}}), tmp_path / "raw", tmp_path / "data"
+    _, rows = run(task, raw, data)
+    before, names = hashes(data), [row.images[0] for row in rows["test"]]
+    change(data, names)
+    found = [check for check in examine(task, data) if check.level == "stop"]
+    assert len(found) == 1 and "images are broken" in found[0].text and "changed since" in found[0].text
+    assert "stored images are not what the conversion wrote" in next(altered(data, task.name, names, "")).text
+    with pytest.raises(UserError, match="has changed since it was converted"):
+        list(build(task, "sft", data, "test"))
+    with pytest.raises(MtrlError, match="has changed since it was converted"):
+        load_rgb(data / names[0])
+    assert "unchanged" not in run(task, raw, data)[0]
+    assert hashes(data) == before and not (data / names[0]).is_symlink()
+    assert not [check for check in examine(task, data) if check.level == "stop"]
+    assert len(list(build(task, "sft", data, "test"))) == 4
+
+
+@pytest.mark.parametrize("name", ["samples_train.parquet", "sft_train.json", "rl_train.parquet", "fingerprints.json"])
+def test_changed_files_are_found_and_mended(tmp_path: Path, name: str) -> None:
+    """Within their size: other bytes of an image inside the RL parquet, another answer in the SFT JSON."""
+    task, raw, data = small(tmp_path), tmp_path / "raw", tmp_path / "data"
+    run(task, raw, data)
+    before, file = hashes(data), data / task.name / name
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 1
+    same_times(file, lambda: file.write_bytes(content))
+    assert [check.text for check in examine(task, data) if check.level == "stop"] == [
+        f"unsafebench: {file} has changed since it was converted"
+    ]
+    assert "unchanged" not in run(task, raw, data)[0]
+    assert hashes(data) == before
+
+
+def test_a_conversion_killed_before_its_last_file_is_said(tmp_path: Path) -> None:
+    task = small(tmp_path)
+    run(task, tmp_path / "raw", tmp_path / "data")
+    (tmp_path / "data/unsafebench/inputs.json").unlink()
+    assert [check.text for check in examine(task, tmp_path / "data") if check.level == "stop"] == [
+        "unsafebench: its conversion did not end, or was by an earlier mtrl"
+    ]
+
+
+def test_what_is_no_regular_file_is_rejected_and_never_waited_for(tmp_path: Path) -> None:
+    """Named pipes, devices and folders as images: in the release, and later in the store's place."""
+    task, raw, data = small(tmp_path, 6), tmp_path / "raw", tmp_path / "data"
+    (raw / "0.bmp").unlink()
+    os.mkfifo(raw / "0.bmp")
+    (raw / "1.bmp").unlink()
+    (raw / "1.bmp").symlink_to("/dev/zero")
+    (raw / "2.bmp").unlink()
+    (raw / "2.bmp").mkdir()
+    card, rows = run(task, raw, data)
+    assert card["rejects"] == {"not a regular file": 3} and len(rows["train"]) == 3
+    stored = data / rows["train"][0].images[0]
+    stored.unlink()
+    os.mkfifo(stored)
+    assert any("not a regular file" in check.text for check in examine(task, data) if check.level == "stop")
+    with pytest.raises(OSError, match="not a regular file"):
+        load_rgb(stored)
+    run(task, raw, data)
+    assert stored.is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("a\0b.png", "'a\\\\x00b.png' is not a file name"), ("x" * 300, "1 of 1 images")]
+)
+def test_names_that_no_file_can_have(tmp_path: Path, name: str, words: str) -> None:
+    task = table_task(tmp_path / "raw", [{"image": name, "label": 0}])
+    with pytest.raises(UserError, match=words):
+        run(task, tmp_path / "raw", tmp_path / "data")

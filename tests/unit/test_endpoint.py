@@ -177,9 +177,9 @@ def test_when_every_row_is_rejected_it_is_not_the_rows(picture: Path) -> None:
 @pytest.mark.parametrize(
     ("reply", "says"),
     [
-        (html(), r"something else than a chat completion: <html><body><script>"),
+        (html(), r"something else than a chat completion .*: <html><body><script>"),
         (html(502), r"fails with status 502: <html>"),
-        ((200, {"content-type": "application/json"}, "{not json"), "sends no JSON"),
+        ((200, {"content-type": "application/json"}, "{not json"), "not valid JSON.*: {not json"),
         ((200, {"content-type": "application/json"}, "[]"), "something else than a chat completion"),
         ((200, {"content-type": "application/json"}, '{"error": {"message": "upstream is down"}}'), "upstream is down"),
         ((200, {"content-type": "application/json"}, '{"choices": []}'), "something else than a chat completion"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,14 @@ def test_a_torn_file_is_found_by_its_size(tmp_path: Path) -> None:
         file.write_bytes(whole[:cut])
         with pytest.raises(MtrlError, match=r"whole|cut off"):
             experts.headers(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"", b"[]", b"{", b'{"a": 1}', b'{"a": {}}', b'{"a": {"data_offsets": [], "shape": [1]}}', b"[" * 100_000,
+     b'{"a": {"data_offsets": [0, 0], "shape": ["x"]}}'],
+)  # fmt: skip
+def test_a_damaged_header_is_named(tmp_path: Path, header: bytes) -> None:
+    (tmp_path / "m.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(MtrlError, match=r"m.safetensors is not a whole safetensors file"):
+        experts.headers(tmp_path)

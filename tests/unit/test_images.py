@@ -5,17 +5,21 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
+import sys
 import unicodedata
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageOps, features
 
-from mtrl.converters import images
+from mtrl.converters import images, store
+from mtrl.converters.check import examine
 from mtrl.converters.rows import Picture, Rejected
 from mtrl.demo.releases import blocks, encoded
 from mtrl.errors import UserError
@@ -45,6 +49,27 @@ def rotated() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
     return encoded(PLAIN.resize((64, 32)), "JPEG", exif=exif.tobytes())
+
+
+def sideways(kind: str, **options: object) -> bytes:
+    """Red left half, blue right half, 64 x 32 as stored; its EXIF says that it stands on its left side."""
+    image = Image.new("RGB", (64, 32), "red")
+    image.paste("blue", (32, 0, 64, 32))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(image, kind, exif=exif.tobytes(), **options)
+
+
+def heic() -> bytes:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="pip install pillow-heif")
+    pillow_heif.register_heif_opener()
+    return encoded(PLAIN.resize((64, 48)), "HEIF", quality=90)
+
+
+def avif(**options: object) -> bytes:
+    if not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    return encoded(PLAIN.resize((64, 48)), "AVIF", **options)
 
 
 def animated(kind: str) -> bytes:
@@ -101,6 +126,129 @@ def test_exif_is_not_applied(tmp_path: Path) -> None:
     assert ImageOps.exif_transpose(loaded).size == (64, 32)  # vLLM applies what an image still carries
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_orient_stores_and_loads_upright(tmp_path: Path, kind: str) -> None:
+    """Upright in the store, in the RL parquet and as a judge's own photograph; the card says so; twice the same bytes."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "a.img").write_bytes(sideways(kind))
+    (raw / "b.png").write_bytes(encoded(PLAIN, "PNG"))
+    records = [{"image": name, "label": n} for n, name in enumerate(("a.img", "b.png"))]
+    split = {"parts": {"train": 1.0}}
+    plain, rows = run(table_task(raw, records, split=split), raw, tmp_path / "data")
+    assert plain["images"]["notes"][images.ROTATED] == 1 and plain["orient"] is False
+    assert load_size(tmp_path / "data" / rows["train"][0].images[0]) == (64, 32)
+    task = table_task(raw, records, split=split, orient=True)
+    card, rows = run(task, raw, tmp_path / "data")
+    assert "unchanged" not in card and card["orient"] is True and images.ROTATED not in card["images"]["notes"]
+    assert card["images"]["notes"] == {"turned upright by its EXIF rotation, stored as JPEG or PNG": 1}
+    stored = tmp_path / "data" / rows["train"][0].images[0]
+    assert stored.suffix == (".jpg" if kind == "JPEG" else ".png") and stored.stem == sha256_file(stored)
+    shown = images.load_rgb(raw / "a.img", orient=True)
+    for picture in (images.load_rgb(stored), images.load_rgb(stored, orient=True), shown):
+        assert picture.size == (32, 64)
+        (red, _, blue), (red2, _, blue2) = picture.getpixel((16, 8)), picture.getpixel((16, 56))
+        assert red > 200 > blue and blue2 > 200 > red2  # red is at the top
+    worst = max(high for _, high in ImageChops.difference(shown, images.load_rgb(stored)).getextrema())
+    assert worst <= (8 if kind == "JPEG" else 0)
+    inside = pq.read_table(tmp_path / "data/unsafebench/rl_train.parquet").to_pylist()[0]["images"][0]["bytes"]
+    assert inside == stored.read_bytes()
+    assert run(task, raw, tmp_path / "again")[1] == rows
+    assert "unchanged" in run(task, raw, tmp_path / "data")[0]
+    assert [check.text for check in examine(table_task(raw, records), tmp_path / "data") if check.level == "stop"] == [
+        "unsafebench: its key orient has changed since it was converted"
+    ]
+
+
+def load_size(path: Path) -> tuple[int, int]:
+    return images.load_rgb(path).size
+
+
+def test_sideways_photographs_are_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    records = [{"image": f"{n}.jpg", "label": n % 2} for n in range(4)]
+    for n in range(4):
+        (raw / f"{n}.jpg").write_bytes(sideways("JPEG", quality=80 + n))
+    task = table_task(raw, records)
+    run(task, raw, tmp_path / "data")
+    found = {check.text: check for check in examine(task, tmp_path / "data")}
+    check = found["unsafebench: 4 images: EXIF rotation, which no loader applies"]
+    assert check.level == "warning" and "orient: true" in check.then
+
+
+def test_convert_and_check_warn_of_sideways_photographs(cli, project: Path) -> None:
+    (project / "raw/kitchens").mkdir()
+    for n in range(10):
+        (project / f"raw/kitchens/{n}.jpg").write_bytes(sideways("JPEG", quality=80 + n))
+    table = "".join(f"{n}.jpg,{'clean' if n % 2 else 'dirty'}\n" for n in range(10))
+    (project / "raw/kitchens/labels.csv").write_text("image,label\n" + table)
+    task = project / "recipes/tasks/kitchens.yaml"
+    task.write_text(
+        "name: kitchens\ntitle: Kitchens\ncapability: safety\n"
+        "source: {folder: kitchens, file: labels.csv}\n"
+        "label: {column: label, values: {'yes': [clean], 'no': [dirty]}}\n"
+        "prompts: {sft: sft/unsafebench.jinja, rl: rl/unsafebench.jinja}\n"
+    )
+    words = "kitchens: 10 images: EXIF rotation, which no loader applies"
+    done = cli("convert", "kitchens", "--raw", "raw")
+    assert done.code == 0 and f"warning: {words}; orient: true in recipes/tasks/kitchens.yaml" in done.out
+    done = cli("check", "kitchens")
+    assert f"warning {words}" in done.out and "next: orient: true" in done.out
+    task.write_text(task.read_text() + "orient: true\n")
+    assert "its key orient has changed" in cli("check", "kitchens").out
+    done = cli("convert", "kitchens", "--raw", "raw")
+    assert done.code == 0 and "EXIF" not in done.out
+    done = cli("check", "kitchens")
+    assert words not in done.out and "10 images: turned upright" in done.out
+
+
+def test_rotated(tmp_path: Path) -> None:
+    for name, data in {"a.jpg": sideways("JPEG"), "b.tiff": sideways("TIFF"), "c.png": encoded(PLAIN, "PNG"),
+                       "d.txt": b"text"}.items():  # fmt: skip
+        (tmp_path / name).write_bytes(data)
+    assert [images.rotated(tmp_path / name) for name in ("a.jpg", "b.tiff", "c.png", "d.txt", "e.jpg")] == [
+        True, False, False, False, False,
+    ]  # fmt: skip
+    assert images.load_rgb(tmp_path / "b.tiff").size == (32, 64)  # Pillow itself turns TIFF files
+
+
+def test_heic_and_avif_are_stored_as_jpeg(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    made = {"a.heic": heic(), "b.avif": avif(), "c.png": encoded(PLAIN, "PNG")}
+    made["d.avif"] = sideways("AVIF")  # AVIF holds its rotation itself, and every reader of AVIF applies it
+    for name, data in made.items():
+        (raw / name).write_bytes(data)
+    records = [{"image": name, "label": n % 2} for n, name in enumerate(made)]
+    card, rows = run(table_task(raw, records, split={"parts": {"train": 1.0}}), raw, tmp_path / "data")
+    assert card["images"]["notes"] == {"AVIF, stored as JPEG": 2, "HEIC, stored as JPEG": 1}
+    assert not card["rejects"]
+    stored = [tmp_path / "data" / row.images[0] for row in rows["train"]]
+    assert [file.suffix for file in stored] == [".jpg", ".jpg", ".png", ".jpg"]
+    for file, name in zip(stored, made, strict=True):
+        with Image.open(file) as image:
+            assert image.format in ("JPEG", "PNG") and file.stem == sha256_file(file)
+        difference = ImageChops.difference(images.load_rgb(raw / name), images.load_rgb(file))
+        assert max(high for _, high in difference.getextrema()) <= 12
+    assert load_size(stored[3]) == (32, 64) and not images.rotated(raw / "d.avif")
+
+
+@pytest.mark.parametrize(("brand", "words"), [(b"heic", "pip install 'mtrl\\[heic\\]'"), (b"avif", "Pillow 11.3")])
+def test_a_format_that_nothing_here_reads_is_named(brand: bytes, words: str) -> None:
+    with pytest.raises(Rejected, match=words):
+        raise Rejected(images._unread(b"\0\0\0\x18ftyp" + brand + b"\0" * 20))
+
+
+def test_heic_without_its_extra(tmp_path: Path) -> None:
+    (tmp_path / "a.heic").write_bytes(heic())
+    code = "import sys; sys.modules['pillow_heif'] = None; from mtrl.converters import images as i; " + (
+        f"i.check(open({str(tmp_path / 'a.heic')!r}, 'rb').read())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "Rejected: HEIC, which needs pillow-heif: pip install 'mtrl[heic]'" in done.stderr
+
+
 def test_whatever_a_decoder_raises_is_an_os_error(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded(PLAIN, "PNG")[:40])
     with pytest.raises(OSError):
@@ -129,7 +277,7 @@ def test_a_folder_of_all_of_them(tmp_path: Path) -> None:
         for row in held:
             stored = tmp_path / "data" / row.images[0]
             assert stored.stem == sha256_file(stored)
-            assert stored.stat().st_nlink == 2  # linked to the release's file, not copied
+            assert stored.stat().st_nlink == 1  # a copy: an edit of the release's file must not reach it
 
 
 def test_names_that_lead_out_are_refused(tmp_path: Path) -> None:
@@ -196,6 +344,6 @@ def test_any_id_and_caption_survives(tmp_path_factory: pytest.TempPathFactory, s
 
 def test_known_images_are_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(PLAIN, "PNG")
-    stored = images.store(Picture("a.png"), data, tmp_path, {})
+    stored = store.store(Picture("a.png"), data, tmp_path, {})
     monkeypatch.setattr(images, "check", lambda data: pytest.fail("decoded twice"))
-    assert images.store(Picture("a.png"), data, tmp_path, {stored.name: stored.known}) == stored
+    assert store.store(Picture("a.png"), data, tmp_path, {stored.name: stored.known}) == stored

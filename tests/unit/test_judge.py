@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtrl.reward_plugins import judge
@@ -147,6 +148,76 @@ def test_no_response_raises(response: str) -> None:
     for style in ("sft", "rl"):
         assert judge.parse(response, style) in (None, "yes", "no")
         assert judge.parse_lenient(response, style) in (None, "yes", "no")
+
+
+NO_TEXTS = [None, 7, 1.5, True, b"yes", ["yes"], {"content": "yes"}, object()]
+
+
+@pytest.mark.parametrize("response", NO_TEXTS)
+def test_a_response_that_is_no_text_scores_nothing(response: object) -> None:
+    for style in ("sft", "rl"):
+        assert judge.parse(response, style) is None and judge.parse_lenient(response, style) is None
+    assert judge.score(response, TRUTH) == {"overall": 0.0, "format": 0.0, "accuracy": 0.0}
+    (row,) = judge.compute_score([{"response": response, "ground_truth": TRUTH}])
+    assert row["overall"] == 0.0 and row["invalid_seetrue"] == 1.0
+    assert judge.verl_score("seetrue", response, TRUTH)["score"] == 0.0
+    completions = [response, [{"content": response}], [response], [], [{}], [{"content": [response]}]]
+    rewards = judge.trl_reward(completions, [TRUTH] * len(completions))
+    assert set(rewards) == {0.0}
+
+
+PIECES = [
+    *judge.TAGS,
+    "<",
+    ">",
+    "/",
+    "think",
+    "<think",
+    "answer>",
+    "yes",
+    "no",
+    "Yes.",
+    "NO",
+    ".",
+    " ",
+    "\n",
+    "x",
+    "<THINK>",
+    "是",
+]
+
+
+def independent(text: str) -> tuple[str | None, bool]:
+    """The rule again, by one regular expression."""
+    found = re.fullmatch(r"\s*<think>(.*)</think>\s*<answer>(.*)</answer>\s*", text, re.DOTALL)
+    inside = found.groups() if found else ("", "")
+    if not found or not inside[0].strip() or any(tag in part for part in inside for tag in judge.TAGS):
+        return None, False
+    word = re.fullmatch(r"\s*(yes|no)\s*\.?\s*", inside[1], re.IGNORECASE | re.ASCII)
+    return (word[1].lower() if word and len(inside[1].strip()) <= 16 else None), True
+
+
+@settings(max_examples=3000, deadline=None)
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
+    | st.tuples(*[st.sampled_from(["", "", "", *PIECES])] * 9).map(
+        lambda p: f"{p[0]}<think>{p[1]}x{p[2]}</think>{p[3]}<answer>{p[4]}yes{p[5]}</answer>{p[6]}"
+    )
+)
+def test_an_independent_parser_agrees(text: str) -> None:
+    reading = judge.read(text, "rl")
+    assert (reading.verdict, reading.well_formed) == independent(text)
+
+
+@pytest.mark.parametrize("piece", ["<", "<think>", "</answer", "<answer>", "</think>", " ", ">", "a", "answer: "])
+def test_ten_megabytes_of_anything_are_read_at_once(piece: str) -> None:
+    text = piece * (10_000_000 // len(piece))
+    begun = time.process_time()
+    for style in ("sft", "rl"):
+        judge.parse(text, style)
+        judge.parse_lenient(text, style)
+        judge.parse_lenient("<think>" + text + "</think><answer>" + text, style)
+    assert time.process_time() - begun < 4  # 8 s for one reading before; about 0.5 s for all six now
 
 
 def test_a_length_cap_gives_longer_responses_nothing() -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ from mtrl.evaluate import endpoint
 from mtrl.evaluate.judge import reasoning
 from mtrl.files import read_jsonl
 from tests.unit.standin import Reply, asked_text, completion, error, standin
+from tests.unit.test_report import browse, data_of
 
 THINK = "<think>{}</think><answer>{}</answer>"
 
@@ -30,9 +36,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "recipes" / "tasks" / "mine.yaml").write_text(
         "title: t\ncapability: quality\nsource: {file: a.csv}\nlabel: {column: label, values: {yes: [a], no: [b]}}\n"
     )
-    for style in ("sft", "rl"):
+    for style, form in (("sft", "yes or no"), ("rl", "<think>why</think><answer>yes or no</answer>")):
         (tmp_path / "prompts" / style).mkdir(parents=True)
-        (tmp_path / "prompts" / style / "mine.jinja").write_text("{{ where }}: <image> good?")
+        (tmp_path / "prompts" / style / "mine.jinja").write_text(f"{{{{ where }}}}: <image> good? {form}")
     return tmp_path
 
 
@@ -44,7 +50,9 @@ def test_a_folder_and_a_task_of_ones_own(cli) -> None:
     with standin(lambda n, asked: completion("no" if n == 2 else "Yes.")) as server:
         done = judge(cli, server, "pics", "--task", "mine", "--field", "where=<image> here")
     assert done.code == 0, done.err
-    assert [asked_text(body) for body in server.asked] == ["[image] here:  good?"] * 3  # a field holds no marker
+    assert [asked_text(body) for body in server.asked] == [
+        "[image] here:  good? yes or no"
+    ] * 3  # a field holds no marker
     assert done.out.count("│ pics/") == 3 and " yes " in done.out and " no " in done.out
 
 
@@ -136,10 +144,12 @@ def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
         (["pics/0.png", "--task", "minee"], "Did you mean 'mine'?"),
         (["pics/0.png", "--task", "mine", "--field", "where"], "should be name=text"),
         (["pics/none.png", "--task", "mine", "--field", "where=x"], "No such file"),
+        (["windows.csv", "--task", "mine"], "No such file or directory; its name has backslashes"),
         (["none.csv", "--task", "mine"], "no table none.csv"),
         (["empty.csv", "--task", "mine"], "empty.csv has no rows"),
-        (["semicolons.csv", "--task", "mine"], "no column image, nor image_1 and image_2; its columns: image;where"),
-        (["torn.jsonl", "--task", "mine"], "not readable as jsonl: line 2"),
+        (["semicolons.csv", "--task", "mine"], "the columns are separated by semicolons, not commas: image;where"),
+        (["other.csv", "--task", "mine"], "no column image, nor image_1 and image_2; its columns: picture, where"),
+        (["torn.jsonl", "--task", "mine"], "torn.jsonl, line 2 is not valid JSON"),
         (["recipes", "--task", "mine"], "holds no images"),
         (["pics/0.png", "--task", "mjbench_alignment", "--field", "caption=x"], "two images, and 1 are given"),
         (["pics", "--task", "mjbench_alignment", "--field", "caption=x"], "does not say which"),
@@ -149,7 +159,9 @@ def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
 )
 def test_refused_in_plain_words(cli, arguments: list[str], says: str) -> None:
     Path("empty.csv").write_text("image,where\n")
+    Path("windows.csv").write_text("image,where\npics\\0.png,here\n")
     Path("semicolons.csv").write_text("image;where\npics/0.png;here\n")
+    Path("other.csv").write_text("picture,where\npics/0.png,here\n")
     Path("torn.jsonl").write_text('{"image": "pics/0.png"}\n{"image":\n')
     with standin(lambda n, asked: completion()) as server:
         done = judge(cli, server, *arguments)
@@ -160,3 +172,259 @@ def test_reasoning_is_what_stands_inside_think() -> None:
     assert reasoning("<think> red <b> </think><answer>yes</answer>") == "red <b>"
     assert reasoning("<think>cut off") == "cut off" and reasoning("yes") == ""
     assert reasoning("<think>" + "x" * 100_000) == "x" * 100_000
+
+
+def test_every_file_that_a_folder_leaves_out_is_counted_with_its_reason(cli) -> None:
+    (Path("pics") / "more" / "deep").mkdir(parents=True)
+    Path("pics/more/3.png").write_bytes(Path("pics/0.png").read_bytes())
+    Path("pics/more/deep/4.PNG").write_bytes(Path("pics/1.png").read_bytes())
+    for name in ("a.raw", "b.raw", "notes.txt", "README", "odd.\x1b[2J"):
+        (Path("pics") / name).write_text("x")
+    Path("pics/link").symlink_to("more")
+    command = ("pics", "--task", "mine", "--field", "where=x")
+    with standin(lambda n, asked: completion()) as server:
+        done = judge(cli, server, *command)
+        assert done.code == 0 and len(server.asked) == 3
+        for words in (
+            "8 files left out: ",
+            "2 .raw, which is no image format",
+            "2 in a folder below (--recursive reads those too)",
+            "1 .txt,",
+            "1 no ending,",
+            "1 a link to a folder",
+            "1 an odd ending,",
+        ):
+            assert words in done.out, done.out
+        deep = judge(cli, server, *command, "--recursive", "--out", "v.jsonl")
+    assert deep.code == 0 and "6 files left out" in deep.out
+    assert [row["image"] for row in read_jsonl(Path("v.jsonl"))] == [
+        "pics/0.png", "pics/1.png", "pics/2.png", "pics/more/3.png", "pics/more/deep/4.PNG",
+    ]  # fmt: skip
+
+
+def test_bad_items_can_be_skipped_and_are_listed_where_they_stand(cli) -> None:
+    Path("pics/1.png").write_bytes(b"no image")
+    os.mkfifo("pics/9.png")
+    Path("list.csv").write_text("image,where\npics/0.png,a\npics/2.png,\npics/gone.png,b\n")
+    command = ("list.csv", "pics", "--task", "mine", "--field", "where=")
+    with standin(lambda n, asked: completion()) as server:
+        refused = judge(cli, server, *command)
+        assert refused.code == 2 and not server.asked and "(--skip-bad judges the others)" in refused.err
+        Path("pics/good").mkdir()
+        command = ("list.csv", "pics", "--task", "mine", "--skip-bad")
+        for out in ("v.jsonl", "v.csv"):
+            done = judge(cli, server, *command, "--out", out)
+            assert done.code == 0 and "6 of 7 items were not judged" in done.out, done.err
+    rows = read_jsonl(Path("v.jsonl"))
+    assert [row["verdict"] for row in rows] == ["yes"] + ["skipped"] * 6
+    assert (
+        "needs the field where" in rows[1]["skipped"]
+        and rows[2]["skipped"] == "pics/gone.png: No such file or directory"
+    )
+    with Path("v.csv").open(newline="") as stream:
+        assert [row["skipped"] for row in csv.DictReader(stream)] == [row.get("skipped", "") for row in rows]
+    with standin(lambda n, asked: completion()) as server:  # mended in between, it goes on
+        Path("pics/gone.png").write_bytes(Path("pics/2.png").read_bytes())
+        again = judge(cli, server, *command, "--out", "v.jsonl")
+    assert again.code == 0 and len(server.asked) == 1, again.err
+    assert [row["verdict"] for row in read_jsonl(Path("v.jsonl"))][:3] == ["yes", "skipped", "yes"]
+
+
+def test_only_regular_files_are_read(cli) -> None:
+    os.mkfifo("pics/pipe.png")
+    os.mkfifo("pipe.csv")
+    Path("zero.png").symlink_to("/dev/zero")
+    Path("list.jsonl").write_text(json.dumps({"image": "pics/a\0b.png", "where": "x"}) + "\n")
+    with standin(lambda n, asked: completion()) as server:
+        for given, says in (
+            ("pics/pipe.png", "pics/pipe.png: not a regular file"),
+            ("zero.png", "zero.png: not a regular file"),
+            ("pipe.csv", "pipe.csv: it is not a regular file"),
+            ("list.jsonl", "embedded null byte"),
+        ):
+            done = judge(cli, server, given, "--task", "mine", "--field", "where=x")
+            assert done.code == 2 and says in done.err and "Traceback" not in done.err, done.err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "My notes.\nDo not lose them.\n",
+        "one line",
+        '{"image": "a.png"}\n',
+        '{"asked": "x"}\n',
+        "[1]\n",
+        '{"id": "to',
+        "[" * 9999,
+    ],
+)
+def test_a_file_that_mtrl_judge_did_not_write_is_left_alone(cli, text: str) -> None:
+    with standin(lambda n, asked: completion()) as server:
+        for name in ("notes.jsonl", ".v.csv.part.jsonl"):
+            Path(name).write_text(text)
+            out = "notes.jsonl" if name == "notes.jsonl" else "v.csv"
+            done = judge(cli, server, "pics", "--task", "mine", "--field", "where=x", "--out", out)
+            assert done.code == 2 and "left as it is" in done.err and not server.asked, done.err
+            assert Path(name).read_text() == text and not Path("v.csv").exists()
+
+
+@pytest.mark.parametrize("out", ["v.jsonl", "v.csv"])
+def test_two_equal_commands_at_once(cli, out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second says that the first is at work, asks nothing, and leaves the first one's rows whole."""
+    command = ("judge", "pics", "--task", "mine", "--field", "where=x", "--out", out, "--model", "m", "--endpoint")
+    second: list[Any] = []
+
+    def answer(number: int, body: dict[str, Any]) -> Reply:
+        if not second:
+            second.append(True)
+            second.append(
+                subprocess.run(
+                    [sys.executable, "-m", "mtrl", *command, server.url], capture_output=True, text=True, timeout=60
+                )
+            )
+        return completion()
+
+    with standin(answer) as server:
+        done = cli(*command, server.url)
+        assert done.code == 0 and len(server.asked) == 3, done.err
+    assert second[1].returncode == 2 and "another mtrl judge is writing to" in second[1].stderr, second[1].stderr
+    with Path(out).open(newline="") as stream:
+        rows = read_jsonl(Path(out)) if out == "v.jsonl" else list(csv.DictReader(stream))
+    assert [row["verdict"] for row in rows] == ["yes"] * 3
+    assert sorted(path.name for path in Path().iterdir() if path.name.startswith((".v", "v"))) == [out]
+
+
+@pytest.mark.parametrize(
+    ("out", "says"),
+    [
+        ("pics", "is a folder, not a file"),
+        ("taken.jsonl", "is a folder, not a file"),
+        ("pics/0.png/v.csv", "which is a file and no folder"),
+        ("/proc/v.csv", "/proc/.v.csv.part.jsonl cannot be written to"),
+        ("pipe.jsonl", "is not a regular file"),
+    ],
+)
+def test_an_out_that_cannot_be_written_is_said_in_one_line(cli, out: str, says: str) -> None:
+    Path("taken.jsonl").mkdir()
+    os.mkfifo("pipe.jsonl")
+    with standin(lambda n, asked: completion()) as server:
+        done = judge(cli, server, "pics/0.png", "--task", "mine", "--field", "where=x", "--out", out)
+    assert done.code == 2 and says in done.err and not server.asked, done.err
+    assert len(done.err.strip().splitlines()) <= 2 and "Traceback" not in done.err
+
+
+def test_a_tables_labels_may_be_the_tasks_own_words(cli) -> None:
+    file = Path("recipes/tasks/mine.yaml")
+    file.write_text(
+        file.read_text()
+        .replace("yes: [a], no: [b]", "yes: [original, Fine], no: [edited, yes]")
+        .replace("label: {", "label: {drop: [unsure], ")
+    )
+    Path("recipes/tasks/scored.yaml").write_text(
+        'title: t\ncapability: quality\nsource: {file: a.csv}\nlabel: {column: score, rule: {when: ">= 4", then: yes}}\n'
+    )
+    Path("prompts/sft/scored.jinja").write_text("<image> Is it good? Answer yes or no.")
+    Path("prompts/rl/scored.jinja").write_text("<image> Good? <think>why</think><answer>yes or no</answer>")
+    words = ["original", "edited", "Fine", "No", "unsure"]
+    rows = "".join(f"pics/{n % 3}.png,mine,here,{word}\n" for n, word in enumerate(words))
+    rows += "pics/0.png,scored,,4.5\npics/1.png,scored,,3\npics/2.png,scored,,no\n"
+    Path("list.csv").write_text("image,task,where,label\n" + rows)
+    with standin(lambda n, asked: completion()) as server:
+        done = judge(cli, server, "list.csv", "--out", "v.jsonl")
+        assert done.code == 0, done.err
+        found = read_jsonl(Path("v.jsonl"))
+        assert [row.get("label") for row in found] == ["yes", "no", "yes", "no", None, "yes", "no", "no"]
+        assert found[0]["id"] == "pics/0.png" and found[3]["id"] == "pics/0.png (list.csv, row 4)"
+        for word, says in (
+            ("yes", "the other meaning"),
+            ("perhaps", "is no verdict of task mine: yes or no (or its own words:"),
+        ):
+            Path("list.csv").write_text(f"image,where,label\npics/0.png,here,{word}\n")
+            refused = judge(cli, server, "list.csv", "--task", "mine")
+            assert refused.code == 2 and says in refused.err, refused.err
+
+
+def test_rotated_images_are_counted_and_with_orient_turned(cli) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (64, 32)).save("pics/phone.jpg", exif=exif)
+    file = Path("recipes/tasks/mine.yaml")
+    plain = file.read_text()
+    sizes = []
+    for text in (plain, plain + "orient: true\n"):
+        file.write_text(text)
+        with standin(lambda n, asked: completion()) as server:
+            done = judge(cli, server, "pics/phone.jpg", "--task", "mine", "--field", "where=x")
+        said = "1 items of task mine have images with an EXIF rotation, which no loader applies"
+        assert done.code == 0 and (said in done.out) == (text == plain), done.out
+        url = next(p for p in server.asked[0]["messages"][0]["content"] if p["type"] == "image_url")["image_url"]["url"]
+        with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as sent:
+            sizes.append(sent.width > sent.height)
+    assert sizes == [True, False]
+
+
+def test_a_phones_formats_are_read_or_named(cli) -> None:
+    from PIL import features
+
+    Path("pics/9.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 40)
+    command = ("pics", "--task", "mine", "--field", "where=x")
+    with standin(lambda n, asked: completion()) as server:
+        refused = judge(cli, server, *command)
+        assert refused.code == 2 and "pics/9.heic: " in refused.err and not server.asked
+        done = judge(cli, server, *command, "--skip-bad")
+        assert done.code == 0 and len(server.asked) == 3 and "1 of 4 items were not judged" in done.out
+        if features.check("avif"):
+            Path("pics/9.heic").unlink()
+            Image.new("RGB", (64, 64)).save("pics/4.avif")
+            assert judge(cli, server, *command).code == 0 and len(server.asked) == 7
+
+
+def test_a_page_of_verdicts(cli) -> None:
+    """With hostile captions, names and answers, labels, a pair asked in both orders, and an item that was skipped."""
+    hostile = "</script><img src=x onerror=\"document.title='owned'\"><!--"
+    Path("pics/<b>.png").write_bytes(Path("pics/0.png").read_bytes())
+    rows: list[dict[str, Any]] = [
+        {"image": "pics/<b>.png", "task": "mine", "where": hostile, "label": "b"},
+        {"image": "pics/1.png", "task": "mine", "where": "a wall", "id": hostile},
+        {"image": f"pics/gone{hostile[:9].replace('/', '')}.png", "task": "mine", "where": "a wall"},
+        {"images": ["pics/0.png", "pics/2.png"], "task": "mjbench_alignment", "caption": "a red wall", "label": "2"},
+    ]
+    Path("list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("pages").mkdir()
+    command = ("list.jsonl", "--style", "rl", "--skip-bad", "--out", "pages/v.html")
+    with standin(
+        lambda n, a: completion(THINK.format(hostile, 1 if "Second image" in asked_text(a) else "yes"))
+    ) as server:
+        done = judge(cli, server, *command)
+        assert done.code == 0 and len(server.asked) == 4, done.err
+        again = judge(cli, server, *command)
+        assert again.code == 2 and "exists already" in again.err and len(server.asked) == 4
+    page = Path("pages/v.html")
+    assert sorted(path.name for path in Path("pages").iterdir()) == ["v.html"]
+    text = page.read_text()
+    assert "1 items were not judged" in text and "pics/gone&lt;" in text and "0 of 1" in text
+    shown = data_of(text, "cards")
+    assert [(c["id"], c["label"], c["answers"][0]["verdict"]) for c in shown] == [
+        ("pics/<b>.png", "no", "yes"), (hostile, "", "yes"),
+        ("pics/0.png pics/2.png", "2", "1"), ("pics/0.png pics/2.png", "1", "1"),
+    ]  # fmt: skip
+    assert shown[1]["names"] == ["pics/1.png"] and shown[0]["fields"] == [["where", hostile]]
+    assert all((Path("pages") / name).is_file() for card in shown for name in card["images"])
+    drawn = browse(page)
+    assert "<title>owned" not in drawn and "4 of 4" in drawn and drawn.count("<article") == 4
+    for hash, number in (("show=says_yes", 2), ("show=wrong", 2), ("show=flipped", 2), ("search=1.png", 1)):
+        assert browse(page, f"#{hash}").count("<article") == number, hash
+
+
+def test_not_one_readable_verdict_is_explained(cli) -> None:
+    with standin(lambda n, a: completion(f"<think>{n}</think><answer>yes</answer>")) as server:
+        done = judge(cli, server, "pics", "--task", "mine", "--field", "where=x", "--out", "v.html")
+    assert done.code == 0 and "mine: not one answer could be read as a verdict. The judge reasons" in done.out
+    assert done.out.count("</think><answer>yes</answer>") == 3 and "mine: not one answer" in Path("v.html").read_text()
+
+
+def test_a_row_of_too_many_cells_is_an_error(cli) -> None:
+    Path("list.csv").write_text("image,where\npics/0.png,A large, open room\n")
+    with standin(lambda n, asked: completion()) as server:
+        done = judge(cli, server, "list.csv", "--task", "mine")
+    assert done.code == 2 and "list.csv" in done.err and "comma" in done.err and not server.asked, done.out

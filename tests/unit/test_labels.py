@@ -15,7 +15,8 @@ from mtrl.converters import fit, table1
 from mtrl.converters.check import examine
 from mtrl.demo import releases
 from mtrl.errors import MtrlError, UserError
-from mtrl.tasks import Rule, Task
+from mtrl.labels import Rule
+from mtrl.tasks import Task
 from tests.unit.releases_fixture import run, task_with
 
 
@@ -38,7 +39,7 @@ def test_rules(when: str, expected: str) -> None:
 def test_a_rank_picks_exactly_so_many(numbers: list[int], data: st.DataObject) -> None:
     count = data.draw(st.integers(0, len(numbers)))
     for end in ("highest", "lowest"):
-        picked = Rule(when=f"{end} {count}", then="no").holds([float(n) for n in numbers])
+        picked = Rule(when=f"{end} {count}", then="no", ties="first").holds([float(n) for n in numbers])
         assert sum(picked) == count
 
 
@@ -152,3 +153,34 @@ def test_check_tells_a_limited_conversion(tmp_path: Path) -> None:
     assert card["rows_in_release"] == 60
     stops = [check for check in examine(task, tmp_path / "data", table1=True) if check.level == "stop"]
     assert ["--limit" in check.text for check in stops] == [True]
+
+
+def test_a_tie_at_the_cut() -> None:
+    scores = [4.0, 5.0, 4.0, 3.0, 4.0]
+    with pytest.raises(
+        ValueError, match=r"cuts through 3 rows that all have 4: 1 of them would be inside.*ties: first"
+    ):
+        Rule(when="highest 2", then="yes").holds(scores)
+    assert Rule(when="highest 2", then="yes", ties="first").holds(scores) == [True, True, False, False, False]
+    assert Rule(when="highest 2", then="yes", ties="drop").holds(scores) == [None, True, None, False, None]
+    assert Rule(when="lowest 1", then="no").holds(scores) == [False, False, False, True, False]  # no tie there
+    assert Rule(when="highest 4", then="yes").holds(scores) == [True, True, True, False, True]
+    task = task_with("agin_nat", label={"column": "x", "rule": {"when": "highest 2", "then": "yes"}})
+    with pytest.raises(UserError, match="task agin_nat: the rule 'highest 2' cuts through"):
+        task.verdicts((score, "") for score in scores)
+    task = task_with("agin_nat", label={"column": "x", "rule": {"when": "highest 2", "then": "yes", "ties": "drop"}})
+    assert task.verdicts((score, "") for score in scores).count("label.rule.ties") == 3
+    with pytest.raises(UserError, match="ties belongs to highest N and lowest N"):
+        task_with("agin_nat", label={"column": "x", "rule": {"when": ">= 2", "then": "yes", "ties": "drop"}})
+
+
+def test_values_are_what_a_table_holds() -> None:
+    task = task_with("seetrue", label={"column": "x", "values": {"yes": [4, 5, True], "no": [1, "2 "]}, "drop": [3]})
+    cells = ["4", 5, 4.0, True, "true", "1", 2.0, "3", 3.0]  # CSV, JSON, parquet
+    assert task.verdicts((cell, "") for cell in cells) == [*["yes"] * 5, "no", "no", "label.drop", "label.drop"]
+    with pytest.raises(
+        MtrlError, match=r"row 4: label '3.5' .* 2 of 3 rows have a label without a meaning: '3.5' \(2 rows\)"
+    ):
+        task.verdicts([("1", "row 3"), ("3.5", "row 4"), ("3.5", "row 5")])
+    ruled = task_with("seetrue", label={"column": "x", "rule": {"when": ">= 4", "then": "yes"}, "drop": ["n/a", 3]})
+    assert ruled.verdicts((cell, "") for cell in ["5", "n/a", 3, "1"]) == ["yes", "label.drop", "label.drop", "no"]

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 
 from mtrl import recipe
+from mtrl.errors import MtrlError
+from mtrl.files import parse_yaml
 from mtrl.finding import Check
-from mtrl.launch import plan
+from mtrl.launch import amounts, backend, easyr1_rules, memory, overlay, plan, verl_rules
+from mtrl.rundir import Run
 
 TASKS = "tasks=demo_quality,demo_safety"
 
@@ -37,13 +43,73 @@ def test_a_typo_below_upstream_is_named(project: Path) -> None:
     assert unlike == "upstream.zzz is no key that LLaMA-Factory takes."
 
 
-@pytest.mark.parametrize(
-    "text", ["trainer=abc", "worker=3", "worker.actor=x", "deepspeed.zero_optimization=3", "cutoff_len=abc"]
-)
-def test_a_value_below_upstream_of_a_wrong_kind_is_a_stop(project: Path, text: str) -> None:
-    method = "rl_multitask" if text.startswith(("trainer", "worker")) else "sft_unified"
-    found = recipe.load(method, "qwen3-vl-8b", "8x80gb", sets=["tasks=demo_quality", f"upstream.{text}"])
-    assert any(check.level == "stop" and "of a wrong kind" in check.text for check in plan.plan(found, Path("data")))
+WRONG_KINDS = {
+    "llamafactory": ["deepspeed.zero_optimization=3", "cutoff_len=abc", "save_total_limit=few", "bf16=1", "per_device_train_batch_size=0"],
+    "easyr1": [
+        "trainer=abc", "worker=3", "worker.actor=x", "data.rollout_batch_size=many", "worker.rollout.n=null", "data.train_files=3",
+        "worker.actor.global_batch_size=0", "data.mini_rollout_batch_size=x", "trainer.load_checkpoint_path=3",
+    ],
+    "verl": [
+        "data.train_batch_size=many", "actor_rollout_ref=3", "trainer.nnodes=0", "actor_rollout_ref.actor.megatron=1",
+        "actor_rollout_ref.rollout.gpu_memory_utilization=[]", "trainer.max_actor_ckpt_to_keep=x",
+    ],
+    "trl": ["grpo=3", "grpo.beta=x", "grpo.save_total_limit=0", "grpo.max_completion_length=null"],
+}  # fmt: skip
+
+
+def trained_by(trainer: str, *sets: str) -> recipe.Recipe:
+    """An RL recipe, or LLaMA-Factory's, on its usual hardware."""
+    name, hardware = ("sft_unified" if trainer == "llamafactory" else "rl_multitask"), "8x80gb"
+    if trainer == "trl":
+        return recipe.load(name, "tiny", "cpu", sets=[TASKS, *sets])
+    backend = ["backend=verl"] if trainer == "verl" else []
+    return recipe.load(name, "qwen3-vl-8b", hardware, sets=[TASKS, *backend, *sets])
+
+
+@pytest.mark.parametrize(("trainer", "text"), [(name, text) for name, texts in WRONG_KINDS.items() for text in texts])
+def test_a_value_below_upstream_of_a_wrong_kind_is_a_stop(project: Path, trainer: str, text: str) -> None:
+    found = trained_by(trainer, f"upstream.{text}")
+    (line,) = {check.text for check in plan.plan(found, Path("data")) if "is expected" in check.text}
+    assert line.startswith(f"upstream.{text.partition('=')[0]} is ")
+
+
+@pytest.mark.parametrize("trainer", WRONG_KINDS)
+def test_any_value_below_upstream_is_a_finding_and_never_a_traceback(
+    project: Path, trainer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every key of the rendered configuration, and those that only the checks know, with values of every kind."""
+    for module, name in ((verl_rules, "_asked"), (verl_rules, "_installed"), (easyr1_rules, "_installed")):
+        monkeypatch.setattr(module, name, lambda *_: [])  # processes, which take seconds each
+    plain = trained_by(trainer)
+    config = parse_yaml(backend.of(plain).config(plain, Run(Path("runs/x")), Path("data")), "upstream.yaml")
+    keys = [*(key for key, _ in leaves(config)), *overlay.COUNTS[trainer], *overlay.KINDS[trainer]]
+    tried = 0
+    for key in dict.fromkeys(keys):
+        for value in ("abc", 0, -1, 0.5, None, [], {"a": 1}, True):
+            upstream: Any = value
+            for part in reversed(key.split(".")):
+                upstream = {part: upstream}
+            changed = plain.model_copy(update={"upstream": upstream})
+            tried += 1
+            with contextlib.suppress(MtrlError):
+                rendered = parse_yaml(backend.of(changed).config(changed, Run(Path("runs/x")), Path("data")), "")
+                list(plan._rules(changed, Path("data")))
+                list(memory.check(changed, rendered))
+                amounts.disk(changed, Path("data"), rendered)
+    assert tried > 200
+
+
+def leaves(config: dict, prefix: str = ""):
+    for key, value in config.items():
+        yield f"{prefix}{key}", value
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+
+
+def test_our_own_mistake_in_a_check_keeps_its_traceback(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan.memory, "checkpoint", lambda *_: {}["no such"])
+    with pytest.raises(KeyError):
+        found("sft_unified")
 
 
 def test_a_model_folder_without_a_model_is_one_line(project: Path) -> None:
@@ -70,8 +136,9 @@ def test_checkpoints_against_the_disk(project: Path, monkeypatch: pytest.MonkeyP
     line = lambda *sets: next(c for c in found("sft_unified", *sets) if c.text.startswith("disk"))  # noqa: E731
     each = 12 * 1.5e-3  # GB, of weights and two moments in fp32
     room = type("Usage", (), {"free": 4.5 * each * 1e9})
-    monkeypatch.setattr(plan.shutil, "disk_usage", lambda path: room)
-    assert "up to 2 checkpoints" in line("sft.epochs=4").text and line("sft.epochs=4").level == "ok"
+    monkeypatch.setattr(amounts.shutil, "disk_usage", lambda path: room)
+    # 4 epochs of 32 steps, one every 47 and the last
+    assert "up to 3 checkpoints" in line("sft.epochs=4").text and line("sft.epochs=4").level == "ok"
     many = line("sft.epochs=40")
     assert many.level == "warning" and "save_total_limit=3" in many.then
     assert line("sft.epochs=40", "upstream.save_total_limit=3").level == "ok"
@@ -109,3 +176,17 @@ def test_a_prompt_that_changed_since(project: Path) -> None:
     data["prompts"]["sft"] = "0"
     card.write_text(json.dumps(data))
     assert stops("sft_unified") == ["task demo_quality: its sft prompt has changed since it was converted"]
+
+
+def test_a_split_of_one_verdict_is_a_stop(project: Path) -> None:
+    def one_verdict(split: str) -> None:
+        path = Path(f"data/demo_quality/samples_{split}.parquet")
+        held = pq.read_table(path)
+        pq.write_table(held.filter(pa.compute.equal(held["answer"], "yes")), path)
+
+    capped = stops("sft_unified", "tasks=demo_quality", "max_rows_per_task=1", "sft.batch_size=1")
+    assert capped[0].startswith("task demo_quality: no row of the 1 that max_rows_per_task leaves of train is")
+    one_verdict("test")  # a test split is reported, and does not stop a training
+    assert stops("sft_unified") == []
+    one_verdict("val")
+    assert stops("sft_unified") == ["task demo_quality: no row of val is 'no'; training and validation need both"]

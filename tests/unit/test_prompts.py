@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -113,14 +114,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_field_that_is_not_there_names_file_sample_and_fields(home: Path) -> None:
     file = home / "prompts" / "sft" / "mine.jinja"
-    file.write_text("<image> {{ captoin }}")
+    file.write_text("<image> {{ captoin }} yes or no?")
     with pytest.raises(UserError) as error:
         rendered("mine", "sft")
     for said in (str(file), "'captoin' is undefined", "sample sample-1", "its fields: caption"):
         assert said in str(error.value)
 
 
-@pytest.mark.parametrize("template", ["{{ caption }}", "<image><image> {{ caption }}"])
+@pytest.mark.parametrize("template", ["{{ caption }}: yes or no?", "<image><image> {{ caption }} yes or no?"])
 def test_markers_that_do_not_fit_the_images(home: Path, template: str) -> None:
     (home / "prompts" / "sft" / "mine.jinja").write_text(template)
     with pytest.raises(UserError, match="markers, but sample sample-1 has 1 images"):
@@ -129,26 +130,131 @@ def test_markers_that_do_not_fit_the_images(home: Path, template: str) -> None:
 
 @pytest.mark.parametrize("token", ["<|image_pad|>", "<video>", "<Image>"])
 def test_a_template_holds_no_other_control_token(home: Path, token: str) -> None:
-    (home / "prompts" / "sft" / "mine.jinja").write_text(f"<image> {token} {{{{ caption }}}}")
+    (home / "prompts" / "sft" / "mine.jinja").write_text(f"<image> {token} {{{{ caption }}}} yes or no?")
     with pytest.raises(UserError, match="is a control token"):
         rendered("mine", "sft")
 
 
-@pytest.mark.parametrize("template", [b"<image> {{ caption", b"<image> {% if %}", b"<image> \xff"])
-def test_what_is_no_template(home: Path, template: bytes) -> None:
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        (b"<image> {{ caption", "is not a Jinja template"),
+        (b"<image> {% if %}", "is not a Jinja template"),
+        (b"<image> \xff", "is not UTF-8"),
+    ],
+)
+def test_what_is_no_template(home: Path, template: bytes, said: str) -> None:
     (home / "prompts" / "sft" / "mine.jinja").write_bytes(template)
-    with pytest.raises(UserError, match="is not a Jinja template"):
+    with pytest.raises(UserError, match=said):
         rendered("mine", "sft")
-    with pytest.raises(UserError, match="is not a Jinja template"):
+    with pytest.raises(UserError, match=said):
         prompting.preview(task_of("mine"), "sft")
 
 
 def test_the_sha256_is_the_templates(home: Path) -> None:
     file = home / "prompts" / "sft" / "mine.jinja"
-    file.write_text("<image> a")
+    file.write_text("<image> a: yes or no?")
     before = prompting.sha256(task_of("mine"), "sft")
-    file.write_text("<image> b")
+    file.write_text("<image> b: yes or no?")
     assert prompting.sha256(task_of("mine"), "sft") != before
+
+
+# What a prompt must ask for, and what it may contain
+
+FORM = "<think>why</think><answer>yes or no</answer>"
+
+
+@pytest.mark.parametrize(
+    ("style", "template", "said"),
+    [
+        ("rl", "<image> Is it good? Answer yes or no.", "does not ask for <think> and <answer>"),
+        ("rl", "<image> Think, then reply <answer>yes or no</answer>", "does not ask for <think>"),
+        ("rl", "<image> Reply <think>why</think> and yes or no", "does not ask for <answer>"),
+        ("sft", "<image> Is it good?", "does not name the verdict yes nor no"),
+        ("sft", "<image> Is it good? Say yes, or nothing.", "does not name the verdict no:"),
+        ("sft", "<image> Is eyes or noise seen? Answer no.", "does not name the verdict yes:"),
+        ("rl", "<image> Reply <think>why</think><answer>verdict</answer>", "does not name the verdict yes nor no"),
+        ("sft", "<image> Does it show {caption}? Answer yes or no.", "{caption} is not filled in"),
+        ("sft", "<image> Does it show ${ title }? Answer yes or no.", "{ title } is not filled in"),
+        ("rl", f"<image> {{{{ caption }}}} or {{caption}}? Reply {FORM}", "{caption} is not filled in"),
+    ],
+)
+def test_a_prompt_that_no_verdict_could_come_of_is_an_error_wherever_it_is_read(
+    home: Path, style: str, template: str, said: str
+) -> None:
+    file = home / "prompts" / style / "mine.jinja"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(template)
+    for read in (prompting.sha256, prompting.renderer, prompting.fields, prompting.preview):
+        with pytest.raises(UserError, match=re.escape(said)) as error:
+            read(task_of("mine"), style)
+        assert str(file) in str(error.value) and error.value.then
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "<image> Answer Yes or No.",
+        "<image> 请回答yes或no。",
+        "<image> {{ '{caption}' }} and {} and {1} and {{ caption }}: yes or no?",
+        "{# caption #}<image>{% if caption %} Caption: {{ caption | trim | truncate(40) }}.{% endif %} yes or no?",
+        "<image> {{ 'big' if caption | length > 9 else caption }} {% raw %}{{ x }}{% endraw %} yes or no?",
+        "<image> {% if subject is defined and subject != caption %}{{ subject }}{% endif %} yes or no?",
+    ],
+)
+def test_what_a_prompt_may_contain(home: Path, template: str) -> None:
+    (home / "prompts" / "sft" / "mine.jinja").write_text(template)
+    assert rendered("mine", "sft").startswith("<image>")
+
+
+HOSTILE_PROMPTS = {
+    "include": "{% include '/etc/passwd' %}",
+    "import": "{% import 'x' as x %}",
+    "from": "{% from 'x' import y %}",
+    "extends": "{% extends 'x' %}",
+    "block": "{% block a %}a{% endblock %}",
+    "loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+    "loop over text": "{% for a in caption %}{{ a }}{% endfor %}",
+    "division by zero": "{{ 1 / 0 }}",
+    "recursion": "{% macro m(a) %}{{ m(a) }}{{ m(a) }}{% endmacro %}{{ m(1) }}",
+    "allocation": "{{ 'x' * 1000000000 }}",
+    "power": "{{ 9 ** 99999999 }}",
+    "doubling": "{% set a = caption ~ caption %}{{ a ~ a }}",
+    "wide": "{{ caption | center(1000000000) }}",
+    "format": "{{ '%1000000000d' | format(1) }}",
+    "attribute": "{{ caption.__class__.__mro__ }}",
+    "item": "{{ caption['__class__'] }}",
+    "method": "{{ caption.upper() }}",
+    "global": "{{ lipsum }}",
+    "Jinja's own": "{{ self }}",
+    "nested": "{{ " + "(" * 20_000 + "caption" + ")" * 20_000 + " }}",
+    "nested ifs": "{% if caption %}" * 3_000 + "{% endif %}" * 3_000,
+    "not not not": "{{ " + "not " * 20_000 + "caption }}",
+    "long chain": "{{ caption" + " | trim" * 10_000 + " }}",
+    "huge number": "{{ " + "9" * 50_000 + " }}",
+    "huge file": "x" * 200_000,
+    "wrong argument": "{{ caption | truncate('x') }}",
+    "unlike": "{{ caption < 1 }}",
+    "no such filter": "{{ caption | nothing }}",
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE_PROMPTS)
+def test_a_hostile_prompt_is_one_line_of_error_at_once(home: Path, what: str) -> None:
+    file = home / "prompts" / "sft" / "mine.jinja"
+    file.write_text("<image> " + HOSTILE_PROMPTS[what] + " yes or no?")
+    begun = time.process_time()  # of this process: the machine may be busy
+    with pytest.raises(UserError) as error:
+        rendered("mine", "sft")
+    assert time.process_time() - begun < 2
+    assert str(file) in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 700
+
+
+def test_a_prompt_that_grows_beyond_all_use_by_its_fields(home: Path) -> None:
+    (home / "prompts" / "sft" / "mine.jinja").write_text("<image> yes or no?" + "{{ caption }}" * 5_000)
+    long = Sample("s", "mine", "pointwise", ("images/00/a.png",), {"caption": "long " * 20_000}, "yes", "test")
+    with pytest.raises(UserError, match="more than 1,000,000 characters in sample s"):
+        prompting.renderer(task_of("mine"), "sft")(long)
 
 
 # `mtrl prompts`
@@ -180,9 +286,9 @@ def test_the_command_before_and_after_conversion(
 
 def test_the_command_on_a_task_of_ones_own(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = home / "prompts" / "sft" / "mine.jinja"
-    file.write_text("<image> {{ image }} of {{ style }}: [bold]:smile:[/bold]")
+    file.write_text("<image> {{ image }} of {{ style }}: [bold]:smile:[/bold] yes or no?")
     code, out, _ = run(capsys, "prompts", "mine")
-    assert code == 0 and out.endswith("<image> [image] of <style>: [bold]:smile:[/bold]\n")
+    assert code == 0 and out.endswith("<image> [image] of <style>: [bold]:smile:[/bold] yes or no?\n")
     code, _, err = run(capsys, "prompts", "mine", "--style", "rl")
     assert code == 2 and "there is no rl prompt 'mine'" in err
     assert tasks.load("mine").prompt_file("rl") == "rl/mine.jinja"

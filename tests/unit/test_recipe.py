@@ -59,6 +59,40 @@ def test_the_papers_values() -> None:
     assert sft.image == rl.image == recipe.load("zero_shot").image
 
 
+def test_optimizer_values_are_written_out(tmp_path: Path) -> None:
+    """Upstream's defaults may change; what decides a result is in upstream.yaml. (EasyR1 has no key for epsilon.)"""
+
+    def config(name: str, *presets: str, sets: tuple[str, ...] = ()) -> dict:
+        found = recipe.load(name, *presets, sets=list(sets))
+        return yaml.safe_load(backend.of(found).config(found, Run(tmp_path / "run"), tmp_path))
+
+    for block in (config("sft_unified", "tiny", "cpu"), config("rl_multitask", "tiny", "cpu")["grpo"]):
+        adam = [float(block[f"adam_{key}"]) for key in ("beta1", "beta2", "epsilon")]
+        assert (*adam, block["max_grad_norm"]) == (0.9, 0.999, 1e-8, 1.0)
+    easyr1 = config("rl_multitask", "qwen3-vl-8b", "8x80gb")["worker"]
+    assert (easyr1["actor"]["optim"]["betas"], easyr1["actor"]["max_grad_norm"]) == ([0.9, 0.999], 1.0)
+    verl = config("rl_multitask", "qwen3-vl-8b", "8x80gb", sets=("backend=verl",))["actor_rollout_ref"]
+    optim = verl["actor"]["optim"]
+    assert (optim["betas"], optim["clip_grad"], float(optim["override_optimizer_config"]["eps"])) == (
+        [0.9, 0.999],
+        1,
+        1e-8,
+    )
+    ours = {key: verl["rollout"]["val_kwargs"][key] for key in ("temperature", "top_p", "n")}
+    assert ours == easyr1["rollout"]["val_override_config"] and verl["rollout"]["val_kwargs"]["do_sample"] is True
+
+
+def test_a_pixel_range_in_the_models_processor_is_said_in_upstream_yaml(tmp_path: Path) -> None:
+    found, run = recipe.load("sft_unified", "tiny", "cpu"), Run(tmp_path / "run")
+    plain = backend.of(found).config(found, run, tmp_path)
+    assert not plain.startswith("#") and yaml.safe_load(plain)["image_max_pixels"] == 65536
+    (tmp_path / "run/inputs/model").mkdir(parents=True)
+    (tmp_path / "run/inputs/model/preprocessor_config.json").write_text("{}")
+    text = backend.of(found).config(found, run, tmp_path)
+    assert text.startswith("# image.min_pixels 4096, image.max_pixels 65536 are in the model's processor:\n# ")
+    assert "inputs/model/preprocessor_config.json, size" in text and yaml.safe_load(text)["image_max_pixels"] > 10**6
+
+
 @pytest.mark.parametrize(
     ("sets", "words"),
     [
@@ -124,3 +158,59 @@ def test_batches_that_do_not_divide_name_the_nearest() -> None:
 def test_single_needs_a_task() -> None:
     with pytest.raises(UserError, match="pass --task"):
         recipe.load("sft_single")
+
+
+# Templates of upstream configs from somebody else's folder
+
+
+@pytest.fixture
+def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """recipes/templates/trl.yaml.j2 in the working directory, which wins over the shipped one; to be written."""
+    file = tmp_path / "recipes" / "templates" / "trl.yaml.j2"
+    file.parent.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    return file
+
+
+def filled(file: Path, text: str) -> str:
+    file.write_text(text)
+    found = recipe.load("rl_multitask", "tiny", "cpu")
+    return backend.of(found).config(found, Run(file.parents[2] / "runs" / "x"), file.parents[2] / "data")
+
+
+def test_a_template_of_ones_own_may_loop_set_and_join(template: Path) -> None:
+    text = "tasks: [{% for t in recipe.tasks %}{% set n = t | upper %}{{ n }}{{ ', ' if not loop.last }}{% endfor %}]\n"
+    text += "model: {{ recipe.model.path }}\nout: {{ checkpoints }}\nsum: {{ 2 * 3 + recipe.tasks | length }}\n"
+    text += "joined: {{ ','.join(recipe.tasks) }}\n{% macro m(a) %}m: {{ a }}{% endmacro %}{{ m(1) }}\n"
+    config = yaml.safe_load(filled(template, text))
+    assert config["tasks"][0] == "AGIN_NAT" and config["sum"] == 6 + len(config["tasks"]) and config["m"] == 1
+    assert config["joined"].startswith("agin_nat,") and config["out"].endswith("runs/x/checkpoints")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ recipe.__class__.__init__.__globals__ }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ recipe.model_dump_json() }}",
+        "{{ checkpoints.parent }}",
+        "{{ (checkpoints / 'x').write_text('x') }}",
+        "{% include '/etc/passwd' %}",
+        "{% import 'x' as x %}",
+        "{% extends 'x' %}",
+        "{{ 1 / 0 }}",
+        "{{ 'x' * 1000000000 }}",
+        "{{ 9 ** 99999999 }}",
+        "{% macro m(a) %}{{ m(a) }}{% endmacro %}{{ m(1) }}",
+        "{% for a in range(99999) %}{{ 'x' * 1 }}{{ recipe }}{% endfor %}",
+        "{% for a in range(99999) %}{% for b in range(99999) %}{{ recipe }}{% endfor %}{% endfor %}",
+        "{{ nothing }}",
+        "{{ recipe.tasks.append('x') }}",
+        "{% if %}",
+        "#" * 200_000,
+    ],
+)
+def test_a_hostile_template_is_one_line_of_error(template: Path, text: str) -> None:
+    with pytest.raises(UserError) as error:
+        filled(template, "a: b\n" + text)
+    assert str(template) in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 700

@@ -16,7 +16,7 @@ import pytest
 
 from mtrl import prompting
 from mtrl.errors import UserError
-from mtrl.evaluate import cards, compare, compare_page, predictions, report, requests, run, thumbnails
+from mtrl.evaluate import cards, compare, compare_page, predictions, report, requests, run, thumbnails, unreadable
 from mtrl.evaluate.engine import Answer
 from mtrl.tasks import load
 
@@ -49,7 +49,9 @@ def evaluated(out: Path, style: str, answer: Callable[[int, Any], tuple[str, flo
         for asked in found.values():
             for n, request in enumerate(asked):
                 text, sure = answer(n, request)
-                row = predictions.row_of(Answer(request, text, 3, "stop", 0.1), style, style)
+                row = predictions.row_of(
+                    Answer(request, text, 3, "stop", 0.1), style, prompting.sha256(load(request.task), style)
+                )
                 list(store.append([{**row, "confidence": sure}]))
     run.score(out)
     return out
@@ -109,7 +111,7 @@ def test_it_is_self_contained_and_inert(folder: Path) -> None:
     assert [a.get("id", "code") for tag, a in elements if tag == "script"] == ["about", "cards", "pictures", "code"]
     assert not [tag for tag, a in elements if tag in ("img", "link", "iframe") or "onerror" in a]
     policy = next(a["content"] for tag, a in elements if a.get("http-equiv") == "Content-Security-Policy") or ""
-    assert policy.startswith("default-src 'none'; img-src data:;") and "<title>mtrl: zero_shot m&lt;/title&gt;" in page
+    assert policy.startswith("default-src 'none'; img-src data:;") and "<title>x: zero_shot m&lt;/title&gt;" in page
     shown, pictures = data_of(page, "cards"), dict(data_of(page, "pictures"))
     assert len(shown) == LIMIT + 2 * LIMIT and all(pictures.values())
     assert {card["answers"][0]["responses"][0] for card in shown} == {HOSTILE, "yes", "1"}
@@ -154,7 +156,7 @@ def test_in_a_browser(folder: Path) -> None:
     """Headless Chromium draws the first rows and runs none of the model's markup; unsafe images are blurred."""
     page = report.write(folder, Path("data"))
     shown = browse(page)
-    assert "<title>owned" not in shown and "mtrl: zero_shot" in shown
+    assert "<title>owned" not in shown and "x: zero_shot" in shown
     assert "90 of 90" in shown and shown.count("<article") >= 50
     assert shown.count('class="frame blur"') == LIMIT
     click = "const b = document.querySelectorAll('.blur'); b[0].click(); b[1].click(); b[1].click(); document.title = 'clicked'"
@@ -206,7 +208,7 @@ def test_votes(project: Path) -> None:
     """The majority is the verdict; its share, every vote and the curve are shown."""
     out = evaluated(Path("runs/v/eval"), "rl", lambda n, r: reasoned(n, r), votes=3)
     page = report.write(out, Path("data")).read_text()
-    assert "Macro-F1 over votes" in page and page.count('class="curve"') == 2 and "3 an item" in page
+    assert "Macro-F1 over votes" in page and page.count('class="curve"') == 2 and "3 per sample" in page
     shown = data_of(page, "cards")
     assert len(shown) == LIMIT * 3 and all(len(c["answers"][0]["votes"]) == 3 for c in shown)
     for card in shown:
@@ -303,3 +305,118 @@ def test_compare_without_the_data(folder: Path, cli: Any) -> None:
     assert done.code == 0, done.err
     assert "side by side: pages/c.html" in done.out
     assert all(card["images"] == [] for card in data_of(Path("pages/c.html").read_text(), "cards"))
+
+
+def told(page: Path, expression: str, hash: str = "") -> Any:
+    """What a JavaScript expression gives once the page has been drawn."""
+    script = f"document.title = 'said ' + btoa(unescape(encodeURIComponent(JSON.stringify({expression}))));"
+    title = re.search(r"<title>said (.*?)</title>", browse(page, hash, script))
+    assert title is not None
+    return json.loads(base64.b64decode(title[1]))
+
+
+def test_a_card_shows_the_caption_first_and_the_file_name_and_is_found_by_it(project: Path) -> None:
+    page = report.write(evaluated(Path("runs/mine/eval"), "rl", reasoned), Path("data"))
+    shown = data_of(page.read_text(), "cards")
+    pair = next(c for c in shown if c["task"] == "demo_pairs" and c["order"] == "turned")
+    given = next(c for c in shown if c["id"] == pair["id"] and c["order"] == "given")
+    assert pair["names"] == given["names"][::-1] and len(set(pair["names"])) == 2 and pair["fields"][0][0] == "caption"
+    name = pair["names"][0]
+    found = told(page, "[...document.querySelectorAll('article')].map((a) => a.textContent)", f"#search={name.upper()}")
+    assert found and all(name in card and card.index("caption") < card.index("whole prompt") for card in found)
+    links = told(page, "[...document.querySelectorAll('.pictures a')].map((a) => a.href)", "#task=demo_safety")
+    assert len(links) == LIMIT  # a blurred image has its link beside it
+    assert {Path(link.removeprefix("file://")) for link in links} == {
+        Path("data").resolve() / c["images"][0] for c in shown if c["task"] == "demo_safety"
+    }
+
+
+def test_rows_of_one_group_stand_next_to_each_other() -> None:
+    def card(name: str, group: str) -> dict[str, Any]:
+        return {"id": name, "group": group, "images": ["x"]}
+
+    made = [card("a", "g"), card("b", ""), card("c", "h"), card("d", "g"), card("e", "alone"), card("f", "h")]
+    found = cards.together(made)
+    assert [(c["id"], c["group"]) for c in found] == [
+        ("a", "g"), ("d", "g"), ("b", ""), ("c", "h"), ("f", "h"), ("e", ""),
+    ]  # fmt: skip
+
+
+def test_the_header_is_named_by_the_run_compact_and_explained_without_a_script(folder: Path) -> None:
+    page = report.write(folder, Path("data")).read_text()
+    assert (
+        "<h1>x</h1>" in page
+        and "<title>x: zero_shot" in page
+        and "Table 2&#39;s" not in page
+        and "Table 2's" not in page
+    )
+    assert page.index('<details class="more"') < page.index('class="panels"') < page.index('id="samples"')
+    for word in ("Macro-F1", "kappa", "majority baseline", "invalid", "lenient Macro-F1"):
+        assert re.search(f'<abbr title="[^"]{{20,}}">{word}</abbr>', page) and f"<dt>{word}</dt>" in page
+    folded = told(folder / report.FILE, "document.getElementById('samples').getBoundingClientRect().top")
+    assert folded < 600  # pixels: the samples are in sight when the page opens
+
+
+def test_a_page_says_when_it_and_the_data_have_been_parted(folder: Path) -> None:
+    page = report.write(folder, Path("data"))
+    note = "document.getElementById('moved').hidden ? '' : document.getElementById('moved').textContent"
+    assert told(page, note) == ""
+    shutil.copytree(Path.cwd(), Path("../elsewhere"), ignore=shutil.ignore_patterns("profile"))
+    assert told(Path("../elsewhere") / page, note) == ""  # all of it was moved: the links still lead there
+    Path("mail").mkdir()
+    shutil.copy(page, "mail/report.html")
+    said = told(Path("mail/report.html"), note)
+    assert "was written in runs/x/eval, and links to the images in ../../../data from there" in said
+    assert "There is no data folder <code>gone</code>" in report.write(folder, Path("gone")).read_text()
+    assert "There is no data folder" not in report.write(folder, Path("data")).read_text()
+
+
+def test_not_one_readable_answer_is_explained_on_page_and_terminal(project: Path, cli: Any) -> None:
+    out = evaluated(
+        Path("runs/bad/eval"), "sft", lambda n, r: (f"<think>{HOSTILE} {n}</think><answer>yes</answer>", None)
+    )
+    page = report.write(out, Path("data"))
+    text = page.read_text()
+    assert "demo_safety, demo_pairs: not one answer could be read as a verdict.</b> The judge reasons before" in text
+    assert "Ask it with --style rl" in text and text.count("<p><code>&lt;think&gt;&lt;/script&gt;") == 3
+    done = cli("score", out)
+    assert done.code == 0 and "demo_safety, demo_pairs: not one answer could be read as a verdict" in done.out
+    assert done.out.count("    <think></script>") == 3 and "--style rl" in done.out
+    fine = cli("score", evaluated(Path("runs/fine/eval"), "rl", reasoned))
+    assert "not one answer" not in fine.out and "not one answer" not in Path("runs/fine/eval/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("style", "response", "finish", "cause"),
+    [
+        ("rl", "yes", "stop", "Ask it with --style sft"),
+        ("sft", "The picture shows a", "length", "cut off at 16 tokens"),
+        ("rl", "<think>and so on and so on", "length", "repeats itself"),
+        ("sft", "", "stop", "--reasoning-parser"),
+        ("sft", "Yes, it is.", "stop", "out of form"),
+        ("sft", "1", "stop", "answers 1 or 2, and this task's verdicts are yes or no"),
+        ("sft", "I am a language model", "stop", "do not name yes or no"),
+        ("sft", "", "rejected: image too large\x1b[2J", "took none of the requests (rejected: image too large"),
+    ],
+)  # fmt: skip
+def test_the_likely_cause(style: str, response: str, finish: str, cause: str) -> None:
+    rows = [{"task": "t", "verdict": None, "response": response, "finish_reason": finish}] * 4
+    ((tasks, answers, said),) = unreadable.found(rows, style, {"t": ("yes", "no")}, 16)
+    assert tasks == ["t"] and cause in said and len(answers) == 1, said
+    assert unreadable.found([*rows, {**rows[0], "verdict": "no"}], style, {"t": ("yes", "no")}) == []
+
+
+def test_a_page_that_cannot_be_written_is_said_in_one_line(folder: Path, cli: Any) -> None:
+    evaluated(Path("runs/y/eval"), "rl", reasoned)
+    for out, says in (
+        ("data", "is a folder, not a file"),
+        ("recipes/paper.yaml/c.html", "which is a file and no folder"),
+        ("/proc/c.html", "/proc/c.html"),
+    ):
+        done = cli("compare", "x", "y", "--out", out)
+        assert done.code in (1, 2) and says in done.err and "Traceback" not in done.err, done.err
+        assert len(done.err.strip().splitlines()) <= 2
+    (folder / report.FILE).unlink(missing_ok=True)
+    (folder / report.FILE).mkdir()
+    done = cli("score", folder)
+    assert done.code == 2 and "report.html is a folder" in done.err, done.err

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
-from mtrl import matrix, standing, tables
+from mtrl import matrix, samples, standing, tables
 from mtrl.evaluate import metrics
-from mtrl.files import write_json
+from mtrl.files import sha256_file, write_json
 from mtrl.matrix import Cell, Place
 from mtrl.rundir import Run
 
@@ -35,10 +37,11 @@ def bring_back(cell: Cell, score: float) -> None:
     """The scores of a cell, as they come from another machine: its evaluation's folder and nothing else."""
     one = {"n": 10, "macro_f1": score, "macro_f1_ci95": [score - 0.1, score + 0.1], "split": "test", "limit": None}
     one |= {"invalid_rate": 0.0, "confusion": {}}
-    write_json(
-        cell.scores / "metrics.json",
-        {"schema": metrics.SCHEMA, "method": cell.method, "votes": 1, **dict.fromkeys(cell.columns, one)},
-    )
+    files = {task: samples.path_of(PLACE.data, task, "test") for task in cell.columns}
+    of_task = {t: {**one, "samples_sha256": sha256_file(f) if f.exists() else "?"} for t, f in files.items()}
+    judge = {"name": cell.name, "step": 1, "model": "tiny", "trained_on": cell.recipe.tasks}
+    about = {"schema": metrics.SCHEMA, "method": cell.method, "votes": 1, "judged_by": judge}
+    write_json(cell.scores / "metrics.json", {**about, **of_task})
 
 
 def begun(cell: Cell, state: str = "done", **more: object) -> Run:
@@ -109,6 +112,55 @@ def test_what_is_not_converted_is_named_or_converted(cli, project: Path) -> None
     assert lines[0] == "mtrl convert demo_quality --raw raw --out data" and lines[1].startswith("mtrl eval --ckpt")
     verbs = [line.split()[1] for line in lines[2:]]
     assert verbs == ["sft", "select", "export", "eval"] * 4 + ["rl", "export", "eval"] * 4
+
+
+def test_a_dry_run_shows_the_data_and_the_totals(cli, project: Path) -> None:
+    shutil.rmtree("data/demo_quality")
+    dry = cli("reproduce", "table2", *PRESETS, "--dry-run", "--only", "sft_single")
+    assert dry.code == 0, dry.err
+    lines = [" ".join(line.replace("│", " ").split()) for line in dry.out.splitlines()]
+    assert "demo_quality missing" in lines
+    assert any(re.fullmatch(r"demo_safety converted [\d,]+ [\d,]+ [\d,]+", line) for line in lines)
+    assert any(line.startswith("3 cells: 0 done, 3 left (12 commands; training left: ") for line in lines)
+    nowhere = cli("reproduce", "table2", *PRESETS, "--dry-run", "--raw", "nowhere")
+    assert nowhere.code == 2 and "--raw nowhere is not a folder" in nowhere.err
+    missing = cli("reproduce", "table2", *PRESETS, "--set", "sft.epochs=1", "--only", "sft_single", "--runs", "my runs")
+    then = missing.err.split("next: ")[1].strip()
+    assert shlex.split(then)[:3] == ["mtrl", "reproduce", "table2"] and "--raw raw" in then
+    assert cli(*shlex.split(then)[1:], "--dry-run").code == 0 and "'my runs'" in then and "sft.epochs=1" in then
+
+
+def test_runs_of_the_same_recipe_are_recognised_under_any_name(cli, home: Path) -> None:
+    """Such as the demo's: runs/sft_unified, exports/sft_unified and runs/zero_shot/eval."""
+    own = cells()
+    unified = next(cell for cell in own if cell.method == "sft_unified")
+    run = Run(Path("runs/sft_unified"))
+    run.claim(unified.recipe.model_dump(mode="json", exclude_none=True), {})
+    run.set("done", started=1.0)
+    bring_back(own[0], 0.5)
+    file = json.loads((own[0].scores / "metrics.json").read_text())
+    shutil.rmtree(own[0].folder)
+    write_json(Path("runs/zero_shot/eval/metrics.json"), {**file, "checkpoint": own[0].recipe.model.path})
+    found = {cell.method: cell for cell in cells() if not cell.task}
+    assert found["sft_unified"].name == "sft_unified" and found["sft_unified"].steps()[0].done
+    assert found["zero_shot"].state()[0] == "done" and found["zero_shot"].scores == Path("runs/zero_shot/eval")
+    other = {cell.method: cell for cell in cells(sets=("sft.epochs=2",)) if not cell.task}
+    assert other["sft_unified"].name == "sft_unified-tiny-cpu"
+
+
+def test_scores_of_other_data_are_not_this_cells(cli, home: Path) -> None:
+    """After a conversion with other labels: shown as failed with the reason, never summed up and never mixed."""
+    cell = cells()[1]
+    bring_back(cell, 0.5)
+    file = cell.scores / "metrics.json"
+    result = json.loads(file.read_text())
+    result["demo_quality"]["samples_sha256"] = "0" * 64
+    write_json(file, result)
+    state, why = cells()[1].state()
+    assert state == "failed" and "of other samples than data/demo_quality holds now" in why
+    assert standing.summary(2, cells())[2][1][1] == "-"
+    done = cli("reproduce", "table2", *PRESETS, "--only", cell.label)
+    assert done.code == 1 and "of other samples" in done.out and not (cell.folder / "log.txt").exists()
 
 
 def test_a_cell_brought_back_is_done_and_counted(cli, home: Path) -> None:

@@ -54,6 +54,17 @@ def test_verdicts_are_todays(tmp_path: Path, cli) -> None:
     assert (folder / predictions.FILE).stat().st_ino == before.st_ino  # nothing changed, nothing written
 
 
+def test_a_judge_that_gives_one_answer_to_every_image_is_said_to(tmp_path: Path, cli) -> None:
+    folder = stale(tmp_path / "e")
+    file = folder / predictions.FILE
+    rows = [json.loads(line) for line in file.read_text().splitlines()[:-1]]
+    file.write_text("".join(json.dumps({**row, "response": "Yes"}) + "\n" for row in rows))
+    assert "t: the judge answered yes to all 4 rows" in cli("score", file).out
+    file.write_text("".join(json.dumps({**row, "response": "perhaps"}) + "\n" for row in rows))
+    assert "to all 4 rows" not in cli("score", file).out  # invalid ones are counted, and are no answer
+    assert "to all 4 rows" not in cli("score", stale(folder)).out
+
+
 def test_a_file_of_another_name_keeps_the_tables_metrics(tmp_path: Path, cli) -> None:
     folder = stale(tmp_path / "e")
     run.score(folder)
@@ -79,8 +90,8 @@ def test_an_evaluation_that_is_writing_is_left_alone(tmp_path: Path, cli) -> Non
     [
         (lambda f: (f / predictions.FILE).unlink(), "no predictions"),
         (lambda f: (f / predictions.FILE).write_text(""), "no predictions"),
-        (lambda f: (f / predictions.FILE).write_text("id,label\n1,yes\n"), "no predictions"),
-        (lambda f: (f / predictions.FILE).write_text('{"id": 1, "answer": "yes"}\n'), "object 1 is no prediction: it has no task"),
+        (lambda f: (f / predictions.FILE).write_text("id,label\n1,yes\n"), "line 1 is not valid JSON"),
+        (lambda f: (f / predictions.FILE).write_text('{"id": 1, "answer": "yes"}\n'), "line 1 is no prediction: id: Input should be a valid string (given: 1); task is missing"),
         (lambda f: (f / predictions.IDENTITY).unlink(), "there is no eval.json"),
         (lambda f: (f / predictions.IDENTITY).write_text('{"tasks": {"t": {"split": "test"}}}'), "another version"),
     ],
@@ -90,3 +101,93 @@ def test_what_is_no_evaluation_is_said_in_words(tmp_path: Path, cli, spoil, says
     spoil(folder)
     done = cli("score", folder)
     assert done.code == 2 and says in done.err and "next: " in done.err, done.err
+
+
+def damaged(change: dict[str, object], drop: str = "") -> str:
+    row: dict[str, object] = {
+        "id": "0", "task": "t", "order": "given", "vote": 0, "response": "yes", "verdict": "yes", "lenient": "yes",
+        "label": "yes", "correct": True, "confidence": 0.9, "tokens": 1, "finish_reason": "stop", "latency": 0.1,
+    }  # fmt: skip
+    return json.dumps({key: value for key, value in {**row, **change}.items() if key != drop}) + "\n"
+
+
+WRONG = [None, 7, -1, True, 1.5, float("nan"), float("inf"), "x", ["a"], {"a": 1}]
+FITS = {  # what a reader may take
+    "id": ["x"], "response": ["x"], "finish_reason": ["x"], "verdict": [None], "lenient": [None],
+    "confidence": [None, float("nan"), float("inf")], "vote": [7], "tokens": [7, -1], "latency": [7, 1.5, -1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", json.loads(damaged({})))
+def test_a_damaged_prediction_is_one_line_of_error(tmp_path: Path, cli, key: str) -> None:
+    folder = stale(tmp_path / "e")
+    good = damaged({"id": "9"})
+    for value in WRONG:
+        text = damaged({key: value})
+        if key == "correct" or any(repr(value) == repr(fit) for fit in FITS.get(key, [])):
+            continue  # `correct` is computed anew
+        (folder / predictions.FILE).write_text(good + text)
+        for command in (("score", folder), ("compare", folder, folder)):
+            done = cli(*command)
+            assert done.code == 2 and "predictions.jsonl, line 2" in done.err and done.err.count("\n") == 2, (
+                value,
+                done,
+            )
+    if key in ("id", "task", "order", "vote", "response", "verdict", "lenient", "label"):
+        (folder / predictions.FILE).write_text(damaged({}, drop=key))
+        assert f"line 1 is no prediction: {key} is missing" in cli("score", folder).err
+
+
+@pytest.mark.parametrize(
+    "text", ["[1]", "7", "null", '"x"', "[" * 10_000, '{"id": ' + "9" * 5000 + "}", '{"id": 1, "id": 2}']
+)
+def test_a_line_that_is_no_prediction(tmp_path: Path, cli, text: str) -> None:
+    folder = stale(tmp_path / "e")
+    (folder / predictions.FILE).write_text(text + "\n" + damaged({}))
+    done = cli("score", folder)
+    assert done.code == 2 and "line 1" in done.err and done.err.count("\n") == 2
+
+
+TYPES = {  # what a reader may take, by place in eval.json
+    ("method",): lambda v: v in ("zero_shot",),
+    ("path",): lambda v: isinstance(v, str),
+    ("style",): lambda v: v in ("sft", "rl"),
+    ("sampling",): lambda v: False,
+    ("sampling", "votes"): lambda v: v == 7,
+    ("tasks",): lambda v: v == {},
+    ("tasks", "t"): lambda v: False,
+    ("tasks", "t", "split"): lambda v: False,
+    ("tasks", "t", "prompt_sha256"): lambda v: isinstance(v, str),
+    ("tasks", "t", "samples_sha256"): lambda v: isinstance(v, str),
+    ("tasks", "t", "limit"): lambda v: v is None or (v in (7, -1) and v is not True),
+    ("tasks", "t", "requests"): lambda v: v == 7,
+    ("tasks", "t", "choices"): lambda v: False,
+    (): lambda v: False,
+}
+
+
+@pytest.mark.parametrize("place", TYPES)
+def test_a_damaged_eval_json_is_one_line_of_error(tmp_path: Path, cli, place: tuple[str, ...]) -> None:
+    folder = stale(tmp_path / "e")
+    whole = (folder / predictions.IDENTITY).read_text()
+    for value in [*WRONG, [], {}]:
+        spoiled = json.loads(whole)
+        inside = spoiled
+        for part in place[:-1]:
+            inside = inside[part]
+        if place:
+            inside[place[-1]] = value
+        (folder / predictions.IDENTITY).write_text(json.dumps(spoiled if place else value))
+        done = cli("score", folder)
+        if not TYPES[place](value):
+            assert done.code == 2 and "eval.json" in done.err and done.err.count("\n") == 2, (place, value, done)
+    (folder / predictions.IDENTITY).write_text(whole.replace('"t"', '"../t"'))
+    assert cli("score", folder).code == 2
+
+
+def test_answers_in_one_order_only_are_no_metrics(tmp_path: Path, cli) -> None:
+    folder = stale(tmp_path / "e")
+    lines = (damaged({"id": str(n), "order": "turned"}) for n in range(4))
+    (folder / predictions.FILE).write_text("".join(lines))
+    done = cli("score", folder)
+    assert done.code == 0 and "no task in" in done.out + done.err

@@ -11,6 +11,7 @@ import pytest
 from mtrl import recipe
 from mtrl.demo.pipeline import tiny
 from mtrl.evaluate.run import served, subject
+from mtrl.files import sha256_file
 
 
 @pytest.fixture
@@ -23,7 +24,10 @@ def exported(tmp_path: Path) -> Path:
         "image": {"min_pixels": 1024, "max_pixels": 2048},
         "max_new_tokens": 16,
     }
-    (tmp_path / "x" / "mtrl.json").write_text(json.dumps({**card, "tasks": ["a"], "run": "r", "recipe": found}))
+    files = {file.name: sha256_file(file) for file in (tmp_path / "x").iterdir()}
+    (tmp_path / "x" / "mtrl.json").write_text(
+        json.dumps({**card, "tasks": ["a"], "run": "r", "recipe": found, "files": files})
+    )
     return tmp_path / "x"
 
 

@@ -12,8 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import mtrl.converters
+from mtrl.converters.table import read_table
 from mtrl.demo.releases import blocks, encoded
-from mtrl.errors import UserError
+from mtrl.errors import MtrlError, UserError
+from mtrl.evaluate import judge_items
+from mtrl.tasks import Task
 from tests.conftest import ROOT
 from tests.unit.releases_fixture import run, table_task
 
@@ -89,7 +92,7 @@ def test_rows_that_lack_something(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=said):
             run(table_task(tmp_path / "raw", [record]), tmp_path / "raw", tmp_path / "data")
     (tmp_path / "raw" / "labels.jsonl").write_text("[1]\n")
-    with pytest.raises(UserError, match="line 1 is no JSON object"):
+    with pytest.raises(UserError, match="line 1 is not a JSON object"):
         run(table_task(tmp_path / "other", []), tmp_path / "raw", tmp_path / "data")
     (tmp_path / "raw" / "empty").mkdir()
     with pytest.raises(UserError, match="holds neither parquet files nor metadata"):
@@ -143,3 +146,124 @@ def test_a_new_benchmark_in_25_lines(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_readme_shows_exactly_that() -> None:
     assert NEW_BENCHMARK.strip() in (ROOT / "docs" / "own-task.md").read_text(encoding="utf-8")
+
+
+def ids(task: Task, raw: Path, data: Path) -> set[str]:
+    return {row.id for held in run(task, raw, data)[1].values() for row in held}
+
+
+def test_an_id_is_the_file_name(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    pictures(raw / "images/deep")
+    names = ["deep/0.png", "./deep/1.png", "deep/2.png", "deep/1.png"]
+    task = table_task(raw, [{"image": name, "label": "1"} for name in names],
+                      source={"file": "labels.jsonl", "image_folder": "images"})  # fmt: skip
+    assert ids(task, raw, tmp_path / "data") == {"deep/0.png", "deep/1.png", "deep/2.png", "deep/1.png (row 4)"}
+    pairs = table_task(raw, [{"a": "deep/0.png", "b": "deep/1.png", "label": "a"}], kind="pairwise",
+                       label={"column": "label", "values": {1: ["a"], 2: ["b"]}}, name="mjbench_quality",
+                       source={"file": "labels.jsonl", "image_folder": "images", "images": ["a", "b"]})  # fmt: skip
+    assert ids(pairs, raw, tmp_path / "data") == {"deep/0.png deep/1.png"}
+
+
+def test_ids_of_a_hugging_face_folder(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        pictures(tmp_path / "raw" / split)
+        with (tmp_path / "raw" / split / "metadata.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([["file_name", "label"], *(row[:2] for row in NINE[:2])])
+    task = table_task(tmp_path / "unused", [], source={"file": "."}, split={"column": "split"})
+    assert ids(task, tmp_path / "raw", tmp_path / "data") == {
+        f"{split}/{n}.png" for split in ("train", "test") for n in (0, 1)
+    }
+    for shard in ("train-00000-of-00001", "test-00000-of-00001"):
+        parquet(tmp_path / "shards/data" / f"{shard}.parquet", NINE[:2])
+    assert ids(task, tmp_path / "shards", tmp_path / "two") == {
+        "0.png", "1.png", "0.png (data-train-00000-of-00001, row 1)", "1.png (data-train-00000-of-00001, row 2)"
+    }  # fmt: skip
+    cells = [{"bytes": encoded(DRAW(n), "PNG"), "path": None} for n in range(2)]
+    pq.write_table(pa.table({"image": cells, "label": [0, 1]}), tmp_path / "bare.parquet")
+    bare = table_task(tmp_path / "unused", [], source={"file": "bare.parquet"})
+    assert ids(bare, tmp_path, tmp_path / "three") == {"bare-000001", "bare-000002"}
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("image,caption,label\na.png,A large, open living room,yes\n",
+     r"labels.csv, row 1 \(line 2\) has 4 cells, and the header has 3 columns .*comma in a text without quotes"),
+    ("image,label,caption\na.png,yes,A large, open living room\n", r"row 1 \(line 2\) has 4 cells"),
+    ("image,label,caption,,\na.png,yes,A large, open,\n", r"row 1 \(line 2\) has 5 cells, and the header has 3 columns"),
+    ('image,caption,label\na.png,"two\nlines",1\nb.png,x\n', r"row 2 \(line 4\) has 2 cells.*a line break in a text"),
+    ("image,label,label\na.png,1,0\n", r"labels.csv, line 1: the header names column 'label' twice"),
+    ("image;label\na.png;1\n", r"labels.csv, line 1: the columns are separated by semicolons, not commas: image;label"),
+    ("image\tlabel\na.png\t1\n", "the columns are separated by tabs"),
+    ('image,caption,label\na.png,"never closed,1\n', r"row 1 \(line 2\): unexpected end of data"),
+    ('image,caption,label\na.png,"a" b,1\n', r"row 1 \(line 2\): .* expected after"),
+])  # fmt: skip
+def test_a_csv_that_is_not_one_table(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(UserError, match=said) as error:
+        list(read_table(tmp_path / "labels.csv"))
+    assert error.value.then
+    with pytest.raises(UserError, match=said):  # a judge's table is read by the same reader
+        judge_items.read([tmp_path / "labels.csv"], "unsafebench", "sft", {})
+
+
+def test_a_csv_as_spreadsheets_leave_it(tmp_path: Path) -> None:
+    (tmp_path / "a.CSV").write_bytes(b"\xef\xbb\xbfimage,label,,\r\na.png,1,,\r\n\r\nb.png,0,,\r\n")
+    assert list(read_table(tmp_path / "a.CSV")) == [{"image": "a.png", "label": "1"}, {"image": "b.png", "label": "0"}]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "cp1252"])
+def test_an_encoding_is_named(ending: str, encoding: str, tmp_path: Path) -> None:
+    file = tmp_path / f"labels.{ending}"
+    file.write_text(
+        '{"image": "é.png", "label": 1}\n' if ending == "jsonl" else "image,label\né.png,1\n", encoding=encoding
+    )
+    with pytest.raises(UserError, match=r"is UTF-16 text" if encoding != "cp1252" else r"line \d.* is not .*UTF-8"):
+        list(read_table(file))
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ('{"image": "a.png", "label": 1, "label": 0}', "'label' is given twice"),
+    ('{"image": "a.png", "label": "\\ud800"}', "surrogate"),
+    ('{"image": "a.png", "label": ' + "[" * 10_000 + "]" * 10_000 + "}", "nested deeper"),
+    ('{"image": "a.png", "label": ' + "9" * 5_000 + "}", "integer"),
+])  # fmt: skip
+def test_a_hostile_line_is_one_line_of_error(line: str, said: str, tmp_path: Path) -> None:
+    task = table_task(tmp_path, [])
+    (tmp_path / "labels.jsonl").write_text('\ufeff{"image": "a.png", "label": 1}\n' + line + "\n")
+    with pytest.raises(UserError, match=rf"labels.jsonl, line 2 .*{said}") as error:
+        run(task, tmp_path, tmp_path / "data")
+    assert "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+def test_a_hostile_cell_is_one_line_of_error(tmp_path: Path) -> None:
+    task = table_task(
+        tmp_path, [], source={"file": "labels.csv"}, label={"column": "label", "rule": {"when": ">= 1", "then": "yes"}}
+    )
+    for cell in ("9" * 5_000, "[" * 10_000, "x" * 200_000):
+        (tmp_path / "labels.csv").write_text(f"image,label\na.png,{cell}\n")
+        with pytest.raises(MtrlError) as error:
+            run(task, tmp_path, tmp_path / "data")
+        assert "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+def test_parquet_columns_of_one_name(tmp_path: Path) -> None:
+    column = pa.array(["1"])
+    pq.write_table(pa.Table.from_arrays([column, column], ["label", "label"]), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a.parquet has two columns 'label'"):
+        list(read_table(tmp_path / "a.parquet"))
+
+
+def test_columns_that_do_not_fit_the_kind(tmp_path: Path) -> None:
+    label = {"column": "label", "values": {"1": ["a"], "2": ["b"]}}
+    for images, said in (
+        (None, r"source.images is missing, so it is \['image'\]"),
+        (["image"], r"source.images is \['image'\]"),
+    ):
+        source = {"file": "labels.jsonl", **({"images": images} if images else {})}
+        task = table_task(tmp_path, [], kind="pairwise", label=label, source=source)
+        with pytest.raises(UserError, match=said + ", and a pairwise task needs two columns"):
+            run(task, tmp_path, tmp_path / "data")
+    task = table_task(tmp_path, [], source={"file": "labels.jsonl", "images": ["a", "b"]})
+    with pytest.raises(UserError, match="a pointwise task needs one column"):
+        run(task, tmp_path, tmp_path / "data")

@@ -9,6 +9,7 @@ import pytest
 from mtrl import recipe, tasks
 from mtrl.errors import UserError
 from mtrl.files import parse_yaml
+from tests.conftest import ROOT
 
 TASK = """
 title: t
@@ -42,3 +43,42 @@ def test_a_key_given_twice_is_an_error_in_every_yaml(here: Path) -> None:
         recipe.load("own.yaml")
     # a merge key may still be overridden
     assert parse_yaml("b: &b {x: 1}\na: &a {<<: *b, x: 2}\n<<: *a\nx: 3", "t")["x"] == 3
+
+
+@pytest.mark.parametrize(("label", "said"), [
+    ("{column: stars}", r"label has no values and no rule. A judge of one image answers yes or no. Write, .*drop: \[3\]"),
+    ("{column: stars, values: {1: [1], 2: [2], 3: [3], 4: [4], 5: [5]}}", r"has the keys 1 and 2 and 3 and 4 and 5. A judge"),
+    ("{column: x, values: {1: [a], 2: [b]}}", r"label.values has the keys 1 and 2. kind: pairwise is missing\?"),
+    ("{column: x, values: {yes: [a], no: [b, a]}}", r"label.values.yes and label.values.no both list 'a'"),
+    ("{column: x, values: {yes: [4], no: ['4']}}", r"both list '4'"),
+    ("{column: x, values: {yes: [a], no: [b]}, drop: [b]}", r"label.values.no and label.drop both list 'b'"),
+    ("{column: x, values: {yes: [a]}}", r"label.values has the keys yes. A judge of one image answers yes or no"),
+    ("{column: x, values: {yes: [a], no: []}}", r"label.values.no is empty, so no row could get that verdict"),
+    ("{column: x, values: {1: [a], '1': [b]}}", r"label.values: the keys .* are both '1'"),
+])  # fmt: skip
+def test_a_label_from_which_no_verdict_follows(label: str, said: str, here: Path) -> None:
+    with pytest.raises(UserError, match=rf"mine.yaml: .*{said}"):
+        load(here, TASK.replace("{column: label, values: {yes: [good], no: [bad]}}", label))
+
+
+def test_a_pair_has_verdicts_1_and_2(here: Path) -> None:
+    pairs = TASK.replace("capability: safety", "capability: safety\nkind: pairwise")
+    with pytest.raises(
+        UserError, match=r"keys yes and no. kind: pairwise is wrong here\? A judge of two images answers 1 or 2"
+    ):
+        load(here, pairs)
+    task = load(here, pairs.replace("{yes: [good], no: [bad]}", "{1: [0], 2: [1]}"))
+    assert task.label.values == {"1": ["0"], "2": ["1"]}
+    with pytest.raises(UserError, match=r"label.rule is for one image. A judge of two images answers 1 or 2"):
+        load(here, pairs.replace("values: {yes: [good], no: [bad]}", 'rule: {when: ">= 1", then: yes}'))
+
+
+def test_the_docs_labels_and_splits_are_valid(here: Path) -> None:
+    page = (ROOT / "docs" / "own-task.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith(("label: {", "split: {"))]
+    assert len(lines) >= 9
+    for line in lines:
+        kind = "pairwise" if "better" in line else "pointwise"
+        head = f"title: t\ncapability: safety\nkind: {kind}\nsource: {{file: labels.csv}}\n"
+        other = "label: {column: x, values: {yes: [a], no: [b]}}\n" if line.startswith("split") else ""
+        load(here, head + other + line + "\n")
