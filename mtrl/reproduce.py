@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtrl import hints, matrix
-from mtrl.checkpoints import CARD
+from mtrl.card import FILE as CARD
 from mtrl.errors import Interrupted, MtrlError, UserError
 from mtrl.files import read_json
 from mtrl.launch.plan import plan

@@ -32,5 +32,6 @@ def test_the_best_step_by_verdicts(project: Path) -> None:
     done = mtrl("export", "s", "--step", "best", "--to", "exports/s", cwd=project)
     assert done.code == 0, done.err
     best = json.loads(Path("runs/s/select.json").read_text())["best"]
-    assert json.loads(Path("exports/s/mtrl.json").read_text())["step"] == best
+    card = json.loads(Path("exports/s/mtrl.json").read_text())
+    assert card["step"] == best and "task_files/prompts/sft/demo_quality.jinja" in card["files"]
     assert "select" not in mtrl("tables", "2", cwd=project).out
