@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
@@ -39,7 +40,7 @@ def check(out: Path) -> None:
     if out.suffix != ".jsonl" and out.exists():
         raise UserError(f"{out} exists already", "pass another --out, or remove it")
     if not out.parent.is_dir():
-        raise UserError(f"--out {out}: there is no folder {out.parent}", f"mkdir -p {out.parent}")
+        raise UserError(f"--out {out}: there is no folder {out.parent}", f"mkdir -p {shlex.quote(str(out.parent))}")
 
 
 class Out:

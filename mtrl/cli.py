@@ -10,7 +10,6 @@ import sys
 from types import FrameType
 from typing import Any
 
-import click
 import typer
 from typer.core import TyperCommand
 
@@ -42,11 +41,12 @@ from mtrl.errors import PLAIN, Interrupted, MtrlError, remedy
 class Verb(TyperCommand):
     """A command whose errors name the next command with the folders that this one was given."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:  # Typer's own copy of click has the type
+        hints.running = (ctx.info_name or "", ctx.params)
         try:
             return super().invoke(ctx)
         except MtrlError as error:
-            error.then = hints.carried(error.then, ctx.params, ctx.info_name or "")
+            error.then = hints.carried(error.then)
             raise
 
 

@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import secrets
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +23,10 @@ from typing import Any, BinaryIO
 import yaml
 
 from mtrl.errors import UserError
-from mtrl.parsing import parse_json, parse_yaml
+from mtrl.parsing import parse_json
+from mtrl.parsing import parse_yaml as parse_yaml  # for those who read files, too
 
+LARGE = 1 << 34  # bytes of our own files that hold a line for each sample or image
 LARGEST = 1 << 26  # bytes of a file that is read whole, or of one line, unless its reader knows better
 
 
@@ -90,7 +93,9 @@ def check_target(path: Path, option: str = "--out") -> None:
     """Raises UserError where no file can be written to `path`; asked before any work is done for it."""
     check_place(path, option)
     if path.is_dir():
-        raise UserError(f"{option} {path} is a folder, not a file", f"name a file in it: {option} {path}/NAME")
+        raise UserError(
+            f"{option} {path} is a folder, not a file", f"name a file in it: {option} {shlex.quote(str(path / 'NAME'))}"
+        )
     if path.exists() and not path.is_file():
         raise UserError(f"{option} {path} is not a regular file", f"pass another {option}")
 

@@ -24,6 +24,7 @@ DATA = {
     "convert": "--out",
 }  # fmt: skip
 RUNS = dict.fromkeys(("sft", "rl", "status", "select", "export", "eval", "compare", "tables", "reproduce"), "--runs")
+running: tuple[str, Mapping[str, Any]] = ("", {})  # the command now running, and its parameters; mtrl.cli says it
 RAW = {**dict.fromkeys(("convert", "fit-labels", "reproduce"), "--raw"), "fetch": "--to"}
 
 
@@ -72,10 +73,7 @@ def carried(text: str, given: Mapping[str, Any] | None = None, verb: str = "") -
     `given` are the parameters of the command `verb`; default: those of the command that is running.
     """
     if given is None:
-        import click
-
-        context = click.get_current_context(silent=True)
-        given, verb = (context.params, context.info_name or "") if context else ({}, "")
+        verb, given = running
     words = text.split(" ")
     if len(words) < 2 or words[0] != "mtrl":
         return text

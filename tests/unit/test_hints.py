@@ -63,6 +63,23 @@ def test_an_errors_next_command_carries_the_folders(cli, tmp_path: Path) -> None
     assert found.code == 2 and found.err.endswith(f"next: mtrl status --runs '{tmp_path}/my runs'\n")
 
 
+def test_a_finding_and_a_notes_next_command_carry_them_too(cli, project: Path) -> None:
+    found = cli("status", "--runs", "my runs")
+    assert "next: mtrl tasks" in found.out
+    shutil.copytree("data", "my data")
+    shutil.rmtree("my data/demo_quality")
+    plan = cli(
+        "plan", "sft_single", "--task", "demo_quality", "--model", "tiny", "--hardware", "cpu", "--data", "my data"
+    )
+    assert plan.code == 2 and "--out 'my data'" in plan.out
+    exported("one")
+    done = cli("sft", "sft_unified", "--model", "tiny", "--hardware", "cpu", "--set", "tasks=demo_quality,demo_safety",
+               "--name", "one", "--runs", "./runs")  # fmt: skip
+    assert "next: mtrl export one --to exports/one-2" in done.out, done.err
+    tables = cli("tables", "2", "--runs", "my runs")
+    assert "  mtrl sft --runs 'my runs' recipes/sft_unified.yaml" in tables.out
+
+
 def test_plan_prints_the_very_command_that_it_planned(cli, project: Path) -> None:
     given = ["--model", "tiny", "--hardware", "cpu", "--set", "tasks=demo_quality,demo_safety", "--data", "data"]
     found = cli("plan", "sft_unified", *given, "--set", "upstream.run_name=a b")

@@ -95,16 +95,20 @@ def test_one_task_with_and_without_a_limit(container: list[str], raw: Path, tmp_
         assert {name: after[name] for name in expected} == expected
 
 
-def test_a_second_conversion_of_a_task_waits_and_says_so(
-    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_second_conversion_of_a_task_waits_and_says_so(raw: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     with locks.held(data / "unsafebench" / ".convert.lock"):
         process = started([], raw, data, "unsafebench")
-        time.sleep(2)
+        assert process.stdout
+        late = threading.Timer(120, process.kill)
+        late.start()
+        said = next((line for line in process.stdout if "waiting for it" in line), "")
+        late.cancel()
+        assert f"unsafebench: another mtrl convert is writing {data}/unsafebench" in said
+        time.sleep(1)
         assert process.poll() is None and not (data / "unsafebench/card.json").exists()
-    said = process.communicate(timeout=60)[0]
-    assert process.returncode == 0 and "another mtrl convert is writing" in said and "waiting for it" in said
+    process.communicate(timeout=120)
+    assert process.returncode == 0 and (data / "unsafebench/card.json").exists()
 
 
 def test_temporary_names_and_the_sweep_know_no_process_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
