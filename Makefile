@@ -8,7 +8,7 @@ RAW ?= raw
 DATA ?= data
 CKPT ?= Qwen/Qwen3-VL-30B-A3B-Instruct
 
-.PHONY: help setup setup-main setup-llamafactory setup-easyr1 setup-verl demo test test-long lint data sft-single sft-unified rl-single rl-multitask eval tables table2 table3
+.PHONY: help setup setup-main setup-llamafactory setup-easyr1 setup-verl demo test test-long lint docs data sft-single sft-unified rl-single rl-multitask eval tables table2 table3
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 setup: setup-main setup-llamafactory ## both environments: mtrl with vLLM and TRL, and LLaMA-Factory
@@ -28,6 +28,8 @@ test-long: setup setup-verl ## the long kill loops too
 	@.venv/bin/python -m pytest
 lint: setup-main ## ruff and mypy
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && $(TYPES)
+docs: setup-main ## the pages of docs/ as a site, in build/docs/
+	@.venv/bin/mkdocs build -q -f docs/site/mkdocs.yml && echo build/docs/index.html
 data: ## convert the paper's tasks: RAW=folder of releases
 	$(MTRL) convert agin_nat agin_tech agin_rat seetrue imagereward unsafebench --raw $(RAW) --out $(DATA)
 sft-single: ## Table 2, SFT-Single: TASK=seetrue
