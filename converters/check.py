@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from mtrl.converters import findings, images, unchanged
 from mtrl.converters.rows import Rejected, contents
 from mtrl.converters.table1 import compare
 from mtrl.errors import UserError
-from mtrl.files import sha256_bytes, sha256_file
+from mtrl.files import LARGE, read_json, sha256_bytes, sha256_file
 from mtrl.finding import Check
 from mtrl.tasks import SPLITS, Task
 
@@ -118,7 +117,7 @@ def _split(task: Task, data: Path, split: str, card: dict, again: str) -> Iterat
     try:
         rows = {
             "samples": samples.count(data, task.name, split),
-            "sft": len(json.loads((folder / f"sft_{split}.json").read_text())),
+            "sft": len(read_json(folder / f"sft_{split}.json", limit=LARGE)),
             "rl": pq.read_metadata(folder / f"rl_{split}.parquet").num_rows,
         }
     except (OSError, ValueError) as error:

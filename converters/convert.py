@@ -25,7 +25,7 @@ from mtrl import __version__, prompting, samples
 from mtrl.converters import accept, exports, findings, images, splits, store, unchanged
 from mtrl.converters.rows import Picture, Rejected, Row
 from mtrl.errors import MtrlError, UserError, remedy
-from mtrl.files import read_json, sweep, write_json
+from mtrl.files import LARGE, read_json, sweep, write_json
 from mtrl.labels import CONFLICTS
 from mtrl.locks import held
 from mtrl.samples import Sample
@@ -216,10 +216,7 @@ def _known(data: Path) -> dict[str, images.Known]:
     known = {}
     for file in data.glob(f"*/{unchanged.PRINTS}"):
         known.update(
-            {
-                name: images.Known(print_, tuple(notes))
-                for name, (print_, notes) in read_json(file, limit=unchanged.LARGE).items()
-            }
+            {name: images.Known(print_, tuple(notes)) for name, (print_, notes) in read_json(file, limit=LARGE).items()}
         )
     return known
 

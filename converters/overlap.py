@@ -14,9 +14,9 @@ from typing import NamedTuple
 from mtrl import samples, tasks
 from mtrl.converters.near import clusters
 from mtrl.converters.splits import text
-from mtrl.converters.unchanged import LARGE, PRINTS
+from mtrl.converters.unchanged import PRINTS
 from mtrl.errors import UserError
-from mtrl.files import read_json
+from mtrl.files import LARGE, read_json
 from mtrl.finding import Check
 
 

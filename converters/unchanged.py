@@ -20,13 +20,12 @@ import mtrl.converters
 from mtrl import __version__, labels, prompting, samples, tasks
 from mtrl.converters.rows import Row
 from mtrl.errors import UserError
-from mtrl.files import read_json, sha256_bytes, sha256_file, write_json
+from mtrl.files import LARGE, read_json, sha256_bytes, sha256_file, write_json
 from mtrl.tasks import SPLITS, Task
 
 FILE = "inputs.json"
 RELEASED = (".csv", ".jsonl", ".parquet", ".zip")
 PRINTS = "fingerprints.json"
-LARGE = 1 << 34  # bytes of our own files that hold a line for each image
 Stamp = str | list[int]
 
 

@@ -13,7 +13,7 @@ from mtrl.errors import UserError
 from mtrl.evaluate import predictions, requests, reread
 from mtrl.evaluate.engine import Engine, Sampling
 from mtrl.evaluate.scoring import score
-from mtrl.files import read_json, read_yaml, sha256_file
+from mtrl.files import read_object, read_yaml, sha256_file
 from mtrl.paper import table_tasks
 from mtrl.tasks import Task
 
@@ -264,4 +264,4 @@ def evaluate(
 def _conversion_limit(data: Path, task: str) -> int | None:
     """The --limit that the task was converted with."""
     card = data / task / "card.json"
-    return read_json(card).get("limit") if card.exists() else None
+    return read_object(card).get("limit") if card.exists() else None

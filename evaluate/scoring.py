@@ -62,5 +62,6 @@ def _judged_by(identity: dict[str, Any]) -> dict[str, Any] | None:
     """Who was asked, as metrics.json says it; None where an older mtrl did not record it."""
     if not identity.get("name"):
         return None
-    trained_on = identity["trained"] if identity["run"] else None
-    return {**{key: identity[key] for key in ("name", "step", "model")}, "trained_on": trained_on}
+    trained_on = identity.get("trained", []) if identity.get("run") else None
+    about = {"name": identity["name"], "step": identity.get("step"), "model": identity.get("model") or ""}
+    return {**about, "trained_on": trained_on}

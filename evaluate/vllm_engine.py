@@ -17,6 +17,7 @@ from typing import Any
 from mtrl import experts
 from mtrl.converters.images import load_rgb
 from mtrl.errors import MtrlError
+from mtrl.evaluate import cpu
 from mtrl.evaluate.confidence import ALTERNATIVES, Step
 from mtrl.evaluate.engine import Answer, Sampling
 from mtrl.evaluate.requests import Request
@@ -29,14 +30,18 @@ TEXT_TOKENS = 2048  # room for a prompt's words beside its images
 
 
 class VllmEngine:
-    """Loads `checkpoint`, a folder or hub id. Raises MtrlError with vLLM's reason in one line where it cannot."""
+    """Loads `checkpoint`, a folder or hub id. Raises MtrlError with vLLM's reason in one line where it cannot.
+
+    `note` is what the user should know before asking it, "" where there is nothing.
+    """
+
+    note = ""
 
     def __init__(
         self, checkpoint: str, min_pixels: int, max_pixels: int, images: int, max_tokens: int, tensor_parallel: int = 1
     ) -> None:
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # nothing phones home
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries to each other; ours are tested
         if Path(checkpoint).exists():
@@ -49,30 +54,36 @@ class VllmEngine:
             raise MtrlError(
                 f"vLLM cannot be imported here: {error}", "make setup (mtrl doctor says what is missing)"
             ) from None
-        if current_platform.is_cpu():
+        on_cpu = current_platform.is_cpu()
+        if on_cpu:
             os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # one process less to start
         try:
             config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
             vision, text = config.vision_config, getattr(config, "text_config", config)
             tokens = images * -(-max_pixels // (vision.patch_size * vision.spatial_merge_size) ** 2)
+            longest = min(tokens + TEXT_TOKENS + max_tokens, text.max_position_embeddings)
+            if on_cpu:
+                weights = cpu.weights(checkpoint)
+                self.note = cpu.note(weights)
+                os.environ.setdefault(cpu.VARIABLE, str(cpu.cache_gib(text, longest, weights, cpu.free_memory())))
             self._llm = vllm.LLM(
                 model=checkpoint,
                 trust_remote_code=False,  # asked for outright: a model brings weights, and never code that runs here
                 load_format="safetensors",  # a pickle can run code
-                max_model_len=min(tokens + TEXT_TOKENS + max_tokens, text.max_position_embeddings),
+                max_model_len=longest,
                 limit_mm_per_prompt={"image": images, "video": 0},
                 mm_processor_kwargs={"size": size_of({"min_pixels": min_pixels, "max_pixels": max_pixels})},
                 tensor_parallel_size=tensor_parallel,
                 enable_prefix_caching=True,
-                enforce_eager=current_platform.is_cpu(),
+                enforce_eager=on_cpu,
                 # A prompt computed in pieces makes vLLM turn its seed back, which torch's CPU generator cannot: --votes died
-                enable_chunked_prefill=False if current_platform.is_cpu() else None,
+                enable_chunked_prefill=False if on_cpu else None,
                 disable_log_stats=True,
                 seed=0,
             )
         except Exception as error:  # vLLM raises what its dependencies raise
             raise MtrlError(
-                f"vLLM cannot load {checkpoint}: {one_line(error)}", likely_cause(checkpoint, str(error))
+                f"vLLM cannot load {checkpoint}: {one_line(error)}", likely_cause(checkpoint, str(error), on_cpu)
             ) from error
         self._tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
         self._version = vllm.__version__
@@ -138,7 +149,7 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
 
 
-def likely_cause(checkpoint: str, message: str) -> str:
+def likely_cause(checkpoint: str, message: str, on_cpu: bool = False) -> str:
     """The next step after vLLM refused a checkpoint: what the folder shows is wrong with it, else what its words suggest."""
     folder = Path(checkpoint)
     if folder.is_dir():
@@ -158,6 +169,9 @@ def likely_cause(checkpoint: str, message: str) -> str:
             return str(error)
         except (KeyError, TypeError, AttributeError):
             return f"{folder / 'config.json'} is not this model's: copy it from the base model"
+    if on_cpu and ("memory" in message.casefold() or cpu.VARIABLE in message):
+        now = os.environ.get(cpu.VARIABLE, "?")
+        return f"free some memory, take a smaller model, or set {cpu.VARIABLE}=N, the GiB of its cache (now {now})"
     if "memory" in message.casefold():
         return "more GPUs share it by --tensor-parallel N, or take a smaller model"
     if not folder.exists():

@@ -8,6 +8,7 @@ says what it is: evaluation needs nothing else.
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from mtrl import __version__, experts, hints, processor, staging, task_files
 from mtrl.card import FILE as CARD
 from mtrl.errors import MtrlError, UserError, remedy
-from mtrl.files import read_json, read_jsonl, sha256_file, write_json
+from mtrl.files import read_json, sha256_file, write_json
 from mtrl.launch import backend
 from mtrl.recipe import Recipe
 from mtrl.rundir import Run, differing
@@ -26,7 +27,6 @@ UNDONE = {
     "interrupted": "it was interrupted before its end",
     "planned": "it was never started by mtrl",
 }
-SELECTED = "select.json"  # what mtrl select leaves in a run
 # What a judge needs beside its weights; taken from the base model where the trainer did not save it.
 BESIDE = (
     "generation_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json",
@@ -44,8 +44,8 @@ def choose(run: Run, step: str) -> tuple[Path, int]:
     if step == "last" and steps:
         return steps[max(steps)], max(steps)
     if step == "best" and steps:
-        if (run.path / SELECTED).exists() and (best := read_json(run.path / SELECTED)["best"]) in steps:
-            return steps[best], best
+        if (chosen := run.selected) and chosen.best in steps:
+            return steps[chosen.best], chosen.best
         if str(run.recipe.get("method")).startswith("sft"):
             raise UserError(
                 "the best step of an SFT run is not known: its eval_accuracy is of tokens, not of verdicts; mtrl select"
@@ -69,8 +69,9 @@ def best_of(scores: dict[int, float]) -> int:
 
 def trainers_scores(run: Run) -> dict[int, float]:
     """The trainer's own validation accuracy by step: of verdicts in RL, of tokens in SFT."""
-    rows = read_jsonl(run.path / "metrics.jsonl")
-    return {row["step"]: row["eval_accuracy"] for row in rows if "eval_accuracy" in row}
+    return {
+        row["step"]: row["eval_accuracy"] for row in run.metrics if math.isfinite(row.get("eval_accuracy", math.nan))
+    }
 
 
 def export(run: Run, step: str, target: Path, unfinished: bool = False) -> dict[str, Any]:

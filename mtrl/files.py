@@ -23,8 +23,10 @@ from typing import Any, BinaryIO
 import yaml
 
 from mtrl.errors import UserError
-from mtrl.parsing import parse_json, parse_yaml
+from mtrl.parsing import parse_json
+from mtrl.parsing import parse_yaml as parse_yaml  # for those who read files, too
 
+LARGE = 1 << 34  # bytes of our own files that hold a line for each sample or image
 LARGEST = 1 << 26  # bytes of a file that is read whole, or of one line, unless its reader knows better
 
 

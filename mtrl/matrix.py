@@ -14,7 +14,6 @@ from typing import Literal, NamedTuple
 from mtrl import recipe as recipes
 from mtrl import scored, sizes, tables
 from mtrl.card import FILE as CARD
-from mtrl.checkpoints import SELECTED
 from mtrl.errors import UserError, nearest
 from mtrl.evaluate import predictions, scores
 from mtrl.files import read_json, read_jsonl
@@ -172,7 +171,11 @@ class Cell:
 
     def hours(self) -> float:
         """Wall-clock hours so far: training, all attempts, and the other steps that this driver ran to their end."""
-        others = sum(row["seconds"] for row in read_jsonl(self.folder / STEPS) if row["step"] != "train")
+        others = sum(
+            row["seconds"]
+            for row in read_jsonl(self.folder / STEPS)
+            if type(row.get("seconds")) in (int, float) and row.get("step") != "train"
+        )
         return float(self.run.seconds() + others) / 3600
 
     def rows(self) -> int:
@@ -250,14 +253,13 @@ def choose(found: list[Cell], only: list[str]) -> list[Cell]:
 
 
 def _progress(run: Run) -> str:
-    rows = read_jsonl(run.path / "metrics.jsonl")
+    rows = run.metrics
     return f"{rows[-1]['step']}/{rows[-1].get('total_steps', '?')}" if rows else ""
 
 
 def _selected(run: Run) -> bool:
     """Whether mtrl select has scored every checkpoint that there is."""
-    file = run.path / SELECTED
-    return file.exists() and {str(step) for step in backend.steps(run)} <= set(read_json(file)["scores"])
+    return run.selected is not None and {str(step) for step in backend.steps(run)} <= set(run.selected.scores)
 
 
 def _answered(folder: Path) -> str:

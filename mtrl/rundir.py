@@ -15,16 +15,56 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
 
 from mtrl import hints
 from mtrl.errors import UserError
-from mtrl.files import dump_yaml, read_json, read_yaml, sha256_file, write_json, write_text
+from mtrl.files import dump_yaml, read_json, read_jsonl, read_object, read_yaml, sha256_file, write_json, write_text
 from mtrl.locks import NoLocks, take
+from mtrl.schema import Stored, read, validate
 
 NAME = r"\w[\w.-]{0,127}"  # a run's name: it becomes a folder, and others' files may bring it
 
+SELECTED = "select.json"  # what mtrl select leaves in a run
 State = Literal["planned", "running", "done", "failed", "interrupted"]
+DAMAGED = "remove the file if it is damaged: what it says is lost, the checkpoints are not"
+
+
+class Recorded(Stored):
+    """recipe.yaml, as far as it is read of a run of any version."""
+
+    method: str
+    tasks: list[str]
+    style: str = ""
+    model: dict[str, Any] = {}
+
+
+class Status(Stored):
+    """status.json, as far as it is read. Times are seconds since 1970, `spent` is seconds of earlier attempts."""
+
+    state: State = "planned"
+    started: float | None = None
+    updated: float = 0.0
+    spent: float = 0.0
+    pid: int | None = None
+    reason: str | None = None
+    data: str | None = None
+
+
+class Selected(Stored):
+    """select.json: the score of each step on the validation split, and the step of the best."""
+
+    by: Literal["accuracy", "macro_f1"]
+    scores: dict[Annotated[str, Field(pattern=r"^\d{1,18}$")], float]
+    best: int
+
+    @model_validator(mode="after")
+    def _has_best(self) -> Selected:
+        if str(self.best) not in self.scores:
+            raise ValueError("best is none of the scored steps")
+        return self
 
 
 class Run:
@@ -65,24 +105,44 @@ class Run:
 
     @property
     def status(self) -> dict[str, Any]:
-        """status.json, or {} where nothing was started. A "running" whose lock is free was killed."""
-        file = self.path / "status.json"
-        status: dict[str, Any] = read_json(file) if file.exists() else {}
+        """status.json, or {} where nothing was started. A "running" whose lock is free was killed. Raises UserError."""
+        status = self._status()
         if status.get("state") == "running" and not self.locked():
             status["state"] = "interrupted"
         return status
+
+    def _status(self) -> dict[str, Any]:
+        file = self.path / "status.json"
+        found = read_object(file, DAMAGED) if file.exists() else {}
+        validate(Status, found, str(file), DAMAGED)
+        return found
+
+    @property
+    def selected(self) -> Selected | None:
+        """What mtrl select found, None where it was not asked. Raises UserError."""
+        file = self.path / SELECTED
+        return read(Selected, file, hints.line("select", self.name)) if file.exists() else None
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """metrics.jsonl: a row per logged step, with `step` and what else is a number. A trainer's NaN is kept."""
+        rows = read_jsonl(self.path / "metrics.jsonl")
+        return [
+            {key: value for key, value in row.items() if type(value) in (int, float)}
+            for row in rows
+            if type(row.get("step")) is int
+        ]
 
     def seconds(self, alive: bool | None = None) -> float:
         """Seconds of training so far, all attempts. One that was killed counts until its log was last written to.
 
         `alive` says whether a trainer runs, where that is known; default: whether the run is locked.
         """
-        file = self.path / "status.json"
-        status: dict[str, Any] = read_json(file) if file.exists() else {}
-        if "started" not in status:
+        status = self._status()
+        if status.get("started") is None:
             return 0.0
-        end = status["updated"]
-        if status["state"] == "running":
+        end = status.get("updated", 0.0)
+        if status.get("state") == "running":
             alive = self.locked() if alive is None else alive
             end = time.time() if alive else max(end, self.log.stat().st_mtime if self.log.exists() else 0)
         return float(status.get("spent", 0) + end - status["started"])
@@ -93,10 +153,12 @@ class Run:
         file = self.path / "recipe.yaml"
         if not file.exists():
             raise UserError(f"{self.path} is not a run directory (no recipe.yaml)", "mtrl status")
-        return read_yaml(file)
+        found = read_yaml(file)
+        validate(Recorded, found, str(file), "a run's recipe.yaml is what mtrl wrote there: take it from a copy")
+        return found
 
     def set(self, state: State, **more: Any) -> None:
-        status = {**(read_json(f) if (f := self.path / "status.json").exists() else {}), **more, "state": state}
+        status = {**self._status(), **more, "state": state}
         write_json(self.path / "status.json", {**status, "updated": round(time.time(), 1)})
 
     def same_recipe(self, recipe: dict[str, Any]) -> None:
@@ -126,7 +188,7 @@ class Run:
         descriptor = os.open(self.path / lock, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             if not take(descriptor):
-                status = read_json(file) if (file := self.path / "status.json").exists() else {}
+                status = self._status()
                 trainer = f" (trainer {status['pid']})" if "pid" in status else ""
                 raise UserError(f"run {self.name} is running{trainer}", hints.line("status", self.name))
             yield descriptor

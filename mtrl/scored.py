@@ -19,7 +19,7 @@ from mtrl.errors import MtrlError, UserError
 from mtrl.evaluate import scores
 from mtrl.evaluate.run import fingerprint
 from mtrl.evaluate.scores import Scores, TaskScores
-from mtrl.files import read_json, sha256_file
+from mtrl.files import read_object, sha256_file
 from mtrl.recipe import METHODS
 
 
@@ -126,7 +126,7 @@ def marks(one: Scores, task: str, data: Path) -> tuple[Mark, ...]:
     file = samples.path_of(data, task, numbers.split)
     if file.exists():
         card = data / task / "card.json"
-        limit = read_json(card).get("limit") if card.exists() else None
+        limit = read_object(card).get("limit") if card.exists() else None
         if numbers.samples_sha256 is None:
             found.append(
                 Mark(f"of samples that are not recorded: {hints.line('score', one.file.parent)} records them", False)

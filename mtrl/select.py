@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from mtrl import hints, staging
-from mtrl.checkpoints import SELECTED, best_of, export, require_done
+from mtrl.checkpoints import best_of, export, require_done
 from mtrl.errors import Interrupted, MtrlError, UserError
 from mtrl.files import read_json, write_json
 from mtrl.launch import backend
 from mtrl.locks import take
-from mtrl.rundir import Run
+from mtrl.rundir import SELECTED, Run
 
 
 def select(run: Run, data: Path, by: str, say: Callable[[str], None], unfinished: bool = False) -> dict[str, Any]:

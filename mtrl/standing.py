@@ -7,8 +7,7 @@ from collections.abc import Container
 from pathlib import Path
 from typing import NamedTuple
 
-from mtrl import tables
-from mtrl.files import read_json, read_jsonl
+from mtrl import samples, tables
 from mtrl.launch.amounts import ANSWERS
 from mtrl.matrix import Cell
 from mtrl.recipe import METHODS
@@ -63,9 +62,8 @@ def data(tasks: list[str], folder: Path) -> tuple[str, list[str], list[list[str]
     """(title, columns, rows): which of the tasks are converted, and how many rows they have."""
     rows = []
     for task in tasks:
-        card = folder / task / "card.json"
-        counts = read_json(card)["counts"] if card.exists() else {}
-        numbers = [f"{sum(counts[split].values()):,}" if counts else "" for split in SPLITS]
+        counts = samples.card(folder, task)["counts"] if (folder / task / "card.json").exists() else {}
+        numbers = [f"{sum(counts.get(split, {}).values()):,}" if counts else "" for split in SPLITS]
         rows.append([task, "converted" if counts else "missing", *numbers])
     return f"data in {folder}", ["task", "", *SPLITS], rows
 
@@ -74,7 +72,7 @@ def _training_left(cell: Cell, pace: dict[str | None, float]) -> str:
     """Hours of training left, with the mark that LEGEND explains; "?" where nothing tells."""
     if cell.recipe.stage is None or cell.steps()[0].done:
         return ""
-    rows = read_jsonl(cell.run.path / "metrics.jsonl")
+    rows = cell.run.metrics
     step, total = (rows[-1]["step"], rows[-1].get("total_steps")) if rows else (0, None)
     if step and total and (spent := cell.run.seconds()):
         return f"{spent / step * (total - step) / 3600:,.2f}"

@@ -15,7 +15,6 @@ from typing import Any
 from mtrl import hints, recipe, samples, scored, tasks
 from mtrl.errors import UserError
 from mtrl.evaluate import metrics
-from mtrl.files import read_json
 from mtrl.paper import layout, table_tasks
 from mtrl.recipe import METHODS
 from mtrl.scored import Scored
@@ -177,7 +176,7 @@ def _labels(task: str, data: Path, evaluated: list[Scored]) -> Counter[str]:
     if holds or (evaluated and not card.exists()):
         confusion = (holds or evaluated)[0].numbers.confusion
         return Counter({label: sum(counts.values()) for label, counts in confusion.items()})
-    return Counter(read_json(card)["counts"]["test"]) if card.exists() else Counter()
+    return Counter(samples.card(data, task)["counts"].get("test", {})) if card.exists() else Counter()
 
 
 def _released(task: str, data: Path) -> Counter[str]:
@@ -260,8 +259,11 @@ def counts(data: Path) -> Table:
             cell, published = "-", about.get(split, {}).get(name)
             if (data / name / "card.json").exists() and name not in known:
                 cell = "task YAML is broken"
-            elif (card := data / name / "card.json").exists():
-                found, positive = read_json(card)["counts"][split], known[name].table1_positive or "yes"
+            elif (data / name / "card.json").exists():
+                found, positive = (
+                    Counter(samples.card(data, name)["counts"].get(split, {})),
+                    known[name].table1_positive or "yes",
+                )
                 cell = f"{sum(found.values()):,}\n({found[positive]}/{sum(found.values()) - found[positive]})"
             cells.append(f"{cell}\npaper {sum(published):,}\n({published[0]}/{published[1]})" if published else cell)
         rows[split] = cells

@@ -6,8 +6,6 @@ LLaMA-Factory's `eval_accuracy` is of the answer's tokens with the answer shown;
 
 from __future__ import annotations
 
-from mtrl.checkpoints import SELECTED
-from mtrl.files import read_json, read_jsonl
 from mtrl.rundir import Run
 
 TOKENS, VERDICTS = "token accuracy", "verdict accuracy"
@@ -20,15 +18,14 @@ def name(method: str) -> str:
 
 def shown(run: Run) -> dict[str, str]:
     """The last token accuracy and verdict accuracy of a run as text, "" where there is none. `mtrl select`'s goes first."""
-    rows = read_jsonl(run.path / "metrics.jsonl")
-    last = next((row["eval_accuracy"] for row in reversed(rows) if _number(row.get("eval_accuracy"))), None)
+    rows = run.metrics
+    last = next((row["eval_accuracy"] for row in reversed(rows) if "eval_accuracy" in row), None)
     found = {TOKENS: "", VERDICTS: ""}
     if last is not None:
         found[name(str(run.recipe.get("method")))] = f"{last:.4g}"
-    if (file := run.path / SELECTED).exists():
-        chosen = read_json(file)
-        by = "" if chosen["by"] == "accuracy" else "Macro-F1 "
-        found[VERDICTS] = f"{by}{chosen['scores'][str(chosen['best'])]:.4g} (step {chosen['best']}, mtrl select)"
+    if chosen := run.selected:
+        by = "" if chosen.by == "accuracy" else "Macro-F1 "
+        found[VERDICTS] = f"{by}{chosen.scores[str(chosen.best)]:.4g} (step {chosen.best}, mtrl select)"
     return found
 
 

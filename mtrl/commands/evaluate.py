@@ -128,7 +128,10 @@ def engine_maker(
         from mtrl.evaluate.vllm_engine import VllmEngine
 
         with to_log(log):
-            return VllmEngine(**about, tensor_parallel=tensor_parallel)
+            engine = VllmEngine(**about, tensor_parallel=tensor_parallel)
+        if engine.note:
+            say(engine.note)
+        return engine
 
     return make
 

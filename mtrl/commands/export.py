@@ -19,10 +19,9 @@ def command(
 ) -> None:
     """Write a run's checkpoint as a folder that vLLM loads, with mtrl.json beside the weights."""
     from mtrl import hints, rundir, samples
-    from mtrl.checkpoints import SELECTED, export
+    from mtrl.checkpoints import export
     from mtrl.commands.show import say, then
     from mtrl.evaluate.run import subject
-    from mtrl.files import read_json
 
     found = rundir.find(run, runs)
     card = export(found, step, to, unfinished)
@@ -30,7 +29,7 @@ def command(
     say(f"{to}: step {card['step']} of run {card['run']}, experts: {card['experts']}{rewritten}")
     if (state := found.status.get("state", "planned")) != "done":
         say(f"the run is not done (it is {state}): this is its step {card['step']}, and no final result")
-    if (chosen := found.path / SELECTED).exists() and (best := read_json(chosen)["best"]) != card["step"]:
+    if (chosen := found.selected) and (best := chosen.best) != card["step"]:
         other = hints.line("export", run, step="best", to=hints.free(str(to.parent), to.name, f"-step-{best}"))
         say(f"mtrl select chose step {best} of this run; this exports it: {hints.carried(other)}")
     data = found.data or options.DATA

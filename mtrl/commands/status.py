@@ -39,11 +39,10 @@ COLUMNS = ["run", "state", "step", "loss", "reward", "token accuracy", "verdict 
 
 
 def _row(run: Any) -> list[str]:
-    from mtrl.files import read_jsonl
     from mtrl.launch import backend
     from mtrl.validation import shown
 
-    rows = read_jsonl(run.path / "metrics.jsonl")
+    rows = run.metrics
 
     def last(key: str) -> str:
         value = next((row[key] for row in reversed(rows) if row.get(key) is not None), None)
@@ -62,9 +61,8 @@ HEALTH = ("accuracy", "format", "invalid", "yes_rate", "zero_variance", "length"
 def _health(run: Any) -> None:
     """What the last logged step of an RL run says by task. Prompts without variance in their rewards teach nothing."""
     from mtrl.commands.show import table
-    from mtrl.files import read_jsonl
 
-    logged = read_jsonl(run.path / "metrics.jsonl")
+    logged = run.metrics
     rows = []
     for task in run.recipe["tasks"]:
         last = next((row for row in reversed(logged) if f"invalid_{task}" in row), None)

@@ -7,7 +7,6 @@ logs, and names what resuming needs. llamafactory.py, trl.py, easyr1.py and verl
 from __future__ import annotations
 
 import importlib
-import json
 import math
 import re
 import zipfile
@@ -109,8 +108,8 @@ def complete(checkpoint: Path) -> bool:
     if checkpoint.name.startswith("global_step_"):
         return _complete_shards(checkpoint)
     try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # missing, or cut off by a kill
+        read_json(checkpoint / "trainer_state.json", strict=False)
+    except UserError:  # missing, or cut off by a kill
         return False
     return any((checkpoint / name).exists() for name in WEIGHTS)
 
@@ -166,7 +165,7 @@ def last(checkpoint: Path) -> str:
 
     Resuming clears both marks: from the last step it trains one more, after early stopping until the next validation.
     """
-    state = read_json(checkpoint / "trainer_state.json")
+    state = read_json(checkpoint / "trainer_state.json", strict=False)
     state = state if isinstance(state, dict) else {}
     step, most = state.get("global_step"), state.get("max_steps")
     if isinstance(step, int) and isinstance(most, int) and 0 < most <= step:

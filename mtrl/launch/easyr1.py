@@ -23,7 +23,7 @@ from typing import Any
 import mtrl.reward_plugins
 from mtrl import checkpoints, envs, processor
 from mtrl.errors import MtrlError, UserError
-from mtrl.files import read_jsonl, symlink, write_json
+from mtrl.files import read_json, read_jsonl, symlink, write_json
 from mtrl.launch import backend, trl
 from mtrl.launch.backend import Job
 from mtrl.recipe import Recipe
@@ -109,8 +109,8 @@ def begin(run: Run) -> None:
                 (run.checkpoints / name).rename(folder / name)
     tracker, kept = run.checkpoints / "checkpoint_tracker.json", backend.steps(run)
     newest = max(kept, default=None)
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        if json.loads(tracker.read_text())["last_global_step"] == newest:
+    with contextlib.suppress(UserError, TypeError, KeyError):
+        if read_json(tracker)["last_global_step"] == newest:
             return
     if newest is None:
         tracker.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl.files import read_json, symlink, write_json, written
+from mtrl.files import LARGE, read_json, symlink, write_json, written
 from mtrl.recipe import Recipe
 
 
@@ -33,7 +33,7 @@ def sft_registry(recipe: Recipe, data: Path, folder: Path) -> Path:
     registry = read_json(data / "dataset_info.json")
     entries = {}
     for task in recipe.tasks:
-        rows = json.loads((data / task / "sft_train.json").read_text(encoding="utf-8"))
+        rows = read_json(data / task / "sft_train.json", limit=LARGE)
         kept = [rows[index] for index in chosen(len(rows), recipe, task)]
         write_json(folder / f"{task}_train.json", kept)
         entries[f"{task}_train"] = {**registry[f"{task}_train"], "file_name": f"{task}_train.json"}

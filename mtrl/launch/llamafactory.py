@@ -117,6 +117,6 @@ def metrics(run: Run) -> list[dict[str, Any]]:
     rows = [{names.get(k, k): v for k, v in row.items()} for row in read_jsonl(run.checkpoints / "trainer_log.jsonl")]
     for folder in [*list(backend.steps(run).values())[-1:], run.checkpoints]:
         if backend.complete(folder):  # while it is being written, the next look will find it
-            rows += read_json(folder / "trainer_state.json")["log_history"]
+            rows += read_json(folder / "trainer_state.json", strict=False)["log_history"]
     wanted = ("step", "total_steps", "loss", "learning_rate", "epoch", "eval_loss", "eval_accuracy")
     return backend.by_step(rows, lambda key: key in wanted)

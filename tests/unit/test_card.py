@@ -94,7 +94,7 @@ def test_files_are_those_that_were_exported(export: Path, how: str) -> None:
     spoil(export)
     with pytest.raises(UserError, match=says) as error:
         subject(str(export)).check()
-    assert "mtrl export" in error.value.then
+    assert "export the run again" in error.value.then
 
 
 def test_what_was_hashed_is_not_hashed_again(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from mtrl import checkpoints, locks, recipe, staging
 from mtrl.demo.pipeline import tiny
 from mtrl.errors import MtrlError, UserError
 from mtrl.files import read_json
-from mtrl.rundir import Run
+from mtrl.rundir import SELECTED, Run
 
 
 def a_run(path: Path, name: str, steps: list[int]) -> Run:
@@ -54,7 +54,7 @@ def test_best_of_rl_is_by_validation_accuracy_among_what_is_kept(tmp_path: Path)
 
 def test_an_export_says_when_select_chose_another_step(cli, tmp_path: Path) -> None:
     run = a_run(tmp_path, "sft_unified", [5, 10])
-    (run.path / checkpoints.SELECTED).write_text('{"best": 5}')
+    (run.path / SELECTED).write_text('{"by": "accuracy", "split": "val", "scores": {"5": 0.9, "10": 0.8}, "best": 5}')
     done = cli("export", run.path, "--to", tmp_path / "x")
     assert "step 10 of run" in done.out and "mtrl select chose step 5" in done.out and "--step best" in done.out
     assert "mtrl select" not in cli("export", run.path, "--step", "best", "--to", tmp_path / "y").out

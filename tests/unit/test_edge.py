@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import files, schema
+from mtrl import checkpoints, files, recipe, rundir, schema
 from mtrl.errors import UserError
 from mtrl.parsing import DEPTH, parse_json, parse_yaml
 
@@ -171,3 +171,84 @@ def test_types(tmp_path: Path, data: object, says: str) -> None:
     (tmp_path / "row.json").write_text(json.dumps(data))
     with refused(r"row\.json.*" + says):
         schema.read(Row, tmp_path / "row.json")
+
+
+HOSTILE = ["[", "[1]", "7", "null", "[" * 10_000, '{"a": NaN}', '{"a": 1, "a": 2}', "\x00", '"\\ud800"']
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "runs" / "one"
+    (folder / "checkpoints").mkdir(parents=True)
+    found = recipe.load("sft_unified", model="tiny", hardware="cpu").model_dump(mode="json", exclude_none=True)
+    (folder / "recipe.yaml").write_text(files.dump_yaml(found))
+    files.write_json(folder / "status.json", {"state": "done", "started": 1.0, "updated": 2.0, "spent": 1.0})
+    (folder / "metrics.jsonl").write_text('{"step": 1, "total_steps": 2, "loss": 0.5}\n')
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+STATUS = [
+    {"state": "x"},
+    {"state": 7},
+    {"started": "x"},
+    {"updated": None},
+    {"spent": [1]},
+    {"pid": "7"},
+    {"reason": 7},
+]
+CHOSEN = [
+    {}, {"scores": {}}, {"scores": {"1": "x"}}, {"scores": {"x": 1.0}}, {"scores": {"2": 1.0}}, {"best": "1"}, {"by": 7}, {"by": "x"}
+]  # fmt: skip
+
+
+def test_a_damaged_status_is_one_line(run: Path, cli) -> None:
+    for text in [*HOSTILE, *(json.dumps({"state": "done", **wrong}) for wrong in STATUS)]:
+        (run / "status.json").write_text(text)
+        done = cli("status", "one")
+        assert done.code == 2 and "status.json" in done.err and done.err.count("\n") == 2, (text[:40], done)
+
+
+def test_a_damaged_choice_is_one_line(run: Path, cli) -> None:
+    good = {"by": "accuracy", "split": "val", "scores": {"1": 0.5}, "best": 1}
+    (run / "select.json").write_text(json.dumps(good))
+    assert "0.5 (step 1, mtrl select)" in cli("status", "one").out
+    for text in [*HOSTILE, *(json.dumps({**good, **wrong} if wrong else {}) for wrong in CHOSEN)]:
+        (run / "select.json").write_text(text)
+        done = cli("status", "one")
+        assert done.code == 2 and "select.json" in done.err and done.err.count("\n") == 2, (text[:40], done)
+
+
+def test_a_damaged_recipe_is_one_line(run: Path, cli) -> None:
+    for text in [
+        *(text for text, _ in YAML.values()),
+        "[1]",
+        "7",
+        "",
+        "a: 1",
+        "method: 7\ntasks: [a]",
+        "method: x\ntasks: 7",
+    ]:
+        (run / "recipe.yaml").write_text(text)
+        done = cli("status", "one")
+        assert done.code == 2 and "recipe.yaml" in done.err and done.err.count("\n") <= 2, (text[:40], done)
+
+
+def test_a_log_shows_what_fits(run: Path, cli) -> None:
+    """A trainer's log may be torn anywhere, and a loss may be NaN; what is no number of a step is not shown."""
+    odd = ['{"step": "x"}', '{"step": null, "loss": 1}', '{"loss": 1}', "[1]", *HOSTILE]
+    rows = ['{"step": 3, "total_steps": "x", "loss": [1], "eval_accuracy": "high"}', '{"step": 4, "loss": NaN}']
+    (run / "metrics.jsonl").write_text("\n".join([*odd, *rows, '{"step": 5, "lo']))
+    done = cli("status", "one")
+    assert done.code == 0 and "nan" in done.out and "4/?" in done.out, done
+    assert checkpoints.trainers_scores(rundir.Run(run)) == {}
+
+
+def test_a_damaged_card_is_one_line(tmp_path: Path, cli) -> None:
+    card = tmp_path / "data" / "seetrue" / "card.json"
+    card.parent.mkdir(parents=True)
+    wrong = ["{}", '{"counts": 7, "prompts": {}}', '{"counts": {"test": {"yes": "1"}}, "prompts": {}}']
+    for text in [*HOSTILE, *wrong]:
+        card.write_text(text)
+        done = cli("tables", "1", "--data", tmp_path / "data")
+        assert done.code == 2 and "card.json" in done.err and done.err.count("\n") == 2, (text[:40], done)

@@ -243,10 +243,10 @@ HOSTILE_PROMPTS = {
 def test_a_hostile_prompt_is_one_line_of_error_at_once(home: Path, what: str) -> None:
     file = home / "prompts" / "sft" / "mine.jinja"
     file.write_text("<image> " + HOSTILE_PROMPTS[what] + " yes or no?")
-    begun = time.monotonic()
+    begun = time.process_time()  # of this process: the machine may be busy
     with pytest.raises(UserError) as error:
         rendered("mine", "sft")
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2
     assert str(file) in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 700
 
 

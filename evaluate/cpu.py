@@ -1,0 +1,66 @@
+"""vLLM on a CPU: the size of its cache of keys and values, and how slow a real model is there.
+
+vLLM takes the size as an environment variable, in whole GiB. Without it, it may take half of the machine; the size here holds
+SEQUENCES requests of the longest kind where memory allows, and at least one.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "VLLM_CPU_KVCACHE_SPACE"
+GIB = 2**30
+SEQUENCES = 4  # ours: two cores are busy with one; more would only wait in memory
+BLOCK = 128  # tokens; vLLM's own on a CPU
+SPARE = 1.25, 1 << 30  # what loading takes: a quarter more than the weights, and 1 GiB
+SLOW = 1 << 30  # bytes of weights from which it is worth a word
+CGROUPS = (  # limit, use, and the name in memory.stat of what is only cached files; version 2, then 1
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
+
+
+def cache_gib(text: Any, tokens: int, weights: int, free: int) -> int:
+    """GiB for a model whose language part is configured by `text`; a request has at most `tokens`, `weights` and `free` are bytes."""
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    size = 4 if "float32" in str(getattr(text, "dtype", None) or getattr(text, "torch_dtype", None)) else 2
+    one = -(-tokens // BLOCK) * BLOCK * 2 * text.num_hidden_layers * heads * width * size  # keys and values
+    room = (free - SPARE[0] * weights - SPARE[1]) // GIB
+    return int(max(1, math.ceil(one / GIB), min(math.ceil(SEQUENCES * one / GIB), room)))
+
+
+def free_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that this process may still take: of the machine, or of its container where that has less."""
+    found = []
+    try:
+        kilobytes = dict(line.split(":") for line in meminfo.read_text().splitlines())["MemAvailable"].split()[0]
+        found.append(int(kilobytes) * 1024)
+    except (OSError, ValueError, KeyError, IndexError):
+        found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for limit, use, stat, cached in CGROUPS:
+        try:
+            about = dict(line.split() for line in (cgroup / stat).read_text().splitlines())
+            used = int((cgroup / use).read_text()) - int(about.get(cached, 0))
+            found.append(int((cgroup / limit).read_text()) - used)
+        except (OSError, ValueError):  # no such cgroup, or "max": no limit
+            continue
+    return max(0, min(found))
+
+
+def weights(checkpoint: str) -> int:
+    """Bytes of the weights of a folder; 0 for a hub id, which is not known before it is downloaded."""
+    return sum(file.stat().st_size for file in Path(checkpoint).glob("*.safetensors"))
+
+
+def note(weights: int) -> str:
+    """What the user should know before a long wait; "" for a small model."""
+    if weights < SLOW:
+        return ""
+    return (
+        f"a model of {weights / 1e9:.1f} GB on a CPU is slow: one of 4.3 GB (2B) took about 100 s for a pair of "
+        "1024 x 1024 images on 2 cores. --limit N asks about the first N samples of each task only; --endpoint URL asks a server"
+    )
