@@ -51,10 +51,12 @@ def rotated() -> bytes:
     return encoded(PLAIN.resize((64, 32)), "JPEG", exif=exif.tobytes())
 
 
-def sideways(kind: str, **options: object) -> bytes:
+def sideways(kind: str, mark: int | None = None, **options: object) -> bytes:
     """Red left half, blue right half, 64 x 32 as stored; its EXIF says that it stands on its left side."""
     image = Image.new("RGB", (64, 32), "red")
     image.paste("blue", (32, 0, 64, 32))
+    if mark is not None:  # makes it another image
+        image.paste("white", (6 * mark, 12, 6 * mark + 6, 20))
     exif = Image.Exif()
     exif[0x0112] = 6
     return encoded(image, kind, exif=exif.tobytes(), **options)
@@ -180,7 +182,7 @@ def test_sideways_photographs_are_a_warning(tmp_path: Path, capsys: pytest.Captu
 def test_convert_and_check_warn_of_sideways_photographs(cli, project: Path) -> None:
     (project / "raw/kitchens").mkdir()
     for n in range(10):
-        (project / f"raw/kitchens/{n}.jpg").write_bytes(sideways("JPEG", quality=80 + n))
+        (project / f"raw/kitchens/{n}.jpg").write_bytes(sideways("JPEG", mark=n))
     table = "".join(f"{n}.jpg,{'clean' if n % 2 else 'dirty'}\n" for n in range(10))
     (project / "raw/kitchens/labels.csv").write_text("image,label\n" + table)
     task = project / "recipes/tasks/kitchens.yaml"
