@@ -291,7 +291,7 @@ def test_the_best_is_by_accuracy_among_what_is_there(tmp_path: Path) -> None:
     for step in (5, 10, 20):
         saved(run, step)
     write_text(run.checkpoints / "checkpoint_tracker.json", '{"best_global_step": 5, "last_global_step": 20}')
-    write_text(run.path / "recipe.yaml", "{}")
+    write_text(run.path / "recipe.yaml", "method: rl_multitask\ntasks: [a]\n")
     start.write_metrics(run, easyr1.metrics(run))
     assert checkpoints.choose(run, "best")[1] == 20  # of equals the later; step 15 is gone, step 0 is no checkpoint
     assert checkpoints.choose(run, "last")[1] == 20 and checkpoints.choose(run, "5")[1] == 5

@@ -72,10 +72,10 @@ def at_once(container: list[str], raw: Path, data: Path, groups: tuple[list[str]
 
 @pytest.mark.parametrize("tries", [1, pytest.param(8, marks=pytest.mark.long)])
 def test_different_tasks_from_several_containers(
-    container: list[str], raw: Path, tmp_path: Path, alone: dict[str, str], tries: int
+    container: list[str], raw: Path, tmp_path_factory: pytest.TempPathFactory, alone: dict[str, str], tries: int
 ) -> None:
-    for attempt in range(tries):
-        data = tmp_path / str(attempt)
+    for _ in range(tries):
+        data = tmp_path_factory.mktemp("together")  # next to `alone`: inputs.json says where the release is from here
         at_once(container, raw, data, GROUPS)
         assert hashes(data) == alone
 
