@@ -222,9 +222,8 @@ def test_a_key_that_comes_back_is_stored_nowhere(project: Path, cli, monkeypatch
         assert server.keys == {f"Bearer {KEY}"}
     assert done.code == 0, done.err
     rows = read_jsonl(project / "runs" / "eval-org-m-1" / "predictions.jsonl")
-    assert sum("[key]" in row["response"] for row in rows) == 58 and all(
-        "<think>[key]" in r["response"] for r in rows[:2]
-    )
+    answered = [row["response"] for row in rows if row["response"]]  # two of sixty were refused
+    assert len(answered) == 58 and all("<think>[key]" in response for response in answered)
     for file in project.rglob("*"):
         assert not file.is_file() or b"secret" not in file.read_bytes(), file
     assert "secret" not in done.out + done.err

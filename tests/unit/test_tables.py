@@ -69,7 +69,8 @@ def test_a_metrics_file_of_another_schema_is_passed_over_and_named(tmp_path: Pat
 
 def test_nothing_run_yet_shows_the_commands(tmp_path: Path, cli) -> None:
     done = cli("tables", 2, "--runs", tmp_path / "runs", "--data", tmp_path / "data")
-    assert done.code == 0 and "mtrl rl recipes/rl_multitask.yaml" in done.out and "mtrl eval --ckpt" in done.out
+    assert done.code == 0 and f"mtrl rl --data {tmp_path / 'data'} --runs" in done.out
+    assert "recipes/rl_multitask.yaml" in done.out and "--ckpt Qwen/" in done.out
     assert "majority class" not in done.out  # no labels are known
 
 
@@ -78,7 +79,7 @@ def test_baselines_and_invalid_rates_stand_beside(tmp_path: Path) -> None:
     data = tmp_path / "data"
     for name, counts in {"agin_nat": {"yes": 300, "no": 305}, "mjbench_alignment": {"1": 643, "2": 86}}.items():
         (data / name).mkdir(parents=True)
-        (data / name / "card.json").write_text(json.dumps({"counts": {"test": counts}}))
+        (data / name / "card.json").write_text(json.dumps({"counts": {"test": counts}, "prompts": {}}))
     found = tables.results(2, tmp_path / "runs", data)
     place = {task: found.columns.index(task) for task in ("seetrue", "agin_nat", "agin_tech")}
     majority = found.beside["majority class"]
@@ -104,7 +105,9 @@ def test_always_first_is_also_shown_in_the_order_of_the_release(tmp_path: Path) 
         )
 
     samples.write(samples.path_of(tmp_path, "mjbench_safety", "test"), map(pair, range(10)))
-    (tmp_path / "mjbench_safety" / "card.json").write_text(json.dumps({"counts": {"test": {"1": 5, "2": 5}}}))
+    (tmp_path / "mjbench_safety" / "card.json").write_text(
+        json.dumps({"counts": {"test": {"1": 5, "2": 5}}, "prompts": {}})
+    )
     found = tables.results(3, tmp_path / "runs", tmp_path)
     place = found.columns.index("mjbench_safety")
     assert found.beside["always first"][place] == "33.33 (accuracy 50.0)"

@@ -359,7 +359,7 @@ def test_metrics_join_the_attempts_and_weigh_the_tasks(converted: Path, tmp_path
     # the best step is one that is saved, and step 4's score makes it
     saved(run, 2), saved(run, 4)
     start.write_metrics(run, rows)
-    write_text(run.path / "recipe.yaml", "{}")
+    write_text(run.path / "recipe.yaml", "method: rl_multitask\ntasks: [a]\n")
     assert checkpoints.choose(run, "best")[1] == 4
     assert "for 1 validations: best 0.5500 at step 2" in verl.plateaued(
         load("rl_multitask", "tiny", "8x80gb", ["rl.patience=1"]), [rows[2], {"step": 4, "eval_accuracy": 0.3}]
