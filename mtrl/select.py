@@ -15,10 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtrl import hints, staging
+from mtrl import hints, samples, staging
 from mtrl.checkpoints import best_of, export, require_done
 from mtrl.errors import Interrupted, MtrlError, UserError
-from mtrl.files import read_json, write_json
+from mtrl.evaluate.scores import TaskScores, read
+from mtrl.files import sha256_file, write_json
 from mtrl.launch import backend
 from mtrl.locks import take
 from mtrl.rundir import SELECTED, Run
@@ -47,7 +48,7 @@ def select(run: Run, data: Path, by: str, say: Callable[[str], None], unfinished
             shutil.rmtree(folder / "model", ignore_errors=True)
         for number in steps:
             result = _scored(run, number, home / f"step-{number}", tasks, data, say, again, lock.fileno())
-            scores[number] = sum(result[task][by] for task in tasks) / len(tasks)
+            scores[number] = sum(getattr(result[task], by) for task in tasks) / len(tasks)
             say(f"step {number}: {by} {100 * scores[number]:.2f} on val")
     chosen = {
         "by": by,
@@ -68,14 +69,17 @@ def _scored(
     say: Callable[[str], None],
     again: str,
     lock: int,
-) -> dict[str, Any]:
+) -> dict[str, TaskScores]:
     """The metrics of one step on val. A process of its own each: vLLM gives memory back when its process ends.
 
     It inherits `lock`: if this command is killed, its model is in use for as long as it lives.
     """
     metrics, model = folder / "metrics.json", folder / "model"
-    if metrics.exists() and all(task in read_json(metrics) for task in tasks):
-        return read_json(metrics)  # type: ignore[no-any-return]
+    if metrics.exists():
+        if current(metrics, tasks, data):
+            return read(metrics).tasks
+        say(f"step {number}: its scores are of other samples than {data} holds now; it is asked again")
+        shutil.rmtree(folder)
     export(run, str(number), model, unfinished=True)
     say(f"step {number}: asking it")
     command = [sys.executable, "-m", "mtrl", "eval", "--ckpt", str(model), "--tasks", ",".join(tasks)]
@@ -92,4 +96,13 @@ def _scored(
             again,
         )
     shutil.rmtree(model)
-    return read_json(metrics)  # type: ignore[no-any-return]
+    return read(metrics).tasks
+
+
+def current(metrics: Path, tasks: list[str], data: Path) -> bool:
+    """Whether the scores are of every task, and of the val samples that are converted now. Raises UserError."""
+    found = read(metrics).tasks
+    return all(
+        task in found and found[task].samples_sha256 == sha256_file(samples.path_of(data, task, "val"))
+        for task in tasks
+    )

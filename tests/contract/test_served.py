@@ -147,4 +147,4 @@ def test_a_checkpoint_that_vllm_refuses_is_one_line_and_a_cause(home: Path) -> N
     done = mtrl("eval", "--ckpt", "transposed", "--tasks", "demo_quality", "--limit", 2, cwd=home)
     assert done.code == 1 and "Traceback" not in done.err
     said = done.err[done.err.index("mtrl: ") :].splitlines()
-    assert "vLLM cannot load transposed: " in said[0] and "mtrl export RUN --to DIR" in said[1]
+    assert "vLLM cannot load transposed: " in said[0] and "mtrl export writes" in said[1]
