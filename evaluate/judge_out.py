@@ -20,6 +20,7 @@ from typing import Any, TextIO
 
 from mtrl.errors import MtrlError, UserError
 from mtrl.files import check_target, written
+from mtrl.parsing import parse_json
 
 KINDS = (".jsonl", ".csv", ".html")
 COLUMNS = (
@@ -132,8 +133,8 @@ def _failed(file: Path, error: OSError) -> MtrlError:
 def _row(line: str) -> Row | None:
     """A line as a row of this command, or None where it is none."""
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
+        row = parse_json(line, "a row")
+    except UserError:
         return None
     ours = isinstance(row, dict) and {"id", "image", "task", "verdict"} <= row.keys()
     return row if ours and isinstance(row.get("asked"), str) and ASKED.fullmatch(row["asked"]) else None

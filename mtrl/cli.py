@@ -35,7 +35,7 @@ from mtrl.commands import (
     tasks,
     train,
 )
-from mtrl.errors import PLAIN, Interrupted, MtrlError, remedy
+from mtrl.errors import PLAIN, Interrupted, MtrlError, printable, remedy
 
 
 class Verb(TyperCommand):
@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(args=arguments)
     except MtrlError as error:
-        print(f"mtrl: {error}" + (f"\nnext: {error.then}" if error.then else ""), file=sys.stderr)
+        print(printable(f"mtrl: {error}" + (f"\nnext: {error.then}" if error.then else "")), file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
         if error.errno not in PLAIN:

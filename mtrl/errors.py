@@ -47,6 +47,11 @@ def remedy(error: OSError, again: str) -> str:
     return again
 
 
+def printable(text: str) -> str:
+    """The text without what would move a terminal's cursor or colour it: messages quote names of files and models."""
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """' Did you mean X?' where a known word is near, else ' Known: ...'."""
     known = sorted(known)

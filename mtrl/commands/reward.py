@@ -19,15 +19,13 @@ def command(
 
     from mtrl.commands.show import table
     from mtrl.errors import UserError
+    from mtrl.files import json_lines
     from mtrl.reward_plugins import judge
 
-    if not file.is_file():
-        raise UserError(f"{file} is no file")
     rows: list[list[Any]] = []
     totals: dict[str, list[dict[str, float]]] = {}
-    for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in json_lines(file):
         try:
-            line = json.loads(text)
             if not isinstance(line["response"], str):
                 raise ValueError("response is no text")
             truth = line.get("ground_truth") or json.dumps(

@@ -252,3 +252,18 @@ def test_a_damaged_card_is_one_line(tmp_path: Path, cli) -> None:
         card.write_text(text)
         done = cli("tables", "1", "--data", tmp_path / "data")
         assert done.code == 2 and "card.json" in done.err and done.err.count("\n") == 2, (text[:40], done)
+
+
+@pytest.mark.parametrize(
+    "line", ["[" * 10_000, '{"response": ' + "9" * 10_000 + "}", '{"response": "\\ud800"}', "[]", "7"]
+)
+def test_a_hostile_line_of_responses_is_one_line_of_error(cli, tmp_path: Path, line: str) -> None:
+    (tmp_path / "r.jsonl").write_text('{"response": "yes", "task": "t", "label": "yes"}\n' + line + "\n")
+    done = cli("reward", tmp_path / "r.jsonl")
+    assert done.code == 2 and "line 2" in done.err and len(done.err) < 1000
+
+
+def test_an_error_moves_no_cursor(cli, project: Path) -> None:
+    (project / "recipes" / "tasks" / "evil.yaml").write_text('title: t\ncapability: quality\n"\\e[2J\\e[31m": 1\n')
+    done = cli("prompts", "evil")
+    assert done.code == 2 and "\x1b" not in done.err
