@@ -57,27 +57,37 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("tasks", cls=Verb)(tasks.command)
-app.command("prompts", cls=Verb)(prompts.command)
-app.command("fetch", cls=Verb)(fetch.command)
-app.command("convert", cls=Verb)(convert.command)
-app.command("check", cls=Verb)(check.command)
-app.command("fit-labels", cls=Verb)(fit_labels.command)
-app.command("plan", cls=Verb)(plan.command)
-app.command("sft", cls=Verb)(train.sft)
-app.command("rl", cls=Verb)(train.rl)
-app.command("status", cls=Verb)(status.command)
-app.command("select", cls=Verb)(select.command)
-app.command("export", cls=Verb)(export.command)
-app.command("eval", cls=Verb)(evaluate.command)
-app.command("judge", cls=Verb)(judge.command)
-app.command("score", cls=Verb)(evaluate.score_command)
-app.command("compare", cls=Verb)(compare.command)
-app.command("tables", cls=Verb)(tables.command)
-app.command("reproduce", cls=Verb)(reproduce.command)
-app.command("reward", cls=Verb)(reward.command)
-app.command("doctor", cls=Verb)(doctor.command)
-app.command("demo", cls=Verb)(demo.command)
+PANELS = {
+    "Data": {
+        "tasks": tasks.command,
+        "fetch": fetch.command,
+        "convert": convert.command,
+        "check": check.command,
+        "fit-labels": fit_labels.command,
+        "prompts": prompts.command,
+    },
+    "Train": {
+        "plan": plan.command,
+        "sft": train.sft,
+        "rl": train.rl,
+        "status": status.command,
+        "select": select.command,
+        "export": export.command,
+    },
+    "Evaluate": {
+        "eval": evaluate.command,
+        "judge": judge.command,
+        "score": evaluate.score_command,
+        "compare": compare.command,
+        "tables": tables.command,
+        "reward": reward.command,
+    },
+    "Reproduce": {"reproduce": reproduce.command, "demo": demo.command},
+    "Setup": {"doctor": doctor.command},
+}
+for panel, verbs in PANELS.items():
+    for verb, function in verbs.items():
+        app.command(verb, cls=Verb, rich_help_panel=panel)(function)
 
 
 def _version(value: bool) -> None:
