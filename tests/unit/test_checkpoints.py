@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import checkpoints, locks, recipe, staging
+from mtrl import checkpoints, locks, recipe, samples, staging
 from mtrl.demo.pipeline import tiny
 from mtrl.errors import MtrlError, UserError
 from mtrl.files import read_json
 from mtrl.rundir import SELECTED, Run
+from tests.unit.test_select import val_scores
 
 
 def a_run(path: Path, name: str, steps: list[int]) -> Run:
@@ -133,18 +134,21 @@ def test_a_cut_off_checkpoint_leaves_nothing(cli, tmp_path: Path) -> None:
 
 def test_select_removes_what_a_killed_one_left_and_runs_alone(cli, tmp_path: Path) -> None:
     run = a_run(tmp_path, "sft_unified", [5])
-    tasks = run.recipe["tasks"]
+    data, tasks = tmp_path / "data", run.recipe["tasks"]
+    for task in tasks:
+        samples.path_of(data, task, "val").parent.mkdir(parents=True)
+        samples.path_of(data, task, "val").write_text(task)
     for step in (3, 5):  # of step 3 the checkpoint is gone
         folder = run.path / "select" / f"step-{step}"
         for left in ("model", f".model.0123{staging.SUFFIX}"):
             shutil.copytree(tiny(), folder / left)
         (folder / f".model.0123{staging.SUFFIX}" / staging.LOCK).touch()
-        (folder / "metrics.json").write_text(json.dumps({task: {"accuracy": 0.5} for task in tasks}))
+        (folder / "metrics.json").write_text(val_scores(data, tasks))
     with (run.path / "select" / staging.LOCK).open("a") as lock:
         assert locks.take(lock.fileno())
         done = cli("select", run.path)
         assert done.code == 2 and "another mtrl select of run run is running" in done.err
         assert len(list(run.path.glob("select/*/model"))) == 2
-    done = cli("select", run.path)
+    done = cli("select", run.path, "--data", data)
     assert done.code == 0, done.err
     assert sorted(path.name for path in run.path.glob("select/*/*")) == ["metrics.json", "metrics.json"]

@@ -10,13 +10,17 @@ from mtrl.evaluate import metrics
 from mtrl.files import sha256_file
 
 
-def test_scores_of_other_samples_are_asked_for_again(project: Path, cli) -> None:
-    data, file = project / "data", project / "metrics.json"
+def val_scores(data: Path, tasks: list[str]) -> str:
+    """A metrics.json of `tasks` on the val samples that `data` holds now."""
     cell = {"macro_f1": 0.5, "macro_f1_ci95": None, "accuracy": 0.5, "invalid_rate": 0.0, "split": "val"}
     cell["confusion"] = {"yes": {"yes": 1, "no": 1, "invalid": 0}, "no": {"yes": 1, "no": 1, "invalid": 0}}
-    cell["samples_sha256"] = sha256_file(samples.path_of(data, "demo_quality", "val"))
-    whole = {"schema": metrics.SCHEMA, "method": "sft_unified", "checkpoint": "m", "votes": 1, "demo_quality": cell}
-    file.write_text(json.dumps(whole))
+    cells = {task: {**cell, "samples_sha256": sha256_file(samples.path_of(data, task, "val"))} for task in tasks}
+    return json.dumps({"schema": metrics.SCHEMA, "method": "sft_unified", "checkpoint": "m", "votes": 1, **cells})
+
+
+def test_scores_of_other_samples_are_asked_for_again(project: Path, cli) -> None:
+    data, file = project / "data", project / "metrics.json"
+    file.write_text(val_scores(data, ["demo_quality"]))
     assert select.current(file, ["demo_quality"], data)
     assert not select.current(file, ["demo_quality", "demo_safety"], data)  # one task is not scored
     assert cli("convert", "demo_quality", "--raw", "raw", "--limit", 20).code == 0
