@@ -7,7 +7,8 @@ from collections import Counter
 from itertools import islice
 from pathlib import Path
 
-from mtrl.converters.rows import Picture, Row, release_folder
+from mtrl.converters.picture import Picture
+from mtrl.converters.rows import Row, release_folder
 from mtrl.errors import UserError
 from mtrl.labels import DROP, TIES
 from mtrl.tasks import SPLITS, Task

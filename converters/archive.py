@@ -9,7 +9,7 @@ import zlib
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from mtrl.converters.rows import MAX_BYTES, Picture, Rejected
+from mtrl.converters.picture import MAX_BYTES, Picture, Rejected
 from mtrl.errors import UserError
 from mtrl.files import open_regular
 

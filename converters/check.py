@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mtrl import hints, prompting, samples
 from mtrl.converters import findings, images, unchanged
-from mtrl.converters.rows import Rejected, contents
+from mtrl.converters.picture import Rejected, contents
 from mtrl.converters.table1 import compare
 from mtrl.errors import UserError
 from mtrl.files import LARGE, read_json, sha256_bytes, sha256_file

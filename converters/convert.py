@@ -23,7 +23,8 @@ from typing import Any
 
 from mtrl import __version__, prompting, samples
 from mtrl.converters import accept, exports, findings, images, splits, store, unchanged
-from mtrl.converters.rows import Picture, Rejected, Row
+from mtrl.converters.picture import Picture, Rejected
+from mtrl.converters.rows import Row
 from mtrl.errors import MtrlError, UserError, remedy
 from mtrl.files import LARGE, read_json, sweep, write_json
 from mtrl.labels import CONFLICTS

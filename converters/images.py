@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from mtrl import hints
-from mtrl.converters.rows import Rejected, contents
+from mtrl.converters.picture import Rejected, contents
 from mtrl.errors import MtrlError
 from mtrl.files import open_regular, sha256_bytes
 

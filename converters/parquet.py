@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mtrl.converters.rows import Picture
+from mtrl.converters.picture import Picture
 from mtrl.errors import UserError
 
 AT_ONCE = 8  # rows of images in memory: a pair of 2 MB each makes 32 MB

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mtrl.converters import images
-from mtrl.converters.rows import Picture, Rejected, Row
+from mtrl.converters.picture import Picture, Rejected
+from mtrl.converters.rows import Row
 from mtrl.errors import MtrlError, UserError
 from mtrl.files import sha256_bytes, written
 

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.converters import csvfile, parquet
-from mtrl.converters.rows import Picture, Row, below, release_folder
+from mtrl.converters.picture import Picture
+from mtrl.converters.rows import Row, below, release_folder
 from mtrl.errors import MtrlError, UserError, nearest
 from mtrl.files import json_lines, read_bytes
 from mtrl.schema import Model, validate

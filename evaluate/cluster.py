@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from mtrl.errors import MtrlError, UserError
-from mtrl.launch import network
+from mtrl import ray_address
 
 LOGS = "/tmp/ray/session_latest/logs"  # Ray's own choice, on every node
 PATIENCE = 30  # seconds to wait for a place that a job before, just killed, may still hold
@@ -48,7 +48,7 @@ def _knock(address: str) -> None:
     start = "ray start --head --port=6379 on one node, ray start --address=HEAD:6379 on the others"
     if not host or not port.isdecimal() or "/" in host:
         raise UserError(f"--ray-address {address!r} is not HOST:PORT", f"--ray-address HEAD:6379, after {start}")
-    if wrong := network.answer(host, int(port)):
+    if wrong := ray_address.answer(host, int(port)):
         raise UserError(f"no Ray answers at {address}: {wrong}", start)
 
 

@@ -31,12 +31,12 @@ import openai
 
 from mtrl import processor
 from mtrl.converters import images
-from mtrl.converters.rows import Rejected
+from mtrl.converters.picture import Rejected
 from mtrl.errors import MtrlError, UserError
 from mtrl.evaluate import replies
 from mtrl.evaluate.confidence import ALTERNATIVES
 from mtrl.evaluate.engine import Answer, Sampling
-from mtrl.evaluate.requests import Request
+from mtrl.evaluate.request import Request
 from mtrl.prompting import parts
 
 # All ours. Five retries are about 15 s of the client's own backoff, or as long as the server's Retry-After says.

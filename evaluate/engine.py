@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mtrl.evaluate.confidence import Step
-from mtrl.evaluate.requests import Request
+from mtrl.evaluate.request import Request
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl.evaluate import confidence, judge_page
+from mtrl.evaluate import confidence
 from mtrl.evaluate.engine import Answer, Engine, Sampling
 from mtrl.evaluate.judge_items import Bad, Item
 from mtrl.evaluate.judge_out import Out
-from mtrl.evaluate.requests import Request
+from mtrl.evaluate.request import Request
 from mtrl.evaluate.run import Subject
 from mtrl.files import sha256_file
 from mtrl.integrity import watched
@@ -31,10 +31,12 @@ def run(
     out: Path | None,
     engine: Callable[[Subject, int], Engine],
     tick: Callable[[int, int], None],
+    page: Callable[[Path, Subject, list[Item | Bad], list[dict[str, Any]]], None],
 ) -> list[dict[str, Any]]:
     """The row of every item, in the order of the items. Raises UserError and MtrlError.
 
     `engine` makes the engine from the judge and the most images an item has; it is not called when nothing is left.
+    `page` writes the rows as an HTML page, where `out` is one.
     """
     bad = {index: _skipped(item) for index, item in enumerate(items) if isinstance(item, Bad)}
     sound = {index: item for index, item in enumerate(items) if isinstance(item, Item)}
@@ -53,7 +55,7 @@ def run(
                 tick(len(done), len(wanted))
         rows = [bad[index] if index in bad else done[keys[index]] for index in range(len(items))]
         if file:
-            file.finish(rows, lambda target: judge_page.write(target, judge, items, rows))
+            file.finish(rows, lambda target: page(target, judge, items, rows))
     return rows
 
 

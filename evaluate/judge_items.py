@@ -18,7 +18,7 @@ from typing import Any
 
 from mtrl import prompting, tasks
 from mtrl.converters import images
-from mtrl.converters.rows import Picture, Rejected
+from mtrl.converters.picture import Picture, Rejected
 from mtrl.converters.table import read_table
 from mtrl.errors import MtrlError, UserError
 from mtrl.evaluate import judge_files

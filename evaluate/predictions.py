@@ -20,7 +20,7 @@ from mtrl import task_files, tasks
 from mtrl.errors import MtrlError, UserError, remedy
 from mtrl.evaluate import confidence
 from mtrl.evaluate.engine import Answer
-from mtrl.evaluate.requests import Key, Request
+from mtrl.evaluate.request import Key, Request
 from mtrl.files import check_folder, json_lines, read_object, write_json
 from mtrl.locks import take
 from mtrl.recipe import METHODS

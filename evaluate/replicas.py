@@ -24,7 +24,7 @@ from typing import Any
 from mtrl.errors import MtrlError, UserError
 from mtrl.evaluate import cluster
 from mtrl.evaluate.engine import Answer, Sampling
-from mtrl.evaluate.requests import Key, Request
+from mtrl.evaluate.request import Key, Request
 from mtrl.evaluate.vllm_engine import WINDOW, VllmEngine
 
 AHEAD = 64  # requests beyond vLLM's own window that a replica holds, so that a finished one's place is filled at once

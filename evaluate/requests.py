@@ -6,7 +6,6 @@ Pairs are asked in both orders: "given" is the seeded order of the conversion, "
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
@@ -14,37 +13,8 @@ from mtrl import hints, prompting, samples
 from mtrl.converters import unchanged
 from mtrl.errors import UserError
 from mtrl.evaluate import clusters
+from mtrl.evaluate.request import Request
 from mtrl.tasks import Task
-
-Key = tuple[str, str, str, int]
-
-
-@dataclass(frozen=True)
-class Request:
-    """`prompt` holds one <image> marker an image; `images` are files; `label` and `choices` are verdicts.
-
-    `orient`: images are turned upright by their EXIF before they are sent, as the task says.
-    `cluster` names the rows that belong together, see clusters.py: they are not independent, and intervals must know.
-    """
-
-    id: str
-    task: str
-    order: str
-    vote: int
-    prompt: str
-    images: tuple[Path, ...]
-    label: str
-    choices: tuple[str, str]
-    cluster: str = ""
-    orient: bool = False
-
-    def __post_init__(self) -> None:
-        if self.prompt.count(prompting.MARKER) != len(self.images):  # vLLM would answer it, and say nothing
-            raise ValueError(f"{self.key}: {self.prompt.count(prompting.MARKER)} markers, {len(self.images)} images")
-
-    @property
-    def key(self) -> Key:
-        return (self.task, self.id, self.order, self.vote)
 
 
 def build(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mtrl import card, checkpoints, experts, integrity, prompting, recipe, resources, samples, task_files
+from mtrl import card, model_folder, experts, integrity, prompting, recipe, resources, samples, task_files
 from mtrl.errors import UserError
 from mtrl.evaluate import predictions, requests, reread
 from mtrl.evaluate.engine import Engine, Sampling
@@ -103,7 +103,7 @@ def subject(checkpoint: str, style: str | None = None, prompts: str = "export") 
         )
     if not told:
         return _foreign(checkpoint, style, fingerprint(folder) if is_local else checkpoint)
-    files = integrity.Files(folder, told.files, (*checkpoints.BESIDE, "config.json"))
+    files = integrity.Files(folder, told.files, (*model_folder.BESIDE, "config.json"))
     files.check(only=task_files.FOLDER)  # they are read before anything is asked
     asked, model = style or told.style, told.recipe.model
     return Subject(
@@ -184,7 +184,7 @@ def fingerprint(folder: Path) -> str:
     parts += [
         f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in sorted(folder.glob("*.safetensors"))
     ]
-    parts += [f"{name} {sha256_file(folder / name)}" for name in checkpoints.BESIDE if (folder / name).is_file()]
+    parts += [f"{name} {sha256_file(folder / name)}" for name in model_folder.BESIDE if (folder / name).is_file()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -54,7 +54,7 @@ def _encode(file: Path, side: int, upright: bool = False) -> str:
     from PIL import Image
 
     from mtrl.converters import images
-    from mtrl.converters.rows import contents
+    from mtrl.converters.picture import contents
 
     try:
         own = upright or file.suffix.lower() in OWN  # what Pillow does not read, or turn, by itself

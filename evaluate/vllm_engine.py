@@ -20,7 +20,7 @@ from mtrl.errors import MtrlError
 from mtrl.evaluate import cpu
 from mtrl.evaluate.confidence import ALTERNATIVES, Step
 from mtrl.evaluate.engine import Answer, Sampling
-from mtrl.evaluate.requests import Request
+from mtrl.evaluate.request import Request
 from mtrl.files import read_json
 from mtrl.processor import size_of
 from mtrl.prompting import parts

@@ -18,6 +18,7 @@ from mtrl.card import FILE as CARD
 from mtrl.errors import MtrlError, UserError, remedy
 from mtrl.files import read_json, sha256_file, write_json
 from mtrl.launch import backend
+from mtrl.model_folder import BESIDE, local_model
 from mtrl.recipe import Recipe
 from mtrl.rundir import Run, differing
 
@@ -27,12 +28,6 @@ UNDONE = {
     "interrupted": "it was interrupted before its end",
     "planned": "it was never started by mtrl",
 }
-# What a judge needs beside its weights; taken from the base model where the trainer did not save it.
-BESIDE = (
-    "generation_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json",
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-    "merges.txt", "chat_template.jinja", "chat_template.json",
-)  # fmt: skip
 
 
 def choose(run: Run, step: str) -> tuple[Path, int]:
@@ -147,18 +142,6 @@ def _as_huggingface(checkpoint: Path, recipe: dict[str, Any], beside: Path) -> c
     if (checkpoint / "adapter_config.json").exists():
         return llamafactory.merged(checkpoint, Recipe.model_validate(recipe), beside)
     return contextlib.nullcontext(checkpoint)
-
-
-def local_model(path: str) -> Path | None:
-    """The folder of a model given as a folder or a hub id that is cached here; None where it is not at hand."""
-    if (Path(path) / "config.json").exists():
-        return Path(path)
-    try:
-        from huggingface_hub import snapshot_download
-
-        return Path(snapshot_download(path, local_files_only=True))
-    except Exception:  # huggingface_hub has a family of errors for "not cached", and no base class for them
-        return None
 
 
 def _write_model(source: Path, base: Path | None, target: Path, image: dict[str, int]) -> str:

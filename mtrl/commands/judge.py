@@ -42,7 +42,7 @@ def command(
     from mtrl.commands.show import bar, check, say, say_unread
     from mtrl.converters import images as stored
     from mtrl.errors import UserError
-    from mtrl.evaluate import judge, judge_files, judge_items, judge_out, unreadable
+    from mtrl.evaluate import judge, judge_files, judge_items, judge_out, judge_page, unreadable
 
     if out:
         judge_out.check(out)
@@ -61,7 +61,7 @@ def command(
     for name, number in given.rotated.items():
         check("warning", f"{number:,} items of task {name} have images with an {stored.ROTATED}", stored.upright(name))
     with bar("judge") as update:
-        rows = judge.run(who, given.items, out, engine_maker(endpoint, tensor_parallel), update)
+        rows = judge.run(who, given.items, out, engine_maker(endpoint, tensor_parallel), update, judge_page.write)
     _show(rows)
     choices = {item.task.name: item.task.choices for item in given.items if isinstance(item, judge_items.Item)}
     say_unread(unreadable.found(rows, who.style, choices, who.max_new_tokens))

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mtrl import processor, resources
+from mtrl import processor, resources, trainer_state
 from mtrl.errors import UserError
 from mtrl.files import dump_yaml, parse_yaml, read_json
 from mtrl.launch import overlay
@@ -157,22 +157,7 @@ def steps(run: Run) -> dict[int, Path]:
 
 def ended(recipe: Recipe, run: Run) -> str:
     """Why the newest checkpoint of a Hugging Face trainer is its last, "" where steps are left. `recipe` is not looked at."""
-    return next((last(checkpoint) for checkpoint in reversed(steps(run).values())), "")
-
-
-def last(checkpoint: Path) -> str:
-    """Why a Hugging Face trainer ended with this checkpoint, by its own trainer_state.json; "" where it went on.
-
-    Resuming clears both marks: from the last step it trains one more, after early stopping until the next validation.
-    """
-    state = read_json(checkpoint / "trainer_state.json", strict=False)
-    state = state if isinstance(state, dict) else {}
-    step, most = state.get("global_step"), state.get("max_steps")
-    if isinstance(step, int) and isinstance(most, int) and 0 < most <= step:
-        return f"all {most} steps are trained"
-    control = (state.get("stateful_callbacks") or {}).get("TrainerControl") or {}
-    stopped = control.get("args", {}).get("should_training_stop") is True
-    return f"stopped early at step {step}: validation has not improved" if stopped else ""
+    return next((trainer_state.last(checkpoint) for checkpoint in reversed(steps(run).values())), "")
 
 
 def set_aside_incomplete(run: Run) -> list[str]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import mtrl.reward_plugins
-from mtrl import checkpoints, envs, processor
+from mtrl import model_folder, envs, processor
 from mtrl.errors import MtrlError, UserError
 from mtrl.files import read_json, read_jsonl, symlink, write_json
 from mtrl.launch import backend, trl
@@ -41,7 +41,7 @@ data_files = trl.data_files  # the same parquet, and the same two folders of lin
 def link_inputs(recipe: Recipe, run: Run, data: Path) -> None:
     """inputs/rl_train and rl_val, and inputs/model: the model with the recipe's image budget in its processor."""
     trl.link_inputs(recipe, run, data)
-    if model := checkpoints.local_model(recipe.model.path):
+    if model := model_folder.local_model(recipe.model.path):
         processor.overlay(model, recipe.image.model_dump(), run.inputs / "model")
 
 
@@ -86,7 +86,7 @@ def environment(recipe: Recipe, run: Run, python: Path) -> dict[str, str]:
         "SWANLAB_DIR": str(run.path / "swanlab"),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "PYTHONUNBUFFERED": "1",
-        **({"HF_HUB_OFFLINE": "1"} if checkpoints.local_model(recipe.model.path) else {}),
+        **({"HF_HUB_OFFLINE": "1"} if model_folder.local_model(recipe.model.path) else {}),
         **recipe.hardware.env,
     }
 

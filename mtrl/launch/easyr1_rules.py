@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl import checkpoints, envs
+from mtrl import model_folder, envs
 from mtrl.errors import UserError, nearest
 from mtrl.files import parse_yaml, read_json
 from mtrl.launch import easyr1
@@ -236,7 +236,7 @@ def _free(config: dict[str, Any], recipe: Recipe) -> Iterator[Found]:
     for key in values[FREE[1]]:
         if key not in SAMPLING:  # vllm_rollout_spmd.py: update_sampling_params passes over what it does not know
             yield ("stop", f"val_override_config: {key!r} is no sampling parameter.{nearest(key, SAMPLING)}", "")
-    model = checkpoints.local_model(recipe.model.path)
+    model = model_folder.local_model(recipe.model.path)
     if values[FREE[2]] and model:
         known = list(read_json(model / "config.json"))
         for key in values[FREE[2]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl import checkpoints, envs, processor
+from mtrl import model_folder, envs, processor
 from mtrl.errors import MtrlError
 from mtrl.files import dump_yaml, read_json, read_jsonl, write_text
 from mtrl.launch import backend, inputs
@@ -32,7 +32,7 @@ def data_files(recipe: Recipe, data: Path) -> list[Path]:
 def link_inputs(recipe: Recipe, run: Run, data: Path) -> None:
     """inputs/model: the model with the recipe's image budget in its processor. inputs/sft: the rows, where capped."""
     inputs.sft_registry(recipe, data, run.inputs / "sft")
-    if model := checkpoints.local_model(recipe.model.path):
+    if model := model_folder.local_model(recipe.model.path):
         processor.overlay(model, recipe.image.model_dump(), run.inputs / "model")
 
 

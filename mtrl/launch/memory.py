@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtrl import checkpoints, experts
+from mtrl import model_folder, experts
 from mtrl.files import read_json
 from mtrl.finding import Check
 from mtrl.launch import backend
@@ -56,14 +56,14 @@ class Need:
 
 def parameters(recipe: Recipe) -> float:
     """Of the model, in units of 10^9."""
-    folder = checkpoints.local_model(recipe.model.path)
+    folder = model_folder.local_model(recipe.model.path)
     shapes = [shape for _, shape in experts.headers(folder).values()] if folder else []
     return sum(math.prod(shape) for shape in shapes) / 1e9 or recipe.model.parameters
 
 
 def activations(recipe: Recipe, tokens: int, checkpointing: bool) -> float:
     """GB of one micro batch: its logits, and each layer's input; without checkpointing 34 bytes a hidden unit in place of 2."""
-    folder = checkpoints.local_model(recipe.model.path)
+    folder = model_folder.local_model(recipe.model.path)
     config = read_json(folder / "config.json") if folder else {}
     text = config.get("text_config", config)
     width = text.get("num_hidden_layers", LAYERS) * text.get("hidden_size", HIDDEN)

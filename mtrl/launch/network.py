@@ -6,17 +6,15 @@ RAY_ADDRESS are the user's, and what upstream says of a wrong one comes late or 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 from collections.abc import Iterator
 
+from mtrl import ray_address
 from mtrl.finding import Check
 from mtrl.launch import backend
 from mtrl.recipe import Recipe
 
-WAIT = 5  # seconds for a cluster to answer
-HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # HTTP/2: an empty SETTINGS frame
 OWN = ("", "auto", "local")  # no address: looked for on this machine, or a Ray of its own
 
 
@@ -54,7 +52,7 @@ def _ray(address: str) -> Iterator[Check]:
         yield Check(
             "stop", f"RAY_ADDRESS {address!r} is not HOST:PORT", "RAY_ADDRESS=HEAD:6379, as ray start --head printed it"
         )
-    elif wrong := answer(host, int(port)):
+    elif wrong := ray_address.answer(host, int(port)):
         yield Check(
             "stop",
             f"no Ray cluster answers at {address} (RAY_ADDRESS): {wrong}",
@@ -80,19 +78,3 @@ def taken(port: int) -> bool:
         except OSError:
             return True
         return False
-
-
-def answer(host: str, port: int) -> str:
-    """Why what is at this address is no Ray cluster, "" where it speaks gRPC as Ray's control service does."""
-    try:
-        with contextlib.closing(socket.create_connection((host, port), WAIT)) as there:
-            if os.environ.get("RAY_USE_TLS") == "1":
-                return ""  # it would want a certificate first
-            there.settimeout(WAIT)
-            there.sendall(HELLO)
-            frame = there.recv(9)
-    except TimeoutError:
-        return f"nothing in {WAIT} s"
-    except OSError as error:
-        return error.strerror or str(error)
-    return "" if len(frame) > 3 and frame[3] == 4 else "what listens there is something else"

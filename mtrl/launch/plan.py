@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from mtrl import checkpoints, envs, hints, processor, prompting, samples, tasks
+from mtrl import model_folder, envs, hints, processor, prompting, samples, tasks
 from mtrl.converters import findings
 from mtrl.converters.check import altered
 from mtrl.errors import MtrlError
@@ -69,7 +69,7 @@ def _model(recipe: Recipe, data: Path) -> Iterator[Check]:
             f"model {recipe.model.name}: {path} is no model folder (no config.json)",
             "correct path in the model preset",
         )
-    elif checkpoints.local_model(recipe.model.path):
+    elif model_folder.local_model(recipe.model.path):
         yield Check("ok", f"model {recipe.model.name}: {path}, in the Hugging Face cache")
     else:
         yield Check("ok" if recipe.rl else "warning", f"model {recipe.model.name}: {path}, from the Hugging Face hub" + ("" if recipe.rl else "; LLaMA-Factory will round image sizes by its own rule"), "" if recipe.rl else f"hf download {path}")  # fmt: skip

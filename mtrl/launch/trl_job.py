@@ -15,7 +15,7 @@ from typing import Any
 
 from mtrl.converters.images import load_rgb
 from mtrl.files import read_yaml
-from mtrl.launch import backend
+from mtrl import trainer_state
 from mtrl.processor import size_of
 from mtrl.prompting import parts
 
@@ -26,7 +26,7 @@ def main(file: str) -> None:
     config = read_yaml(Path(file))
     checkpoints = Path(config["grpo"]["output_dir"]).glob("checkpoint-*")
     newest = max(checkpoints, key=lambda path: int(path.name.split("-")[1]), default=None)
-    if newest and (reason := backend.last(newest)):
+    if newest and (reason := trainer_state.last(newest)):
         print(f"nothing is left to train from {newest.name}: {reason}", flush=True)
         return
 

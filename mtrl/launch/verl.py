@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import mtrl.reward_plugins
-from mtrl import checkpoints, envs, processor
+from mtrl import model_folder, envs, processor
 from mtrl.errors import MtrlError
 from mtrl.files import read_jsonl, write_text
 from mtrl.launch import backend, easyr1, inputs, llamafactory, trl
@@ -45,7 +45,7 @@ finished = easyr1.finished
 def link_inputs(recipe: Recipe, run: Run, data: Path) -> None:
     """inputs/verl_train and verl_val: verl's own parquet, one file a task; and inputs/model, as for EasyR1."""
     inputs.verl_files(recipe, data, run.inputs)
-    if model := checkpoints.local_model(recipe.model.path):
+    if model := model_folder.local_model(recipe.model.path):
         processor.overlay(model, recipe.image.model_dump(), run.inputs / "model")
 
 

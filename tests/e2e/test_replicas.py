@@ -23,7 +23,7 @@ from mtrl.demo.pipeline import tiny
 from mtrl.errors import UserError
 from mtrl.evaluate.engine import Sampling
 from mtrl.evaluate.replicas import Replica
-from mtrl.evaluate.requests import Request
+from mtrl.evaluate.request import Request
 from mtrl.files import read_jsonl
 from tests.conftest import DEMO, Result, mtrl
 

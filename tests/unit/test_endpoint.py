@@ -20,7 +20,7 @@ from mtrl.errors import MtrlError, UserError
 from mtrl.evaluate import endpoint
 from mtrl.evaluate.endpoint import EndpointEngine, data_url
 from mtrl.evaluate.engine import Answer, Sampling
-from mtrl.evaluate.requests import Request
+from mtrl.evaluate.request import Request
 from mtrl.files import read_jsonl
 from tests.unit.standin import MODELS, Reply, completion, error, html, standin
 

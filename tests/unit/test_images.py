@@ -20,7 +20,7 @@ from PIL import Image, ImageChops, ImageOps, features
 
 from mtrl.converters import images, store
 from mtrl.converters.check import examine
-from mtrl.converters.rows import Picture, Rejected
+from mtrl.converters.picture import Picture, Rejected
 from mtrl.demo.releases import blocks, encoded
 from mtrl.errors import UserError
 from mtrl.files import sha256_file

@@ -23,7 +23,7 @@ from sklearn.metrics import (
 from mtrl.errors import UserError
 from mtrl.evaluate import metrics, predictions, run
 from mtrl.evaluate.engine import Answer
-from mtrl.evaluate.requests import Request
+from mtrl.evaluate.request import Request
 
 CHOICES = ("yes", "no")
 

@@ -17,7 +17,7 @@ from mtrl.demo.pipeline import tiny
 from mtrl.errors import UserError
 from mtrl.evaluate import predictions, run, scores, scoring
 from mtrl.evaluate.engine import Answer
-from mtrl.evaluate.requests import Request
+from mtrl.evaluate.request import Request
 from mtrl.evaluate.run import Subject, subject
 from tests.conftest import DEMO
 

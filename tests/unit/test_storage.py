@@ -14,7 +14,7 @@ import pytest
 
 from mtrl import checkpoints
 from mtrl.converters.archive import Archive
-from mtrl.converters.rows import Rejected
+from mtrl.converters.picture import Rejected
 from mtrl.demo import releases
 from mtrl.errors import MtrlError, UserError
 from mtrl.evaluate import predictions
