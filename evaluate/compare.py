@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtrl.errors import UserError
-from mtrl.evaluate import intervals, metrics, predictions
+from mtrl.core.errors import UserError
+from mtrl.evaluate.metrics import intervals, task as metrics
+from mtrl.evaluate import predictions
 
 KINDS = ("only_a", "only_b", "both_wrong")
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from mtrl.converters import images
-from mtrl.errors import UserError
+from mtrl.converters.pipeline import images
+from mtrl.core.errors import UserError
 
 SHOWN, LETTERS = 8, 12  # reasons that a message gives, and characters of an ending
 DEEP = "in a folder below (--recursive reads those too)"

@@ -18,9 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from mtrl.errors import MtrlError, UserError
-from mtrl.files import check_target, written
-from mtrl.parsing import parse_json
+from mtrl.core.errors import MtrlError, UserError
+from mtrl.core.files import check_target, written
+from mtrl.core.parsing import parse_json
 
 KINDS = (".jsonl", ".csv", ".html")
 COLUMNS = (

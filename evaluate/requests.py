@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
-from mtrl import hints, prompting, samples
-from mtrl.converters import unchanged
-from mtrl.errors import UserError
-from mtrl.evaluate import clusters
-from mtrl.evaluate.request import Request
-from mtrl.tasks import Task
+from mtrl.core import hints
+from mtrl.config import prompting, samples
+from mtrl.converters.pipeline import unchanged
+from mtrl.core.errors import UserError
+from mtrl.evaluate.metrics import groups
+from mtrl.evaluate.engines.request import Request
+from mtrl.config.tasks import Task
 
 
 def build(
@@ -29,7 +30,7 @@ def build(
         what = "has changed since it was converted" if (data / name).exists() else "is gone"
         raise UserError(f"task {task.name}: {data / name} {what}", again)
     render = prompting.renderer(task, style)
-    together = clusters.of_split(data, task.name, split, task.split.texts)
+    together = groups.of_split(data, task.name, split, task.split.texts)
     for number, sample in enumerate(samples.read(data, task.name, split)):
         if limit is not None and number >= limit:
             return

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mtrl import card, model_folder, experts, integrity, prompting, recipe, resources, samples, task_files
-from mtrl.errors import UserError
-from mtrl.evaluate import predictions, requests, reread
-from mtrl.evaluate.engine import Engine, Sampling
+from mtrl.models import card, model_folder, experts, integrity
+from mtrl.config import prompting, recipe, samples, task_files
+from mtrl.core import resources
+from mtrl.core.errors import UserError
+from mtrl.evaluate import predictions, requests, rescore
+from mtrl.evaluate.engines.base import Engine, Sampling
 from mtrl.evaluate.scoring import score
-from mtrl.files import read_object, read_yaml, sha256_file
-from mtrl.paper import table_tasks
-from mtrl.tasks import Task
+from mtrl.core.files import read_object, read_yaml, sha256_file
+from mtrl.config.published import table_tasks
+from mtrl.config.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -257,7 +259,7 @@ def evaluate(
             for done, _ in enumerate(store.append(rows), start=total - len(left) + 1):
                 tick(done, total)
             store.note(engine=asked_of.describe())  # now it knows what an endpoint refused
-    reread.reread(out)  # an evaluation that goes on may hold answers read by an older parser
+    rescore.reread(out)  # an evaluation that goes on may hold answers read by an older parser
     return score(out)
 
 

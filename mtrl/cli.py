@@ -14,29 +14,10 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from mtrl import __version__, hints
-from mtrl.commands import (
-    check,
-    compare,
-    convert,
-    demo,
-    doctor,
-    evaluate,
-    export,
-    fetch,
-    fit_labels,
-    judge,
-    plan,
-    prompts,
-    reproduce,
-    reward,
-    select,
-    status,
-    tables,
-    tasks,
-    train,
-)
-from mtrl.errors import PLAIN, Interrupted, MtrlError, printable, remedy
+from mtrl import __version__
+from mtrl.core import hints
+from mtrl.commands import check, compare, convert, demo, doctor, evaluate, export, fetch, fit_labels, judge, plan, prompts, reproduce, reward, select, status, tables, tasks, train
+from mtrl.core.errors import PLAIN, Interrupted, MtrlError, printable, remedy
 
 
 class Verb(TyperCommand):

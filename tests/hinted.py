@@ -10,7 +10,8 @@ from typing import Any
 
 import typer
 
-from mtrl import rundir, samples
+from mtrl.core import rundir
+from mtrl.config import samples
 from mtrl.cli import app
 from mtrl.evaluate.run import subject
 

@@ -15,11 +15,11 @@ def command(
     data: options.Data = options.DATA,
 ) -> None:
     """Check converted tasks. Exit status 1 if something is broken."""
-    from mtrl import tasks
-    from mtrl.commands.show import check
-    from mtrl.converters import overlap
-    from mtrl.converters.check import examine
-    from mtrl.errors import MtrlError
+    from mtrl.config import tasks
+    from mtrl.core.console import check
+    from mtrl.converters.checks import overlap
+    from mtrl.converters.checks.converted import examine
+    from mtrl.core.errors import MtrlError
 
     broken, chosen = 0, tasks.select(names)
     for task in chosen:

@@ -21,10 +21,12 @@ def command(
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Compare two evaluations: difference B - A with a 95% paired interval, and the samples where they disagree."""
-    from mtrl import scored
-    from mtrl.commands.show import bar, say, table
-    from mtrl.evaluate import compare, compare_page, conclusion
-    from mtrl.files import check_target
+    from mtrl.paper import scored
+    from mtrl.core.console import bar, say, table
+    from mtrl.evaluate import compare
+    from mtrl.evaluate.html import compare_page
+    from mtrl.evaluate.metrics import conclusion
+    from mtrl.core.files import check_target
 
     a, b = folder(first, runs), folder(second, runs)
     target = out or b / compare_page.FILE
@@ -93,7 +95,7 @@ def _difference(about: dict[str, Any]) -> str:
 
 def folder(name: str, runs: Path) -> Path:
     """The evaluation folder that `name` means: itself, a run directory's eval/, or that of a run below `runs`. Raises UserError."""
-    from mtrl.errors import UserError, nearest
+    from mtrl.core.errors import UserError, nearest
     from mtrl.evaluate.predictions import IDENTITY
 
     places = [Path(name), Path(name) / "eval", runs / name, runs / name / "eval"]

@@ -29,13 +29,13 @@ def command(
     ] = False,
 ) -> None:
     """Convert releases into what trainers read. Every image is decoded once; what cannot be used is counted."""
-    from mtrl import tasks
-    from mtrl.commands.show import bar, check, say, table
-    from mtrl.converters import findings, images
-    from mtrl.converters.convert import convert
-    from mtrl.converters.table1 import beside
-    from mtrl.errors import UserError
-    from mtrl.files import check_folder
+    from mtrl.config import tasks
+    from mtrl.core.console import bar, check, say, table
+    from mtrl.converters.pipeline import counts as findings, images
+    from mtrl.converters.pipeline.convert import convert
+    from mtrl.converters.checks.table1 import beside
+    from mtrl.core.errors import UserError
+    from mtrl.core.files import check_folder
 
     check_folder(out)
     rows = []

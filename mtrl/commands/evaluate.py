@@ -12,7 +12,7 @@ import typer
 from mtrl.commands import options
 
 if TYPE_CHECKING:
-    from mtrl.evaluate.engine import Engine
+    from mtrl.evaluate.engines.base import Engine
     from mtrl.evaluate.run import Subject
 
 
@@ -46,9 +46,9 @@ def command(
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Score a judge with vLLM or over an endpoint. Started again, it asks only what is not answered yet."""
-    from mtrl import hints
-    from mtrl.commands.show import bar, say, then
-    from mtrl.errors import UserError
+    from mtrl.core import hints
+    from mtrl.core.console import bar, say, then
+    from mtrl.core.errors import UserError
     from mtrl.evaluate.run import evaluate
 
     if ray_address and not replicas:
@@ -81,7 +81,7 @@ def judge_of(
     ckpt: str | None, endpoint: str | None, model: str | None, style: str | None, prompts: str = "export"
 ) -> Subject:
     """The judge that --ckpt, --endpoint and --model name. Raises UserError where they do not go together."""
-    from mtrl.errors import UserError
+    from mtrl.core.errors import UserError
     from mtrl.evaluate.run import served, subject
 
     if endpoint and model:
@@ -107,11 +107,11 @@ def engine_maker(
 
     What vLLM prints while it loads goes to `log`.
     """
-    from mtrl.commands.show import bar, say
+    from mtrl.core.console import bar, say
 
     def make(judge: Subject, images: int) -> Engine:
         if endpoint:
-            from mtrl.evaluate.endpoint import EndpointEngine
+            from mtrl.evaluate.engines.endpoint import EndpointEngine
 
             say(f"asking {judge.checkpoint} at {endpoint}")
             return EndpointEngine(endpoint, judge.checkpoint, judge.style, judge.image.model_dump(), judge.side, say)
@@ -121,11 +121,11 @@ def engine_maker(
         size = {"min_pixels": judge.image.min_pixels, "max_pixels": judge.image.max_pixels, "images": images}
         about: dict[str, Any] = {"checkpoint": judge.checkpoint, **size, "max_tokens": judge.max_new_tokens}
         if replicas:
-            from mtrl.evaluate.replicas import Replicas
+            from mtrl.evaluate.engines.replicas import Replicas
 
             return Replicas(replicas, tensor_parallel, ray_address, data, say, **about)
-        from mtrl.evaluate.quiet import to_log
-        from mtrl.evaluate.vllm_engine import VllmEngine
+        from mtrl.core.quiet import to_log
+        from mtrl.evaluate.engines.offline import VllmEngine
 
         with to_log(log):
             engine = VllmEngine(**about, tensor_parallel=tensor_parallel)
@@ -138,7 +138,8 @@ def engine_maker(
 
 def _folder(ckpt: str | None, model: str | None) -> Path:
     """Where an evaluation goes below runs/: the run's own folder, or eval-<name> with what a name may not hold as -."""
-    from mtrl import card, rundir
+    from mtrl.models import card
+    from mtrl.core import rundir
 
     if not model and ckpt and Path(ckpt).exists():
         if told := card.read(Path(ckpt)):
@@ -149,7 +150,7 @@ def _folder(ckpt: str | None, model: str | None) -> Path:
 
 
 def _say_rejected(folder: Path) -> None:
-    from mtrl.commands.show import say
+    from mtrl.core.console import say
     from mtrl.evaluate import predictions
 
     reasons = [row["finish_reason"] for row in predictions.load(folder)[1]]
@@ -167,10 +168,10 @@ def score_command(
     data: options.Data = options.DATA,
 ) -> None:
     """Read the responses again with today's parser and compute metrics and report again; nothing is generated."""
-    from mtrl.commands.show import say
-    from mtrl.errors import UserError
+    from mtrl.core.console import say
+    from mtrl.core.errors import UserError
     from mtrl.evaluate import predictions
-    from mtrl.evaluate.reread import reread
+    from mtrl.evaluate.rescore import reread
     from mtrl.evaluate.scoring import score
 
     if not file.exists():
@@ -187,8 +188,8 @@ def score_command(
 
 
 def _report(folder: Path, data: Path) -> None:
-    from mtrl.commands.show import bar, say
-    from mtrl.evaluate import report
+    from mtrl.core.console import bar, say
+    from mtrl.evaluate.html import report
 
     with bar("thumbnails") as update:
         page = report.write(folder, data, update)
@@ -196,11 +197,11 @@ def _report(folder: Path, data: Path) -> None:
 
 
 def _show(folder: Path, result: dict[str, Any], file: str = "predictions.jsonl") -> None:
-    from mtrl.commands.show import say, say_unread, table
+    from mtrl.core.console import say, say_unread, table
     from mtrl.evaluate import predictions, unreadable
-    from mtrl.evaluate.intervals import FEW
+    from mtrl.evaluate.metrics.intervals import FEW
     from mtrl.evaluate.scoring import task_metrics
-    from mtrl.recipe import METHODS
+    from mtrl.config.recipe import METHODS
 
     rows = []
     for name, m in task_metrics(result).items():

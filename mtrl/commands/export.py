@@ -18,9 +18,10 @@ def command(
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Write a run's checkpoint as a folder that vLLM loads, with mtrl.json beside the weights."""
-    from mtrl import hints, rundir, samples
-    from mtrl.checkpoints import export
-    from mtrl.commands.show import say, then
+    from mtrl.core import hints, rundir
+    from mtrl.config import samples
+    from mtrl.runs.checkpoints import export
+    from mtrl.core.console import say, then
     from mtrl.evaluate.run import subject
 
     found = rundir.find(run, runs)

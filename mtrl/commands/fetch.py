@@ -16,9 +16,9 @@ def command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be downloaded, and stop.")] = False,
 ) -> None:
     """Download the releases of the named tasks. Prints source, files, size and terms first; keeps what is there."""
-    from mtrl import tasks
-    from mtrl.commands.show import say
-    from mtrl.converters import fetch
+    from mtrl.config import tasks
+    from mtrl.core.console import say
+    from mtrl.converters.readers import fetch
 
     chosen = [tasks.load(name) for name in dict.fromkeys(names)]
     for release in fetch.releases_of(chosen):

@@ -15,10 +15,10 @@ def command(
     raw: Annotated[Path, typer.Option(help="Folder of the releases as downloaded: DIR, or DIR/<benchmark>/.")],
 ) -> None:
     """Sweep every rule that the task could mean and show those that reproduce Table 1, best first. Reads no image."""
-    from mtrl import tasks
-    from mtrl.commands.show import say, table
-    from mtrl.converters.fit import fit, shared
-    from mtrl.errors import MtrlError
+    from mtrl.config import tasks
+    from mtrl.core.console import say, table
+    from mtrl.converters.checks.fit import fit, shared
+    from mtrl.core.errors import MtrlError
 
     task = tasks.load(name)
     found = fit(task, raw)

@@ -39,10 +39,11 @@ def command(
 ) -> None:
     """Judge your own images."""
     from mtrl.commands.evaluate import engine_maker, judge_of
-    from mtrl.commands.show import bar, check, say, say_unread
-    from mtrl.converters import images as stored
-    from mtrl.errors import UserError
-    from mtrl.evaluate import judge, judge_files, judge_items, judge_out, judge_page, unreadable
+    from mtrl.core.console import bar, check, say, say_unread
+    from mtrl.converters.pipeline import images as stored
+    from mtrl.core.errors import UserError
+    from mtrl.evaluate import verdicts, judge_files, items, judge_out, unreadable
+    from mtrl.evaluate.html import judge_page
 
     if out:
         judge_out.check(out)
@@ -50,10 +51,10 @@ def command(
         raise UserError(f"--field {wrong[0]} should be name=text", "for instance --field caption='a red square'")
     fields = {name.strip(): text for name, _, text in (given.partition("=") for given in field or [])}
     who = judge_of(ckpt, endpoint, model, style, prompts)
-    given = judge_items.read(images, task, who.style, fields, recursive, skip_bad, who.task)
+    given = items.read(images, task, who.style, fields, recursive, skip_bad, who.task)
     say(f"{who.checkpoint}: style {who.style}, by {who.told_by}; {len(given.items)} items")
     for line in who.remarks(
-        dict.fromkeys(item.task.name for item in given.items if isinstance(item, judge_items.Item))
+        dict.fromkeys(item.task.name for item in given.items if isinstance(item, items.Item))
     ):
         say(line)
     if given.skipped:
@@ -61,16 +62,16 @@ def command(
     for name, number in given.rotated.items():
         check("warning", f"{number:,} items of task {name} have images with an {stored.ROTATED}", stored.upright(name))
     with bar("judge") as update:
-        rows = judge.run(who, given.items, out, engine_maker(endpoint, tensor_parallel), update, judge_page.write)
+        rows = verdicts.run(who, given.items, out, engine_maker(endpoint, tensor_parallel), update, judge_page.write)
     _show(rows)
-    choices = {item.task.name: item.task.choices for item in given.items if isinstance(item, judge_items.Item)}
+    choices = {item.task.name: item.task.choices for item in given.items if isinstance(item, items.Item)}
     say_unread(unreadable.found(rows, who.style, choices, who.max_new_tokens))
     if out:
         say(f"written: {out}")
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    from mtrl.commands.show import check, say, table
+    from mtrl.core.console import check, say, table
 
     columns = [
         c

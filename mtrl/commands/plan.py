@@ -14,11 +14,11 @@ def command(
     data: options.Data = options.DATA,
 ) -> None:
     """Check a recipe in seconds, without a GPU: keys, data, lengths, batches, environment, memory, disk."""
-    from mtrl import hints
-    from mtrl import recipe as recipes
-    from mtrl.commands.show import check, say
-    from mtrl.errors import UserError
-    from mtrl.launch.plan import plan
+    from mtrl.core import hints
+    from mtrl.config import recipe as recipes
+    from mtrl.core.console import check, say
+    from mtrl.core.errors import UserError
+    from mtrl.preflight.plan import plan
 
     resolved = recipes.load(recipe, model, hardware, task, set, data)
     if resolved.stage is None:

@@ -15,7 +15,7 @@ def command(
     data: options.Data = options.DATA,
 ) -> None:
     """Show a task's prompt, filled with its first converted sample, or with <field> where none is converted."""
-    from mtrl import prompting, samples, tasks
+    from mtrl.config import prompting, samples, tasks
 
     chosen = tasks.load(task)
     file = prompting.template_path(chosen, style)

@@ -42,10 +42,11 @@ def command(
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Train, choose, export and score every checkpoint of Table 2 or 3. Started again, it goes on."""
-    from mtrl import hints, matrix, reproduce, standing
-    from mtrl.commands.show import console, grid, live, say
-    from mtrl.commands.show import table as show_table
-    from mtrl.errors import MtrlError, UserError
+    from mtrl.core import hints
+    from mtrl.paper import matrix, reproduce, progress
+    from mtrl.core.console import console, grid, live, say
+    from mtrl.core.console import table as show_table
+    from mtrl.core.errors import MtrlError, UserError
 
     numbers = (seeds or "").replace(" ", "").split(",") if seeds else []
     if not all(number.isdecimal() for number in numbers):
@@ -65,20 +66,20 @@ def command(
     failures: dict[str, reproduce.Failure] = {}
 
     def now() -> Any:
-        return grid(table.value, *standing.show(every, failures))
+        return grid(table.value, *progress.show(every, failures))
 
     if dry_run or not console.is_terminal:
-        show_table(table.value, *standing.show(every, failures))
+        show_table(table.value, *progress.show(every, failures))
     if dry_run:
-        show_table(*standing.data(reproduce.needed(chosen), data))
-        say(standing.totals(chosen, every))
+        show_table(*progress.data(reproduce.needed(chosen), data))
+        say(progress.totals(chosen, every))
         say("\n".join(reproduce.commands(chosen, convert)) or "nothing is left to run")
         return
     with live(now):
         reproduce.drive(chosen, convert, place, keep.value, failures, say)
-    show_table(table.value, *standing.show(every, failures))
-    say(standing.LEGEND)
-    title, columns, rows, notes = standing.summary(number, every)
+    show_table(table.value, *progress.show(every, failures))
+    say(progress.LEGEND)
+    title, columns, rows, notes = progress.summary(number, every)
     show_table(title, columns, rows)
     for line in notes:
         say(line)

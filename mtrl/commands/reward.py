@@ -17,9 +17,9 @@ def command(
     """Score reasoning-style responses with the training reward, and say why."""
     import json
 
-    from mtrl.commands.show import table
-    from mtrl.errors import UserError
-    from mtrl.files import json_lines
+    from mtrl.core.console import table
+    from mtrl.core.errors import UserError
+    from mtrl.core.files import json_lines
     from mtrl.reward_plugins import judge
 
     rows: list[list[Any]] = []

@@ -19,10 +19,11 @@ def command(
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Score a run's kept checkpoints on val with vLLM; `mtrl export RUN --step best` then takes the best."""
-    from mtrl import hints, rundir, validation
-    from mtrl.checkpoints import best_of, trainers_scores
-    from mtrl.commands.show import say, table, then
-    from mtrl.select import select
+    from mtrl.core import hints, rundir
+    from mtrl.runs import validation
+    from mtrl.runs.checkpoints import best_of, trainers_scores
+    from mtrl.core.console import say, table, then
+    from mtrl.runs.select import select
 
     found = rundir.find(run, runs)
     chosen = select(found, data, by, say, unfinished)

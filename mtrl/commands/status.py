@@ -16,8 +16,8 @@ def command(
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Show runs: state, step, loss or reward, accuracy on val (of tokens, of verdicts), checkpoints."""
-    from mtrl import hints, rundir
-    from mtrl.commands.show import say, table, then
+    from mtrl.core import hints, rundir
+    from mtrl.core.console import say, table, then
 
     while True:
         chosen = [rundir.find(run, runs)] if run else rundir.listing(runs)
@@ -39,8 +39,8 @@ COLUMNS = ["run", "state", "step", "loss", "reward", "token accuracy", "verdict 
 
 
 def _row(run: Any) -> list[str]:
-    from mtrl.launch import backend
-    from mtrl.validation import shown
+    from mtrl.backends import base as backend
+    from mtrl.runs.validation import shown
 
     rows = run.metrics
 
@@ -60,7 +60,7 @@ HEALTH = ("accuracy", "format", "invalid", "yes_rate", "zero_variance", "length"
 
 def _health(run: Any) -> None:
     """What the last logged step of an RL run says by task. Prompts without variance in their rewards teach nothing."""
-    from mtrl.commands.show import table
+    from mtrl.core.console import table
 
     logged = run.metrics
     rows = []

@@ -18,7 +18,7 @@ def command(
     data: options.Data = options.DATA,
 ) -> None:
     """Print Tables 1, 2 and 3: ours with 95% intervals, the paper's, the difference; baselines and invalid rates."""
-    from mtrl import tables, typeset
+    from mtrl.paper import tables, typeset
 
     wanted = [number] if number else [n for n in (1, 2, 3) if f"table{n}" in tables.layout()]
     found = {n: tables.counts(data) if n == 1 else tables.results(n, runs, data) for n in wanted}
@@ -36,8 +36,8 @@ HEADS = {1: "split", OWN: "judge: task"}
 
 
 def _show(found: dict[int, Any]) -> None:
-    from mtrl import hints
-    from mtrl.commands.show import say, table
+    from mtrl.core import hints
+    from mtrl.core.console import say, table
 
     for number, one in found.items():
         head = [HEADS.get(number, "method"), *one.columns]

@@ -7,9 +7,9 @@ from mtrl.commands import options
 
 def command(data: options.Data = options.DATA) -> None:
     """List the tasks, and which of them are converted."""
-    from mtrl import samples, tasks
-    from mtrl.commands.show import check, say, table
-    from mtrl.errors import UserError
+    from mtrl.config import samples, tasks
+    from mtrl.core.console import check, say, table
+    from mtrl.core.errors import UserError
 
     def converted(name: str) -> str:
         if not (data / name / "card.json").exists():

@@ -48,14 +48,15 @@ def rl(
 def _train(
     stage: str, file: str, task: Any, sets: Any, model: Any, hardware: Any, name: Any, dry: bool, data: Any, runs: Any
 ) -> None:
-    from mtrl import hints, validation
-    from mtrl import recipe as recipes
-    from mtrl.commands.show import bar, check, say, then
-    from mtrl.errors import UserError
-    from mtrl.files import dump_yaml
-    from mtrl.launch.plan import plan
-    from mtrl.launch.start import assist, launch, prepare, settle
-    from mtrl.rundir import Run, checked
+    from mtrl.core import hints
+    from mtrl.runs import validation
+    from mtrl.config import recipe as recipes
+    from mtrl.core.console import bar, check, say, then
+    from mtrl.core.errors import UserError
+    from mtrl.core.files import dump_yaml
+    from mtrl.preflight.plan import plan
+    from mtrl.runs.launch import assist, launch, prepare, settle
+    from mtrl.core.rundir import Run, checked
 
     recipe = recipes.load(file, model, hardware, task, sets, data)
     if recipe.stage != stage:

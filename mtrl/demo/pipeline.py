@@ -18,9 +18,9 @@ import time
 from functools import partial
 from pathlib import Path
 
-from mtrl import hints
-from mtrl.commands.show import say
-from mtrl.errors import Interrupted, MtrlError
+from mtrl.core import hints
+from mtrl.core.console import say
+from mtrl.core.errors import Interrupted, MtrlError
 
 POINTWISE = ("demo_quality", "demo_alignment", "demo_safety")
 PAIRS = "demo_pairs"
@@ -65,7 +65,7 @@ def run(folder: Path, full: bool) -> None:
 
 def tiny() -> Path:
     """The tiny base model that mtrl ships."""
-    from mtrl import recipe
+    from mtrl.config import recipe
 
     return Path(recipe.load("zero_shot", model="tiny", hardware="cpu").model.path)
 

@@ -14,7 +14,7 @@ import tomllib
 from pathlib import Path
 
 from mtrl.envs.build import ENVIRONMENTS, ROOT
-from mtrl.errors import UserError
+from mtrl.core.errors import UserError
 
 
 def interpreter(name: str) -> Path:

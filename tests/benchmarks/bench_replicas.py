@@ -47,13 +47,13 @@ def around() -> float:
 def measure(replicas: int, cores: int, samples: int) -> None:
     """Prints seconds to a loaded model, from there to the last answer, and of processor outside vLLM meanwhile."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    from mtrl import tasks
+    from mtrl.config import tasks
     from mtrl.demo.pipeline import tiny
     from mtrl.evaluate import requests
-    from mtrl.evaluate.engine import Sampling
-    from mtrl.evaluate.replicas import Replicas
+    from mtrl.evaluate.engines.base import Sampling
+    from mtrl.evaluate.engines.replicas import Replicas
     from mtrl.evaluate.run import subject
-    from mtrl.evaluate.vllm_engine import VllmEngine
+    from mtrl.evaluate.engines.offline import VllmEngine
 
     judge, data = subject(str(tiny())), Path("data")
     each = -(-samples // len(TASKS))

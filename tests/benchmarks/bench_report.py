@@ -76,9 +76,9 @@ def draw(job: tuple[Path, int, list[int]]) -> dict[int, str]:
 
 
 def generate(home: Path, rows: int, side: int) -> None:
-    from mtrl import samples, tasks
+    from mtrl.config import samples, tasks
     from mtrl.evaluate import predictions, requests, run
-    from mtrl.evaluate.engine import Answer
+    from mtrl.evaluate.engines.base import Answer
 
     names: dict[int, str] = {}
     with ProcessPoolExecutor() as pool:
@@ -120,7 +120,7 @@ def generate(home: Path, rows: int, side: int) -> None:
 
 
 def measured(home: Path) -> None:
-    from mtrl.evaluate import report
+    from mtrl.evaluate.html import report
 
     begun, busy = time.perf_counter(), time.process_time()
     page = report.write(home / "eval", home / "data")

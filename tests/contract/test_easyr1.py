@@ -1,6 +1,6 @@
 """Against the real EasyR1, in its own environment (`make setup-easyr1`): its configuration, dataset, reward manager and merger.
 
-Run as `.venv/bin/python -m tests.contract.test_easyr1` this writes mtrl/launch/easyr1_keys.txt anew from EasyR1's dataclasses.
+Run as `.venv/bin/python -m tests.contract.test_easyr1` this writes mtrl/preflight/easyr1_keys.txt anew from EasyR1's dataclasses.
 vLLM and flash-attn, which EasyR1 imports and these parts of it never call, are stood in for where they are not installed.
 """
 
@@ -15,10 +15,13 @@ from typing import Any
 import pytest
 import yaml
 
-from mtrl import checkpoints, envs, recipe
-from mtrl.errors import UserError
-from mtrl.launch import backend, easyr1, easyr1_rules
-from mtrl.rundir import Run
+from mtrl.runs import checkpoints
+from mtrl import envs
+from mtrl.config import recipe
+from mtrl.core.errors import UserError
+from mtrl.backends import base as backend, easyr1_grpo
+from mtrl.preflight import easyr1_rules
+from mtrl.core.rundir import Run
 from tests.conftest import mtrl
 from tests.unit.test_easyr1 import HARDWARE, MODELS, saved
 
@@ -127,7 +130,7 @@ def in_environment(code: str, *arguments: object) -> Any:
 @pytest.fixture(scope="module", autouse=True)
 def importable() -> None:
     try:
-        easyr1.source(envs.interpreter("easyr1"))
+        easyr1_grpo.source(envs.interpreter("easyr1"))
     except UserError as error:
         pytest.skip(f"EasyR1 is not importable here ({error}); make setup-easyr1 makes it so")
 
@@ -144,7 +147,7 @@ def test_its_parser_takes_every_rendered_recipe(tmp_path: Path) -> None:
             for hardware in HARDWARE:
                 found = recipe.load(name, model, hardware, "seetrue" if name == "rl_single" else None)
                 file = tmp_path / f"{name}-{model}-{hardware}.yaml"
-                file.write_text(easyr1.config(found, Run(tmp_path / "run")))
+                file.write_text(easyr1_grpo.config(found, Run(tmp_path / "run")))
                 files[str(file)] = ["compute_score", True, found.rl.kl_coef, found.rl.max_prompt_length, ["file"]]
     typo = tmp_path / "typo.yaml"
     typo.write_text("data: {max_pixel: 3}\n")
@@ -163,8 +166,8 @@ def rendered(converted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     os.chdir(converted)
     found = recipe.load("rl_multitask", "tiny", "8x80gb", sets=[tasks])
     run = Run(tmp_path_factory.mktemp("test") / "rl-test")
-    easyr1.link_inputs(found, run, converted / "data")
-    (run.path / "upstream.yaml").write_text(easyr1.config(found, run))
+    easyr1_grpo.link_inputs(found, run, converted / "data")
+    (run.path / "upstream.yaml").write_text(easyr1_grpo.config(found, run))
     os.chdir(before)
     return found, run
 
@@ -176,7 +179,7 @@ def test_its_dataset_reads_our_rows_to_the_token(rendered: tuple[recipe.Recipe, 
     from PIL import Image
     from transformers import AutoProcessor
 
-    from mtrl.prompting import parts
+    from mtrl.config.prompting import parts
 
     found, run = rendered
     theirs = in_environment(DATASET, run.path / "upstream.yaml")
@@ -315,14 +318,14 @@ def test_its_logger_and_its_resuming_are_what_we_take_them_for(tmp_path: Path) -
     run = Run(tmp_path / "run")
     saved(run, 5), saved(run, 10)
     assert in_environment(LOGGING, run.checkpoints, "[[5, 0.5], [10, 0.6]]") is None  # no tracker: it would start anew
-    easyr1.begin(run)
+    easyr1_grpo.begin(run)
     assert in_environment(LOGGING, run.checkpoints, "[[15, 0.7]]") == str(run.checkpoints / "global_step_10")
-    rows = easyr1.metrics(run)
+    rows = easyr1_grpo.metrics(run)
     assert [(row["step"], row["eval_accuracy"]) for row in rows] == [(5, 0.5), (10, 0.6), (15, 0.7)]
     assert rows[0]["eval_accuracy_seetrue"] == 0.5 and rows[0]["timing_s/step"] == 1.0
 
 
 if __name__ == "__main__":
-    head = f"# EasyR1's configuration keys at {easyr1.COMMIT[:7]}, written by python -m tests.contract.test_easyr1\n"
+    head = f"# EasyR1's configuration keys at {easyr1_grpo.COMMIT[:7]}, written by python -m tests.contract.test_easyr1\n"
     easyr1_rules.KEYS.write_text(head + "".join(f"{key}\n" for key in in_environment(KEYS)))
     print(yaml.safe_dump({"written": str(easyr1_rules.KEYS)}))

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import envs, recipe
-from mtrl.launch import keys, llamafactory
-from mtrl.processor import size_of
-from mtrl.prompting import parts
-from mtrl.rundir import Run
+from mtrl import envs
+from mtrl.config import recipe
+from mtrl.preflight import keys
+from mtrl.backends import llamafactory_sft
+from mtrl.models.budget import size_of
+from mtrl.config.prompting import parts
+from mtrl.core.rundir import Run
 from tests.unit.test_recipe import HARDWARE, MODELS
 
 PARSE = """
@@ -80,7 +82,7 @@ def test_its_parser_takes_every_rendered_recipe(tmp_path: Path) -> None:
             for hardware in HARDWARE:
                 found = recipe.load(name, model, hardware, "seetrue" if name == "sft_single" else None)
                 file = tmp_path / f"{name}-{model}-{hardware}.yaml"
-                file.write_text(llamafactory.job(found, Run(tmp_path / "run"), tmp_path).config)
+                file.write_text(llamafactory_sft.job(found, Run(tmp_path / "run"), tmp_path).config)
                 files.append(str(file))
     typo = tmp_path / "typo.yaml"
     typo.write_text(Path(files[0]).read_text() + "cutoff_length: 3\n")
@@ -100,8 +102,8 @@ def test_training_and_scoring_see_the_same_tokens(converted: Path, tmp_path: Pat
     from transformers import AutoProcessor
 
     found, run = recipe.load("sft_unified", "tiny", "cpu"), Run(tmp_path / "run")
-    llamafactory.link_inputs(found, run, converted / "data")
-    config = yaml.safe_load(llamafactory.job(found, run, converted / "data").config)
+    llamafactory_sft.link_inputs(found, run, converted / "data")
+    config = yaml.safe_load(llamafactory_sft.job(found, run, converted / "data").config)
     row = json.loads((converted / "data/demo_alignment/sft_test.json").read_text())[0]
     prompt, answer = (message["content"] for message in row["messages"])
     images = []
@@ -135,7 +137,7 @@ def test_token_counts_are_the_processors(size: tuple[int, int], budget: tuple[in
     from PIL import Image
     from transformers import AutoProcessor
 
-    from mtrl.launch.plan import image_tokens
+    from mtrl.preflight.plan import image_tokens
 
     found = recipe.load(
         "zero_shot", "tiny", "cpu", sets=[f"image.min_pixels={budget[0]}", f"image.max_pixels={budget[1]}"]
@@ -148,7 +150,7 @@ def test_token_counts_are_the_processors(size: tuple[int, int], budget: tuple[in
 
 
 if __name__ == "__main__":
-    from mtrl.launch.plan import TESTED
+    from mtrl.preflight.plan import TESTED
 
     head = (
         f"# LLaMA-Factory's keys at {TESTED['llamafactory']}, written by python -m tests.contract.test_llamafactory\n"

@@ -17,11 +17,12 @@ import openai
 import pytest
 from PIL import Image
 
-from mtrl import experts, recipe
+from mtrl.models import experts
+from mtrl.config import recipe
 from mtrl.demo.pipeline import tiny
-from mtrl.evaluate.endpoint import data_url
-from mtrl.files import read_jsonl
-from mtrl.launch.plan import image_tokens
+from mtrl.evaluate.engines.endpoint import data_url
+from mtrl.core.files import read_jsonl
+from mtrl.preflight.plan import image_tokens
 from tests.conftest import mtrl
 
 pytestmark = pytest.mark.e2e

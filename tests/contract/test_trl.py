@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtrl import recipe
-from mtrl.launch import keys, trl, trl_job
-from mtrl.rundir import Run
+from mtrl.config import recipe
+from mtrl.preflight import keys
+from mtrl.backends import trl_grpo
+from mtrl.backends.jobs import grpo
+from mtrl.core.rundir import Run
 from tests.unit.test_recipe import MODELS
 
 
@@ -31,7 +33,7 @@ def test_grpo_config_takes_it(name: str, model: str, tmp_path: Path) -> None:
     from trl import GRPOConfig
 
     found = recipe.load(name, model, "cpu", "seetrue" if name == "rl_single" else None)
-    config = yaml.safe_load(trl.job(found, Run(tmp_path / "run"), tmp_path).config)
+    config = yaml.safe_load(trl_grpo.job(found, Run(tmp_path / "run"), tmp_path).config)
     arguments = GRPOConfig(**config["grpo"])
     assert arguments.num_generations == found.rl.n
     assert arguments.generation_batch_size == found.rl.rollout_batch_size * found.rl.n
@@ -40,7 +42,7 @@ def test_grpo_config_takes_it(name: str, model: str, tmp_path: Path) -> None:
 
 def test_rows_keep_the_place_of_the_image(converted: Path, tmp_path: Path) -> None:
     os.symlink(converted / "data/demo_alignment/rl_val.parquet", tmp_path / "demo_alignment.parquet")
-    rows = trl_job.dataset(tmp_path)
+    rows = grpo.dataset(tmp_path)
     assert len(rows) == 100 and set(rows.column_names) == {"prompt", "images", "answer", "id", "task"}
     content = rows[0]["prompt"][0]["content"]
     assert [part["type"] for part in content] == ["text", "image", "text"]
@@ -59,13 +61,13 @@ def test_an_image_is_not_turned_by_its_exif(tmp_path: Path) -> None:
     row = {"problem": "<image>?", "answer": "{}", "images": [image], "id": "1", "task": "t"}
     (tmp_path / "rows").mkdir()
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "rows/t.parquet")
-    assert trl_job.dataset(tmp_path / "rows")[0]["images"][0].size == (40, 20)
+    assert grpo.dataset(tmp_path / "rows")[0]["images"][0].size == (40, 20)
 
 
 def test_the_reward_file_is_loaded_by_its_path() -> None:
     from mtrl.reward_plugins import judge
 
-    reward = trl_job.reward_function(judge.__file__, format_weight=0.5)
+    reward = grpo.reward_function(judge.__file__, format_weight=0.5)
     truth = '{"task": "t", "label": "yes", "id": "1"}'
     wrong = "<think>a</think><answer>no</answer>"
     assert reward(
@@ -74,7 +76,7 @@ def test_the_reward_file_is_loaded_by_its_path() -> None:
 
 
 if __name__ == "__main__":
-    from mtrl.launch.plan import TESTED
+    from mtrl.preflight.plan import TESTED
 
     head = f"# GRPOConfig's keys in TRL {TESTED['trl']}, written by python -m tests.contract.test_trl\n"
     keys.file("trl").write_text(head + "".join(f"{key}\n" for key in taken()))

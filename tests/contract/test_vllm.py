@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import recipe
+from mtrl.config import recipe
 from mtrl.demo.pipeline import tiny
-from mtrl.launch.plan import image_tokens
+from mtrl.preflight.plan import image_tokens
 from tests.conftest import mtrl
 
 SIZES = [(64, 64), (640, 480), (1920, 1080)]
 ASK = """
 import json, sys
 from PIL import Image
-from mtrl.evaluate.vllm_engine import VllmEngine
+from mtrl.evaluate.engines.offline import VllmEngine
 
 def main():
     engine = VllmEngine(sys.argv[1], 262144, 1048576, 1, 16)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.files import read_json, read_jsonl, sha256_file
-from mtrl.launch import backend
-from mtrl.rundir import Run
+from mtrl.core.files import read_json, read_jsonl, sha256_file
+from mtrl.backends import base as backend
+from mtrl.core.rundir import Run
 from tests.conftest import mtrl
 
 pytestmark = pytest.mark.e2e

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import samples
-from mtrl.files import read_json, read_jsonl, sha256_file
+from mtrl.config import samples
+from mtrl.core.files import read_json, read_jsonl, sha256_file
 from tests.conftest import ROOT, SHARED, mtrl
 
 RELEASE = SHARED / "mjbench_quality_objects"

@@ -20,11 +20,11 @@ import psutil
 import pytest
 
 from mtrl.demo.pipeline import tiny
-from mtrl.errors import UserError
-from mtrl.evaluate.engine import Sampling
-from mtrl.evaluate.replicas import Replica
-from mtrl.evaluate.request import Request
-from mtrl.files import read_jsonl
+from mtrl.core.errors import UserError
+from mtrl.evaluate.engines.base import Sampling
+from mtrl.evaluate.engines.replicas import Replica
+from mtrl.evaluate.engines.request import Request
+from mtrl.core.files import read_jsonl
 from tests.conftest import DEMO, Result, mtrl
 
 pytestmark = pytest.mark.e2e

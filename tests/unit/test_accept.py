@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from mtrl import tasks
-from mtrl.converters import findings
-from mtrl.converters.check import examine
+from mtrl.config import tasks
+from mtrl.converters.pipeline import counts as findings
+from mtrl.converters.checks.converted import examine
 from mtrl.demo.releases import blocks, encoded
-from mtrl.errors import MtrlError, UserError
-from mtrl.files import read_json
+from mtrl.core.errors import MtrlError, UserError
+from mtrl.core.files import read_json
 from tests.unit.releases_fixture import hashes, run, table_task
 
 DRAW = blocks(5)

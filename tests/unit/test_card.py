@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from mtrl import integrity, recipe
+from mtrl.models import integrity
+from mtrl.config import recipe
 from mtrl.demo.pipeline import tiny
-from mtrl.errors import UserError
+from mtrl.core.errors import UserError
 from mtrl.evaluate.run import Subject, subject
-from mtrl.files import read_json, sha256_file
+from mtrl.core.files import read_json, sha256_file
 from tests.unit.standin import completion, standin
 
 

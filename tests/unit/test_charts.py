@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtrl.evaluate import charts
+from mtrl.evaluate.html import charts
 
 share = st.floats(0, 1)
 

@@ -248,7 +248,7 @@ def test_a_started_run_refuses_another_recipe_and_other_data(cli, project: Path)
 
 
 def test_two_runs_of_one_name_at_once(cli, project: Path) -> None:
-    from mtrl.rundir import Run
+    from mtrl.core.rundir import Run
 
     cli("sft", "sft_unified", *SETS, "--dry-run", "--name", "x")
     code = "import sys, time; from pathlib import Path; from mtrl.rundir import Run; lock = Run(Path('runs/x')).held(); lock.__enter__(); print('held', flush=True); time.sleep(60)"

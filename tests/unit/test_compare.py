@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from mtrl.errors import UserError
-from mtrl.evaluate import compare, conclusion
+from mtrl.core.errors import UserError
+from mtrl.evaluate import compare
+from mtrl.evaluate.metrics import conclusion
 
 CHOICES = ("yes", "no")
 NO = {"yes": "no", "no": "yes"}

@@ -6,7 +6,7 @@ from math import log
 
 import pytest
 
-from mtrl.evaluate import confidence
+from mtrl.evaluate.engines import confidence
 
 CHOICES = ("yes", "no")
 SURE = {"yes": log(0.6), " No": log(0.2), "yesterday": log(0.1), "maybe": log(0.1)}

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from mtrl.evaluate import cpu
-from mtrl.evaluate.vllm_engine import likely_cause
+from mtrl.evaluate.engines import cpu
+from mtrl.evaluate.engines.offline import likely_cause
 
 GIB = 2**30
 TWO_B = SimpleNamespace(

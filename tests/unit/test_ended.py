@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from mtrl import recipe
-from mtrl.errors import UserError
-from mtrl.launch import backend, easyr1, start
-from mtrl.rundir import Run
+from mtrl.config import recipe
+from mtrl.core.errors import UserError
+from mtrl.backends import base as backend, easyr1_grpo
+from mtrl.runs import launch
+from mtrl.core.rundir import Run
 
 
 def state(step: int, most: int, stop: bool = False) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def test_the_newest_checkpoint_says_whether_its_training_ended(
     assert backend.of(found).ended(found, run).startswith(reason) and (
         reason or not backend.of(found).ended(found, run)
     )
-    start.settle(run, found)
+    launch.settle(run, found)
     assert run.status["state"] == ("done" if reason else "interrupted")
 
 
@@ -77,12 +78,12 @@ def test_a_settled_run_keeps_its_time_and_its_recipe(tmp_path: Path) -> None:
     saved(run, 10, state(10, 10, True))
     other = recipe.load("sft_unified", "tiny", "cpu", sets=["seed=7"])
     with pytest.raises(UserError, match="different now: seed"):
-        start.settle(run, other)
-    start.settle(run, found)
+        launch.settle(run, other)
+    launch.settle(run, found)
     assert run.status["state"] == "done" and run.seconds() == pytest.approx(15, abs=1) and run.status["seconds"] == 15
     with run.held(), pytest.raises(UserError, match="is running"):
         run.set("interrupted")
-        start.settle(run, found)  # a trainer that lives is not done
+        launch.settle(run, found)  # a trainer that lives is not done
 
 
 def test_easyr1s_end_is_its_last_step_validated_or_a_plateau(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,9 +91,9 @@ def test_easyr1s_end_is_its_last_step_validated_or_a_plateau(tmp_path: Path, mon
     monkeypatch.setattr(backend, "steps", lambda run: {5: run.path, 10: run.path})
     run.log.write_text("Total training steps: 10\n")
     rows = [{"step": step, "eval_accuracy": 0.5} for step in (5, 10)]
-    assert easyr1.no_step_left(found, run, rows) == "all 10 steps are trained"
-    assert easyr1.no_step_left(found, run, rows[:1]) == ""  # saved, and not validated yet
+    assert easyr1_grpo.no_step_left(found, run, rows) == "all 10 steps are trained"
+    assert easyr1_grpo.no_step_left(found, run, rows[:1]) == ""  # saved, and not validated yet
     run.log.write_text("Total training steps: 975\n")
-    assert easyr1.no_step_left(found, run, rows) == ""
+    assert easyr1_grpo.no_step_left(found, run, rows) == ""
     plateau = [{"step": 5 * number, "eval_accuracy": 0.5} for number in range(1, 7)]
-    assert "has not improved for 5 validations" in easyr1.no_step_left(found, run, plateau)
+    assert "has not improved for 5 validations" in easyr1_grpo.no_step_left(found, run, plateau)

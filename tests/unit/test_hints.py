@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import typer
 
-from mtrl import hints, recipe
+from mtrl.core import hints
+from mtrl.config import recipe
 from mtrl.cli import app
 from mtrl.demo.pipeline import tiny
-from mtrl.files import sha256_file, write_json
-from mtrl.rundir import Run
+from mtrl.core.files import sha256_file, write_json
+from mtrl.core.rundir import Run
 from tests import hinted
 
 

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import locks, tasks
-from mtrl.converters import convert as conversion
-from mtrl.converters.check import examine
+from mtrl.core import locks
+from mtrl.config import tasks
+from mtrl.converters.pipeline import convert as conversion
+from mtrl.converters.checks.converted import examine
 from mtrl.demo import releases
-from mtrl.errors import UserError
+from mtrl.core.errors import UserError
 from mtrl.evaluate import predictions
-from mtrl.files import read_json, sweep, written
-from mtrl.rundir import Run
+from mtrl.core.files import read_json, sweep, written
+from mtrl.core.rundir import Run
 from tests.unit.releases_fixture import hashes, run
 
 GROUPS = (["imagereward"], ["unsafebench", "seetrue"], ["mjbench_alignment", "mjbench_safety"], ["mjbench_quality"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mtrl.demo import releases
-from mtrl.errors import UserError
+from mtrl.core.errors import UserError
 from tests.unit.releases_fixture import SHARED, run, task_with
 
 

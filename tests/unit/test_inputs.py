@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from mtrl import recipe
-from mtrl.launch import backend
-from mtrl.rundir import Run
+from mtrl.config import recipe
+from mtrl.backends import base as backend
+from mtrl.core.rundir import Run
 
 TASKS = "tasks=demo_quality,demo_safety"
 

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
-from mtrl import samples, tasks
-from mtrl.evaluate import clusters, intervals, metrics, requests
-from mtrl.samples import Sample
+from mtrl.config import samples, tasks
+from mtrl.evaluate.metrics import groups as clusters, intervals, task as metrics
+from mtrl.evaluate import requests
+from mtrl.config.samples import Sample
 
 CHOICES = ("yes", "no")
 NAMED = [*CHOICES, "invalid"]

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtrl import tasks
-from mtrl.converters import fit, table1
-from mtrl.converters.check import examine
+from mtrl.config import tasks
+from mtrl.converters.checks import fit, table1
+from mtrl.converters.checks.converted import examine
 from mtrl.demo import releases
-from mtrl.errors import MtrlError, UserError
-from mtrl.labels import Rule
-from mtrl.tasks import Task
+from mtrl.core.errors import MtrlError, UserError
+from mtrl.config.labels import Rule
+from mtrl.config.tasks import Task
 from tests.unit.releases_fixture import run, task_with
 
 

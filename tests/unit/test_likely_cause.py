@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import experts
+from mtrl.models import experts
 from mtrl.demo.pipeline import tiny
-from mtrl.evaluate.vllm_engine import likely_cause
+from mtrl.evaluate.engines.offline import likely_cause
 
 
 @pytest.fixture

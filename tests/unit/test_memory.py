@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from mtrl import recipe
-from mtrl.files import parse_yaml
-from mtrl.finding import Check
-from mtrl.launch import backend, memory
-from mtrl.recipe import Recipe
-from mtrl.rundir import Run
+from mtrl.config import recipe
+from mtrl.core.files import parse_yaml
+from mtrl.core.finding import Check
+from mtrl.backends import base as backend
+from mtrl.preflight import memory
+from mtrl.config.recipe import Recipe
+from mtrl.core.rundir import Run
 
 FULL = "hardware.lora=null"
 

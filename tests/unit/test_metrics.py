@@ -20,10 +20,11 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from mtrl.errors import UserError
-from mtrl.evaluate import metrics, predictions, run
-from mtrl.evaluate.engine import Answer
-from mtrl.evaluate.request import Request
+from mtrl.core.errors import UserError
+from mtrl.evaluate.metrics import task as metrics
+from mtrl.evaluate import predictions, run
+from mtrl.evaluate.engines.base import Answer
+from mtrl.evaluate.engines.request import Request
 
 CHOICES = ("yes", "no")
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mtrl.demo import releases
-from mtrl.errors import UserError
+from mtrl.core.errors import UserError
 from tests.unit.releases_fixture import SHARED, run, task_with
 
 

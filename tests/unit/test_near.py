@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mtrl.converters import images, near
+from mtrl.converters.pipeline import images, near
 from mtrl.demo.releases import blocks, encoded
 from tests.unit.releases_fixture import SHARED
 

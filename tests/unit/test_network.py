@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import ray_address, recipe
-from mtrl.launch import network
+from mtrl.core import ray_address
+from mtrl.config import recipe
+from mtrl.preflight import network
 
 
 @pytest.fixture(autouse=True)

@@ -12,12 +12,13 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 
-from mtrl import recipe
-from mtrl.errors import MtrlError
-from mtrl.files import parse_yaml
-from mtrl.finding import Check
-from mtrl.launch import amounts, backend, easyr1_rules, memory, overlay, plan, verl_rules
-from mtrl.rundir import Run
+from mtrl.config import recipe
+from mtrl.core.errors import MtrlError
+from mtrl.core.files import parse_yaml
+from mtrl.core.finding import Check
+from mtrl.preflight import amounts, easyr1_rules, memory, plan, verl_rules
+from mtrl.backends import base as backend, overlay
+from mtrl.core.rundir import Run
 
 TASKS = "tasks=demo_quality,demo_safety"
 

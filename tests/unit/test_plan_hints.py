@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import recipe, samples
-from mtrl.errors import MtrlError
-from mtrl.finding import Check
-from mtrl.launch import amounts, backend, easyr1_rules, memory, plan, verl_rules
-from mtrl.rundir import Run
-from mtrl.samples import Sample
+from mtrl.config import recipe, samples
+from mtrl.core.errors import MtrlError
+from mtrl.core.finding import Check
+from mtrl.preflight import amounts, easyr1_rules, memory, plan, verl_rules
+from mtrl.backends import base as backend
+from mtrl.core.rundir import Run
+from mtrl.config.samples import Sample
 from tests.unit.test_recipe import HARDWARE, MODELS
 
 SET = re.compile(r"--set (\S+)")

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from mtrl.errors import MtrlError, UserError
-from mtrl.evaluate import endpoint, predictions, replies
-from mtrl.evaluate.engine import Answer
-from mtrl.files import read_jsonl
+from mtrl.core.errors import MtrlError, UserError
+from mtrl.evaluate.engines import endpoint, replies
+from mtrl.evaluate import predictions
+from mtrl.evaluate.engines.base import Answer
+from mtrl.core.files import read_jsonl
 from tests.unit.standin import MODELS, Reply, completion, error, standin
 from tests.unit.test_endpoint import EVAL, ask, engine, picture, requests
 

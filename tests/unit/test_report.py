@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from mtrl import prompting
-from mtrl.errors import UserError
-from mtrl.evaluate import cards, compare, compare_page, predictions, report, requests, run, thumbnails, unreadable
-from mtrl.evaluate.engine import Answer
-from mtrl.tasks import load
+from mtrl.config import prompting
+from mtrl.core.errors import UserError
+from mtrl.evaluate.html import cards, compare_page, report, thumbnails
+from mtrl.evaluate import compare, predictions, requests, run, unreadable
+from mtrl.evaluate.engines.base import Answer
+from mtrl.config.tasks import load
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"><!-- yes"
 NAMES = ("demo_safety", "demo_pairs")

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import matrix, samples, standing, tables
-from mtrl.evaluate import metrics
-from mtrl.files import sha256_file, write_json
-from mtrl.matrix import Cell, Place
-from mtrl.rundir import Run
+from mtrl.paper import matrix, progress, tables
+from mtrl.config import samples
+from mtrl.evaluate.metrics import task as metrics
+from mtrl.core.files import sha256_file, write_json
+from mtrl.paper.matrix import Cell, Place
+from mtrl.core.rundir import Run
 
 PRESETS = ["--model", "tiny", "--hardware", "cpu"]
 PLACE = Place(Path("data"), Path("runs"))
@@ -158,7 +159,7 @@ def test_scores_of_other_data_are_not_this_cells(cli, home: Path) -> None:
     write_json(file, result)
     state, why = cells()[1].state()
     assert state == "failed" and "of other samples than data/demo_quality holds now" in why
-    assert standing.summary(2, cells())[2][1][1] == "-"
+    assert progress.summary(2, cells())[2][1][1] == "-"
     done = cli("reproduce", "table2", *PRESETS, "--only", cell.label)
     assert done.code == 1 and "of other samples" in done.out and not (cell.folder / "log.txt").exists()
 
@@ -172,7 +173,7 @@ def test_a_cell_brought_back_is_done_and_counted(cli, home: Path) -> None:
     only = ["--only", "sft_single", "--only", "zero_shot", "--seeds", "1,2,3"]
     done = cli("reproduce", "table2", *PRESETS, *only)
     assert done.code == 0, done.err
-    rows = {row[0]: row[1:] for row in standing.summary(2, found)[2]}
+    rows = {row[0]: row[1:] for row in progress.summary(2, found)[2]}
     assert rows["SFT-Single"] == ["70.00 ± 10.00 (3)"] * 4  # three tasks and their mean, over seeds
     assert rows["Off-the-shelf"] == ["50.00 [40.0, 60.0]"] * 3 + ["50.00"] and rows["RL-Single"][0] == "-"
     assert "70.00 ± 10.00 (3)" in done.out
@@ -193,8 +194,8 @@ def test_part_of_a_split_is_no_score(home: Path) -> None:
 def test_the_papers_number_stands_beside(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     bring_back(cells()[0], 0.7)
-    assert standing.summary(2, cells())[2][0][1] == "70.00 [60.0, 80.0]\npaper 67.99 (+2.01)"
-    assert standing.summary(2, cells())[2][0][-1] == "70.00\npaper 67.31 (+2.69)"
+    assert progress.summary(2, cells())[2][0][1] == "70.00 [60.0, 80.0]\npaper 67.99 (+2.01)"
+    assert progress.summary(2, cells())[2][0][-1] == "70.00\npaper 67.31 (+2.69)"
 
 
 def test_a_run_of_another_recipe_is_never_shown_as_this_one(cli, home: Path) -> None:
@@ -246,19 +247,19 @@ def test_hours_count_every_attempt_and_estimates_say_what_they_are_from(home: Pa
         '{"step": "eval", "seconds": 1800, "code": 0}\n{"step": "train", "seconds": 9}\n'
     )
     assert one.hours() == pytest.approx(3.5)
-    rows = {row[0]: row for row in standing.show(cells(), ())[1]}
+    rows = {row[0]: row for row in progress.show(cells(), ())[1]}
     assert rows[one.label][2] == "done" and rows[one.label][-1] == "" and rows[one.label][-2] == "3.50"
     assert rows[two.label][-1] == "~3.00"  # as many rows and epochs
     assert rows["rl_multitask"][-1] == "?"
     begun(two, "failed", reason="RuntimeError: out of memory")
     (two.folder / "metrics.jsonl").write_text('{"step": 30, "total_steps": 60}\n')
     write_json(two.folder / "status.json", {"state": "failed", "started": 0.0, "spent": 0.0, "updated": 3600.0})
-    rows = {row[0]: row for row in standing.show(cells(), ())[1]}
+    rows = {row[0]: row for row in progress.show(cells(), ())[1]}
     assert rows[two.label][1:3] == ["failed", "30/60"] and rows[two.label][-1] == "1.00"
 
 
 def test_the_published_step_time_bounds_what_is_left(home: Path) -> None:
     found = matrix.cells(2, "qwen3-vl-30b-a3b", "8x80gb", [], [], PLACE)
-    rows = {row[0]: row for row in standing.show(found, ())[1]}
+    rows = {row[0]: row for row in progress.show(found, ())[1]}
     # 15 epochs of 1,500 rows, 512 prompts of 20 answers a step: 30 steps, each 4 times the 2,560 answers of 4,600 s
     assert rows["rl_multitask"][-1] == f"<{30 * 4600 * 4 / 3600:,.0f}" and rows["sft_unified"][-1] == "?"

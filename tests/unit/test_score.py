@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mtrl.evaluate import predictions, run
-from mtrl.evaluate.reread import reread
+from mtrl.evaluate.rescore import reread
 
 RESPONSES = {"0": "yes", "1": "No.", "2": "I know", "3": "yes"}
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from mtrl import recipe, scored, tables
+from mtrl.config import recipe
+from mtrl.paper import scored, tables
 from mtrl.demo.pipeline import tiny
-from mtrl.errors import UserError
+from mtrl.core.errors import UserError
 from mtrl.evaluate import predictions, run, scores, scoring
-from mtrl.evaluate.engine import Answer
-from mtrl.evaluate.request import Request
+from mtrl.evaluate.engines.base import Answer
+from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.run import Subject, subject
 from tests.conftest import DEMO
 
@@ -207,7 +208,7 @@ def test_the_result_of_ones_own_task_is_shown(project: Path, cli) -> None:
 def test_a_test_split_of_one_class_has_no_macro_f1(project: Path, cli) -> None:
     """All 20 right would be a Macro-F1 of 50, and says nothing."""
     samples = [s for s in _samples("demo_safety") if s.answer == "yes"][:20]
-    from mtrl.samples import path_of, write
+    from mtrl.config.samples import path_of, write
 
     write(path_of(DATA, "demo_safety", "test"), samples)
     Path("data/demo_safety/inputs.json").unlink()  # as if it had been converted so
@@ -239,7 +240,7 @@ def test_compare_names_the_judges_and_marks_by_the_same_rules(project: Path, cli
 
 
 def _samples(task: str) -> list[Any]:
-    from mtrl.samples import read
+    from mtrl.config.samples import read
 
     return list(read(DATA, task, "test"))
 

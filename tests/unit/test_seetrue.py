@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from mtrl.demo import releases
-from mtrl.errors import MtrlError, UserError
+from mtrl.core.errors import MtrlError, UserError
 from tests.unit.releases_fixture import run, task_with
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mtrl import samples, select
-from mtrl.evaluate import metrics
-from mtrl.files import sha256_file
+from mtrl.config import samples
+from mtrl.runs import select
+from mtrl.evaluate.metrics import task as metrics
+from mtrl.core.files import sha256_file
 
 
 def val_scores(data: Path, tasks: list[str]) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import recipe
-from mtrl.launch import shared
+from mtrl.config import recipe
+from mtrl.preflight import shared
 
 MOUNTS = r"""/dev/vda / ext4 rw 0 0
 nas:/export /mnt/all nfs4 rw 0 0

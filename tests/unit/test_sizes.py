@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import recipe, samples, sizes
-from mtrl.errors import UserError
-from mtrl.files import parse_yaml
-from mtrl.launch import amounts, backend, easyr1_rules, verl_rules
-from mtrl.rundir import Run
-from mtrl.samples import Sample
+from mtrl.config import recipe, samples, sizes
+from mtrl.core.errors import UserError
+from mtrl.core.files import parse_yaml
+from mtrl.preflight import amounts, easyr1_rules, verl_rules
+from mtrl.backends import base as backend
+from mtrl.core.rundir import Run
+from mtrl.config.samples import Sample
 from tests.conftest import Result
 from tests.unit.test_recipe import HARDWARE, MODELS
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtrl import tasks
-from mtrl.converters.rows import Row
-from mtrl.converters.splits import DROPPED, assign, sizes
-from mtrl.tasks import SPLITS, Split
+from mtrl.config import tasks
+from mtrl.converters.base import Row
+from mtrl.converters.pipeline.splits import DROPPED, assign, sizes
+from mtrl.config.tasks import SPLITS, Split
 
 
 def row(number: int, caption: str = "", group: str = "", split: str | None = None) -> Row:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import staging
-from mtrl.errors import UserError
+from mtrl.core import staging
+from mtrl.core.errors import UserError
 
 WRITER = """
 import sys, time

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import recipe
+from mtrl.config import recipe
 from mtrl.demo.pipeline import tiny
 from mtrl.evaluate.run import served, subject
-from mtrl.files import sha256_file
+from mtrl.core.files import sha256_file
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import pytest
 import mtrl.converters
 from mtrl.converters.table import read_table
 from mtrl.demo.releases import blocks, encoded
-from mtrl.errors import MtrlError, UserError
-from mtrl.evaluate import judge_items
-from mtrl.tasks import Task
+from mtrl.core.errors import MtrlError, UserError
+from mtrl.evaluate import items
+from mtrl.config.tasks import Task
 from tests.conftest import ROOT
 from tests.unit.releases_fixture import run, table_task
 
@@ -72,7 +72,7 @@ def test_every_shape(kind: str, tmp_path: Path) -> None:
 
 
 def test_parquet_images_come_row_by_row_and_again(tmp_path: Path) -> None:
-    from mtrl.converters import parquet as reading
+    from mtrl.converters.readers import parquet as reading
 
     many = [(f"{n % 9}.png", n % 2, "") for n in range(50)]
     parquet(tmp_path / "a.parquet", many)
@@ -103,7 +103,7 @@ NEW_BENCHMARK = """
 from collections.abc import Iterator
 from pathlib import Path
 
-from mtrl.converters.rows import Row, below, release_folder
+from mtrl.converters.base import Row, below, release_folder
 from mtrl.converters.table import read_table
 from mtrl.tasks import Task
 
@@ -203,7 +203,7 @@ def test_a_csv_that_is_not_one_table(text: str, said: str, tmp_path: Path) -> No
         list(read_table(tmp_path / "labels.csv"))
     assert error.value.then
     with pytest.raises(UserError, match=said):  # a judge's table is read by the same reader
-        judge_items.read([tmp_path / "labels.csv"], "unsafebench", "sft", {})
+        items.read([tmp_path / "labels.csv"], "unsafebench", "sft", {})
 
 
 def test_a_csv_as_spreadsheets_leave_it(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import samples, tables
-from mtrl.evaluate import metrics
-from mtrl.samples import Sample
+from mtrl.config import samples
+from mtrl.paper import tables
+from mtrl.evaluate.metrics import task as metrics
+from mtrl.config.samples import Sample
 
 
 def result(**task: object) -> dict:
@@ -157,7 +158,7 @@ def test_latex_is_balanced_and_escaped(tmp_path: Path, cli) -> None:
 
 
 def test_latex_reads_no_bracket_as_an_option() -> None:
-    from mtrl.typeset import escaped
+    from mtrl.paper.typeset import escaped
 
     assert escaped("[1]") == "{}[1]" and escaped("a & b_c \\ {~^}") == (
         r"a \& b\_c \textbackslash{} \{\textasciitilde{}\textasciicircum{}\}"

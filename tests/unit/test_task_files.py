@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import checkpoints, prompting, task_files, tasks
+from mtrl.runs import checkpoints
+from mtrl.config import prompting, task_files, tasks
 from mtrl.demo.pipeline import tiny
-from mtrl.errors import UserError
+from mtrl.core.errors import UserError
 from mtrl.evaluate import requests
 from mtrl.evaluate.run import subject
-from mtrl.files import read_json, sha256_file
-from mtrl.rundir import Run
+from mtrl.core.files import read_json, sha256_file
+from mtrl.core.rundir import Run
 from tests.unit.standin import asked_text, completion, standin
 
 TASKS = ("demo_quality", "demo_safety")

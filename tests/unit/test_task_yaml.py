@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import recipe, tasks
-from mtrl.errors import UserError
-from mtrl.files import parse_yaml
+from mtrl.config import recipe, tasks
+from mtrl.core.errors import UserError
+from mtrl.core.files import parse_yaml
 from tests.conftest import ROOT
 
 TASK = """

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mtrl import recipe
-from mtrl.files import write_json
-from mtrl.rundir import Run
+from mtrl.config import recipe
+from mtrl.core.files import write_json
+from mtrl.core.rundir import Run
 
 
 def begun(name: str, method: str, rows: list[dict]) -> Run:

@@ -1,0 +1,130 @@
+"""Looking again at what is converted: are the files there, do they agree, and what do the splits share?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from mtrl.core import hints
+from mtrl.config import prompting, samples
+from mtrl.converters.pipeline import counts as findings, images, unchanged
+from mtrl.converters.readers.picture import Rejected, contents
+from mtrl.converters.checks.table1 import compare
+from mtrl.core.errors import UserError
+from mtrl.core.files import LARGE, read_json, sha256_bytes, sha256_file
+from mtrl.core.finding import Check
+from mtrl.config.tasks import SPLITS, Task
+
+
+def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
+    """All checks of one converted task. Raises nothing for what a check can say."""
+    again = hints.conversion(task.name, data)
+    card_file = data / task.name / "card.json"
+    if not card_file.exists():
+        yield Check("stop", f"{task.name} is not converted ({card_file} is missing)", again)
+        return
+    try:
+        card = samples.card(data, task.name)
+    except UserError as error:
+        yield Check("stop", str(error), error.then)
+        return
+    if "release_counts" not in card:
+        yield Check("stop", f"{task.name} was converted by an earlier mtrl", again)
+        return
+    written = unchanged.written(data, task.name)
+    if written is None:
+        yield Check("stop", f"{task.name}: its conversion did not end, or was by an earlier mtrl", again)
+        return
+    changed = _changed(data, written)
+    for name in changed:
+        yield Check("stop", f"{task.name}: {data / name} has changed since it was converted", again)
+    if any("/samples_" in name for name in changed):
+        return  # the other checks read these
+    try:
+        for style in prompting.STYLES:
+            if card["prompts"].get(style) != prompting.sha256(task, style):
+                yield Check("stop", f"{task.name}: its {style} prompt has changed since it was converted", again)
+        yield from findings.fields(task, data)
+    except UserError as error:  # a prompt that nothing could be asked with
+        yield Check("stop", str(error), error.then)
+    if card.get("orient", False) != task.orient:
+        yield Check("stop", f"{task.name}: its key orient has changed since it was converted", again)
+    for split in SPLITS:
+        yield from _split(task, data, split, card, again)
+    yield from findings.of_card(task.name, card)
+    for kind, shared in card["leakage"].items():
+        if found := [f"{number} {pair.replace('_', ' ')}" for pair, number in shared.items() if number]:
+            grouped = again + " --protocol grouped"
+            yield Check("warning", f"{task.name}: the same {kind} in two splits: {', '.join(found)}", grouped)
+    for reason, number in card["rejects"].items():
+        yield Check("warning", f"{task.name}: {number} rows rejected: {reason}")
+    if card["duplicates"]:
+        yield Check(
+            "warning", f"{task.name}: {card['duplicates']} rows ask what an earlier row asks (source.duplicate_of)"
+        )
+    for note, number in card["images"]["notes"].items():
+        if note == images.ROTATED:
+            yield Check("warning", f"{task.name}: {number} images: {note}", images.upright(task.name))
+        else:
+            yield Check("ok", f"{task.name}: {number} images: {note}")
+    if table1:
+        yield from compare(task, card)
+
+
+def altered(data: Path, task: str, names: Iterable[str], again: str) -> Iterator[Check]:
+    """What a run would read and is no longer what the conversion wrote. Cheap: see unchanged.py. Files by hand are allowed."""
+    found = list(unchanged.altered(data, task, names))
+    gone = {name for name in found if not (data / name).exists()}
+    for some, what in ((gone, "missing"), (set(found) - gone, "not what the conversion wrote")):
+        if stored := sorted(name for name in some if name.startswith("images/")):
+            yield Check("stop", f"task {task}: {len(stored)} stored images are {what}, the first is {stored[0]}", again)
+        for name in sorted(some.difference(stored)):
+            yield Check("stop" if name in gone else "warning", f"task {task}: {data / name} is {what}", again)
+
+
+def _changed(data: Path, written: dict[str, str]) -> list[str]:
+    """The files that are not what the conversion wrote."""
+    found = []
+    for name, digest in written.items():
+        try:
+            same = sha256_file(data / name) == digest
+        except OSError:
+            same = False
+        found += [] if same else [name]
+    return found
+
+
+def _split(task: Task, data: Path, split: str, card: dict, again: str) -> Iterator[Check]:  # type: ignore[type-arg]
+    import pyarrow.parquet as pq
+
+    folder, expected = data / task.name, sum(card["counts"][split].values())
+    gone, bad = [], []
+    names: set[str] = set()
+    for sample in samples.read(data, task.name, split):
+        names.update(sample.images)
+    for name in sorted(names):
+        try:
+            content = contents(data / name)
+            images.check(content)
+            if sha256_bytes(content) != Path(name).stem:
+                bad.append(f"{name} (changed since it was converted)")
+        except OSError:
+            gone.append(name)
+        except Rejected as reason:
+            bad.append(f"{name} ({reason})")
+    for what, found in (("missing", gone), ("broken", bad)):
+        if found:
+            yield Check("stop", f"{task.name}/{split}: {len(found)} images are {what}, the first is {found[0]}", again)
+    try:
+        rows = {
+            "samples": samples.count(data, task.name, split),
+            "sft": len(read_json(folder / f"sft_{split}.json", limit=LARGE)),
+            "rl": pq.read_metadata(folder / f"rl_{split}.parquet").num_rows,
+        }
+    except (OSError, ValueError) as error:
+        yield Check("stop", f"{task.name}/{split}: {error}", again)
+        return
+    if set(rows.values()) != {expected}:
+        yield Check("stop", f"{task.name}/{split}: the card says {expected} rows, the files hold {rows}", again)
+    else:
+        yield Check("ok", f"{task.name}/{split}: {expected:,} rows, {len(names):,} images")

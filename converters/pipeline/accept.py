@@ -1,0 +1,116 @@
+"""What the rows of a release must be before the first image is read: verdicts, ids, splits and files as the task says."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+from mtrl.converters.readers.picture import Picture
+from mtrl.converters.base import Row, release_folder
+from mtrl.core.errors import UserError
+from mtrl.config.labels import DROP, TIES
+from mtrl.config.tasks import SPLITS, Task
+
+FOLDERS, NAMES = 2000, 20  # searched for images, and how many of them
+
+
+def accepted(task: Task, rows: list[Row], raw: Path) -> tuple[list[Row], Counter[str]]:
+    """The rows to convert, and how many the task leaves out by which key. Raises UserError."""
+    yaml = f"recipes/tasks/{task.name}.yaml"
+    if odd := next((row for row in rows if row.answer not in (*task.choices, DROP, TIES)), None):
+        raise UserError(
+            f"task {task.name}: row {odd.id} has the answer {odd.answer!r}, not {' or '.join(task.choices)}",
+            f"let converter {task.converter!r} give what task.verdicts returns",
+        )
+    left = Counter(row.answer for row in rows if row.answer not in task.choices)
+    kept = [row for row in rows if row.answer in task.choices]
+    if not kept:
+        raise UserError(f"task {task.name}: {' and '.join(left)} leave out all {len(rows)} rows", f"change {yaml}")
+    _ids(task, kept)
+    _splits(task, kept)
+    _files(task, kept, raw)
+    return kept, left
+
+
+def parted(task: Task, rows: list[Row], places: list[str]) -> None:
+    """Raises UserError where rows of one value of split.group are in several splits, which the column or release decided."""
+    seen: dict[str, tuple[str, str]] = {}  # group -> its split, and a row of it
+    found: dict[str, str] = {}
+    for row, place in zip(rows, places, strict=True):
+        if task.split.group and row.group and place in SPLITS:
+            first, identifier = seen.setdefault(row.group, (place, row.id))
+            if first != place:
+                found.setdefault(
+                    row.group, f"{row.group!r} is in {first} (row {identifier}) and {place} (row {row.id})"
+                )
+    if found:
+        raise UserError(
+            f"task {task.name}: split.group is {task.split.group!r}, and {len(found)} of its {len(seen)} values are in two "
+            f"splits: {next(iter(found.values()))}",
+            "change the splits of the table, leave out split.group, or write protocol: grouped, which drops training rows "
+            "that share a group with a held-out row",
+        )
+
+
+def _ids(task: Task, rows: list[Row]) -> None:
+    twice = [identifier for identifier, times in Counter(row.id for row in rows).items() if times > 1]
+    if twice:
+        raise UserError(
+            f"task {task.name}: {len(twice)} ids are used more than once, the first is {twice[0]!r}",
+            f"leave source.id out of recipes/tasks/{task.name}.yaml, and the id is the image's file name"
+            if task.converter == "table"
+            else f"look at {rows[0].file}: is it the release's own?",
+        )
+
+
+def _splits(task: Task, rows: list[Row]) -> None:
+    given = {row.split for row in rows}
+    if task.split.by == "column" and not given <= set(SPLITS):
+        raise UserError(
+            f"task {task.name}: split.by is column, and converter {task.converter!r} gives no split of the row",
+            "leave out split.by and split.column, and rows are split at random",
+        )
+    if gone := [split for split in task.split.official if split not in given]:
+        raise UserError(
+            f"task {task.name}: split.official names {gone[0]}, and no row of the release has that split",
+            "name the column that has it: split.column (of a Hugging Face folder: column: split)"
+            if task.converter == "table" and not task.split.column
+            else f"leave {gone[0]} out of split.official",
+        )
+
+
+def _files(task: Task, rows: list[Row], raw: Path) -> None:
+    pictures = [(row, picture) for row in rows for picture in row.images]
+    gone = [(row, picture) for row, picture in pictures if picture.path is not None and not _there(picture.path)]
+    if gone:
+        row, picture = gone[0]
+        raise UserError(
+            f"task {task.name}: {len(gone)} of {len(pictures)} images are not there; the first is {picture.path}, "
+            f"of row {row.id}",
+            _advice(task, row, [picture for _, picture in gone[:NAMES]], raw),
+        )
+
+
+def _there(path: Path) -> bool:
+    """Whether there is something of that name; what is no file is rejected when it is read."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # the name is too long, below a file, or has a NUL
+        return False
+
+
+def _advice(task: Task, row: Row, gone: list[Picture], raw: Path) -> str:
+    if any("\\" in picture.name for picture in gone):
+        return f"{row.file} writes file names with backslashes, as Windows does: write / in place of \\"
+    places = islice((Path(place) for place, _, _ in os.walk(raw)), FOLDERS)
+    held = {place: sum(_there(place / picture.name) for picture in gone) for place in places}
+    best = max(held, key=lambda place: held[place], default=raw)
+    if not held.get(best):
+        return f"add the files, or remove these rows from {row.file}"
+    said = f"{held[best]} of the first {len(gone)} are in {best}"
+    if task.converter != "table":
+        return said
+    folder = release_folder(raw, str(task.source.get("folder", "")), str(task.source.get("file", "")))
+    return f"{said}: write image_folder: {os.path.relpath(best, folder)} under source in recipes/tasks/{task.name}.yaml"

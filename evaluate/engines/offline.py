@@ -1,0 +1,179 @@
+"""vLLM, offline: the default engine. Continuous batching over a bounded window of requests, so memory stays flat.
+
+Images are sent as decoded RGB inside the recipe's pixel range; the prompt is the model's own chat template. Requests go
+in one by one: vLLM rejects a whole generate() call for one bad row, and this way only that row.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mtrl.models import experts
+from mtrl.converters.pipeline.images import load_rgb
+from mtrl.core.errors import MtrlError
+from mtrl.evaluate.engines import cpu
+from mtrl.evaluate.engines.confidence import ALTERNATIVES, Step
+from mtrl.evaluate.engines.base import Answer, Sampling
+from mtrl.evaluate.engines.request import Request
+from mtrl.core.files import read_json
+from mtrl.models.budget import size_of
+from mtrl.config.prompting import parts
+
+WINDOW = 256  # requests in flight: enough to keep vLLM's batches full
+TEXT_TOKENS = 2048  # room for a prompt's words beside its images
+
+
+class VllmEngine:
+    """Loads `checkpoint`, a folder or hub id. Raises MtrlError with vLLM's reason in one line where it cannot.
+
+    `note` is what the user should know before asking it, "" where there is nothing.
+    """
+
+    note = ""
+
+    def __init__(
+        self, checkpoint: str, min_pixels: int, max_pixels: int, images: int, max_tokens: int, tensor_parallel: int = 1
+    ) -> None:
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # nothing phones home
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries to each other; ours are tested
+        if Path(checkpoint).exists():
+            os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        try:
+            import vllm
+            from transformers import AutoConfig, AutoTokenizer
+            from vllm.platforms import current_platform
+        except ImportError as error:
+            raise MtrlError(
+                f"vLLM cannot be imported here: {error}", "make setup (mtrl doctor says what is missing)"
+            ) from None
+        on_cpu = current_platform.is_cpu()
+        if on_cpu:
+            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # one process less to start
+        try:
+            config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
+            vision, text = config.vision_config, getattr(config, "text_config", config)
+            tokens = images * -(-max_pixels // (vision.patch_size * vision.spatial_merge_size) ** 2)
+            longest = min(tokens + TEXT_TOKENS + max_tokens, text.max_position_embeddings)
+            if on_cpu:
+                weights = cpu.weights(checkpoint)
+                self.note = cpu.note(weights)
+                os.environ.setdefault(cpu.VARIABLE, str(cpu.cache_gib(text, longest, weights, cpu.free_memory())))
+            self._llm = vllm.LLM(
+                model=checkpoint,
+                trust_remote_code=False,  # asked for outright: a model brings weights, and never code that runs here
+                load_format="safetensors",  # a pickle can run code
+                max_model_len=longest,
+                limit_mm_per_prompt={"image": images, "video": 0},
+                mm_processor_kwargs={"size": size_of({"min_pixels": min_pixels, "max_pixels": max_pixels})},
+                tensor_parallel_size=tensor_parallel,
+                enable_prefix_caching=True,
+                enforce_eager=on_cpu,
+                # A prompt computed in pieces makes vLLM turn its seed back, which torch's CPU generator cannot: --votes died
+                enable_chunked_prefill=False if on_cpu else None,
+                disable_log_stats=True,
+                seed=0,
+            )
+        except Exception as error:  # vLLM raises what its dependencies raise
+            raise MtrlError(
+                f"vLLM cannot load {checkpoint}: {one_line(error)}", likely_cause(checkpoint, str(error), on_cpu)
+            ) from error
+        self._tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
+        self._version = vllm.__version__
+
+    def describe(self) -> dict[str, Any]:
+        return {"engine": "vllm", "version": self._version}
+
+    def answers(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Answer]:
+        """Yields an answer for every request, as they finish."""
+        from vllm import SamplingParams
+
+        waiting, engine = iter(requests), self._llm.llm_engine
+        flying: dict[str, tuple[Request, float]] = {}
+        number = 0
+        while True:
+            for request in islice(waiting, WINDOW - len(flying)):
+                number += 1
+                params = SamplingParams(
+                    max_tokens=sampling.max_tokens, temperature=sampling.temperature, top_p=sampling.top_p,
+                    seed=sampling.seed_of(request) if sampling.temperature else None,
+                    logprobs=ALTERNATIVES if sampling.confidence else None,
+                )  # fmt: skip
+                begun = time.monotonic()
+                try:
+                    engine.add_request(str(number), self._prompt(request), params)
+                except (ValueError, OSError) as error:  # too long, or an image that no longer decodes
+                    yield Answer(request, "", 0, f"rejected: {one_line(error)}", 0.0)
+                    continue
+                flying[str(number)] = (request, begun)
+            if not flying:
+                return
+            for output in engine.step():
+                if output.finished:
+                    request, begun = flying.pop(output.request_id)
+                    best = output.outputs[0]
+                    latency = time.monotonic() - begun
+                    steps = _steps(best.token_ids, best.logprobs) if best.logprobs else None
+                    yield Answer(request, best.text, len(best.token_ids), best.finish_reason or "", latency, steps)
+
+    def _prompt(self, request: Request) -> dict[str, Any]:
+        text = self._tokenizer.apply_chat_template(
+            [{"role": "user", "content": parts(request.prompt)}], add_generation_prompt=True, tokenize=False
+        )
+        return {
+            "prompt": text,
+            "multi_modal_data": {"image": [load_rgb(path, request.orient) for path in request.images]},
+        }
+
+
+def _steps(ids: Iterable[int], listed: Iterable[Any]) -> list[Step]:
+    """vLLM's log-probabilities, by token id, as each token's text and those of its alternatives."""
+    return [
+        (here[token].decoded_token or "", {p.decoded_token: p.logprob for p in here.values() if p.decoded_token})
+        for token, here in zip(ids, listed, strict=True)
+    ]
+
+
+def one_line(error: BaseException) -> str:
+    """The innermost reason of an error, in one line of at most 300 characters."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
+
+
+def likely_cause(checkpoint: str, message: str, on_cpu: bool = False) -> str:
+    """The next step after vLLM refused a checkpoint: what the folder shows is wrong with it, else what its words suggest."""
+    folder = Path(checkpoint)
+    if folder.is_dir():
+        here = {file.name for file in folder.iterdir()}
+        gone = sorted({"preprocessor_config.json", "tokenizer_config.json"} - here)
+        if not here & {"tokenizer.json", "vocab.json"}:
+            gone.append("tokenizer.json")
+        if gone:
+            return f"{', '.join(gone)} is missing beside the weights: copy it from the base model, as mtrl export does"
+        try:
+            shapes = {name: shape for name, (_, shape) in experts.headers(folder).items()}
+            if not shapes:
+                return f"{folder} holds no safetensors weights: name a folder that mtrl export wrote"
+            if experts.layout(shapes, read_json(folder / "config.json")) == "transposed":
+                return "its experts lie in the layout that transformers 5 saves; mtrl export writes the one that vLLM reads"
+        except MtrlError as error:
+            return str(error)
+        except (KeyError, TypeError, AttributeError):
+            return f"{folder / 'config.json'} is not this model's: copy it from the base model"
+    if on_cpu and ("memory" in message.casefold() or cpu.VARIABLE in message):
+        now = os.environ.get(cpu.VARIABLE, "?")
+        return f"free some memory, take a smaller model, or set {cpu.VARIABLE}=N, the GiB of its cache (now {now})"
+    if "memory" in message.casefold():
+        return "more GPUs share it by --tensor-parallel N, or take a smaller model"
+    if not folder.exists():
+        return f"there is no folder {checkpoint}; as a hub id it has to be one that this machine can download (hf auth login)"
+    return "mtrl doctor"

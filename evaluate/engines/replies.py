@@ -1,0 +1,170 @@
+"""What an endpoint sends, before it is believed: from the address that was asked, within size and time, of the right types.
+
+The client here follows a redirect within that address only, takes at most BODY bytes in WHOLE seconds per reply, and asks
+for no compression, since a few compressed bytes may become any number. A reply's log-probabilities are used whole or not at
+all: one that is missing, no number or not finite leaves the answer without a confidence, never with a wrong one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx2
+import openai
+from pydantic import Field
+
+from mtrl.core.errors import UserError
+from mtrl.evaluate.engines.confidence import Step
+from mtrl.core.parsing import parse_json
+from mtrl.core.schema import Stored, validate
+
+BODY, WHOLE = 32 << 20, 600.0  # bytes and seconds of one reply; ours, ten times what a long answer needs
+WAIT = 120.0  # seconds; the client sleeps as long as a Retry-After says up to this, and gives up where it says more
+BEGUN = "mtrl.begun"
+
+
+class Refused(openai.OpenAIError):
+    """A reply that is not taken; the client passes it on and does not try again."""
+
+
+class _Limited(httpx2.SyncByteStream):
+    """A reply's body, which ends in Refused at the limits of size and time."""
+
+    def __init__(self, stream: Any, begun: float) -> None:
+        self._stream, self._begun = stream, begun
+
+    def __iter__(self) -> Iterator[bytes]:
+        size = 0
+        for piece in self._stream:
+            size += len(piece)
+            if size > BODY:
+                raise Refused(f"sends more than {BODY:,} bytes for one request")
+            if time.monotonic() - self._begun > WHOLE:
+                raise Refused(f"had not sent its whole answer after {WHOLE:.0f} s")
+            yield piece
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def client(url: str, timeout: Any) -> httpx2.Client:
+    """For openai.OpenAI(http_client=). Raises UserError where `url` is not an http(s) address."""
+    try:
+        origin = _origin(httpx2.URL(url))
+        origin[1].encode("idna")  # as the resolver will
+    except (httpx2.InvalidURL, UnicodeError):
+        origin = "", "", None
+    if origin[0] not in ("http", "https") or not origin[1] or not 0 < (origin[2] or 80) < 65536:
+        raise UserError(f"--endpoint {url!r} is no address", "for instance --endpoint http://127.0.0.1:8000/v1")
+
+    def asked(request: Any) -> None:
+        request.extensions[BEGUN] = time.monotonic()
+        if _origin(request.url) != origin:
+            raise Refused(f"redirects to another server, {request.url.scheme}://{request.url.netloc.decode()}")
+
+    def answered(response: Any) -> None:
+        coding = response.headers.get("content-encoding", "identity").casefold()
+        if coding != "identity":
+            raise Refused("sends its answer compressed, although it was asked not to")
+        response.stream = _Limited(response.stream, response.request.extensions[BEGUN])
+
+    return openai.DefaultHttpxClient(
+        timeout=timeout,
+        headers={"Accept-Encoding": "identity"},
+        event_hooks={"request": [asked], "response": [answered]},
+    )
+
+
+def _origin(url: Any) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+def wait(headers: Any) -> str:
+    """When a Retry-After that is longer than WAIT says to come back, "" where there is none."""
+    told = str(headers.get("retry-after", ""))
+    try:
+        seconds = float(told)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return ""
+    if not WAIT < seconds < math.inf:
+        return ""
+    return f"in {seconds / 60:,.0f} minutes" if seconds < 7200 else f"in {seconds / 3600:,.0f} hours"
+
+
+class _Message(Stored):
+    content: str | None = None
+    refusal: str | None = None
+    reasoning: str | None = None  # vLLM's name; its older versions and others call it reasoning_content
+    reasoning_content: str | None = None
+
+
+class _Choice(Stored):
+    message: _Message
+    finish_reason: str | None = None
+    logprobs: Any = None
+
+
+class Completion(Stored):
+    """A chat completion, as far as it is used. Without a message it is none; what is wrong in the rest costs only that."""
+
+    choices: list[_Choice] = Field(min_length=1)
+    usage: Any = None
+
+    def text(self, style: str) -> str:
+        """The answer; in style rl with the reasoning that a server took out of it."""
+        message = self.choices[0].message
+        text = message.content or message.refusal or ""
+        thought = message.reasoning or message.reasoning_content
+        return f"<think>{thought}</think>{text}" if style == "rl" and thought and "<think>" not in text else text
+
+    def tokens(self) -> int:
+        """How many were generated, 0 where the reply does not say."""
+        told = self.usage.get("completion_tokens") if isinstance(self.usage, dict) else None
+        return told if type(told) is int and told >= 0 else 0
+
+    def steps(self) -> list[Step] | None:
+        """Each token with its alternatives; None where the reply has none. Raises UserError where they cannot be used."""
+        if not self.choices[0].logprobs:
+            return None
+        content = validate(_Logprobs, self.choices[0].logprobs, "logprobs").content
+        return [(t.token, {o.token: o.logprob for o in (t.top_logprobs or [t])}) for t in content or ()] or None
+
+
+class _Alternative(Stored):
+    token: str
+    logprob: float = Field(le=0.001)  # of a probability, which servers may round up
+
+
+class _Token(_Alternative):
+    top_logprobs: list[_Alternative] | None = None
+
+
+class _Logprobs(Stored):
+    content: list[_Token] | None = None
+
+
+class _Model(Stored):
+    id: str
+    owned_by: str | None = None
+
+
+class Models(Stored):
+    data: list[_Model]
+
+
+def completion(body: bytes) -> Completion:
+    """Raises UserError with what is wrong."""
+    return validate(Completion, parse_json(body, "the answer", strict=False), "the answer")
+
+
+def models(body: bytes) -> list[_Model]:
+    """Raises UserError with what is wrong."""
+    return validate(Models, parse_json(body, "the list of models"), "the list of models").data

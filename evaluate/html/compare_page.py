@@ -1,0 +1,80 @@
+"""compare.html: two judges side by side, their differences and every answer where they disagree. Numbers are compare.py's.
+
+It shows what report.html shows, by the same cards and script, and is as inert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mtrl.evaluate.html import cards, page
+from mtrl.evaluate.metrics import conclusion
+from mtrl.evaluate import predictions
+
+FILE = "compare.html"
+FILTERS = {
+    "only_a": "only A is right",
+    "only_b": "only B is right",
+    "both_wrong": "both are wrong",
+    "invalid": "invalid",
+}
+TERMS = (
+    "verdict", "label", "invalid", "confidence", "n", "Macro-F1", "95% interval", "paired bootstrap", "accuracy", "McNemar p",
+    "votes", "group",
+)  # fmt: skip
+
+
+def write(
+    target: Path,
+    folders: tuple[Path, Path],
+    found: dict[str, Any],
+    data: Path,
+    tick: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """Writes `target` from two evaluation folders and what compare.folders found in them. Raises UserError."""
+    runs = [predictions.load(folder) for folder in folders]
+    about, shown = {}, []
+    for name, numbers in found["tasks"].items():
+        kinds = {(d["id"], d["order"]): d["kind"] for d in numbers["disagreements"]}
+        about[name], of_task = cards.of_task(name, runs, data, _flags_by(kinds), set(kinds))
+        shown += of_task
+    sides = named(folders)
+    return page.write(
+        target,
+        "compare.html.jinja",
+        data,
+        shown,
+        {
+            "tasks": about,
+            "sides": sides,
+            "filters": cards.found(shown, FILTERS),
+        },
+        tick,
+        sides=sides,
+        runs=[identity for identity, _ in runs],
+        reach=_reach(found["tasks"]),
+        conclusion=conclusion.sentence(found["tasks"], sides),
+        terms=TERMS,
+        **found,
+    )
+
+
+def named(folders: tuple[Path, Path]) -> tuple[str, str]:
+    """What the page calls the two."""
+    return f"A: {page.run_name(folders[0])}", f"B: {page.run_name(folders[1])}"
+
+
+def _flags_by(kinds: dict[cards.Item, str]) -> cards.Flags:
+    def flags(answers: list[dict[str, Any]], card: dict[str, Any]) -> list[str]:
+        kind = kinds[(card["id"], card["order"])]
+        return [kind, "invalid"] if any(answer["verdict"] is None for answer in answers) else [kind]
+
+    return flags
+
+
+def _reach(found: dict[str, Any]) -> float:
+    """How far the axis of the differences goes to either side of nothing, so that all intervals fit: a whole 5 per cent."""
+    ends = [abs(end) for m in found.values() for end in (m["macro_f1"]["ci95"] or [m["macro_f1"]["difference"]])]
+    return max(0.05, -(-max(ends, default=0.0) // 0.05) * 0.05)

@@ -1,0 +1,90 @@
+"""One inert HTML page: a template, the sample cards, and their thumbnails, in one file that asks no network.
+
+What a model or a release wrote reaches the page as JSON text, which a script turns into text nodes: never as markup.
+The page is written piece by piece, so that memory does not grow with the thumbnails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mtrl.core.errors import MtrlError
+from mtrl.evaluate.html import charts, terms, thumbnails
+from mtrl.core.files import check_target, written
+
+NARROWEST = 120  # pixels of the column that holds a sample's image; two images have up to 400
+
+
+def write(
+    target: Path,
+    template: str,
+    data: Path,
+    cards: list[dict[str, Any]],
+    about: dict[str, Any],
+    tick: Callable[[int, int], None],
+    upright: Collection[str] = (),
+    **values: Any,
+) -> Path:
+    """Writes `target`. `about` is what the script needs besides the cards (page.js.jinja), `values` the template's own.
+
+    `tick` gets (thumbnails made, all); `upright` names the images to be turned by their EXIF. Images are linked from where the page lies; it knows where that was, to see when
+    it was moved away from `data`. Raises UserError where `target` cannot be written.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["pct"] = charts.percent
+    environment.globals.update(term=terms.term, glossary=terms.glossary, charts=charts)
+    check_target(target)
+    names = list(dict.fromkeys(name for card in cards for name in card["images"]))
+    side = thumbnails.side_for([data / name for name in names])
+    page = environment.get_template(template).generate(
+        about=inert({**about, **_links(target, data)}),
+        gone=None if data.is_dir() else str(data),
+        cards=_array(cards),
+        pictures=_array(thumbnails.make(data, names, side, tick, upright)),
+        column=max(NARROWEST, side),
+        **values,
+    )
+    try:
+        with written(target) as beside, beside.open("w", encoding="utf-8") as file:
+            file.writelines(page)
+    except OSError as error:
+        raise MtrlError(
+            f"writing {target} failed: {error.strerror or error}", "make room, or pass another --out"
+        ) from error
+    return target
+
+
+def run_name(folder: Path) -> str:
+    """What a page calls an evaluation folder: its run, or the folder itself."""
+    folder = folder.resolve()
+    return folder.parent.name if folder.name == "eval" else folder.name
+
+
+def _links(target: Path, data: Path) -> dict[str, str]:
+    """{data: the images' folder from the page's, here: the page's folder below the one that holds both}."""
+    page, images = target.resolve().parent, data.resolve()
+    both = os.path.commonpath([page, images])
+    here = os.path.relpath(page, both)
+    return {"data": os.path.relpath(images, page), "here": os.path.basename(both) if here == "." else here}
+
+
+def inert(content: Any) -> str:
+    """JSON that cannot end the script element it stands in, nor begin another."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    text = text.encode("utf-8", "replace").decode()  # a lone surrogate is valid JSON, but no file
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _array(items: Iterable[Any]) -> Iterator[str]:
+    yield "["
+    for index, item in enumerate(items):
+        yield (",\n" if index else "") + inert(item)
+    yield "]"

@@ -1,0 +1,36 @@
+"""Which rows of a split are not independent: those that share a group, a text or an image, and chains of such rows.
+
+An interval that resamples rows one by one is too narrow where several rows hold one caption or one picture (SeeTRUE has
+about twelve rows a caption, MJ-Bench the same pair under several axes); it resamples clusters instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mtrl.config import samples
+from mtrl.converters.pipeline.near import Union
+from mtrl.converters.pipeline.splits import text
+from mtrl.config.samples import Sample
+
+
+def of_split(data: Path, task: str, split: str, texts: Sequence[str]) -> dict[str, str]:
+    """The cluster of each sample of a split; `texts` are the fields to compare (a task's split.texts)."""
+    return of_samples(samples.read(data, task, split), texts)
+
+
+def of_samples(rows: Iterable[Sample], texts: Sequence[str]) -> dict[str, str]:
+    """sample id -> cluster, which is the id of the cluster's first sample in file order."""
+    union = Union()
+    ids = []
+    for row in rows:
+        ids.append(row.id)
+        union.find(("row", row.id))
+        keys = [("group", row.group), *(("image", name) for name in row.images)]
+        keys += [("text", text(row.fields.get(name, ""))) for name in texts]
+        for key in keys:
+            if key[1]:
+                union.join(("row", row.id), key)
+    first: dict[object, str] = {}
+    return {name: first.setdefault(union.find(("row", name)), name) for name in ids}

@@ -1,0 +1,213 @@
+"""What a label column means: which value is which verdict, by a list of `values` or a `rule`, and which rows are left out.
+
+`Label.verdicts` gives one word per row: a verdict, or the key that leaves the row out ("label.drop", "label.rule.ties").
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from pydantic import field_validator, model_validator
+
+from mtrl.core.errors import MtrlError, UserError
+from mtrl.core.schema import Model
+
+DROP, TIES, CONFLICTS = "label.drop", "label.rule.ties", "label.conflicts"
+
+
+class Rule(Model):
+    """Rows whose number in the label column fits `when` get the verdict `then`, all others the opposite one.
+
+    when: ">= 6", "<= 3", "== 7", or "highest 3025" / "lowest 3025": the N rows of the highest or lowest numbers.
+    ties: what happens to rows of equal number on both sides of that cut. "first": the earlier rows count as inside;
+    "drop": all of them are left out. Without it such a tie is an error.
+    """
+
+    when: str
+    then: Literal["yes", "no"]
+    ties: Literal["first", "drop"] | None = None
+
+    @field_validator("when")
+    @classmethod
+    def _readable(cls, when: str) -> str:
+        if not re.fullmatch(r"(>=|<=|==) *-?\d+(\.\d+)?|(highest|lowest) +\d+", when.strip()):
+            raise ValueError('label.rule.when is ">= 6", "<= 6", "== 6", "highest 100" or "lowest 100"')
+        return " ".join(re.split(r"(?<=[=a-z]) *(?=[-\d])", when.strip()))
+
+    @model_validator(mode="after")
+    def _ties_of_a_rank(self) -> Rule:
+        if self.ties and not self.when.startswith(("highest", "lowest")):
+            raise ValueError(
+                f"label.rule.ties belongs to highest N and lowest N; {self.when!r} has no ties, leave it out"
+            )
+        return self
+
+    def holds(self, numbers: list[float]) -> list[bool | None]:
+        """For each row whether it fits; None: left out. Raises ValueError for a rank that the rows cannot give."""
+        how, _, value = self.when.partition(" ")
+        if how in ("highest", "lowest"):
+            return self._ranked(numbers, -1 if how == "highest" else 1, int(value))
+        compare = {">=": operator.ge, "<=": operator.le, "==": operator.eq}[how]
+        return [bool(compare(number, float(value))) for number in numbers]
+
+    def _ranked(self, numbers: list[float], sign: int, count: int) -> list[bool | None]:
+        if count > len(numbers):
+            raise ValueError(f"the rule {self.when!r} asks for more than the {len(numbers)} rows there are")
+        order = sorted(range(len(numbers)), key=lambda index: sign * numbers[index])
+        fits: list[bool | None] = [False] * len(numbers)
+        for index in order[:count]:
+            fits[index] = True
+        if 0 < count < len(numbers) and (cut := numbers[order[count - 1]]) == numbers[order[count]]:
+            tied = [index for index, number in enumerate(numbers) if number == cut]
+            inside = sum(fits[index] is True for index in tied)
+            if self.ties is None:
+                raise ValueError(
+                    f"the rule {self.when!r} cuts through {len(tied)} rows that all have {cut:.10g}: {inside} of them would be "
+                    f"inside. Add ties: first (the earlier rows are inside) or ties: drop (leave all {len(tied)} out)"
+                )
+            for index in tied if self.ties == "drop" else ():
+                fits[index] = None
+        return fits
+
+
+class Label(Model):
+    """The column that holds the label and what it means: `values` (verdict -> values) or a `rule` over its numbers.
+
+    drop: values whose rows are left out. conflicts: what to do with rows that ask the same question (same images, same
+    fields) and have different verdicts; without it they are an error. "drop": all of them are left out; "majority": those
+    that disagree with the majority are left out, all of them where there is none; "keep": they stay, as a published count
+    may need.
+    """
+
+    column: str
+    values: dict[str, list[str]] = {}
+    rule: Rule | None = None
+    drop: list[str] = []
+    conflicts: Literal["drop", "majority", "keep"] | None = None
+
+    @field_validator("values", "drop", mode="before")
+    @classmethod
+    def _words(cls, given: Any) -> Any:
+        """YAML's numbers, true and false as the words that a table holds."""
+        if isinstance(given, dict):
+            words = {key: _word(key) for key in given}
+            if twice := [key for key, times in Counter(words.values()).items() if times > 1]:
+                raise ValueError(
+                    f"the keys {' and '.join(repr(k) for k in given if words[k] in twice)} are both {twice[0]!r}"
+                )
+            return {words[key]: cls._words(values) for key, values in given.items()}
+        return [_word(value) for value in given] if isinstance(given, list) else given
+
+    @model_validator(mode="after")
+    def _once(self) -> Label:
+        places: dict[str, str] = {}
+        for place, values in [*((f"values.{key}", held) for key, held in self.values.items()), ("drop", self.drop)]:
+            for value in values:
+                if places.setdefault(value, place) != place:
+                    raise ValueError(
+                        f"label.{places[value]} and label.{place} both list {value!r}; a value has one meaning"
+                    )
+        return self
+
+    def check(self, kind: str, choices: tuple[str, str]) -> None:
+        """Raises ValueError that says what to write, where no verdict follows from this label for a task of this kind."""
+        if self.rule is not None and kind == "pairwise":
+            raise ValueError(f"label.rule is for one image. {_how(self.column, choices)}")
+        if self.rule is not None and self.values:
+            raise ValueError("label takes either values or a rule; this one has both")
+        if self.rule is None and set(self.values) != set(choices):
+            said = (
+                f"label.values has the keys {' and '.join(self.values)}"
+                if self.values
+                else "label has no values and no rule"
+            )
+            other = "kind: pairwise is missing? " if set(self.values) == {"1", "2"} else ""
+            other = "kind: pairwise is wrong here? " if set(self.values) == {"yes", "no"} else other
+            raise ValueError(f"{said}. {other}{_how(self.column, choices)}")
+        if empty := [verdict for verdict, values in self.values.items() if not values]:
+            raise ValueError(
+                f"label.values.{empty[0]} is empty, so no row could get that verdict. {_how(self.column, choices)}"
+            )
+
+    def verdicts(self, labels: Iterable[tuple[Any, str]], choices: tuple[str, str], task: str) -> list[str]:
+        """A verdict, DROP or TIES for each (label, where it is). Raises MtrlError naming the first row that means nothing."""
+        labels = list(labels)
+        dropped = set(self.drop)
+        left = [any(form in dropped for form in _forms(value)) for value, _ in labels]
+        asked = [label for label, out in zip(labels, left, strict=True) if not out]
+        found = iter(self._listed(asked, choices, task) if self.rule is None else self._ruled(asked, task))
+        return [DROP if out else next(found) for out in left]
+
+    def _listed(self, labels: list[tuple[Any, str]], choices: tuple[str, str], task: str) -> list[str]:
+        verdict_of = {value: verdict for verdict, values in self.values.items() for value in values}
+        found = [next((verdict_of[form] for form in _forms(value) if form in verdict_of), "") for value, _ in labels]
+        unknown = [label for label, verdict in zip(labels, found, strict=True) if not verdict]
+        if unknown:
+            value, where = unknown[0]
+            kinds = Counter(str(value).strip() for value, _ in unknown)
+            shown = ", ".join(f"{kind!r} ({number} rows)" for kind, number in kinds.most_common(8))
+            known = "; ".join(f"{verdict}: {', '.join(values)}" for verdict, values in self.values.items())
+            raise MtrlError(
+                f"{where}: label {value!r} in column {self.column!r} is unknown to task {task} ({known}). "
+                f"{len(unknown)} of {len(labels)} rows have a label without a meaning: {shown}",
+                f"a judge answers {' or '.join(choices)}: add each value to label.values.{choices[0]}, "
+                f"label.values.{choices[1]} or label.drop in recipes/tasks/{task}.yaml",
+            )
+        return found
+
+    def _ruled(self, labels: list[tuple[Any, str]], task: str) -> list[str]:
+        assert self.rule is not None
+        try:
+            fits = self.rule.holds([self._number(value, where, task) for value, where in labels])
+        except ValueError as error:
+            raise UserError(
+                f"task {task}: {error}", f"set label.rule in recipes/tasks/{task}.yaml (mtrl fit-labels)"
+            ) from None
+        word = {True: self.rule.then, False: "no" if self.rule.then == "yes" else "yes", None: TIES}
+        return [word[fit] for fit in fits]
+
+    def _number(self, value: Any, where: str, task: str) -> float:
+        try:
+            number = math.nan if isinstance(value, bool) else float(str(value).strip())
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise MtrlError(
+                f"{where}: label {str(value)[:80]!r} in column {self.column!r} is not a number, as task {task}'s rule needs",
+                f"fix the row, or add the value to label.drop in recipes/tasks/{task}.yaml",
+            )
+        return number
+
+
+def _word(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value).strip() if isinstance(value, int | float | str) else value
+
+
+def _forms(value: Any) -> list[str]:
+    """The words that a cell matches, its own first: true of JSON also `true`, 4.0 of parquet also `4`."""
+    forms = [str(value).strip()]
+    if isinstance(value, bool):
+        forms.append(str(value).lower())
+    if isinstance(value, float) and value.is_integer():
+        forms.append(str(int(value)))
+    return forms
+
+
+def _how(column: str, choices: tuple[str, str]) -> str:
+    if choices == ("1", "2"):
+        return (
+            "A judge of two images answers 1 or 2: the first or the second is better. Write "
+            f'label: {{column: {column}, values: {{"1": [left], "2": [right]}}}}'
+        )
+    return (
+        "A judge of one image answers yes or no. Write, with your own values, "
+        f"label: {{column: {column}, values: {{yes: [4, 5], no: [1, 2]}}, drop: [3]}}, or for numbers "
+        f'label: {{column: {column}, rule: {{when: ">= 4", then: yes}}}}'
+    )

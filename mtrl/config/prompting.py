@@ -1,0 +1,121 @@
+"""Prompts: a Jinja template a task and style, filled with a sample's fields, one `<image>` marker an image.
+
+The text is what every consumer gets: LLaMA-Factory and EasyR1 put the image where the marker stands, and TRL and vLLM
+get the same place by `parts`. Style "sft" asks for the bare verdict, "rl" for reasoning and then the verdict.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mtrl.core import resources, templates
+from mtrl.core.errors import UserError
+from mtrl.core.files import sha256_file
+from mtrl.config.samples import Sample
+from mtrl.config.tasks import Task
+
+STYLES = ("sft", "rl")
+MARKER = "<image>"
+_BRACES = re.compile(r"(?<!\{)\{ *([A-Za-z_]\w*) *\}(?!\})")  # {caption}: meant as a field, and not filled in
+# LLaMA-Factory and EasyR1 read <image>, <video> and <audio> as placeholders; tokenizers read <|...|> as control tokens.
+_RESERVED = re.compile(r"<(image|video|audio)>|<\|([^<>|]*)\|>", re.IGNORECASE)
+
+
+def escape(text: str) -> str:
+    """Release text with nothing in it that a trainer or tokenizer would read as a marker: <image> becomes [image]."""
+    while _RESERVED.search(text):  # what is left of <<image>image> is a marker again
+        text = _RESERVED.sub(lambda m: f"[{m.group(1)}]" if m.group(1) else f"[|{m.group(2)}|]", text)
+    return text
+
+
+def template_path(task: Task, style: str) -> Path:
+    """Where the task's template is: in the folder the task was loaded from, else here or in mtrl. Raises UserError."""
+    if task.home is None:
+        return resources.find("prompts", task.prompt_file(style), f"{style} prompt")
+    path = task.home / "prompts" / task.prompt_file(style)
+    if not path.is_file():
+        raise UserError(
+            f"task {task.name} has no {style} prompt in {task.home}: {path.name} is missing", "export again"
+        )
+    return path
+
+
+def sha256(task: Task, style: str) -> str:
+    """Identity of the prompt template; stored with every export and every prediction. Raises UserError as `_checked`."""
+    path, _ = _checked(task, style)
+    return sha256_file(path)
+
+
+def renderer(task: Task, style: str) -> Callable[[Sample], str]:
+    """A function from a sample to its prompt. Raises UserError for a template that does not fit the task."""
+    path, template = _checked(task, style)
+
+    def render(sample: Sample) -> str:
+        text = template.fill(sample.fields, f"sample {sample.id}")
+        if text.count(MARKER) != len(sample.images):
+            raise UserError(
+                f"{path} has {text.count(MARKER)} {MARKER} markers, but sample {sample.id} has {len(sample.images)} images"
+            )
+        if found := _RESERVED.search(text.replace(MARKER, "")):
+            raise UserError(f"{path}: {found[0]} is a control token; only {MARKER} may stand in a prompt")
+        return text
+
+    return render
+
+
+def fields(task: Task, style: str) -> list[str]:
+    """The fields that the task's prompt uses. Raises UserError."""
+    return sorted(_checked(task, style)[1].names)
+
+
+def unused(task: Task) -> list[str]:
+    """The fields that the task's YAML declares and neither of its prompts uses: the judge never sees them."""
+    used = {name for style in STYLES for name in fields(task, style)}
+    return [name for name in task.source.get("fields") or {} if name not in used]
+
+
+def preview(task: Task, style: str) -> str:
+    """The prompt with <caption> for the caption, and so on: what it looks like while no sample is at hand."""
+    template = _checked(task, style)[1]
+    return template.fill({name: escape(f"<{name}>") for name in template.names}, "the preview")
+
+
+def _checked(task: Task, style: str) -> tuple[Path, templates.Prompt]:
+    """The prompt and its file. Raises UserError where no answer to it could be read as the task's verdict, or where a
+    field was meant and is not filled in: whoever reads a prompt comes by here, so nobody trains or asks with one.
+    """
+    path = template_path(task, style)
+    template = templates.prompt(path)
+    if found := _BRACES.search(template.literal):
+        raise UserError(
+            f"{path}: {found[0]} is not filled in: a field is written {{{{ {found[1]} }}}}",
+            f"write {{{{ {found[1]} }}}}, or {{{{ '{found[0]}' }}}} where the braces themselves are meant",
+        )
+    words = set(re.findall(r"\w+", template.literal.lower(), re.ASCII))
+    if gone := [verdict for verdict in task.choices if verdict not in words]:
+        raise UserError(
+            f"{path} does not name the verdict {' nor '.join(gone)}: a judge answers {' or '.join(task.choices)}, "
+            "and is not told so",
+            f"end the prompt with: Answer {' or '.join(task.choices)}.",
+        )
+    if style == "rl" and (gone := [tag for tag in ("<think>", "<answer>") if tag not in template.literal]):
+        form = f"<think>why</think><answer>{' or '.join(task.choices)}</answer>"
+        raise UserError(
+            f"{path} does not ask for {' and '.join(gone)}: no answer to it would be in the form that is rewarded",
+            f"end the prompt with: Reply {form}.",
+        )
+    return path, template
+
+
+def parts(prompt: str) -> list[dict[str, Any]]:
+    """The prompt as chat content: text and image entries in order (image entries carry no image)."""
+    content: list[dict[str, Any]] = []
+    for index, text in enumerate(prompt.split(MARKER)):
+        if index:
+            content.append({"type": "image"})
+        if text:
+            content.append({"type": "text", "text": text})
+    return content

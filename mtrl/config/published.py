@@ -1,0 +1,17 @@
+"""recipes/paper.yaml: the tables' layout and the paper's numbers; a file of this name in ./recipes wins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mtrl.core import resources
+from mtrl.core.files import read_yaml
+
+
+def layout() -> dict[str, Any]:
+    return read_yaml(resources.find("recipes", "paper.yaml", "table file"))
+
+
+def table_tasks(number: int) -> list[str]:
+    """The columns of a table."""
+    return list(layout().get(f"table{number}", {}).get("columns", []))

@@ -1,0 +1,200 @@
+"""A task: one YAML in recipes/tasks/ that says where rows come from, which value is which verdict, and how to split.
+
+The paper's six tasks and MJ-Bench's are tasks like any other. A user adds one by a YAML over the `table` converter and
+two prompt files. Verdicts are "yes" | "no" (pointwise) and "1" | "2" (pairwise: the first or second image shown).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, PrivateAttr, field_validator, model_validator
+
+from mtrl.core import resources
+from mtrl.core.errors import UserError
+from mtrl.core.files import read_yaml
+from mtrl.config.labels import Label
+from mtrl.core.schema import Model, validate
+
+SPLITS = ("train", "val", "test")
+NAME = r"[a-z][a-z0-9_]*"
+
+
+class Split(Model):
+    """How rows come to be train, val or test.
+
+    by "column": the table says (`column`, whose values must be train, val or test); `column` alone means this too.
+    by "random": rows are shuffled by `seed` and cut by `parts`; rows with one value in the column `group` stay together.
+    `official` names the splits of the release that are kept whole (a table says them in `column`); only the other rows
+    are cut by `parts`. A key that would have no effect is an error.
+
+    protocol "paper": rows by themselves, as the paper's counts say. "grouped": besides, no two splits share a text (the
+    fields `texts`), a source (Row.group), an image or a near-duplicate of one; official test rows win, then val rows,
+    and what collides with them is dropped and counted.
+    """
+
+    by: Literal["column", "random"] = "random"
+    protocol: Literal["paper", "grouped"] = "paper"
+    column: str | None = None
+    group: str | None = None
+    official: list[Literal["train", "val", "test"]] = []
+    parts: dict[str, float] = Field(default={"train": 0.8, "val": 0.1, "test": 0.1})
+    texts: list[str] = ["caption"]
+    seed: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_column(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("column") and "by" not in given and not given.get("official"):
+            return {**given, "by": "column"}
+        return given
+
+    @model_validator(mode="after")
+    def _whole(self) -> Split:
+        if self.by == "column" and not self.column:
+            raise ValueError("split.by is column, so split.column must name it")
+        if self.by == "random" and self.column and not self.official:
+            raise ValueError(
+                f"split.by is random, so split.column {self.column} would be ignored: write by: column to use it, "
+                "name the splits to keep under split.official, or leave it out"
+            )
+        if unknown := set(self.parts) - set(SPLITS):
+            raise ValueError(f"split.parts has {unknown.pop()!r}; it takes {', '.join(SPLITS)}")
+        if self.by == "random" and (abs(sum(self.parts.values()) - 1) > 1e-6 or min(self.parts.values()) < 0):
+            raise ValueError(f"split.parts must add up to 1, and add up to {sum(self.parts.values()):g}")
+        if twice := [split for split in self.official if self.parts.get(split) and "parts" in self.model_fields_set]:
+            raise ValueError(f"split {twice[0]} is official, so split.parts must leave it out")
+        if ignored := self._ignored():
+            raise ValueError(
+                f"every row's split comes from the release, so split.{' and split.'.join(ignored)} would be ignored: leave it out"
+            )
+        return self
+
+    def _ignored(self) -> list[str]:
+        """The keys that were given and have no effect, since no row is left to cut."""
+        keys = ("seed", "parts", "official") if self.by == "column" else ("seed", "parts")
+        return [key for key in keys if key in self.model_fields_set] if set(self.kept) == set(SPLITS) else []
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The splits that come from the release."""
+        return SPLITS if self.by == "column" else tuple(self.official)
+
+
+class Task(Model):
+    """See the module. `expected` holds published counts per split, `table1_positive` the verdict they call positive.
+
+    `orient`: photographs whose EXIF asks for a rotation are stored and judged upright. Default: as their pixels lie.
+    """
+
+    name: str
+    title: str
+    capability: Literal["quality", "alignment", "safety"]
+    kind: Literal["pointwise", "pairwise"] = "pointwise"
+    converter: str = "table"
+    source: dict[str, Any] = {}
+    label: Label
+    split: Split = Split()
+    orient: bool = False
+    prompts: dict[str, str] = {}  # style -> file below prompts/
+    expected: dict[Literal["train", "val", "test"], dict[Literal["rows", "positive", "negative"], int]] = {}
+    table1_positive: Literal["yes", "no"] | None = None
+    note: str = ""
+    _home: Path | None = PrivateAttr(None)  # no field: neither YAML nor model_dump has it
+
+    @property
+    def home(self) -> Path | None:
+        """The task_files folder that the task was loaded from, whose prompts it uses; None: the working directory's or mtrl's."""
+        return self._home
+
+    @property
+    def choices(self) -> tuple[str, str]:
+        return ("yes", "no") if self.kind == "pointwise" else ("1", "2")
+
+    def prompt_file(self, style: str) -> str:
+        """The template's name below prompts/."""
+        return self.prompts.get(style, f"{style}/{self.name}.jinja")
+
+    def verdicts(self, labels: Iterable[tuple[Any, str]]) -> list[str]:
+        """For each (label, where it is) a verdict or the key that leaves the row out. Raises MtrlError, UserError."""
+        return self.label.verdicts(labels, self.choices, self.name)
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        if not re.fullmatch(NAME, name):
+            raise ValueError("a task name is lower-case letters, digits and _")
+        if set(name.split("_")) & {"train", "val", "test", "validation", "dev", "eval"}:
+            raise ValueError(
+                "a task name must not hold train, val or test as a word: `datasets` would read a split from it"
+            )
+        return name
+
+    @field_validator("prompts")
+    @classmethod
+    def _below_prompts(cls, prompts: dict[str, str]) -> dict[str, str]:
+        for style, name in prompts.items():
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise ValueError(
+                    f"prompts.{style} names a file below prompts/, such as {style}/mine.jinja, and no path elsewhere"
+                )
+        return prompts
+
+    @model_validator(mode="after")
+    def _choices(self) -> Task:
+        self.label.check(self.kind, self.choices)
+        return self
+
+
+def load(name: str, home: Path | None = None) -> Task:
+    """The task called `name`, of the working directory or of mtrl, or with `home` of that folder alone. Raises UserError."""
+    known = {name: file_in(home, name)} if home else resources.listing("recipes", "tasks", ".yaml")
+    if name not in known:
+        raise resources.missing("recipes", f"tasks/{name}.yaml", "task", "mtrl tasks")
+    task = validate(Task, {"name": name, **read_yaml(known[name])}, str(known[name]))
+    if task.name != name:
+        raise UserError(f"{known[name]}: the task's name is {task.name!r}; it must be the file's, {name!r}")
+    task._home = home
+    return task
+
+
+def file_in(home: Path, name: str) -> Path:
+    """Where a task_files folder has a task's YAML. Raises UserError for what is no task's name."""
+    return home / "recipes" / "tasks" / f"{checked(name)}.yaml"
+
+
+def checked(name: str) -> str:
+    """The name itself. Raises UserError for what is no task's name, such as a path."""
+    if not re.fullmatch(NAME, name):
+        raise UserError(f"{name!r} is not a task name: lower-case letters, digits and _", "mtrl tasks")
+    return name
+
+
+def load_all() -> list[Task]:
+    """Every task that can be loaded: one whose YAML is broken must not be in the way of the others (see `broken`)."""
+    return [task for task in _every().values() if isinstance(task, Task)]
+
+
+def broken() -> dict[str, UserError]:
+    """For each task that `load_all` leaves out, by name, what is wrong with its YAML."""
+    return {name: error for name, error in _every().items() if isinstance(error, UserError)}
+
+
+def _every() -> dict[str, Task | UserError]:
+    found: dict[str, Task | UserError] = {}
+    for name in resources.listing("recipes", "tasks", ".yaml"):
+        try:
+            found[name] = load(name)
+        except UserError as error:
+            found[name] = error
+    return found
+
+
+def select(names: list[str]) -> list[Task]:
+    """The named tasks, each once; "all" is every task of `load_all`. Raises UserError."""
+    if names == ["all"]:
+        return load_all()
+    return [load(name) for name in dict.fromkeys(names)]

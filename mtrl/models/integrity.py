@@ -1,0 +1,122 @@
+"""Whether a judge's files are those that its mtrl.json lists by sha256: when it is loaded, while it is asked, and at the end.
+
+Files that look as they did when they were last hashed (size, times, inode) are not hashed again, also by a later command: what was
+found is kept in the user's cache folder, where no foreign checkpoint can bring it along.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from mtrl.core.errors import UserError
+from mtrl.core.files import read_json, sha256_bytes, write_json
+
+EVERY = 10.0  # seconds between two looks at the files of a judge that is being asked; loading a model takes longer
+FRESH = 2.0  # seconds; a file that changed as recently may change again without a new time
+CHUNK = 1 << 22
+LOADED = (".safetensors", ".bin", ".pt", ".pth", ".gguf")  # weights that a loader would take by their ending
+
+Looks = list[int]
+T = TypeVar("T")
+
+
+class Files:
+    """The files of `folder` that `listed` names, {path: sha256}; `beside` are names of others that may not be there."""
+
+    def __init__(self, folder: Path, listed: dict[str, str], beside: Iterable[str] = ()) -> None:
+        self.folder, self.listed, self.beside = folder, listed, set(beside)
+        self._seen: dict[str, Looks] = {}
+
+    def check(self, tick: Callable[[int, int], None] = lambda done, total: None, only: str = "") -> None:
+        """Hashes what looks new, of the files below `only`. `tick` gets (megabytes read, of all). Raises UserError."""
+        names = [name for name in self.listed if name.startswith(only)]
+        looks = {name: self._looks(name) for name in names}
+        if not only and (extra := self._extra()):
+            raise self._wrong(f"{self.folder / extra} is not listed in mtrl.json")
+        cached = _cached(self.folder) if not self._seen else {}
+        known = {name: at for name, (at, found) in cached.items() if found == self.listed.get(name)} | self._seen
+        new = [name for name in names if known.get(name) != looks[name]]
+        total, lock, done = sum(looks[name][0] for name in new) >> 20, threading.Lock(), 0
+
+        def read(size: int) -> None:
+            nonlocal done
+            with lock:
+                done += size
+                tick(done >> 20, max(1, total))
+
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            for name, found in zip(new, pool.map(lambda n: _sha256(self.folder / n, read), new), strict=True):
+                if found != self.listed[name]:
+                    raise self._wrong(
+                        f"{self.folder / name} has been changed since it was exported: mtrl.json lists another sha256"
+                    )
+        now = time.time()
+        settled = {n: at for n, at in looks.items() if all(abs(now - at[k] / 1e9) > FRESH for k in (1, 2))}
+        self._seen = {n: at for n, at in self._seen.items() if n not in looks} | settled
+        if new:
+            _remember(self.folder, {**cached, **{n: (at, self.listed[n]) for n, at in settled.items()}})
+
+    def _looks(self, name: str) -> Looks:
+        try:
+            at = (self.folder / name).stat()
+        except OSError as error:
+            raise self._wrong(
+                f"{self.folder / name}, which mtrl.json lists, cannot be read: {error.strerror}"
+            ) from None
+        return [at.st_size, at.st_mtime_ns, at.st_ctime_ns, at.st_ino]
+
+    def _extra(self) -> str:
+        """A file that mtrl.json does not list, and that a loader would read."""
+        here = sorted(file.name for file in self.folder.iterdir() if file.suffix in LOADED or file.name in self.beside)
+        return next((name for name in here if name not in self.listed), "")
+
+    def _wrong(self, what: str) -> UserError:
+        return UserError(what, f"restore {self.folder}, or export the run again to another folder")
+
+
+def watched(answers: Iterable[T], check: Callable[[], None]) -> Iterator[T]:
+    """The answers as they come; `check` is called before the first, then every EVERY seconds, and after the last."""
+    last = -EVERY
+    for answer in answers:
+        if time.monotonic() - last > EVERY:
+            check()
+            last = time.monotonic()
+        yield answer
+    check()
+
+
+def _sha256(file: Path, read: Callable[[int], None]) -> str:
+    digest = hashlib.sha256()
+    try:
+        with file.open("rb") as stream:
+            while chunk := stream.read(CHUNK):
+                digest.update(chunk)
+                read(len(chunk))
+    except OSError as error:
+        return str(error)  # no sha256, so not the one that is listed
+    return digest.hexdigest()
+
+
+def _memory(folder: Path) -> Path:
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "mtrl" / "verified" / f"{sha256_bytes(str(folder.resolve()).encode())}.json"
+
+
+def _cached(folder: Path) -> dict[str, tuple[Looks, str]]:
+    """{file: (looks, sha256)} as an earlier command found them."""
+    with contextlib.suppress(UserError, TypeError, ValueError, AttributeError, RuntimeError):
+        return {name: (list(looks), str(found)) for name, (looks, found) in read_json(_memory(folder)).items()}
+    return {}
+
+
+def _remember(folder: Path, found: dict[str, tuple[Looks, str]]) -> None:
+    with contextlib.suppress(OSError, RuntimeError):  # a cache that cannot be kept costs time only
+        write_json(_memory(folder), found)

@@ -1,0 +1,53 @@
+"""Paths that only exist on one node: what a launch over several nodes reads or writes on a disk of this node alone.
+
+One machine cannot look into another, but it can tell a local disk from a file system that machines share. A local disk
+may still hold the same files at the same paths on every node, so this is a warning and no stop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from mtrl import envs
+from mtrl.core.errors import UserError
+from mtrl.core.finding import Check
+from mtrl.backends import base as backend
+from mtrl.config.recipe import Recipe
+
+MOUNTS = Path("/proc/mounts")
+LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "overlay", "tmpfs", "ramfs", "squashfs"}
+
+
+def check(recipe: Recipe, data: Path) -> Iterator[Check]:
+    """One warning for all paths of a preset of several nodes that lie on local disks; nothing for one node."""
+    if recipe.hardware.nodes == 1 or not MOUNTS.exists():
+        return
+    wanted = {"run directory": Path("runs"), "data": data, "mtrl's environment": Path(sys.prefix)}
+    with contextlib.suppress(UserError):  # that it is missing altogether is another check's
+        wanted["trainer's environment"] = envs.interpreter(backend.of(recipe).ENVIRONMENT).parent.parent
+    if (model := Path(recipe.model.path)).exists():
+        wanted["model"] = model
+    kinds = {what: filesystem(path, MOUNTS.read_text()) for what, path in wanted.items()}
+    lonely = [f"{what} {wanted[what].absolute()} ({kind})" for what, kind in kinds.items() if kind in LOCAL]
+    if lonely:
+        yield Check(
+            "warning",
+            f"{recipe.hardware.nodes} nodes need the same paths, and these are on a disk of this node: {', '.join(lonely)}",
+            "put them on a file system that all nodes mount, or the same files at these paths on each",
+        )
+    else:
+        yield Check("ok", f"{', '.join(wanted)} are on file systems that nodes can share")
+
+
+def filesystem(path: Path, mounts: str) -> str:
+    """The type of the file system that holds `path`, which need not exist yet, by the lines of /proc/mounts."""
+    path, found, kind = path.resolve(), Path("/"), ""
+    for line in mounts.splitlines():
+        _, point, named, *_ = line.split(" ")
+        mount = Path(point.encode().decode("unicode_escape"))  # a space is \040 there
+        if path.is_relative_to(mount) and len(mount.parts) >= len(found.parts):  # of two at one point, the later
+            found, kind = mount, named
+    return kind
