@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mtrl.config.tasks import Task
 from mtrl.converters.base import Row, below, need_columns, release_folder
 from mtrl.converters.table import read_table
 from mtrl.core.schema import Model, validate
-from mtrl.config.tasks import Task
 
 SCORES = ("MOS_nat", "MOS_tech", "MOS_rat")
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mtrl.core.errors import UserError
 from mtrl.converters.readers.picture import Picture
+from mtrl.core.errors import UserError
 
 
 @dataclass(frozen=True)

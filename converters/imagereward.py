@@ -14,12 +14,12 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from mtrl.converters.readers.archive import Archive
+from mtrl.config.tasks import Task
 from mtrl.converters.base import Row, need_columns, release_folder
+from mtrl.converters.readers.archive import Archive
 from mtrl.converters.table import read_table
 from mtrl.core.errors import UserError
 from mtrl.core.schema import Model, validate
-from mtrl.config.tasks import Task
 
 TRAIN_ZIPS = {"1k": 4, "2k": 8, "4k": 16, "8k": 32}
 NAMES = {"train": "train", "validation": "val", "test": "test"}

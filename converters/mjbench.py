@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from mtrl.converters.readers import parquet
+from mtrl.config.tasks import Task
 from mtrl.converters.base import Row, need_columns, release_folder
+from mtrl.converters.readers import parquet
 from mtrl.core.errors import UserError
 from mtrl.core.schema import Model, validate
-from mtrl.config.tasks import Task
 
 REVISION = "4b9667374c71463f63ae663ddd88373d3ffc5ba9"
 COLUMNS = {"caption", "image0", "image1", "label", "info"}

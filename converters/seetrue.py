@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl.converters.readers.archive import Archive
+from mtrl.config.tasks import Task
 from mtrl.converters.base import Row, need_columns, release_folder
+from mtrl.converters.readers.archive import Archive
 from mtrl.converters.table import read_table
 from mtrl.core.schema import Model, validate
-from mtrl.config.tasks import Task
 
 COLUMNS = {"image", "text", "original_dataset_id", "dataset_source"}
 

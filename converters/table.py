@@ -21,13 +21,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mtrl.config.tasks import SPLITS, Task
+from mtrl.converters.base import Row, below, release_folder
 from mtrl.converters.readers import csvfile, parquet
 from mtrl.converters.readers.picture import Picture
-from mtrl.converters.base import Row, below, release_folder
 from mtrl.core.errors import MtrlError, UserError, nearest
 from mtrl.core.files import json_lines, read_bytes
 from mtrl.core.schema import Model, validate
-from mtrl.config.tasks import SPLITS, Task
 
 SPLIT_NAMES = {"train": "train", "validation": "val", "valid": "val", "val": "val", "dev": "val", "test": "test"}
 TABLES = (".csv", ".jsonl", ".parquet")

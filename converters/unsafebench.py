@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl.converters.readers import parquet
+from mtrl.config.tasks import Task
 from mtrl.converters.base import Row, need_columns, release_folder
+from mtrl.converters.readers import parquet
 from mtrl.core.errors import UserError
 from mtrl.core.schema import Model, validate
-from mtrl.config.tasks import Task
 
 
 class Source(Model):

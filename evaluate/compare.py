@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mtrl.config.tasks import INVALID
 from mtrl.core.errors import UserError
-from mtrl.evaluate.metrics import intervals, task as metrics
 from mtrl.evaluate import predictions
+from mtrl.evaluate.metrics import intervals
+from mtrl.evaluate.metrics import task as metrics
 
 KINDS = ("only_a", "only_b", "both_wrong")
 
@@ -80,7 +82,7 @@ def compare(rows_a: list[dict[str, Any]], rows_b: list[dict[str, Any]], choices:
 
 def _apart(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
     kind = next((k for k, row in (("only_a", a), ("only_b", b)) if row["verdict"] == row["label"]), "both_wrong")
-    a_says, b_says = (None if row["verdict"] == metrics.INVALID else row["verdict"] for row in (a, b))
+    a_says, b_says = (None if row["verdict"] == INVALID else row["verdict"] for row in (a, b))
     return {"id": a["id"], "order": a["order"], "kind": kind, "label": a["label"], "a": a_says, "b": b_says}
 
 

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.config import prompting, tasks
+from mtrl.config.samples import Sample
+from mtrl.config.tasks import Task
 from mtrl.converters.pipeline import images
 from mtrl.converters.readers.picture import Picture, Rejected
 from mtrl.converters.table import read_table
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.evaluate import judge_files
-from mtrl.config.samples import Sample
-from mtrl.config.tasks import Task
 
 TABLES = (".csv", ".jsonl")
 COLUMNS = ("image", "image_1", "image_2", "images")  # where a table names images

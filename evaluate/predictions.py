@@ -17,15 +17,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from mtrl.config import task_files, tasks
+from mtrl.config.recipe import METHODS
 from mtrl.core.errors import MtrlError, UserError, remedy
+from mtrl.core.files import check_folder, json_lines, read_object, write_json
+from mtrl.core.locks import take
+from mtrl.core.schema import Stored, validate
 from mtrl.evaluate.engines import confidence
 from mtrl.evaluate.engines.base import Answer
 from mtrl.evaluate.engines.request import Key, Request
-from mtrl.core.files import check_folder, json_lines, read_object, write_json
-from mtrl.core.locks import take
-from mtrl.config.recipe import METHODS
 from mtrl.reward_plugins import judge
-from mtrl.core.schema import Stored, validate
 
 FILE, IDENTITY = "predictions.jsonl", "eval.json"
 UNCOMPARED = (

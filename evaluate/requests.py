@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
-from mtrl.core import hints
 from mtrl.config import prompting, samples
-from mtrl.converters.pipeline import unchanged
-from mtrl.core.errors import UserError
-from mtrl.evaluate.metrics import groups
-from mtrl.evaluate.engines.request import Request
 from mtrl.config.tasks import Task
+from mtrl.converters.pipeline import unchanged
+from mtrl.core import hints
+from mtrl.core.errors import UserError
+from mtrl.evaluate.engines.request import Request
+from mtrl.evaluate.metrics import groups
 
 
 def build(

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.core.errors import UserError
-from mtrl.evaluate import predictions
 from mtrl.core.files import write_text
 from mtrl.core.locks import take
+from mtrl.evaluate import predictions
 from mtrl.reward_plugins import judge
 
 

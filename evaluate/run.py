@@ -8,16 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mtrl.models import card, model_folder, experts, integrity
 from mtrl.config import prompting, recipe, samples, task_files
+from mtrl.config.published import table_tasks
+from mtrl.config.tasks import Task
 from mtrl.core import resources
 from mtrl.core.errors import UserError
+from mtrl.core.files import read_object, read_yaml, sha256_file
 from mtrl.evaluate import predictions, requests, rescore
 from mtrl.evaluate.engines.base import Engine, Sampling
 from mtrl.evaluate.scoring import score
-from mtrl.core.files import read_object, read_yaml, sha256_file
-from mtrl.config.published import table_tasks
-from mtrl.config.tasks import Task
+from mtrl.models import card, experts, integrity, model_folder
 
 
 @dataclass(frozen=True)

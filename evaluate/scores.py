@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
+from mtrl.config.recipe import METHODS
 from mtrl.core import hints
 from mtrl.core.errors import UserError
-from mtrl.evaluate.metrics import task as metrics
 from mtrl.core.files import read_json
-from mtrl.config.recipe import METHODS
+from mtrl.evaluate.metrics import task as metrics
 
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # since 1970

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mtrl.core.errors import UserError
-from mtrl.evaluate.metrics import task as metrics
-from mtrl.evaluate import predictions
-from mtrl.core.files import write_json
 from mtrl.config.published import table_tasks
+from mtrl.core.errors import UserError
+from mtrl.core.files import write_json
+from mtrl.evaluate import predictions
+from mtrl.evaluate.metrics import task as metrics
 
 METRICS = "metrics.json"
 OF_TASK = ("split", "limit", "conversion_limit", "samples_sha256", "prompt_sha256")  # what metrics.json repeats

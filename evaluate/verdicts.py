@@ -12,17 +12,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mtrl.config.tasks import INVALID
+from mtrl.core.files import sha256_file
 from mtrl.evaluate.engines import confidence
 from mtrl.evaluate.engines.base import Answer, Engine, Sampling
+from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.items import Bad, Item
 from mtrl.evaluate.judge_out import Out
-from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.run import Subject
-from mtrl.core.files import sha256_file
 from mtrl.models.integrity import watched
 from mtrl.reward_plugins import judge as parser
 
-INVALID, SKIPPED = "invalid", "skipped"  # what stands in place of a verdict
+SKIPPED = "skipped"  # stands in place of the verdict on an item that was not asked
 
 
 def run(
@@ -31,7 +32,7 @@ def run(
     out: Path | None,
     engine: Callable[[Subject, int], Engine],
     tick: Callable[[int, int], None],
-    page: Callable[[Path, Subject, list[Item | Bad], list[dict[str, Any]]], None],
+    page: Callable[[Path, Subject, list[Item | Bad], list[dict[str, Any]]], Path],
 ) -> list[dict[str, Any]]:
     """The row of every item, in the order of the items. Raises UserError and MtrlError.
 

@@ -15,8 +15,28 @@ import typer
 from typer.core import TyperCommand
 
 from mtrl import __version__
+from mtrl.commands import (
+    check,
+    compare,
+    convert,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    fetch,
+    fit_labels,
+    judge,
+    plan,
+    prompts,
+    reproduce,
+    reward,
+    select,
+    status,
+    tables,
+    tasks,
+    train,
+)
 from mtrl.core import hints
-from mtrl.commands import check, compare, convert, demo, doctor, evaluate, export, fetch, fit_labels, judge, plan, prompts, reproduce, reward, select, status, tables, tasks, train
 from mtrl.core.errors import PLAIN, Interrupted, MtrlError, printable, remedy
 
 

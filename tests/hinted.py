@@ -10,9 +10,9 @@ from typing import Any
 
 import typer
 
-from mtrl.core import rundir
-from mtrl.config import samples
 from mtrl.cli import app
+from mtrl.config import samples
+from mtrl.core import rundir
 from mtrl.evaluate.run import subject
 
 DRY = {"sft": ["--dry-run", "--name", "tried"], "rl": ["--dry-run", "--name", "tried"], "reproduce": ["--dry-run"]}

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mtrl.core import hints
 from mtrl.config import prompting, samples
-from mtrl.converters.pipeline import counts as findings, images, unchanged
-from mtrl.converters.readers.picture import Rejected, contents
+from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.checks.table1 import compare
+from mtrl.converters.pipeline import counts as findings
+from mtrl.converters.pipeline import images, unchanged
+from mtrl.converters.readers.picture import Rejected, contents
+from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.core.files import LARGE, read_json, sha256_bytes, sha256_file
 from mtrl.core.finding import Check
-from mtrl.config.tasks import SPLITS, Task
 
 
 def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mtrl.config import tasks
+from mtrl.config.tasks import Task
 from mtrl.converters.pipeline.convert import reader
 from mtrl.core.errors import UserError
-from mtrl.config.tasks import Task
 
 LOW_IS_GOOD = {"rank"}  # 1 is the best
 FEW = 50  # distinct values: up to here every "== v" is a rule worth trying

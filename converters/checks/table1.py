@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from mtrl.config.tasks import SPLITS, Task
 from mtrl.core import hints
 from mtrl.core.finding import Check
-from mtrl.config.tasks import SPLITS, Task
 
 CONFIDENCE = 0.95
 

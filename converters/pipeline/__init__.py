@@ -1,1 +1,5 @@
-"""TODO"""
+"""From Rows to the data folder: images stored once, splits, near duplicates, exports, counts, what has not changed.
+
+In: Task, Rows. Out: samples_*.parquet, sft_*.json, rl_*.parquet, card.json.
+May import: core, config, converters, converters.readers.
+"""

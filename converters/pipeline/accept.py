@@ -7,11 +7,11 @@ from collections import Counter
 from itertools import islice
 from pathlib import Path
 
-from mtrl.converters.readers.picture import Picture
-from mtrl.converters.base import Row, release_folder
-from mtrl.core.errors import UserError
 from mtrl.config.labels import DROP, TIES
 from mtrl.config.tasks import SPLITS, Task
+from mtrl.converters.base import Row, release_folder
+from mtrl.converters.readers.picture import Picture
+from mtrl.core.errors import UserError
 
 FOLDERS, NAMES = 2000, 20  # searched for images, and how many of them
 

@@ -23,15 +23,16 @@ from typing import Any
 
 from mtrl import __version__
 from mtrl.config import prompting, samples
-from mtrl.converters.pipeline import accept, exports, counts as findings, images, splits, store, unchanged
-from mtrl.converters.readers.picture import Picture, Rejected
-from mtrl.converters.base import Row
-from mtrl.core.errors import MtrlError, UserError, remedy
-from mtrl.core.files import LARGE, read_json, sweep, write_json
 from mtrl.config.labels import CONFLICTS
-from mtrl.core.locks import held
 from mtrl.config.samples import Sample
 from mtrl.config.tasks import SPLITS, Task
+from mtrl.converters.base import Row
+from mtrl.converters.pipeline import accept, exports, images, splits, store, unchanged
+from mtrl.converters.pipeline import counts as findings
+from mtrl.converters.readers.picture import Picture, Rejected
+from mtrl.core.errors import MtrlError, UserError, remedy
+from mtrl.core.files import LARGE, read_json, sweep, write_json
+from mtrl.core.locks import held
 
 CARD, NEW = "card.json", ".new"
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.config import prompting, samples
-from mtrl.converters.pipeline.near import clusters
+from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.base import Row
+from mtrl.converters.pipeline.near import clusters
 from mtrl.converters.pipeline.splits import text
 from mtrl.converters.pipeline.store import Stored
 from mtrl.core.errors import UserError
 from mtrl.core.finding import Check
-from mtrl.config.tasks import SPLITS, Task
 
 SHOWN = 10  # conflicts that an error lists
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TypedDict
 
 from mtrl.config import prompting
+from mtrl.config.samples import Sample, card
+from mtrl.config.tasks import SPLITS, Task
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, sweep, write_json, written
 from mtrl.core.locks import held
-from mtrl.config.samples import Sample, card
-from mtrl.config.tasks import SPLITS, Task
 
 RL_ROWS_PER_GROUP = 64
 RL_BYTES_PER_GROUP = 32 * 2**20  # what writer and reader hold in memory, a few times over, whatever the size of images

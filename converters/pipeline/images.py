@@ -15,8 +15,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from mtrl.core import hints
 from mtrl.converters.readers.picture import Rejected, contents
+from mtrl.core import hints
 from mtrl.core.errors import MtrlError
 from mtrl.core.files import open_regular, sha256_bytes
 

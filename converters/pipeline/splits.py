@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from mtrl.converters.pipeline.near import Union, clusters
-from mtrl.converters.base import Row
 from mtrl.config.tasks import SPLITS, Split
+from mtrl.converters.base import Row
+from mtrl.converters.pipeline.near import Union, clusters
 
 STRONGEST = ("test", "val", "train")  # where rows collide, the one whose split stands first here stays
 DROPPED = "dropped"

@@ -16,9 +16,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from mtrl.converters.base import Row
 from mtrl.converters.pipeline import images
 from mtrl.converters.readers.picture import Picture, Rejected
-from mtrl.converters.base import Row
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import sha256_bytes, written
 

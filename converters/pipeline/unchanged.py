@@ -19,10 +19,10 @@ from typing import Any
 import mtrl.converters
 from mtrl import __version__
 from mtrl.config import labels, prompting, samples, tasks
+from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.base import Row
 from mtrl.core.errors import UserError
 from mtrl.core.files import LARGE, read_json, sha256_bytes, sha256_file, write_json
-from mtrl.config.tasks import SPLITS, Task
 
 FILE = "inputs.json"
 RELEASED = (".csv", ".jsonl", ".parquet", ".zip")
@@ -116,7 +116,7 @@ def _outputs() -> list[str]:
 def _settings(task: Task, limit: int | None, links: bool) -> str:
     code = hashlib.sha256()
     own = [Path(module.__file__ or "") for module in (labels, prompting, samples, tasks)]
-    for file in sorted(Path(mtrl.converters.__file__ or "").parent.glob("*.py")) + own:
+    for file in sorted(Path(mtrl.converters.__file__ or "").parent.rglob("*.py")) + own:
         code.update(file.read_bytes())
     prompts = [prompting.sha256(task, style) for style in prompting.STYLES]
     said = [__version__, code.hexdigest(), task.model_dump(), limit, links, prompts]

@@ -20,11 +20,11 @@ from typing import Any
 
 from pydantic import model_validator
 
+from mtrl.config.tasks import Task
 from mtrl.core import resources
 from mtrl.core.errors import MtrlError, UserError, nearest
 from mtrl.core.files import read_json, read_yaml, write_json
 from mtrl.core.schema import Model, validate
-from mtrl.config.tasks import Task
 
 RECORD = "fetched.json"
 HOW_TO_LOG_IN = "`hf auth login`, or HF_TOKEN=<a token from https://huggingface.co/settings/tokens> in the environment"

@@ -29,15 +29,15 @@ from urllib.parse import urlsplit
 
 import openai
 
-from mtrl.models import budget
+from mtrl.config.prompting import parts
 from mtrl.converters.pipeline import images
 from mtrl.converters.readers.picture import Rejected
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.evaluate.engines import replies
-from mtrl.evaluate.engines.confidence import ALTERNATIVES
 from mtrl.evaluate.engines.base import Answer, Sampling
+from mtrl.evaluate.engines.confidence import ALTERNATIVES
 from mtrl.evaluate.engines.request import Request
-from mtrl.config.prompting import parts
+from mtrl.models import budget
 
 # All ours. Five retries are about 15 s of the client's own backoff, or as long as the server's Retry-After says.
 CONCURRENCY, RETRIES, TIMEOUT = 32, 5, 300.0

@@ -14,16 +14,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mtrl.models import experts
+from mtrl.config.prompting import parts
 from mtrl.converters.pipeline.images import load_rgb
 from mtrl.core.errors import MtrlError
-from mtrl.evaluate.engines import cpu
-from mtrl.evaluate.engines.confidence import ALTERNATIVES, Step
-from mtrl.evaluate.engines.base import Answer, Sampling
-from mtrl.evaluate.engines.request import Request
 from mtrl.core.files import read_json
+from mtrl.evaluate.engines import cpu
+from mtrl.evaluate.engines.base import Answer, Sampling
+from mtrl.evaluate.engines.confidence import ALTERNATIVES, Step
+from mtrl.evaluate.engines.request import Request
+from mtrl.models import experts
 from mtrl.models.budget import size_of
-from mtrl.config.prompting import parts
 
 WINDOW = 256  # requests in flight: enough to keep vLLM's batches full
 TEXT_TOKENS = 2048  # room for a prompt's words beside its images

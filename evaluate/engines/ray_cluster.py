@@ -7,8 +7,8 @@ import signal
 import time
 from typing import Any
 
-from mtrl.core.errors import MtrlError, UserError
 from mtrl.core import ray_address
+from mtrl.core.errors import MtrlError, UserError
 
 LOGS = "/tmp/ray/session_latest/logs"  # Ray's own choice, on every node
 PATIENCE = 30  # seconds to wait for a place that a job before, just killed, may still hold

@@ -19,9 +19,9 @@ import openai
 from pydantic import Field
 
 from mtrl.core.errors import UserError
-from mtrl.evaluate.engines.confidence import Step
 from mtrl.core.parsing import parse_json
 from mtrl.core.schema import Stored, validate
+from mtrl.evaluate.engines.confidence import Step
 
 BODY, WHOLE = 32 << 20, 600.0  # bytes and seconds of one reply; ours, ten times what a long answer needs
 WAIT = 120.0  # seconds; the client sleeps as long as a Retry-After says up to this, and gives up where it says more

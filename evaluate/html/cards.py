@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.config import prompting, samples, task_files, tasks
-from mtrl.evaluate.metrics.task import INVALID, voted
-from mtrl.reward_plugins import judge
 from mtrl.config.samples import Sample
+from mtrl.config.tasks import INVALID
+from mtrl.evaluate.metrics.task import voted
+from mtrl.reward_plugins import judge
 
 LONG = 20_000  # characters of an item's answers that the page keeps; the whole is in predictions.jsonl
 LOW = 0.75  # a verdict less sure than this is called low: half-way between a coin and certainty; ours

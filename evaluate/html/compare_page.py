@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mtrl.evaluate import predictions
 from mtrl.evaluate.html import cards, page
 from mtrl.evaluate.metrics import conclusion
-from mtrl.evaluate import predictions
 
 FILE = "compare.html"
 FILTERS = {

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtrl.evaluate.html import cards, page
 from mtrl.evaluate import unreadable
+from mtrl.evaluate.html import cards, page
 from mtrl.evaluate.items import Bad, Item
 from mtrl.evaluate.run import Subject
 from mtrl.reward_plugins import judge as parser

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.core.errors import MtrlError
-from mtrl.evaluate.html import charts, terms, thumbnails
 from mtrl.core.files import check_target, written
+from mtrl.evaluate.html import charts, terms, thumbnails
 
 NARROWEST = 120  # pixels of the column that holds a sample's image; two images have up to 400
 

@@ -9,14 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mtrl.config.published import table_tasks
 from mtrl.core import hints
 from mtrl.core.errors import UserError
-from mtrl.evaluate.html import cards, page
-from mtrl.evaluate.metrics import intervals, task as metrics
-from mtrl.evaluate import predictions, unreadable
-from mtrl.evaluate.scoring import METRICS, task_metrics
 from mtrl.core.files import read_json
-from mtrl.config.published import table_tasks
+from mtrl.evaluate import predictions, unreadable
+from mtrl.evaluate.html import cards, page
+from mtrl.evaluate.metrics import intervals
+from mtrl.evaluate.metrics import task as metrics
+from mtrl.evaluate.scoring import METRICS, task_metrics
 
 FILE = "report.html"
 FILTERS = {

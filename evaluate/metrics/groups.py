@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mtrl.config import samples
+from mtrl.config.samples import Sample
 from mtrl.converters.pipeline.near import Union
 from mtrl.converters.pipeline.splits import text
-from mtrl.config.samples import Sample
 
 
 def of_split(data: Path, task: str, split: str, texts: Sequence[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mtrl.evaluate.metrics.task import INVALID
+from mtrl.config.tasks import INVALID
 
 
 def pairwise(items: list[dict[str, Any]]) -> dict[str, Any]:

@@ -10,10 +10,12 @@ import warnings
 from collections import Counter
 from typing import Any
 
+from mtrl.config.tasks import INVALID
 from mtrl.evaluate.metrics import intervals
+from mtrl.evaluate.metrics.calibration import calibration
+from mtrl.evaluate.metrics.pairwise import pairwise
 
 SCHEMA = 2  # of metrics.json; 1 had `f1` in place of `per_class`, and intervals that knew no clusters
-INVALID = "invalid"
 
 
 def of_task(rows: list[dict[str, Any]], choices: tuple[str, str]) -> dict[str, Any]:
@@ -26,9 +28,6 @@ def of_task(rows: list[dict[str, Any]], choices: tuple[str, str]) -> dict[str, A
     votes_curve    see `votes_curve`; null where each item was asked once
     pairwise       see pairwise.py; only where pairs were asked in both orders
     """
-    from mtrl.evaluate.metrics.calibration import calibration
-    from mtrl.evaluate.metrics.pairwise import pairwise
-
     items = voted(rows, "verdict")
     given = [row for row in items if row["order"] == "given"]
     lenient = classification([row for row in voted(rows, "lenient") if row["order"] == "given"], choices)

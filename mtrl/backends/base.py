@@ -16,16 +16,22 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mtrl.models import budget, trainer_state
+from mtrl.backends import overlay
+from mtrl.config.recipe import Recipe
 from mtrl.core import resources
 from mtrl.core.errors import UserError
 from mtrl.core.files import dump_yaml, parse_yaml, read_json
-from mtrl.backends import overlay
-from mtrl.config.recipe import Recipe
 from mtrl.core.rundir import Run
+from mtrl.models import budget, trainer_state
 
 # where each trainer that saves global_step_<n> folders keeps its data loader's state: its last file, and its mark
 LOADER = {"easyr1": "dataloader.pt", "verl": "data.pt"}
+MODULES = {
+    "llamafactory": "llamafactory_sft",
+    "trl": "trl_grpo",
+    "easyr1": "easyr1_grpo",
+    "verl": "verl_grpo",
+}
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
 
 
@@ -49,12 +55,12 @@ def of(recipe: Recipe) -> ModuleType:
     Where its trainer is not like Hugging Face's, also `begin(run)`, called before each start; `finished(run)`; and
     `plateaued(recipe, rows)`, the reason to stop a run that its trainer would go on with.
     """
-    return importlib.import_module(f"mtrl.launch.{recipe.trainer}")
+    return importlib.import_module(f"mtrl.backends.{MODULES[recipe.trainer]}")
 
 
 def name_of(recipe: Recipe) -> str:
-    """llamafactory, trl, easyr1, ...: the module's own name."""
-    return of(recipe).__name__.rpartition(".")[2]
+    """llamafactory, trl, easyr1, ...: the trainer's name."""
+    return recipe.trainer
 
 
 def render(template: str, recipe: Recipe, run: Run, **values: Any) -> str:

@@ -21,14 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import mtrl.reward_plugins
-from mtrl.models import model_folder, budget
 from mtrl import envs
-from mtrl.core.errors import MtrlError, UserError
-from mtrl.core.files import read_json, read_jsonl, symlink, write_json
-from mtrl.backends import base as backend, trl_grpo
+from mtrl.backends import base as backend
+from mtrl.backends import trl_grpo
 from mtrl.backends.base import Job
 from mtrl.config.recipe import Recipe
+from mtrl.core.errors import MtrlError, UserError
+from mtrl.core.files import read_json, read_jsonl, symlink, write_json
 from mtrl.core.rundir import Run
+from mtrl.models import budget, model_folder
 
 ENVIRONMENT = "easyr1"
 PACKAGES = ("verl", "vllm", "transformers", "torch", "ray", "omegaconf", "flash-attn")  # EasyR1 calls itself verl

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl.core.files import LARGE, read_json, symlink, write_json, written
 from mtrl.config.recipe import Recipe
+from mtrl.core.files import LARGE, read_json, symlink, write_json, written
 
 
 def chosen(total: int, recipe: Recipe, task: str) -> list[int]:

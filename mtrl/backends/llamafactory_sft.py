@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl.models import model_folder, budget
 from mtrl import envs
-from mtrl.core.errors import MtrlError
-from mtrl.core.files import dump_yaml, read_json, read_jsonl, write_text
-from mtrl.backends import base as backend, inputs
+from mtrl.backends import base as backend
+from mtrl.backends import inputs
 from mtrl.backends.base import Job
 from mtrl.config.recipe import Recipe
+from mtrl.core.errors import MtrlError
+from mtrl.core.files import dump_yaml, read_json, read_jsonl, write_text
 from mtrl.core.rundir import Run
+from mtrl.models import budget, model_folder
 
 ENVIRONMENT = "llamafactory"
 PACKAGES = ("llamafactory", "transformers", "torch", "deepspeed")

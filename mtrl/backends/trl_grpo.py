@@ -7,12 +7,13 @@ from typing import Any
 
 import mtrl.reward_plugins
 from mtrl import envs
+from mtrl.backends import base as backend
+from mtrl.backends import inputs
+from mtrl.backends.base import Job
+from mtrl.backends.jobs import grpo
+from mtrl.config.recipe import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_jsonl
-from mtrl.backends import base as backend, inputs
-from mtrl.backends.jobs import grpo
-from mtrl.backends.base import Job
-from mtrl.config.recipe import Recipe
 from mtrl.core.rundir import Run
 
 ENVIRONMENT = "main"

@@ -24,14 +24,15 @@ from pathlib import Path
 from typing import Any
 
 import mtrl.reward_plugins
-from mtrl.models import model_folder, budget
 from mtrl import envs
-from mtrl.core.errors import MtrlError
-from mtrl.core.files import read_jsonl, write_text
-from mtrl.backends import base as backend, easyr1_grpo, inputs, llamafactory_sft, trl_grpo
+from mtrl.backends import base as backend
+from mtrl.backends import easyr1_grpo, inputs, llamafactory_sft, trl_grpo
 from mtrl.backends.base import Job
 from mtrl.config.recipe import Recipe
+from mtrl.core.errors import MtrlError
+from mtrl.core.files import read_jsonl, write_text
 from mtrl.core.rundir import Run
+from mtrl.models import budget, model_folder
 
 ENVIRONMENT = "verl"
 PACKAGES = ("verl", "vllm", "transformers", "torch", "ray", "hydra-core", "flash-attn", "megatron-bridge")

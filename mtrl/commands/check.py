@@ -16,9 +16,9 @@ def command(
 ) -> None:
     """Check converted tasks. Exit status 1 if something is broken."""
     from mtrl.config import tasks
-    from mtrl.core.console import check
     from mtrl.converters.checks import overlap
     from mtrl.converters.checks.converted import examine
+    from mtrl.core.console import check
     from mtrl.core.errors import MtrlError
 
     broken, chosen = 0, tasks.select(names)

@@ -21,12 +21,12 @@ def command(
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Compare two evaluations: difference B - A with a 95% paired interval, and the samples where they disagree."""
-    from mtrl.paper import scored
     from mtrl.core.console import bar, say, table
+    from mtrl.core.files import check_target
     from mtrl.evaluate import compare
     from mtrl.evaluate.html import compare_page
     from mtrl.evaluate.metrics import conclusion
-    from mtrl.core.files import check_target
+    from mtrl.paper import scored
 
     a, b = folder(first, runs), folder(second, runs)
     target = out or b / compare_page.FILE

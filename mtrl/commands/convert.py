@@ -30,10 +30,11 @@ def command(
 ) -> None:
     """Convert releases into what trainers read. Every image is decoded once; what cannot be used is counted."""
     from mtrl.config import tasks
-    from mtrl.core.console import bar, check, say, table
-    from mtrl.converters.pipeline import counts as findings, images
-    from mtrl.converters.pipeline.convert import convert
     from mtrl.converters.checks.table1 import beside
+    from mtrl.converters.pipeline import counts as findings
+    from mtrl.converters.pipeline import images
+    from mtrl.converters.pipeline.convert import convert
+    from mtrl.core.console import bar, check, say, table
     from mtrl.core.errors import UserError
     from mtrl.core.files import check_folder
 

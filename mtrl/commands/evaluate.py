@@ -138,8 +138,8 @@ def engine_maker(
 
 def _folder(ckpt: str | None, model: str | None) -> Path:
     """Where an evaluation goes below runs/: the run's own folder, or eval-<name> with what a name may not hold as -."""
-    from mtrl.models import card
     from mtrl.core import rundir
+    from mtrl.models import card
 
     if not model and ckpt and Path(ckpt).exists():
         if told := card.read(Path(ckpt)):
@@ -197,11 +197,11 @@ def _report(folder: Path, data: Path) -> None:
 
 
 def _show(folder: Path, result: dict[str, Any], file: str = "predictions.jsonl") -> None:
+    from mtrl.config.recipe import METHODS
     from mtrl.core.console import say, say_unread, table
     from mtrl.evaluate import predictions, unreadable
     from mtrl.evaluate.metrics.intervals import FEW
     from mtrl.evaluate.scoring import task_metrics
-    from mtrl.config.recipe import METHODS
 
     rows = []
     for name, m in task_metrics(result).items():

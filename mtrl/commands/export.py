@@ -18,11 +18,11 @@ def command(
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Write a run's checkpoint as a folder that vLLM loads, with mtrl.json beside the weights."""
-    from mtrl.core import hints, rundir
     from mtrl.config import samples
-    from mtrl.runs.checkpoints import export
+    from mtrl.core import hints, rundir
     from mtrl.core.console import say, then
     from mtrl.evaluate.run import subject
+    from mtrl.runs.checkpoints import export
 
     found = rundir.find(run, runs)
     card = export(found, step, to, unfinished)

@@ -17,8 +17,8 @@ def command(
 ) -> None:
     """Download the releases of the named tasks. Prints source, files, size and terms first; keeps what is there."""
     from mtrl.config import tasks
-    from mtrl.core.console import say
     from mtrl.converters.readers import fetch
+    from mtrl.core.console import say
 
     chosen = [tasks.load(name) for name in dict.fromkeys(names)]
     for release in fetch.releases_of(chosen):

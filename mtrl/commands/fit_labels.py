@@ -16,8 +16,8 @@ def command(
 ) -> None:
     """Sweep every rule that the task could mean and show those that reproduce Table 1, best first. Reads no image."""
     from mtrl.config import tasks
-    from mtrl.core.console import say, table
     from mtrl.converters.checks.fit import fit, shared
+    from mtrl.core.console import say, table
     from mtrl.core.errors import MtrlError
 
     task = tasks.load(name)

@@ -39,10 +39,10 @@ def command(
 ) -> None:
     """Judge your own images."""
     from mtrl.commands.evaluate import engine_maker, judge_of
-    from mtrl.core.console import bar, check, say, say_unread
     from mtrl.converters.pipeline import images as stored
+    from mtrl.core.console import bar, check, say, say_unread
     from mtrl.core.errors import UserError
-    from mtrl.evaluate import verdicts, judge_files, items, judge_out, unreadable
+    from mtrl.evaluate import items, judge_files, judge_out, unreadable, verdicts
     from mtrl.evaluate.html import judge_page
 
     if out:
@@ -53,9 +53,7 @@ def command(
     who = judge_of(ckpt, endpoint, model, style, prompts)
     given = items.read(images, task, who.style, fields, recursive, skip_bad, who.task)
     say(f"{who.checkpoint}: style {who.style}, by {who.told_by}; {len(given.items)} items")
-    for line in who.remarks(
-        dict.fromkeys(item.task.name for item in given.items if isinstance(item, items.Item))
-    ):
+    for line in who.remarks(dict.fromkeys(item.task.name for item in given.items if isinstance(item, items.Item))):
         say(line)
     if given.skipped:
         check("warning", f"{given.skipped.total():,} files left out: {judge_files.said(given.skipped)}")

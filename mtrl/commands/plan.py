@@ -14,8 +14,8 @@ def command(
     data: options.Data = options.DATA,
 ) -> None:
     """Check a recipe in seconds, without a GPU: keys, data, lengths, batches, environment, memory, disk."""
-    from mtrl.core import hints
     from mtrl.config import recipe as recipes
+    from mtrl.core import hints
     from mtrl.core.console import check, say
     from mtrl.core.errors import UserError
     from mtrl.preflight.plan import plan

@@ -43,10 +43,10 @@ def command(
 ) -> None:
     """Train, choose, export and score every checkpoint of Table 2 or 3. Started again, it goes on."""
     from mtrl.core import hints
-    from mtrl.paper import matrix, reproduce, progress
     from mtrl.core.console import console, grid, live, say
     from mtrl.core.console import table as show_table
     from mtrl.core.errors import MtrlError, UserError
+    from mtrl.paper import matrix, progress, reproduce
 
     numbers = (seeds or "").replace(" ", "").split(",") if seeds else []
     if not all(number.isdecimal() for number in numbers):

@@ -20,9 +20,9 @@ def command(
 ) -> None:
     """Score a run's kept checkpoints on val with vLLM; `mtrl export RUN --step best` then takes the best."""
     from mtrl.core import hints, rundir
+    from mtrl.core.console import say, table, then
     from mtrl.runs import validation
     from mtrl.runs.checkpoints import best_of, trainers_scores
-    from mtrl.core.console import say, table, then
     from mtrl.runs.select import select
 
     found = rundir.find(run, runs)

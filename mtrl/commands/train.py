@@ -48,15 +48,15 @@ def rl(
 def _train(
     stage: str, file: str, task: Any, sets: Any, model: Any, hardware: Any, name: Any, dry: bool, data: Any, runs: Any
 ) -> None:
-    from mtrl.core import hints
-    from mtrl.runs import validation
     from mtrl.config import recipe as recipes
+    from mtrl.core import hints
     from mtrl.core.console import bar, check, say, then
     from mtrl.core.errors import UserError
     from mtrl.core.files import dump_yaml
-    from mtrl.preflight.plan import plan
-    from mtrl.runs.launch import assist, launch, prepare, settle
     from mtrl.core.rundir import Run, checked
+    from mtrl.preflight.plan import plan
+    from mtrl.runs import validation
+    from mtrl.runs.launch import assist, launch, prepare, settle
 
     recipe = recipes.load(file, model, hardware, task, sets, data)
     if recipe.stage != stage:

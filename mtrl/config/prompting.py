@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mtrl.config.samples import Sample
+from mtrl.config.tasks import Task
 from mtrl.core import resources, templates
 from mtrl.core.errors import UserError
 from mtrl.core.files import sha256_file
-from mtrl.config.samples import Sample
-from mtrl.config.tasks import Task
 
 STYLES = ("sft", "rl")
 MARKER = "<image>"

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from mtrl.core import resources
 from mtrl.config import sizes, unused
+from mtrl.core import resources
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, read_yaml
 from mtrl.core.schema import Model, validate
@@ -193,7 +193,7 @@ class Recipe(Model):
 
     @property
     def trainer(self) -> str:
-        """Which module of mtrl.launch trains it."""
+        """Which upstream trainer trains it."""
         return "llamafactory" if self.stage == "sft" else self.backend or self.hardware.rl_backend
 
     @property

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mtrl.core import hints
 from mtrl.config import samples
+from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.core.schema import validate
 

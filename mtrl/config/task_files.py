@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mtrl.config import prompting, tasks
+from mtrl.config.tasks import Task
 from mtrl.core import resources
 from mtrl.core.errors import UserError
 from mtrl.core.files import sha256_file, written
-from mtrl.config.tasks import Task
 
 FOLDER = "task_files"
 

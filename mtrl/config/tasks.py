@@ -13,14 +13,15 @@ from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
+from mtrl.config.labels import Label
 from mtrl.core import resources
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_yaml
-from mtrl.config.labels import Label
 from mtrl.core.schema import Model, validate
 
 SPLITS = ("train", "val", "test")
 NAME = r"[a-z][a-z0-9_]*"
+INVALID = "invalid"  # stands in place of a verdict where an answer has none
 
 
 class Split(Model):

@@ -21,7 +21,16 @@ from pydantic import Field, model_validator
 
 from mtrl.core import hints
 from mtrl.core.errors import UserError
-from mtrl.core.files import dump_yaml, read_json, read_jsonl, read_object, read_yaml, sha256_file, write_json, write_text
+from mtrl.core.files import (
+    dump_yaml,
+    read_json,
+    read_jsonl,
+    read_object,
+    read_yaml,
+    sha256_file,
+    write_json,
+    write_text,
+)
 from mtrl.core.locks import NoLocks, take
 from mtrl.core.schema import Stored, read, validate
 

@@ -1,1 +1,5 @@
-"""The demo: a synthetic suite of judging tasks and the tiny Qwen3-VL-MoE judge that `mtrl demo` trains on it."""
+"""The demo: releases of generated images, a tiny model, and the commands that train and score it.
+
+In: a seed. Out: files in the releases' own formats; runs of `mtrl` itself.
+May import: core, config.
+"""

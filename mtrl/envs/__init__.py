@@ -1,7 +1,7 @@
-"""Which interpreter runs which upstream tool: the one place that knows.
+"""The environments of the upstream tools: building them (build.py, standard library only) and asking what is in them.
 
-In order: the environment variable MTRL_PYTHON_<NAME>, `[envs] <name> = "/path/to/python"` in ./mtrl.toml, then the
-virtual environment that `make setup-<name>` builds (here, or beside mtrl's own sources). TRL and vLLM live beside mtrl.
+In: an environment's name. Out: its interpreter and the versions installed there.
+May import: core.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sys
 import tomllib
 from pathlib import Path
 
-from mtrl.envs.build import ENVIRONMENTS, ROOT
 from mtrl.core.errors import UserError
+from mtrl.envs.build import ENVIRONMENTS, ROOT
 
 
 def interpreter(name: str) -> Path:

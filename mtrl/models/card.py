@@ -12,13 +12,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from mtrl.config.recipe import Image, Method, Style
+from mtrl.config.tasks import NAME as TASK_NAME
 from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_object
-from mtrl.config.recipe import Image, Method, Style
 from mtrl.core.rundir import NAME as RUN_NAME
 from mtrl.core.schema import validate
-from mtrl.config.tasks import NAME as TASK_NAME
 
 FILE = "mtrl.json"
 MOST_PIXELS = 100_000_000

@@ -11,16 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from mtrl.config import recipe as recipes
-from mtrl.paper import scored, tables
-from mtrl.config import sizes
-from mtrl.models.card import FILE as CARD
-from mtrl.core.errors import UserError, nearest
-from mtrl.evaluate import predictions, scores
-from mtrl.core.files import read_json, read_jsonl
 from mtrl.backends import base as backend
+from mtrl.config import recipe as recipes
+from mtrl.config import sizes
 from mtrl.config.recipe import Recipe
+from mtrl.core.errors import UserError, nearest
+from mtrl.core.files import read_json, read_jsonl
 from mtrl.core.rundir import Run, checked, differing, evaluation, listing
+from mtrl.evaluate import predictions, scores
+from mtrl.models.card import FILE as CARD
+from mtrl.paper import scored, tables
 from mtrl.paper.scored import Scored
 
 LOCK, LOG, STEPS = "reproduce.lock", "reproduce.log", "steps.jsonl"  # beside a run's own files

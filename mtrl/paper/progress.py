@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mtrl.config import samples
-from mtrl.paper import tables
-from mtrl.preflight.amounts import ANSWERS
-from mtrl.paper.matrix import Cell
 from mtrl.config.recipe import METHODS
-from mtrl.paper.scored import Scored
 from mtrl.config.tasks import SPLITS
+from mtrl.paper import tables
+from mtrl.paper.matrix import Cell
+from mtrl.paper.scored import Scored
+from mtrl.preflight.amounts import ANSWERS
 
 LEGEND = (
     "hours: wall clock so far. training left, in hours: plain by the run's own progress, ~ by finished cells of its stage, "

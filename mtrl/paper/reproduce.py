@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtrl.core import hints
-from mtrl.paper import matrix
-from mtrl.models.card import FILE as CARD
 from mtrl.core.errors import Interrupted, MtrlError, UserError
 from mtrl.core.files import read_json
-from mtrl.preflight.plan import plan
+from mtrl.models.card import FILE as CARD
+from mtrl.paper import matrix
 from mtrl.paper.matrix import Cell, Place, Step
+from mtrl.preflight.plan import plan
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from mtrl.core import hints
 from mtrl.config import prompting, samples, task_files
+from mtrl.config.recipe import METHODS
+from mtrl.core import hints
 from mtrl.core.errors import MtrlError, UserError
+from mtrl.core.files import read_object, sha256_file
 from mtrl.evaluate import scores
 from mtrl.evaluate.run import fingerprint
 from mtrl.evaluate.scores import Scores, TaskScores
-from mtrl.core.files import read_object, sha256_file
-from mtrl.config.recipe import METHODS
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mtrl.core import hints
 from mtrl.config import recipe, samples, tasks
-from mtrl.paper import scored
-from mtrl.core.errors import UserError
-from mtrl.evaluate.metrics import task as metrics
 from mtrl.config.published import layout, table_tasks
 from mtrl.config.recipe import METHODS
-from mtrl.paper.scored import Scored
 from mtrl.config.tasks import SPLITS
+from mtrl.core import hints
+from mtrl.core.errors import UserError
+from mtrl.evaluate.metrics import task as metrics
+from mtrl.paper import scored
+from mtrl.paper.scored import Scored
 
 __all__ = ["COMMANDS", "Marks", "Table", "counts", "layout", "own", "results", "table_tasks"]
 

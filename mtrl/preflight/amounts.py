@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl.config import sizes
-from mtrl.core.finding import Check
 from mtrl.backends import base as backend
-from mtrl.preflight import memory
+from mtrl.config import sizes
 from mtrl.config.recipe import Recipe
+from mtrl.core.finding import Check
+from mtrl.preflight import memory
 
 ANSWERS = 2_560  # a step of EasyR1's published times: its default 512 prompts x 5
 

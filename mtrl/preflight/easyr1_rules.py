@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl.models import model_folder
 from mtrl import envs
+from mtrl.backends import easyr1_grpo
+from mtrl.config.recipe import Recipe
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, read_json
-from mtrl.backends import easyr1_grpo
-from mtrl.preflight.fitting import Found, batches, divisor, multiple, settable
-from mtrl.config.recipe import Recipe
 from mtrl.core.rundir import Run
+from mtrl.models import model_folder
+from mtrl.preflight.fitting import Found, batches, divisor, multiple, settable
 
 KEYS = Path(__file__).with_name("easyr1_keys.txt")
 FREE = (

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl.core.errors import nearest
-from mtrl.core.finding import Check
 from mtrl.backends import base as backend
 from mtrl.config.recipe import Recipe
+from mtrl.core.errors import nearest
+from mtrl.core.finding import Check
 
 OURS = ("model", "train", "val", "reward", "image", "patience", "grpo")  # what trl_job.py reads beside GRPOConfig's
 

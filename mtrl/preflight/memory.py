@@ -26,11 +26,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtrl.models import model_folder, experts
-from mtrl.core.files import read_json
-from mtrl.core.finding import Check
 from mtrl.backends import base as backend
 from mtrl.config.recipe import Recipe
+from mtrl.core.files import read_json
+from mtrl.core.finding import Check
+from mtrl.models import experts, model_folder
 
 PROCESS = 5  # GB of host memory a worker: what EasyR1's table leaves beside the weights of the 7B and the 30B
 CONTEXT = 4  # GB a GPU for CUDA, NCCL and the layer that is gathered, ours

@@ -10,10 +10,10 @@ import os
 import socket
 from collections.abc import Iterator
 
-from mtrl.core import ray_address
-from mtrl.core.finding import Check
 from mtrl.backends import base as backend
 from mtrl.config.recipe import Recipe
+from mtrl.core import ray_address
+from mtrl.core.finding import Check
 
 OWN = ("", "auto", "local")  # no address: looked for on this machine, or a Ray of its own
 

@@ -13,20 +13,21 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from mtrl.models import model_folder, budget
 from mtrl import envs
-from mtrl.core import hints
+from mtrl.backends import base as backend
+from mtrl.backends import inputs
 from mtrl.config import prompting, samples, tasks
-from mtrl.converters.pipeline import counts as findings
+from mtrl.config.recipe import Recipe
 from mtrl.converters.checks.converted import altered
+from mtrl.converters.pipeline import counts as findings
+from mtrl.core import hints
 from mtrl.core.errors import MtrlError
 from mtrl.core.files import parse_yaml, read_json
 from mtrl.core.finding import Check
-from mtrl.preflight import amounts, keys, memory, network, shared
-from mtrl.backends import base as backend, inputs
-from mtrl.config.recipe import Recipe
-from mtrl.reward_plugins import judge
 from mtrl.core.rundir import Run
+from mtrl.models import budget, model_folder
+from mtrl.preflight import amounts, keys, memory, network, shared
+from mtrl.reward_plugins import judge
 
 TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0", "easyr1": "0.3.3.dev0", "verl": "0.9.1"}  # EasyR1 calls itself verl
 
@@ -192,7 +193,7 @@ def _reward(recipe: Recipe, data: Path) -> Iterator[Check]:
 
 def _rules(recipe: Recipe, data: Path) -> Iterator[Check]:
     if recipe.trainer in ("easyr1", "verl"):
-        rules = importlib.import_module(f"mtrl.launch.{recipe.trainer}_rules")
+        rules = importlib.import_module(f"mtrl.preflight.{recipe.trainer}_rules")
         yield from (Check(*found) for found in rules.check(recipe))
 
 

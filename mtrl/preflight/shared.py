@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mtrl import envs
-from mtrl.core.errors import UserError
-from mtrl.core.finding import Check
 from mtrl.backends import base as backend
 from mtrl.config.recipe import Recipe
+from mtrl.core.errors import UserError
+from mtrl.core.finding import Check
 
 MOUNTS = Path("/proc/mounts")
 LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "overlay", "tmpfs", "ramfs", "squashfs"}

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from mtrl import envs
-from mtrl.core.errors import UserError, nearest
-from mtrl.core.files import parse_yaml, write_text
 from mtrl.backends import verl_grpo
 from mtrl.backends.jobs import verl_check
+from mtrl.config.recipe import Recipe
+from mtrl.core.errors import UserError, nearest
+from mtrl.core.files import parse_yaml, write_text
+from mtrl.core.rundir import Run
 from mtrl.preflight.easyr1_rules import signature
 from mtrl.preflight.fitting import Found, batches, divisor, settable
-from mtrl.config.recipe import Recipe
-from mtrl.core.rundir import Run
 
 TESTED = (0, 9)
 LOGGERS = ("wandb", "mlflow", "swanlab", "vemlp_wandb", "tensorboard", "console", "clearml", "trackio", "file", "rl_insight")  # fmt: skip

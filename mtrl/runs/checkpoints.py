@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from mtrl import __version__
-from mtrl.models import experts, budget
-from mtrl.core import hints, staging
+from mtrl.backends import base as backend
 from mtrl.config import task_files
-from mtrl.models.card import FILE as CARD
+from mtrl.config.recipe import Recipe
+from mtrl.core import hints, staging
 from mtrl.core.errors import MtrlError, UserError, remedy
 from mtrl.core.files import read_json, sha256_file, write_json
-from mtrl.backends import base as backend
-from mtrl.models.model_folder import BESIDE, local_model
-from mtrl.config.recipe import Recipe
 from mtrl.core.rundir import Run, differing
+from mtrl.models import budget, experts
+from mtrl.models.card import FILE as CARD
+from mtrl.models.model_folder import BESIDE, local_model
 
 UNDONE = {
     "running": "it is still running, and later checkpoints may be better",

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from mtrl import __version__, envs
+from mtrl.backends import base as backend
 from mtrl.config import task_files, tasks
+from mtrl.config.recipe import Recipe
 from mtrl.core.errors import Interrupted, MtrlError, UserError
 from mtrl.core.files import write_json, write_text
-from mtrl.backends import base as backend
-from mtrl.runs import causes, process
-from mtrl.preflight import network
-from mtrl.config.recipe import Recipe
 from mtrl.core.rundir import Run, hashes
+from mtrl.preflight import network
+from mtrl.runs import causes, process
 
 ASSIST_PATIENCE = 600  # seconds that a further node waits for node 0
 

@@ -15,15 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtrl.core import hints, staging
-from mtrl.config import samples
-from mtrl.runs.checkpoints import best_of, export, require_done
-from mtrl.core.errors import Interrupted, MtrlError, UserError
-from mtrl.evaluate.scores import TaskScores, read
-from mtrl.core.files import sha256_file, write_json
 from mtrl.backends import base as backend
+from mtrl.config import samples
+from mtrl.core import hints, staging
+from mtrl.core.errors import Interrupted, MtrlError, UserError
+from mtrl.core.files import sha256_file, write_json
 from mtrl.core.locks import take
 from mtrl.core.rundir import SELECTED, Run
+from mtrl.evaluate.scores import TaskScores, read
+from mtrl.runs.checkpoints import best_of, export, require_done
 
 
 def select(run: Run, data: Path, by: str, say: Callable[[str], None], unfinished: bool = False) -> dict[str, Any]:

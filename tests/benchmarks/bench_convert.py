@@ -69,9 +69,9 @@ def hashing(folder: Path, decode: bool = False) -> None:
 
 
 def converting(folder: Path, file: str = "labels.jsonl", data: str = "data") -> None:
+    from mtrl.config.tasks import Task
     from mtrl.converters.pipeline.convert import convert
     from mtrl.core.schema import validate
-    from mtrl.config.tasks import Task
 
     label = {"column": "label", "values": {"yes": ["1"], "no": ["0"]}}
     about = {"name": "unsafebench", "title": "t", "capability": "safety", "source": {"file": file}, "label": label}

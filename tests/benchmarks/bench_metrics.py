@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 import time
 
-from mtrl.evaluate.metrics import intervals, task as metrics
+from mtrl.evaluate.metrics import intervals
+from mtrl.evaluate.metrics import task as metrics
 
 TASKS = {  # rows of Table 1's test split, and rows a cluster: SeeTRUE 11.7 a caption, ImageReward 2,720 / 466 prompts
     "agin_nat": (605, 1.0),

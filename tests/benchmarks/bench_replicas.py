@@ -51,9 +51,9 @@ def measure(replicas: int, cores: int, samples: int) -> None:
     from mtrl.demo.pipeline import tiny
     from mtrl.evaluate import requests
     from mtrl.evaluate.engines.base import Sampling
+    from mtrl.evaluate.engines.offline import VllmEngine
     from mtrl.evaluate.engines.replicas import Replicas
     from mtrl.evaluate.run import subject
-    from mtrl.evaluate.engines.offline import VllmEngine
 
     judge, data = subject(str(tiny())), Path("data")
     each = -(-samples // len(TASKS))

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from mtrl import envs
-from mtrl.config import recipe
-from mtrl.preflight import keys
 from mtrl.backends import llamafactory_sft
-from mtrl.models.budget import size_of
+from mtrl.config import recipe
 from mtrl.config.prompting import parts
 from mtrl.core.rundir import Run
+from mtrl.models.budget import size_of
+from mtrl.preflight import keys
 from tests.unit.test_recipe import HARDWARE, MODELS
 
 PARSE = """

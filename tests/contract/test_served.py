@@ -17,11 +17,11 @@ import openai
 import pytest
 from PIL import Image
 
-from mtrl.models import experts
 from mtrl.config import recipe
+from mtrl.core.files import read_jsonl
 from mtrl.demo.pipeline import tiny
 from mtrl.evaluate.engines.endpoint import data_url
-from mtrl.core.files import read_jsonl
+from mtrl.models import experts
 from mtrl.preflight.plan import image_tokens
 from tests.conftest import mtrl
 

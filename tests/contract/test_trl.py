@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtrl.config import recipe
-from mtrl.preflight import keys
 from mtrl.backends import trl_grpo
 from mtrl.backends.jobs import grpo
+from mtrl.config import recipe
 from mtrl.core.rundir import Run
+from mtrl.preflight import keys
 from tests.unit.test_recipe import MODELS
 
 

@@ -19,14 +19,15 @@ import pytest
 import yaml
 from PIL import Image
 
-from mtrl.runs import checkpoints
 from mtrl import envs
+from mtrl.backends import base as backend
+from mtrl.backends import inputs, verl_grpo
+from mtrl.backends.jobs import verl_check
 from mtrl.config import recipe
 from mtrl.core.files import read_jsonl, write_text
-from mtrl.backends import base as backend, inputs, verl_grpo
-from mtrl.preflight import plan
-from mtrl.backends.jobs import verl_check
 from mtrl.core.rundir import Run
+from mtrl.preflight import plan
+from mtrl.runs import checkpoints
 from tests.unit.test_verl import HARDWARE, MODELS, load, saved
 
 TASKS = "tasks=demo_quality,demo_alignment,demo_safety"
@@ -325,7 +326,9 @@ def test_its_reward_manager_and_its_log_are_what_we_take_them_for(
     assert (second["step"], second["reward"], second["eval_reward_demo_quality"]) == (5, 0.5, 1.0)
     assert "kl" not in second  # NaN
     verl_grpo.begin(run)
-    assert len(list(read_jsonl(run.path / "attempts" / "001" / verl_grpo.LOG))) == 2 and len(verl_grpo.metrics(run)) == 2
+    assert (
+        len(list(read_jsonl(run.path / "attempts" / "001" / verl_grpo.LOG))) == 2 and len(verl_grpo.metrics(run)) == 2
+    )
 
 
 def test_it_resumes_from_the_newest_complete_checkpoint(answers: Any) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.core.files import read_json, read_jsonl, sha256_file
 from mtrl.backends import base as backend
+from mtrl.core.files import read_json, read_jsonl, sha256_file
 from mtrl.core.rundir import Run
 from tests.conftest import mtrl
 

@@ -19,12 +19,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mtrl.demo.pipeline import tiny
 from mtrl.core.errors import UserError
+from mtrl.core.files import read_jsonl
+from mtrl.demo.pipeline import tiny
 from mtrl.evaluate.engines.base import Sampling
 from mtrl.evaluate.engines.replicas import Replica
 from mtrl.evaluate.engines.request import Request
-from mtrl.core.files import read_jsonl
 from tests.conftest import DEMO, Result, mtrl
 
 pytestmark = pytest.mark.e2e

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.config import samples, tasks
+from mtrl.config.samples import Sample
+from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.pipeline.convert import convert
 from mtrl.core.files import sha256_file
-from mtrl.config.samples import Sample
 from mtrl.core.schema import validate
-from mtrl.config.tasks import SPLITS, Task
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"  # real files, where a checkout has them beside it
 

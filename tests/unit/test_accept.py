@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from mtrl.config import tasks
-from mtrl.converters.pipeline import counts as findings
 from mtrl.converters.checks.converted import examine
-from mtrl.demo.releases import blocks, encoded
+from mtrl.converters.pipeline import counts as findings
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import read_json
+from mtrl.demo.releases import blocks, encoded
 from tests.unit.releases_fixture import hashes, run, table_task
 
 DRAW = blocks(5)

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from mtrl.models import integrity
 from mtrl.config import recipe
-from mtrl.demo.pipeline import tiny
 from mtrl.core.errors import UserError
-from mtrl.evaluate.run import Subject, subject
 from mtrl.core.files import read_json, sha256_file
+from mtrl.demo.pipeline import tiny
+from mtrl.evaluate.run import Subject, subject
+from mtrl.models import integrity
 from tests.unit.standin import completion, standin
 
 

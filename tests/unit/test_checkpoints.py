@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.runs import checkpoints
-from mtrl.core import locks, staging
 from mtrl.config import recipe, samples
-from mtrl.demo.pipeline import tiny
+from mtrl.core import locks, staging
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import read_json
 from mtrl.core.rundir import SELECTED, Run
+from mtrl.demo.pipeline import tiny
+from mtrl.runs import checkpoints
 from tests.unit.test_select import val_scores
 
 

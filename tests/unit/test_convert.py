@@ -17,17 +17,17 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from mtrl.config import tasks
 from mtrl.cli import main
-from mtrl.converters.pipeline import convert as conversion
+from mtrl.config import tasks
+from mtrl.config.tasks import Task
 from mtrl.converters.checks import overlap
 from mtrl.converters.checks.converted import altered, examine
+from mtrl.converters.pipeline import convert as conversion
 from mtrl.converters.pipeline.images import load_rgb
-from mtrl.demo import releases
 from mtrl.core.errors import MtrlError, UserError
-from mtrl.evaluate.requests import build
 from mtrl.core.files import read_json
-from mtrl.config.tasks import Task
+from mtrl.demo import releases
+from mtrl.evaluate.requests import build
 from tests.unit.releases_fixture import hashes, mos, run, table_task
 
 ALL = ["seetrue", "imagereward", "unsafebench", "mjbench_alignment", "mjbench_safety", "mjbench_quality"]

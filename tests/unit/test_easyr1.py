@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
-from mtrl.runs import checkpoints
+from mtrl.backends import base as backend
+from mtrl.backends import easyr1_grpo
 from mtrl.config import recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import parse_yaml, write_text
-from mtrl.backends import base as backend, easyr1_grpo
-from mtrl.preflight import easyr1_rules
-from mtrl.runs import launch
 from mtrl.core.rundir import Run
+from mtrl.preflight import easyr1_rules
+from mtrl.runs import checkpoints, launch
 from tests.conftest import ROOT
 
 MODELS = sorted(path.stem for path in (ROOT / "recipes" / "models").glob("*.yaml"))
@@ -31,7 +31,9 @@ def rendered(
     name: str = "rl_multitask", model: str = "qwen3-vl-8b", hardware: str = "8x80gb", sets: Any = None
 ) -> dict[str, Any]:
     task = "seetrue" if name == "rl_single" else None
-    return parse_yaml(easyr1_grpo.config(recipe.load(name, model, hardware, task, sets), Run(Path("runs/none"))), "test")
+    return parse_yaml(
+        easyr1_grpo.config(recipe.load(name, model, hardware, task, sets), Run(Path("runs/none"))), "test"
+    )
 
 
 def test_what_is_rendered() -> None:
@@ -168,7 +170,8 @@ def test_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (job.env["RAY_ADDRESS"], job.env["WANDB_MODE"]) == ("local", "disabled")  # joins no cluster found by chance
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert (
-        easyr1_grpo.job(recipe.load("rl_multitask"), Run(tmp_path / "run"), tmp_path).env["RAY_ADDRESS"] == "10.0.0.1:6379"
+        easyr1_grpo.job(recipe.load("rl_multitask"), Run(tmp_path / "run"), tmp_path).env["RAY_ADDRESS"]
+        == "10.0.0.1:6379"
     )
     assert yaml.safe_load(job.config)["trainer"]["save_checkpoint_path"] == str(tmp_path / "run" / "checkpoints")
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.runs import checkpoints
-from mtrl.core import files, rundir, schema
 from mtrl.config import recipe
+from mtrl.core import files, rundir, schema
 from mtrl.core.errors import UserError
 from mtrl.core.parsing import DEPTH, parse_json, parse_yaml
+from mtrl.runs import checkpoints
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from mtrl.backends import base as backend
+from mtrl.backends import easyr1_grpo
 from mtrl.config import recipe
 from mtrl.core.errors import UserError
-from mtrl.backends import base as backend, easyr1_grpo
-from mtrl.runs import launch
 from mtrl.core.rundir import Run
+from mtrl.runs import launch
 
 
 def state(step: int, most: int, stop: bool = False) -> dict[str, Any]:

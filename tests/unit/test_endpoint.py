@@ -17,11 +17,11 @@ import pytest
 from PIL import Image
 
 from mtrl.core.errors import MtrlError, UserError
-from mtrl.evaluate.engines import endpoint
-from mtrl.evaluate.engines.endpoint import EndpointEngine, data_url
-from mtrl.evaluate.engines.base import Answer, Sampling
-from mtrl.evaluate.engines.request import Request
 from mtrl.core.files import read_jsonl
+from mtrl.evaluate.engines import endpoint
+from mtrl.evaluate.engines.base import Answer, Sampling
+from mtrl.evaluate.engines.endpoint import EndpointEngine, data_url
+from mtrl.evaluate.engines.request import Request
 from tests.unit.standin import MODELS, Reply, completion, error, html, standin
 
 RANGE, SIDE = {"min_pixels": 4096, "max_pixels": 65536}, 32

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.models import experts
 from mtrl.core.errors import MtrlError
+from mtrl.models import experts
 
 torch = pytest.importorskip("torch", reason="the main environment has torch; `make setup` builds it")
 from safetensors.torch import load_file, save_file  # noqa: E402

@@ -17,9 +17,9 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from mtrl.config.tasks import Label, Task
 from mtrl.converters.readers import fetch
 from mtrl.core.errors import UserError
-from mtrl.config.tasks import Label, Task
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 NEWER = "f" * 40

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import typer
 
-from mtrl.core import hints
-from mtrl.config import recipe
 from mtrl.cli import app
-from mtrl.demo.pipeline import tiny
+from mtrl.config import recipe
+from mtrl.core import hints
 from mtrl.core.files import sha256_file, write_json
 from mtrl.core.rundir import Run
+from mtrl.demo.pipeline import tiny
 from tests import hinted
 
 

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.core import locks
 from mtrl.config import tasks
-from mtrl.converters.pipeline import convert as conversion
 from mtrl.converters.checks.converted import examine
-from mtrl.demo import releases
+from mtrl.converters.pipeline import convert as conversion
+from mtrl.core import locks
 from mtrl.core.errors import UserError
-from mtrl.evaluate import predictions
 from mtrl.core.files import read_json, sweep, written
 from mtrl.core.rundir import Run
+from mtrl.demo import releases
+from mtrl.evaluate import predictions
 from tests.unit.releases_fixture import hashes, run
 
 GROUPS = (["imagereward"], ["unsafebench", "seetrue"], ["mjbench_alignment", "mjbench_safety"], ["mjbench_quality"])

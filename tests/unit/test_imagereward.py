@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.demo import releases
 from mtrl.core.errors import UserError
+from mtrl.demo import releases
 from tests.unit.releases_fixture import SHARED, run, task_with
 
 

@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageOps, features
 
-from mtrl.converters.pipeline import images, store
 from mtrl.converters.checks.converted import examine
+from mtrl.converters.pipeline import images, store
 from mtrl.converters.readers.picture import Picture, Rejected
-from mtrl.demo.releases import blocks, encoded
 from mtrl.core.errors import UserError
 from mtrl.core.files import sha256_file
+from mtrl.demo.releases import blocks, encoded
 from tests.unit.releases_fixture import run, table_task
 
 PLAIN = blocks(1)(0)

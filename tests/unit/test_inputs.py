@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from mtrl.config import recipe
 from mtrl.backends import base as backend
+from mtrl.config import recipe
 from mtrl.core.rundir import Run
 
 TASKS = "tasks=demo_quality,demo_safety"

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
 from mtrl.config import samples, tasks
-from mtrl.evaluate.metrics import groups as clusters, intervals, task as metrics
-from mtrl.evaluate import requests
 from mtrl.config.samples import Sample
+from mtrl.evaluate import requests
+from mtrl.evaluate.metrics import groups as clusters
+from mtrl.evaluate.metrics import intervals
+from mtrl.evaluate.metrics import task as metrics
 
 CHOICES = ("yes", "no")
 NAMED = [*CHOICES, "invalid"]

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from mtrl.core.files import read_jsonl
 from mtrl.evaluate.engines import endpoint
 from mtrl.evaluate.verdicts import reasoning
-from mtrl.core.files import read_jsonl
 from tests.unit.standin import Reply, asked_text, completion, error, standin
 from tests.unit.test_report import browse, data_of
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtrl.config import tasks
-from mtrl.converters.checks import fit, table1
-from mtrl.converters.checks.converted import examine
-from mtrl.demo import releases
-from mtrl.core.errors import MtrlError, UserError
 from mtrl.config.labels import Rule
 from mtrl.config.tasks import Task
+from mtrl.converters.checks import fit, table1
+from mtrl.converters.checks.converted import examine
+from mtrl.core.errors import MtrlError, UserError
+from mtrl.demo import releases
 from tests.unit.releases_fixture import run, task_with
 
 

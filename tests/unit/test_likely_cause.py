@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.models import experts
 from mtrl.demo.pipeline import tiny
 from mtrl.evaluate.engines.offline import likely_cause
+from mtrl.models import experts
 
 
 @pytest.fixture

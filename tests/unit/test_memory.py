@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from mtrl.backends import base as backend
 from mtrl.config import recipe
+from mtrl.config.recipe import Recipe
 from mtrl.core.files import parse_yaml
 from mtrl.core.finding import Check
-from mtrl.backends import base as backend
-from mtrl.preflight import memory
-from mtrl.config.recipe import Recipe
 from mtrl.core.rundir import Run
+from mtrl.preflight import memory
 
 FULL = "hardware.lora=null"
 

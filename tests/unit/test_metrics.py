@@ -21,10 +21,10 @@ from sklearn.metrics import (
 )
 
 from mtrl.core.errors import UserError
-from mtrl.evaluate.metrics import task as metrics
 from mtrl.evaluate import predictions, run
 from mtrl.evaluate.engines.base import Answer
 from mtrl.evaluate.engines.request import Request
+from mtrl.evaluate.metrics import task as metrics
 
 CHOICES = ("yes", "no")
 

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mtrl.demo import releases
 from mtrl.core.errors import UserError
+from mtrl.demo import releases
 from tests.unit.releases_fixture import SHARED, run, task_with
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.core import ray_address
 from mtrl.config import recipe
+from mtrl.core import ray_address
 from mtrl.preflight import network
 
 

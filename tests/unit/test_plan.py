@@ -12,13 +12,14 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 
+from mtrl.backends import base as backend
+from mtrl.backends import overlay
 from mtrl.config import recipe
 from mtrl.core.errors import MtrlError
 from mtrl.core.files import parse_yaml
 from mtrl.core.finding import Check
-from mtrl.preflight import amounts, easyr1_rules, memory, plan, verl_rules
-from mtrl.backends import base as backend, overlay
 from mtrl.core.rundir import Run
+from mtrl.preflight import amounts, easyr1_rules, memory, plan, verl_rules
 
 TASKS = "tasks=demo_quality,demo_safety"
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from mtrl.backends import base as backend
 from mtrl.config import recipe, samples
+from mtrl.config.samples import Sample
 from mtrl.core.errors import MtrlError
 from mtrl.core.finding import Check
-from mtrl.preflight import amounts, easyr1_rules, memory, plan, verl_rules
-from mtrl.backends import base as backend
 from mtrl.core.rundir import Run
-from mtrl.config.samples import Sample
+from mtrl.preflight import amounts, easyr1_rules, memory, plan, verl_rules
 from tests.unit.test_recipe import HARDWARE, MODELS
 
 SET = re.compile(r"--set (\S+)")

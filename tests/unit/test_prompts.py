@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtrl.config import prompting, samples, tasks
-from mtrl.core import resources
 from mtrl.cli import main
-from mtrl.core.errors import UserError
+from mtrl.config import prompting, samples, tasks
 from mtrl.config.prompting import MARKER, escape
 from mtrl.config.samples import Sample
 from mtrl.config.tasks import Label, Task
+from mtrl.core import resources
+from mtrl.core.errors import UserError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 POINTWISE = ("agin_nat", "agin_tech", "agin_rat", "seetrue", "imagereward", "unsafebench")

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mtrl.backends import base as backend
 from mtrl.config import recipe
 from mtrl.core import resources
 from mtrl.core.errors import UserError
-from mtrl.backends import base as backend
-from mtrl.preflight import keys
 from mtrl.core.rundir import Run
+from mtrl.preflight import keys
 from tests.conftest import ROOT
 
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml") if path.stem not in ("paper", "releases"))

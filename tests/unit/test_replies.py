@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from mtrl.core.errors import MtrlError, UserError
-from mtrl.evaluate.engines import endpoint, replies
-from mtrl.evaluate import predictions
-from mtrl.evaluate.engines.base import Answer
 from mtrl.core.files import read_jsonl
+from mtrl.evaluate import predictions
+from mtrl.evaluate.engines import endpoint, replies
+from mtrl.evaluate.engines.base import Answer
 from tests.unit.standin import MODELS, Reply, completion, error, standin
 from tests.unit.test_endpoint import EVAL, ask, engine, picture, requests
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from mtrl.config import prompting
+from mtrl.config.tasks import load
 from mtrl.core.errors import UserError
-from mtrl.evaluate.html import cards, compare_page, report, thumbnails
 from mtrl.evaluate import compare, predictions, requests, run, unreadable
 from mtrl.evaluate.engines.base import Answer
-from mtrl.config.tasks import load
+from mtrl.evaluate.html import cards, compare_page, report, thumbnails
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"><!-- yes"
 NAMES = ("demo_safety", "demo_pairs")

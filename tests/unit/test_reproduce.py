@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.paper import matrix, progress, tables
 from mtrl.config import samples
-from mtrl.evaluate.metrics import task as metrics
 from mtrl.core.files import sha256_file, write_json
-from mtrl.paper.matrix import Cell, Place
 from mtrl.core.rundir import Run
+from mtrl.evaluate.metrics import task as metrics
+from mtrl.paper import matrix, progress, tables
+from mtrl.paper.matrix import Cell, Place
 
 PRESETS = ["--model", "tiny", "--hardware", "cpu"]
 PLACE = Place(Path("data"), Path("runs"))

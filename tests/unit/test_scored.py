@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from mtrl.config import recipe
-from mtrl.paper import scored, tables
-from mtrl.demo.pipeline import tiny
 from mtrl.core.errors import UserError
+from mtrl.demo.pipeline import tiny
 from mtrl.evaluate import predictions, run, scores, scoring
 from mtrl.evaluate.engines.base import Answer
 from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.run import Subject, subject
+from mtrl.paper import scored, tables
 from tests.conftest import DEMO
 
 DATA, RUNS = Path("data"), Path("runs")

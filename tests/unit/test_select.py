@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from mtrl.config import samples
-from mtrl.runs import select
-from mtrl.evaluate.metrics import task as metrics
 from mtrl.core.files import sha256_file
+from mtrl.evaluate.metrics import task as metrics
+from mtrl.runs import select
 
 
 def val_scores(data: Path, tasks: list[str]) -> str:

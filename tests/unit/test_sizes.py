@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from mtrl.backends import base as backend
 from mtrl.config import recipe, samples, sizes
+from mtrl.config.samples import Sample
 from mtrl.core.errors import UserError
 from mtrl.core.files import parse_yaml
-from mtrl.preflight import amounts, easyr1_rules, verl_rules
-from mtrl.backends import base as backend
 from mtrl.core.rundir import Run
-from mtrl.config.samples import Sample
+from mtrl.preflight import amounts, easyr1_rules, verl_rules
 from tests.conftest import Result
 from tests.unit.test_recipe import HARDWARE, MODELS
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtrl.config import tasks
+from mtrl.config.tasks import SPLITS, Split
 from mtrl.converters.base import Row
 from mtrl.converters.pipeline.splits import DROPPED, assign, sizes
-from mtrl.config.tasks import SPLITS, Split
 
 
 def row(number: int, caption: str = "", group: str = "", split: str | None = None) -> Row:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.runs import checkpoints
 from mtrl.converters.readers.archive import Archive
 from mtrl.converters.readers.picture import Rejected
-from mtrl.demo import releases
 from mtrl.core.errors import MtrlError, UserError
-from mtrl.evaluate import predictions
 from mtrl.core.files import symlink
+from mtrl.demo import releases
+from mtrl.evaluate import predictions
+from mtrl.runs import checkpoints
 from tests.unit.releases_fixture import run, table_task
 from tests.unit.test_checkpoints import a_run
 

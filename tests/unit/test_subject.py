@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mtrl.config import recipe
+from mtrl.core.files import sha256_file
 from mtrl.demo.pipeline import tiny
 from mtrl.evaluate.run import served, subject
-from mtrl.core.files import sha256_file
 
 
 @pytest.fixture

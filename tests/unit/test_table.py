@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import mtrl.converters
-from mtrl.converters.table import read_table
-from mtrl.demo.releases import blocks, encoded
-from mtrl.core.errors import MtrlError, UserError
-from mtrl.evaluate import items
 from mtrl.config.tasks import Task
+from mtrl.converters.table import read_table
+from mtrl.core.errors import MtrlError, UserError
+from mtrl.demo.releases import blocks, encoded
+from mtrl.evaluate import items
 from tests.conftest import ROOT
 from tests.unit.releases_fixture import run, table_task
 

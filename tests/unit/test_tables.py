@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from mtrl.config import samples
-from mtrl.paper import tables
-from mtrl.evaluate.metrics import task as metrics
 from mtrl.config.samples import Sample
+from mtrl.evaluate.metrics import task as metrics
+from mtrl.paper import tables
 
 
 def result(**task: object) -> dict:

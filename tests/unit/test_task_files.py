@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.runs import checkpoints
 from mtrl.config import prompting, task_files, tasks
-from mtrl.demo.pipeline import tiny
 from mtrl.core.errors import UserError
-from mtrl.evaluate import requests
-from mtrl.evaluate.run import subject
 from mtrl.core.files import read_json, sha256_file
 from mtrl.core.rundir import Run
+from mtrl.demo.pipeline import tiny
+from mtrl.evaluate import requests
+from mtrl.evaluate.run import subject
+from mtrl.runs import checkpoints
 from tests.unit.standin import asked_text, completion, standin
 
 TASKS = ("demo_quality", "demo_safety")

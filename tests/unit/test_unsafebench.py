@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.demo import releases
 from mtrl.core.errors import MtrlError, UserError
+from mtrl.demo import releases
 from tests.unit.releases_fixture import run, task_with
 
 

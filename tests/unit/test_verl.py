@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from mtrl.runs import checkpoints
+from mtrl.backends import base as backend
+from mtrl.backends import easyr1_grpo, inputs, verl_grpo
 from mtrl.config import recipe
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import parse_yaml, write_json, write_text
-from mtrl.backends import base as backend, easyr1_grpo, inputs, verl_grpo
-from mtrl.runs import launch
+from mtrl.core.rundir import Run
 from mtrl.preflight import verl_rules
 from mtrl.reward_plugins import judge
-from mtrl.core.rundir import Run
+from mtrl.runs import checkpoints, launch
 from tests.unit import test_easyr1
 from tests.unit.test_easyr1 import HARDWARE, MODELS
 
@@ -311,7 +311,10 @@ def test_megatrons_weights_are_taken_as_they_are_and_its_shards_named(
     with verl_grpo.merged(folder, found, tmp_path / "out") as whole:
         assert whole == folder / "actor" / "model" / "huggingface"
     folder = megatrons(Run(tmp_path / "other"), weights=False)
-    with pytest.raises(MtrlError, match="Megatron's own shards") as error, verl_grpo.merged(folder, found, tmp_path / "out"):
+    with (
+        pytest.raises(MtrlError, match="Megatron's own shards") as error,
+        verl_grpo.merged(folder, found, tmp_path / "out"),
+    ):
         pass
     assert "-m verl.model_merger merge --backend megatron --local_dir" in error.value.then
 
@@ -356,7 +359,9 @@ def test_metrics_join_the_attempts_and_weigh_the_tasks(converted: Path, tmp_path
     assert rows[4]["eval_accuracy"] == pytest.approx(0.7) and rows[4]["eval_accuracy_demo_quality"] == 0.9
     assert rows[0]["eval_reward"] == pytest.approx(0.9) and rows[0]["eval_invalid_demo_safety"] == 0.0
     assert (
-        verl_grpo._row(5, {"val-core/a/acc/mean@1": 1.0, "val-core/b/acc/mean@1": 0.0}, {"a": 30, "b": 10})["eval_accuracy"]
+        verl_grpo._row(5, {"val-core/a/acc/mean@1": 1.0, "val-core/b/acc/mean@1": 0.0}, {"a": 30, "b": 10})[
+            "eval_accuracy"
+        ]
         == 0.75
     )
     # the best step is one that is saved, and step 4's score makes it

@@ -1,1 +1,5 @@
-"""TODO"""
+"""Scripts that run in an upstream tool's environment, as processes of their own.
+
+In: the path of upstream.yaml. Out: checkpoints and logs, or a list of what is wrong on standard output.
+May import: core, config, models, converters.pipeline (as far as that environment can).
+"""

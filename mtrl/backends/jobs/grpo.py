@@ -13,11 +13,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from mtrl.config.prompting import parts
 from mtrl.converters.pipeline.images import load_rgb
 from mtrl.core.files import read_yaml
 from mtrl.models import trainer_state
 from mtrl.models.budget import size_of
-from mtrl.config.prompting import parts
 
 LOG = "trainer_log.jsonl"
 

@@ -1,0 +1,103 @@
+"""The house: which room may import which, how long a module may be, and that no module has an upstream package's name.
+
+`python -m tests.unit.test_architecture` prints the rooms, each with what it imports.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+# Each room imports only rooms above it in this list.
+ORDER = [
+    "core", "envs", "config", "models", "reward_plugins",
+    "converters.readers", "converters", "converters.pipeline", "converters.checks",
+    "evaluate.metrics", "evaluate.engines", "evaluate", "evaluate.html",
+    "backends.jobs", "backends", "preflight", "runs", "paper", "demo", "commands", "",
+]  # fmt: skip
+DATA = {"recipes", "prompts"}  # package data: files, no code
+OUTSIDE = ("converters", "evaluate", "reward_plugins", "recipes", "prompts")  # package-dir: mtrl.<name> is ./<name>
+UPSTREAM = {"llamafactory", "easyr1", "verl", "trl", "vllm", "ray", "datasets", "transformers", "torch", "peft"}
+LINES = 300
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the distribution by its dotted name below mtrl, "" for the package itself."""
+    found = {}
+    for home, prefix in ((ROOT / "mtrl", ()), *((ROOT / name, (name,)) for name in OUTSIDE)):
+        for file in home.rglob("*.py"):
+            parts = (*prefix, *file.relative_to(home).with_suffix("").parts)
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return found
+
+
+def room(module: str) -> str:
+    """The room of a module: the longest name in ORDER that holds it."""
+    return max((name for name in ORDER if module == name or module.startswith(f"{name}.") or not name), key=len)
+
+
+def imported(file: Path) -> set[str]:
+    """The modules of mtrl that a file imports anywhere in it, inside functions too."""
+    known, found = modules(), set()
+    for node in _walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name.removeprefix("mtrl.") in known else node.module for name in names}
+    return {name.removeprefix("mtrl.") for name in found if name.startswith("mtrl.")}
+
+
+def _walk(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but those below `if TYPE_CHECKING`, which never run."""
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield from _walk(child)
+
+
+def arrows() -> dict[str, set[str]]:
+    """{room: the other rooms it imports}."""
+    found: dict[str, set[str]] = {name: set() for name in ORDER}
+    for module, file in modules().items():
+        found[room(module)] |= {room(name) for name in imported(file)} - {room(module), *DATA}
+    return found
+
+
+def test_imports_point_one_way() -> None:
+    upward = [
+        f"{module} imports {name}"
+        for module, file in modules().items()
+        for name in imported(file)
+        if room(module) != room(name) and ORDER.index(room(name)) > ORDER.index(room(module)) and name not in DATA
+    ]
+    assert not upward, "\n".join(upward)
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Of the modules of one room too; what only the type checker reads does not count."""
+    graph = {module: imported(file) & set(modules()) - {module} for module, file in modules().items()}
+    while leaves := [module for module, names in graph.items() if not names]:
+        graph = {module: names - set(leaves) for module, names in graph.items() if module not in leaves}
+    assert not graph, f"in or above a circle: {sorted(graph)}"
+
+
+def test_every_room_says_what_it_is() -> None:
+    for module, file in modules().items():
+        if file.name == "__init__.py" and module not in DATA:
+            text = ast.get_docstring(ast.parse(file.read_text())) or ""
+            assert 1 <= len(text.splitlines()) <= 6, file
+
+
+def test_modules_are_short_and_have_names_of_their_own() -> None:
+    for module, file in modules().items():
+        assert len(file.read_text().splitlines()) <= LINES, file
+        assert module.rpartition(".")[2] not in UPSTREAM, file
+
+
+if __name__ == "__main__":
+    for name, targets in arrows().items():
+        sys.stdout.write(f"{name or 'mtrl':20} {' '.join(sorted(targets, key=ORDER.index))}\n")
