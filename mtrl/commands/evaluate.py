@@ -197,7 +197,7 @@ def _report(folder: Path, data: Path) -> None:
 
 
 def _show(folder: Path, result: dict[str, Any], file: str = "predictions.jsonl") -> None:
-    from mtrl.config.recipe import METHODS
+    from mtrl.config.recipe_types import METHODS
     from mtrl.core.console import say, say_unread, table
     from mtrl.evaluate import predictions, unreadable
     from mtrl.evaluate.metrics.intervals import FEW

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterator
 
 from mtrl.backends import base as backend
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core import ray_address
 from mtrl.core.finding import Check
 
