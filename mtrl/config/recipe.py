@@ -63,7 +63,7 @@ def load(
             unused.of_another_stage(str(data.get("method")), key)
             _assign(data, key, value)
     if task:
-        data["tasks"] = [task]
+        data["tasks"] = task  # or several, by commas
     autos = sizes.take(data)
     recipe = validate(Recipe, data, str(path))
     if recipe.stage:

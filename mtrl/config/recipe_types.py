@@ -175,7 +175,7 @@ class Recipe(Model):
         if self.backend and stage != "rl":
             raise ValueError(f"backend: {self.backend} is for RL, and method {self.method} is not")
         if self.method.endswith("_single") and len(self.tasks) != 1:
-            raise ValueError(f"method {self.method} trains on one task: pass --task, one of {', '.join(self.tasks)}")
+            raise ValueError(f"method {self.method} trains on one task: pass --tasks, one of {', '.join(self.tasks)}")
         return self
 
     @property
