@@ -15,6 +15,7 @@ from mtrl.config.labels import Rule
 from mtrl.config.tasks import Task
 from mtrl.converters.checks import fit, table1
 from mtrl.converters.checks.converted import examine
+from mtrl.converters.pipeline import release
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.demo import releases
 from tests.unit.releases_fixture import run, task_with
@@ -86,10 +87,7 @@ def test_fit_finds_a_planted_rating_rule(tmp_path: Path) -> None:
     releases.imagereward(
         tmp_path, {"train": 30, "validation": 15, "test": 15}, releases.blocks(1, 8), lambda n: planted[n]
     )
-    rows = [
-        (split, record)
-        for split, record in fit.reader(tasks.load("imagereward"), "labels")(tasks.load("imagereward"), tmp_path)
-    ]
+    rows = release.labels(tasks.load("imagereward"), tmp_path)
     counts = {}
     for split in tasks.SPLITS:
         own = [record["fidelity_rating"] <= 3 for found, record in rows if found == split]
