@@ -138,8 +138,8 @@ def test_table1_names_the_cells_that_differ(tmp_path: Path) -> None:
     low, high = table1.interval(8109, 3271, 811)
     assert low <= 317 <= high and low >= 297 and high <= 358
     card["release_counts"]["test"] = {"yes": 776, "no": 1261}  # type: ignore[index]
-    stops = [check.text for check in table1.compare(task, card) if check.level == "stop"]
-    assert [text.partition(",")[0] for text in stops] == [
+    errors = [check.text for check in table1.compare(task, card) if check.level == "error"]
+    assert [text.partition(",")[0] for text in errors] == [
         "unsafebench/all: 4", "unsafebench/all: 6", "unsafebench/test: 776 positive (yes)"]  # fmt: skip
 
 
@@ -149,8 +149,8 @@ def test_check_tells_a_limited_conversion(tmp_path: Path) -> None:
     card, rows = run(task, tmp_path / "raw", tmp_path / "data", limit=3)
     assert [len(rows[split]) for split in tasks.SPLITS] == [3, 3, 3]
     assert card["rows_in_release"] == 60
-    stops = [check for check in examine(task, tmp_path / "data", table1=True) if check.level == "stop"]
-    assert ["--limit" in check.text for check in stops] == [True]
+    errors = [check for check in examine(task, tmp_path / "data", table1=True) if check.level == "error"]
+    assert ["--limit" in check.text for check in errors] == [True]
 
 
 def test_a_tie_at_the_cut() -> None:
