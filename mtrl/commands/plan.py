@@ -30,8 +30,8 @@ def command(
     checks = plan(resolved, data)
     for found in checks:
         check(*found)
-    stops = [found for found in checks if found.level == "stop"]
-    if stops:
-        raise UserError(f"{len(stops)} of these checks stop the run", stops[0].then)
+    errors = [found for found in checks if found.level == "error"]
+    if errors:
+        raise UserError(f"{len(errors)} check{'s' * (len(errors) != 1)} failed.", errors[0].then)
     same = {"tasks": tasks, "set": set, "model": model, "hardware": hardware, "data": data}
     say(f"ready: {hints.line(resolved.stage, recipe, **same)}")

@@ -79,9 +79,9 @@ def _train(
     for found in checks:
         if found.level != "ok":
             check(*found)
-    stops = [found for found in checks if found.level == "stop"]
-    if stops and not dry:
-        raise UserError(f"nothing was started: {stops[0].text}", stops[0].then)
+    errors = [found for found in checks if found.level == "error"]
+    if errors and not dry:
+        raise UserError(f"nothing was started: {errors[0].text}", errors[0].then)
     with run.held() as lock:
         job = prepare(run, recipe, data)
         if dry:

@@ -89,7 +89,7 @@ def test_one_broken_task_is_shown_and_blocks_no_other(cli, project: Path) -> Non
         and shown.out.count(" broken │") == 2
         and "train 500" in shown.out
     )
-    assert "stop    demo_pairs: " in shown.out and "stop    mine: " in shown.out and "capability" in shown.out
+    assert "error   demo_pairs: " in shown.out and "error   mine: " in shown.out and "capability" in shown.out
     assert cli("convert", "demo_quality", "--raw", "raw").code == 0
     assert "demo_alignment/card.json is broken" in cli("check", "demo_alignment").out
     assert "demo_alignment/card.json is broken" in cli("plan", "sft_unified", *SETS).out
@@ -99,7 +99,7 @@ def test_one_broken_task_is_shown_and_blocks_no_other(cli, project: Path) -> Non
     assert "demo_safety/train:" not in checked.out and "mine:" not in checked.out  # only what was asked about
     assert cli("tables").code == 0
     everything = cli("check", "all")
-    assert everything.code == 1 and "stop    mine: " in everything.out and "ok      demo_safety/train" in everything.out
+    assert everything.code == 1 and "error   mine: " in everything.out and "ok      demo_safety/train" in everything.out
     found = cli("convert", "mine", "--raw", "raw")
     assert found.code == 2 and "mine.yaml" in found.err
 
