@@ -251,7 +251,7 @@ def test_two_runs_of_one_name_at_once(cli, project: Path) -> None:
     from mtrl.core.rundir import Run
 
     cli("sft", "sft_unified", *SETS, "--dry-run", "--name", "x")
-    code = "import sys, time; from pathlib import Path; from mtrl.rundir import Run; lock = Run(Path('runs/x')).held(); lock.__enter__(); print('held', flush=True); time.sleep(60)"
+    code = "import sys, time; from pathlib import Path; from mtrl.core.rundir import Run; lock = Run(Path('runs/x')).held(); lock.__enter__(); print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
         found = cli("sft", "sft_unified", *SETS, "--name", "x")

@@ -244,7 +244,7 @@ def test_a_format_that_nothing_here_reads_is_named(brand: bytes, words: str) -> 
 
 def test_heic_without_its_extra(tmp_path: Path) -> None:
     (tmp_path / "a.heic").write_bytes(heic())
-    code = "import sys; sys.modules['pillow_heif'] = None; from mtrl.converters import images as i; " + (
+    code = "import sys; sys.modules['pillow_heif'] = None; from mtrl.converters.pipeline import images as i; " + (
         f"i.check(open({str(tmp_path / 'a.heic')!r}, 'rb').read())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

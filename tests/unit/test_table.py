@@ -105,7 +105,7 @@ from pathlib import Path
 
 from mtrl.converters.base import Row, below, release_folder
 from mtrl.converters.table import read_table
-from mtrl.tasks import Task
+from mtrl.config.tasks import Task
 
 
 def rows(task: Task, raw: Path) -> Iterator[Row]:
