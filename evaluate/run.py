@@ -10,6 +10,7 @@ from typing import Any
 
 from mtrl.config import prompting, recipe, samples, task_files
 from mtrl.config.published import table_tasks
+from mtrl.config.recipe_types import Image
 from mtrl.config.tasks import Task
 from mtrl.core import resources
 from mtrl.core.errors import UserError
@@ -33,7 +34,7 @@ class Subject:
     checkpoint: str
     method: str
     style: str
-    image: recipe.Image
+    image: Image
     max_new_tokens: int
     fingerprint: str
     told_by: str

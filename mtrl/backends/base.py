@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from mtrl.backends import overlay
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core import resources
 from mtrl.core.errors import UserError
 from mtrl.core.files import dump_yaml, parse_yaml, read_json
