@@ -30,5 +30,7 @@ def gpu(name: str) -> Gpu:
     known = read_yaml(path)
     if name not in known:
         hint = nearest(name, list(known))
-        raise UserError(f"gpu: {name!r} is not in {path}; known: {', '.join(known)}.{hint}", f"add it to recipes/{FILE}")
+        raise UserError(
+            f"gpu: {name!r} is not in {path}; known: {', '.join(known)}.{hint}", f"add it to recipes/{FILE}"
+        )
     return validate(Gpu, known[name], f"{path}, {name}")

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 from mtrl.config.gpus import Gpu, gpu
@@ -142,4 +141,6 @@ if __name__ == "__main__":
     sys.stdout.write("| model | GPUs | measured s | estimated s | ratio |\n|---|---|---|---|---|\n")
     for row in measured():
         seconds = row.estimate().seconds
-        sys.stdout.write(f"| {row.model} | {row.gpus} x {row.gpu} | {row.seconds:g} | {seconds:.0f} | {seconds / row.seconds:.2f} |\n")
+        sys.stdout.write(
+            f"| {row.model} | {row.gpus} x {row.gpu} | {row.seconds:g} | {seconds:.0f} | {seconds / row.seconds:.2f} |\n"
+        )
