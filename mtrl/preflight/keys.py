@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.backends import base as backend
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import nearest
 from mtrl.core.finding import Check
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.backends import base as backend
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.files import read_json
 from mtrl.core.finding import Check
 from mtrl.models import experts, model_folder
