@@ -81,7 +81,10 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         for process in reversed(running):
             process.terminate()
         for process in running:
-            process.wait(30)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:  # it waits for a job that was cancelled
+                process.kill()
 
 
 def sbatch(project: Path, slurm: dict[str, str], script: str, *arguments: str, **env: str) -> str:
@@ -117,3 +120,14 @@ def test_replicas_on_the_jobs_nodes(project: Path, slurm: dict[str, str]) -> Non
     engine = json.loads((project / "scored" / "eval.json").read_text())["engine"]
     assert json.loads((project / "scored" / "metrics.json").read_text())["demo_quality"]["n"] == 16
     assert engine["replicas"] == 2, engine
+
+
+def test_rl_sees_the_cluster_that_its_job_started(project: Path, slurm: dict[str, str]) -> None:
+    """Up to what would be launched: training on Ray needs GPUs."""
+    preset = (ROOT / "recipes" / "hardware" / "16x80gb.yaml").read_text()
+    (project / "recipes" / "hardware").mkdir(parents=True, exist_ok=True)
+    (project / "recipes" / "hardware" / "two.yaml").write_text(preset)
+    recipe = ["rl_multitask", "--model", "tiny", "--hardware", "two", "--set", "tasks=demo_quality", "--dry-run"]
+    ray, port = str(Path(sys.executable).with_name("ray")), str(free(1)[0])
+    sbatch(project, slurm, "rl.sbatch", *recipe, "--set", "backend=verl", "--name", "n", RAY=ray, RAY_PORT=port)
+    assert json.loads((project / "runs/n/env.json").read_text())["env"]["RAY_ADDRESS"] == f"127.0.0.1:{port}"
