@@ -33,11 +33,11 @@ docs: setup-main ## the pages of docs/ as a site, in build/docs/
 data: ## convert the paper's tasks: RAW=folder of releases
 	$(MTRL) convert agin_nat agin_tech agin_rat seetrue imagereward unsafebench --raw $(RAW) --out $(DATA)
 sft-single: ## Table 2, SFT-Single: TASK=seetrue
-	$(MTRL) sft recipes/sft_single.yaml $(if $(TASK),--task $(TASK)) --data $(DATA) $(PRESETS)
+	$(MTRL) sft recipes/sft_single.yaml $(if $(TASK),--tasks $(TASK)) --data $(DATA) $(PRESETS)
 sft-unified: ## Table 2, SFT-Unified
 	$(MTRL) sft recipes/sft_unified.yaml --data $(DATA) $(PRESETS)
 rl-single: ## Table 2, RL-Single: TASK=seetrue
-	$(MTRL) rl recipes/rl_single.yaml $(if $(TASK),--task $(TASK)) --data $(DATA) $(PRESETS)
+	$(MTRL) rl recipes/rl_single.yaml $(if $(TASK),--tasks $(TASK)) --data $(DATA) $(PRESETS)
 rl-multitask: ## Table 2, MT-RL-Judge
 	$(MTRL) rl recipes/rl_multitask.yaml --data $(DATA) $(PRESETS)
 eval: ## score a checkpoint: CKPT=folder or hub id

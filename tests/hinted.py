@@ -41,7 +41,7 @@ def tried(line: str, cli: Callable[..., Any]) -> None:
         done = cli(*words[1:])
         assert done.code == 0, f"{line}: {done.err}"
     elif verb == "export":
-        assert not Path(given["to"]).exists(), line
+        assert not Path(given["out"]).exists(), line
         assert rundir.find(given["run"], given["runs"]).recipe, line
     elif verb == "select":
         assert rundir.find(given["run"], given["runs"]).recipe, line

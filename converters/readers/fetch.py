@@ -156,7 +156,7 @@ def download(plan: Plan) -> None:
         if needed > free:
             raise MtrlError(
                 f"{plan.release.name} needs {_amount([needed])} more, and {plan.folder} has {_amount([free])} free",
-                "make room, or name another folder: --to DIR",
+                "make room, or name another folder: --out DIR",
             )
         record = _recorded(plan.folder)
         source = {"repository": plan.release.repository, "revision": plan.revision}
@@ -223,7 +223,7 @@ def _plainly(release: Release) -> Iterator[None]:
         raise MtrlError(
             f"{release.repository}: the connection to the hub failed: {_first_line(error)}",
             f"check the network, HF_ENDPOINT and HTTPS_PROXY, and run it again: the files that are whole are kept; or put the "
-            f"files that recipes/releases.yaml names into the folder {release.name}/ below --to by hand",
+            f"files that recipes/releases.yaml names into the folder {release.name}/ below --out by hand",
         ) from None
     except OSError as error:
         full = error.errno == errno.ENOSPC

@@ -1,4 +1,4 @@
-"""`mtrl eval --ckpt PATH`, or `--endpoint URL --model NAME`: verdicts, metrics and a report; `mtrl score FILE`: metrics again, nothing generated."""
+"""`mtrl eval --ckpt PATH`, or `--endpoint URL --served-model NAME`: verdicts, metrics and a report; `mtrl score FILE`: metrics again, nothing generated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def command(
     ckpt: options.Checkpoint = None,
     endpoint: options.Endpoint = None,
-    model: options.ServedModel = None,
+    served_model: options.ServedModel = None,
     tasks: Annotated[
         str | None,
         typer.Option(help="Tasks, by commas; default: Table 2's, or those that the judge was trained on (see docs)."),
@@ -59,9 +59,9 @@ def command(
         raise UserError(
             "--replicas and --tensor-parallel are of vLLM offline", "an endpoint has its own: leave them out"
         )
-    judge = judge_of(ckpt, endpoint, model, style, prompts)
+    judge = judge_of(ckpt, endpoint, served_model, style, prompts)
     names = [name.strip() for name in tasks.split(",")] if tasks else judge.default_tasks
-    folder = out or runs / _folder(ckpt, model)
+    folder = out or runs / _folder(ckpt, served_model)
     say(f"{judge.checkpoint}: method {judge.method}, style {judge.style}, by {judge.told_by}")
     if not tasks and names == list(judge.trained):
         say(f"scored on what {judge.name} was trained on: {', '.join(names)}. Pass --tasks A,B to score others")
@@ -80,18 +80,22 @@ def command(
 def judge_of(
     ckpt: str | None, endpoint: str | None, model: str | None, style: str | None, prompts: str = "export"
 ) -> Subject:
-    """The judge that --ckpt, --endpoint and --model name. Raises UserError where they do not go together."""
+    """The judge that --ckpt, --endpoint and --served-model name. Raises UserError where they do not go together."""
     from mtrl.core.errors import UserError
     from mtrl.evaluate.run import served, subject
 
     if endpoint and model:
         return served(model, ckpt, style, prompts)
     if endpoint:
-        raise UserError("--endpoint needs --model, the name it is served under", f"curl {endpoint}/models lists them")
+        raise UserError(
+            "--endpoint needs --served-model, the name it is served under", f"curl {endpoint}/models lists them"
+        )
     if model:
-        raise UserError("--model names what an endpoint serves", "add --endpoint URL, or name a folder by --ckpt")
+        raise UserError(
+            "--served-model names what an endpoint serves", "add --endpoint URL, or name a folder by --ckpt"
+        )
     if not ckpt:
-        raise UserError("which judge?", "--ckpt PATH, or --endpoint URL --model NAME")
+        raise UserError("which judge?", "--ckpt PATH, or --endpoint URL --served-model NAME")
     return subject(ckpt, style, prompts)
 
 

@@ -184,7 +184,7 @@ class Recipe(Model):
         if self.backend and stage != "rl":
             raise ValueError(f"backend: {self.backend} is for RL, and method {self.method} is not")
         if self.method.endswith("_single") and len(self.tasks) != 1:
-            raise ValueError(f"method {self.method} trains on one task: pass --task, one of {', '.join(self.tasks)}")
+            raise ValueError(f"method {self.method} trains on one task: pass --tasks, one of {', '.join(self.tasks)}")
         return self
 
     @property
@@ -249,7 +249,7 @@ def load(
             unused.of_another_stage(str(data.get("method")), key)
             _assign(data, key, value)
     if task:
-        data["tasks"] = [task]
+        data["tasks"] = task  # or several, by commas
     autos = sizes.take(data)
     recipe = validate(Recipe, data, str(path))
     if recipe.stage:

@@ -115,6 +115,11 @@ class Task(Model):
     def choices(self) -> tuple[str, str]:
         return ("yes", "no") if self.kind == "pointwise" else ("1", "2")
 
+    @property
+    def own_converter(self) -> bool:
+        """Whether `converter` is the path of a file of the user's own, not the name of one of mtrl's."""
+        return self.converter.endswith(".py")
+
     def prompt_file(self, style: str) -> str:
         """The template's name below prompts/."""
         return self.prompts.get(style, f"{style}/{self.name}.jinja")
@@ -133,6 +138,19 @@ class Task(Model):
                 "a task name must not hold train, val or test as a word: `datasets` would read a split from it"
             )
         return name
+
+    @field_validator("converter")
+    @classmethod
+    def _name_or_file(cls, converter: str) -> str:
+        path = Path(converter)
+        if not re.fullmatch(NAME, converter) and (
+            path.suffix != ".py" or path.is_absolute() or ".." in path.parts or "\0" in converter
+        ):
+            raise ValueError(
+                "converter is the name of one of mtrl's converters, such as table, or the path of your own Python file "
+                "below the working directory, such as ./mybench.py"
+            )
+        return converter
 
     @field_validator("prompts")
     @classmethod

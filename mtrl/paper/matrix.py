@@ -136,7 +136,7 @@ class Cell:
             return steps
         card = self.export / CARD
         exported = scored or (card.exists() and read_json(card)["run"] == run.name)
-        write = ["export", run.name, "--step", "best", "--to", str(self.export), "--runs", str(self.place.runs)]
+        write = ["export", run.name, "--step", "best", "--out", str(self.export), "--runs", str(self.place.runs)]
         trained = exported or run.status.get("state") == "done"
         train = [str(self.recipe.stage), self.method, *self.options, "--name", run.name, *where]
         before = [Step("train", trained, "done" if trained else _progress(run), train)]
@@ -208,7 +208,7 @@ def cells(
                 if not single and recipe.stage and recipe.tasks != every:  # a paper.yaml with columns of its own
                     own = [f"tasks={','.join(every)}", *own]
                     recipe = recipes.load(method, model, hardware, None, own, place.data)
-                options = (*presets, *([f"--task={task}"] if single else []), *(f"--set={text}" for text in own))
+                options = (*presets, *([f"--tasks={task}"] if single else []), *(f"--set={text}" for text in own))
                 columns = (task,) if single else tuple(about["columns"])
                 found.append(Cell(method, task, None if stage == "zero" else seed, columns, options, recipe, place))
     return found

@@ -26,7 +26,7 @@ def known(trainer: str) -> list[str]:
 
 
 def check(recipe: Recipe, config: dict[str, Any]) -> Iterator[Check]:
-    """A stop for each key of the rendered upstream.yaml that its trainer does not take."""
+    """An error for each key of the rendered upstream.yaml that its trainer does not take."""
     trainer = recipe.trainer
     if trainer == "llamafactory":
         yield from _strange(config, "", known("llamafactory"), "LLaMA-Factory")
@@ -40,4 +40,4 @@ def _strange(config: dict[str, Any], prefix: str, taken: Any, who: str) -> Itera
         if key not in taken:
             near = nearest(key, taken)
             near = near if len(near) < 200 else ""  # not all of four hundred
-            yield Check("stop", f"upstream.{prefix}{key} is no key that {who} takes.{near}", "mend the recipe's upstream: block")  # fmt: skip
+            yield Check("error", f"upstream.{prefix}{key} is no key that {who} takes.{near}", "mend the recipe's upstream: block")  # fmt: skip

@@ -82,7 +82,7 @@ def export(run: Run, step: str, target: Path, unfinished: bool = False) -> dict[
     checkpoint_folders.require_own(run, trainer.name)
     source, number = choose(run, step)
     if not unfinished:
-        require_done(run, hints.line("export", run.asked_as, to=target, step=step, unfinished=True))
+        require_done(run, hints.line("export", run.asked_as, out=target, step=step, unfinished=True))
     base = local_model(recipe["model"]["path"])
     try:
         with staging.folder(target) as here:

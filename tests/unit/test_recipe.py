@@ -158,7 +158,7 @@ def test_batches_that_do_not_divide_name_the_nearest() -> None:
 
 
 def test_single_needs_a_task() -> None:
-    with pytest.raises(UserError, match="pass --task"):
+    with pytest.raises(UserError, match="pass --tasks"):
         recipe.load("sft_single")
 
 

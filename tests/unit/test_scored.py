@@ -89,7 +89,7 @@ def test_eval_without_tasks_scores_its_own_and_says_how_to_score_others(project:
         json.dumps({**card, "tasks": ["demo_safety"], "run": "mine", "recipe": found, "files": {}})
     )
     with standin(lambda *_: completion("yes")) as server:
-        done = cli("eval", "--endpoint", server.url, "--model", "m", "--ckpt", "exports/x")
+        done = cli("eval", "--endpoint", server.url, "--served-model", "m", "--ckpt", "exports/x")
     assert done.code == 0, done.err
     assert "demo_safety" in done.out and "Pass --tasks A,B to score others" in done.out
     result = json.loads(Path("runs/eval-m/metrics.json").read_text())
