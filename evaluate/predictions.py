@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from mtrl.config import task_files, tasks
-from mtrl.config.recipe import METHODS
+from mtrl.config.recipe_types import METHODS
 from mtrl.core.errors import MtrlError, UserError, remedy
 from mtrl.core.files import check_folder, json_lines, read_object, write_json
 from mtrl.core.locks import take

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
-from mtrl.config.recipe import METHODS
+from mtrl.config.recipe_types import METHODS
 from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json

@@ -17,7 +17,7 @@ from mtrl import envs
 from mtrl.backends import checkpoint_folders, inputs, logs, merging, ray_trainers, rendering
 from mtrl.backends.base import Job
 from mtrl.backends.overlay import Kinds
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, read_jsonl, symlink, write_json
 from mtrl.core.rundir import Run

@@ -11,7 +11,7 @@ from mtrl import envs
 from mtrl.backends import batches, checkpoint_folders, inputs, logs, merging, rendering
 from mtrl.backends.base import Job
 from mtrl.backends.overlay import Kinds
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.files import read_json, read_jsonl
 from mtrl.core.rundir import Run
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mtrl import envs
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import MtrlError
 from mtrl.core.files import dump_yaml, write_text
 

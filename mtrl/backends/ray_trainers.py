@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.backends import checkpoint_folders
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.rundir import Run
 from mtrl.models import model_folder
 

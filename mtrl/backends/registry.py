@@ -7,7 +7,7 @@ from mtrl.backends.easyr1_grpo import EasyR1
 from mtrl.backends.llamafactory_sft import LlamaFactory
 from mtrl.backends.trl_grpo import Trl
 from mtrl.backends.verl_grpo import Verl
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 
 BACKENDS: dict[str, Backend] = {
     "llamafactory": LlamaFactory(),

@@ -7,8 +7,8 @@ from typing import Any
 
 import mtrl.reward_plugins
 from mtrl.backends import overlay
-from mtrl.config.recipe import Recipe
-from mtrl.core import resources, templates
+from mtrl.config.recipe_types import Recipe
+from mtrl.core import sandbox, search_path
 from mtrl.core.files import dump_yaml, parse_yaml
 from mtrl.core.rundir import Run
 from mtrl.models import budget
@@ -23,7 +23,7 @@ def render(recipe: Recipe, run: Run, kinds: overlay.Kinds, further_budget: str =
     These three are the recipe's own, or those of inputs/model, whose image processor has the recipe's image budget. A
     comment at the top then says so: the range further down is not the recipe's. `further_budget` ends that comment.
     """
-    path = resources.find("recipes", f"templates/{recipe.trainer}.yaml.j2", "template")
+    path = search_path.find("recipes", f"templates/{recipe.trainer}.yaml.j2", "template")
     budgeted = (run.inputs / "model" / budget.FILE).exists()
     values |= {
         "recipe": recipe,
@@ -35,7 +35,7 @@ def render(recipe: Recipe, run: Run, kinds: overlay.Kinds, further_budget: str =
         "min_pixels": 1 if budgeted else recipe.image.min_pixels,
         "max_pixels": budget.UNLIMITED if budgeted else recipe.image.max_pixels,
     }
-    config = parse_yaml(templates.config(path, values), str(path))
+    config = parse_yaml(sandbox.config(path, values), str(path))
     overlay.lay(config, recipe.upstream, kinds)
     note = (
         f"# image.min_pixels {recipe.image.min_pixels}, image.max_pixels {recipe.image.max_pixels} are in the model's processor:\n"

@@ -23,7 +23,7 @@ from mtrl import envs
 from mtrl.backends import checkpoint_folders, inputs, logs, merging, ray_trainers, rendering
 from mtrl.backends.base import Job
 from mtrl.backends.overlay import Kinds
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import MtrlError
 from mtrl.core.files import read_jsonl, write_text
 from mtrl.core.rundir import Run

@@ -128,10 +128,10 @@ def engine_maker(
             from mtrl.evaluate.engines.replicas import Replicas
 
             return Replicas(replicas, tensor_parallel, ray_address, data, say, **about)
-        from mtrl.core.quiet import to_log
+        from mtrl.core.redirect import stderr_to
         from mtrl.evaluate.engines.offline import VllmEngine
 
-        with to_log(log):
+        with stderr_to(log):
             engine = VllmEngine(**about, tensor_parallel=tensor_parallel)
         if engine.note:
             say(engine.note)
@@ -201,7 +201,7 @@ def _report(folder: Path, data: Path) -> None:
 
 
 def _show(folder: Path, result: dict[str, Any], file: str = "predictions.jsonl") -> None:
-    from mtrl.config.recipe import METHODS
+    from mtrl.config.recipe_types import METHODS
     from mtrl.core.console import say, say_unread, table
     from mtrl.evaluate import predictions, unreadable
     from mtrl.evaluate.metrics.intervals import FEW

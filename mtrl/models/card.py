@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from mtrl.config.recipe import Image, Method, Style
+from mtrl.config.recipe_types import Image, Method, Style
 from mtrl.config.tasks import NAME as TASK_NAME
 from mtrl.core import hints
 from mtrl.core.errors import UserError

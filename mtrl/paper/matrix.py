@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from mtrl.backends import checkpoint_folders
 from mtrl.config import recipe as recipes
 from mtrl.config import sizes
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import read_json, read_jsonl
 from mtrl.core.rundir import Run, checked, differing, evaluation, listing

@@ -14,7 +14,7 @@ from typing import Any
 
 from mtrl.config import recipe, samples, tasks
 from mtrl.config.published import layout, table_tasks
-from mtrl.config.recipe import METHODS
+from mtrl.config.recipe_types import METHODS
 from mtrl.config.tasks import SPLITS
 from mtrl.core import hints
 from mtrl.core.errors import UserError

@@ -9,7 +9,7 @@ from typing import Any
 
 from mtrl.backends import batches
 from mtrl.config import sizes
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.finding import Check
 from mtrl.preflight import memory
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from mtrl import envs
 from mtrl.backends import easyr1_grpo, registry
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, read_json
 from mtrl.core.rundir import Run

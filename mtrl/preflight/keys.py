@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import nearest
 from mtrl.core.finding import Check
 

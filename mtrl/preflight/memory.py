@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.files import read_json
 from mtrl.core.finding import Check
 from mtrl.models import experts, model_folder

@@ -16,7 +16,7 @@ from pathlib import Path
 from mtrl import envs
 from mtrl.backends import inputs, registry
 from mtrl.config import prompting, samples, tasks
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.converters.checks.converted import altered
 from mtrl.converters.pipeline import counts as findings
 from mtrl.core import hints

@@ -18,7 +18,7 @@ from typing import Any
 from mtrl import envs
 from mtrl.backends import registry, verl_grpo
 from mtrl.backends.jobs import verl_check
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, write_text
 from mtrl.core.rundir import Run

@@ -15,7 +15,7 @@ from typing import Any
 from mtrl import __version__
 from mtrl.backends import checkpoint_folders, registry
 from mtrl.config import task_files
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core import hints, staging
 from mtrl.core.errors import MtrlError, UserError, remedy
 from mtrl.core.files import read_json, sha256_file, write_json

@@ -21,7 +21,7 @@ from mtrl import __version__, envs
 from mtrl.backends import checkpoint_folders, registry
 from mtrl.backends.base import Backend, Job
 from mtrl.config import task_files, tasks
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import Interrupted, MtrlError, UserError
 from mtrl.core.files import write_json, write_text
 from mtrl.core.rundir import Run, hashes

@@ -10,7 +10,7 @@ import pytest
 
 from mtrl.backends import registry
 from mtrl.config import recipe
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.files import parse_yaml
 from mtrl.core.finding import Check
 from mtrl.core.rundir import Run
