@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mtrl.config import samples
 from mtrl.evaluate.metrics import task as metrics
-from mtrl.paper.shown import Constant
 from mtrl.paper.scored import Scored
+from mtrl.paper.shown import Constant
 
 
 def lines(columns: list[str], numbers: list[Scored], data: Path) -> dict[str, list[Constant | str]]:

@@ -19,8 +19,8 @@ from mtrl.config.published import layout, titled
 from mtrl.config.recipe_types import METHODS
 from mtrl.core.errors import UserError
 from mtrl.paper import constant, scored
-from mtrl.paper.shown import Number, Table
 from mtrl.paper.scored import Scored
+from mtrl.paper.shown import Number, Table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -87,14 +87,15 @@ def build(number: int, rows: list[Row], data: Path) -> Table:
     about = layout()[f"table{number}"]
     columns, published = about["columns"], about["rows"]
     shown = [*columns, MEAN] if len(columns) > 1 else columns
-    paper = DataFrame([numbers or {} for numbers in published.values()], list(published), columns, dtype=float)
-    paper[MEAN] = paper.mean(axis=1, skipna=False)
+    frame = DataFrame([numbers or {} for numbers in published.values()], list(published), columns, dtype=float)
+    frame[MEAN] = frame.mean(axis=1, skipna=False)
+    paper = frame.to_dict("index")
     footnotes: dict[str, int] = {}
     found = records(rows, columns, footnotes)
     none = found.iloc[:0]
     of = {str(row): dict(list(group.groupby("task"))) for row, group in found.groupby("row")}
     by_row = [(row, of.get(row.label, {})) for row in rows]
-    cells = [[macro_f1(by.get(task, none), paper.at[row.method, task]) for task in shown] for row, by in by_row]
+    cells = [[macro_f1(by.get(task, none), paper[row.method][task]) for task in shown] for row, by in by_row]
     numbers = [judge[task] for row in rows for judge in row.judges for task in columns if task in judge]
     extra: dict[str, list[Any]] = dict(constant.lines(columns, numbers, data))
     for name, key in SHARES.items():
@@ -103,13 +104,13 @@ def build(number: int, rows: list[Row], data: Path) -> Table:
     legend = LEGEND + (SEEDS if any(len(row.judges) > 1 for row in rows) else "")
     legend += (STAR if any(published.values()) else "") + (f" {about['footnote']}" if about.get("footnote") else "")
     return Table(
-        number,
         titled(about["title"]),
         "method",
         DataFrame(cells, [row.label for row in rows], shown, dtype=object),
         DataFrame(list(known.values()), list(known), columns, dtype=object).reindex(columns=shown, fill_value=""),
         explained(footnotes),
         legend,
+        number=number,
     )
 
 
@@ -163,7 +164,9 @@ def macro_f1(records: DataFrame, paper: float = nan) -> Number:
     return replace(
         share(records, "macro_f1"),
         paper=None if isnan(paper) else float(paper),
-        interval=(float(bounds["low"].iloc[0]), float(bounds["high"].iloc[0])) if len(records) == len(bounds) == 1 else None,
+        interval=(float(bounds["low"].iloc[0]), float(bounds["high"].iloc[0]))
+        if len(records) == len(bounds) == 1
+        else None,
         one_class=next(filter(None, records["one_class"]), ""),
         accuracy=share(records, "accuracy").ours,
         marks="".join(dict.fromkeys(records["marks"])),

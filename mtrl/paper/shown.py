@@ -85,15 +85,14 @@ def _rows(labels: tuple[int, int]) -> str:
 class Table:
     """One table, ready to print: cells of the types above or text, in frames whose index names the rows.
 
-    number       the paper's; None: the user's own tasks
     head         heading of the rows' names
     extra        what the paper leaves out, in the same columns: constant answers, accuracy of pairs, invalid rates
     notes        which judges these are, and what the marks mean
     todo         the commands that would fill the empty cells
     passed_over  what is left out, with the reason
+    number       which table of the paper it is; None: none of them
     """
 
-    number: int | None
     title: str
     head: str
     rows: DataFrame
@@ -102,6 +101,7 @@ class Table:
     legend: str = ""
     todo: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
+    number: int | None = None
 
     @property
     def blocks(self) -> list[DataFrame]:

@@ -13,8 +13,8 @@ from mtrl.config.tasks import SPLITS
 from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.paper import results, scored
-from mtrl.paper.shown import Count, Table
 from mtrl.paper.results import Row
+from mtrl.paper.shown import Count, Table
 
 
 def found(number: int | None, runs: Path, data: Path) -> list[Table]:
@@ -48,7 +48,7 @@ def counts(data: Path) -> Table:
     cells = [[count(name, split) for name in columns] for split in SPLITS]
     todo = tuple(hints.line("convert", name, raw="raw", out=data) for name in missing)
     rows = DataFrame(cells, list(SPLITS), columns, dtype=object)
-    return Table(1, titled("Table 1: rows (positive/negative)"), "split", rows, todo=todo)
+    return Table(titled("Table 1: rows (positive/negative)"), "split", rows, todo=todo, number=1)
 
 
 def own(runs: Path, data: Path = Path("data")) -> Table | None:
@@ -81,4 +81,4 @@ def own(runs: Path, data: Path = Path("data")) -> Table | None:
     columns = ["n", "Macro-F1 [95%]", "accuracy", "invalid"]
     frame = DataFrame.from_dict(cells, orient="index", columns=columns, dtype=object)
     title = "Your tasks, on the test split (per cent)"
-    return Table(None, title, "judge: task", frame, notes=results.explained(footnotes), passed_over=passed_over)
+    return Table(title, "judge: task", frame, notes=results.explained(footnotes), passed_over=passed_over)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import html
 from itertools import zip_longest
 
+from rich.table import Table as Grid
+
 from mtrl.core import console
 from mtrl.paper.shown import Table
 
@@ -20,14 +22,24 @@ SPECIAL = {
 }
 
 
+def grid(table: Table) -> Grid:
+    """For the terminal, without the notes."""
+    return console.grid(table.title, [table.head, *table.rows.columns], _rows(table))
+
+
 def show(table: Table) -> None:
     """Prints it to the terminal, with the notes that explain it."""
+    console.table(table.title, [table.head, *table.rows.columns], _rows(table))
+    for note in table.notes:
+        console.say(note)
+
+
+def _rows(table: Table) -> list[list[str]]:
+    """Names and cells; an empty row between the blocks."""
     rows: list[list[str]] = []
     for block in table.blocks:
         rows += [*([[]] if rows else []), *map(list, block.itertuples())]
-    console.table(table.title, [table.head, *table.rows.columns], rows)
-    for note in table.notes:
-        console.say(note)
+    return rows
 
 
 def markdown(table: Table) -> str:
@@ -54,7 +66,9 @@ def latex(table: Table) -> str:
     for number, block in enumerate(table.blocks):
         first = len(lines)
         for row in block.itertuples():
-            lines += [list(map(escaped, line)) for line in zip_longest(*(cell.split("\n") for cell in row), fillvalue="")]
+            lines += [
+                list(map(escaped, line)) for line in zip_longest(*(cell.split("\n") for cell in row), fillvalue="")
+            ]
         if number:
             lines[first][0] = "\\midrule\n" + lines[first][0]
     frame = DataFrame(lines, columns=[escaped(name) for name in (table.head, *table.rows.columns)])
