@@ -21,6 +21,7 @@ from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.run import Subject, subject
 from mtrl.paper import scored, tables
 from tests.conftest import DEMO
+from tests.unit.metrics_fixture import task_metrics
 
 DATA, RUNS = Path("data"), Path("runs")
 
@@ -245,14 +246,7 @@ def _samples(task: str) -> list[Any]:
     return list(read(DATA, task, "test"))
 
 
-TASK = {
-    "macro_f1": 0.5,
-    "macro_f1_ci95": [0.4, 0.6],
-    "invalid_rate": 0.0,
-    "confusion": {},
-    "split": "test",
-    "limit": None,
-}
+TASK = task_metrics()
 WRONG: list[Any] = [None, "0.5", True, [], {}, float("nan"), float("inf"), float("-inf"), -0.1, 1.5, 10**400]
 
 
