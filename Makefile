@@ -1,5 +1,7 @@
 # Every target is one line that calls mtrl. MODEL=, HARDWARE=, TASK=, SEEDS=, RAW=, DATA= change what it runs on.
+# setup targets: DEVICE=cpu or DEVICE=gpu; by default the environment's own device, or what nvidia-smi says.
 MTRL := .venv/bin/mtrl
+BUILD := python3 mtrl/envs/build.py $(if $(DEVICE),--device $(DEVICE))
 PRESETS := $(if $(MODEL),--model $(MODEL)) $(if $(HARDWARE),--hardware $(HARDWARE))
 # mypy does not follow setuptools' package-dir: it gets a folder of links laid out as the installed package is.
 TYPES = mkdir -p build/types/mtrl && ln -sfn $(CURDIR)/mtrl/* $(CURDIR)/converters $(CURDIR)/evaluate $(CURDIR)/reward_plugins \
@@ -13,13 +15,13 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 setup: setup-main setup-llamafactory ## both environments: mtrl with vLLM and TRL, and LLaMA-Factory
 setup-main: ## .venv: mtrl, vLLM, TRL, Ray
-	@python3 mtrl/envs/build.py main -e '.[test]'
+	@$(BUILD) main -e '.[test]'
 setup-llamafactory: ## .venv-llamafactory: LLaMA-Factory
-	@python3 mtrl/envs/build.py llamafactory
+	@$(BUILD) llamafactory
 setup-easyr1: ## .venv-easyr1: EasyR1, for RL on GPUs; on a CPU what its contract test needs
-	@python3 mtrl/envs/build.py easyr1
+	@$(BUILD) easyr1
 setup-verl: ## .venv-verl: verl, for RL on GPUs; on a CPU what its contract test needs
-	@python3 mtrl/envs/build.py verl
+	@$(BUILD) verl
 demo: setup ## the whole way on this machine's CPU: tables and a report in minutes
 	@$(MTRL) demo $(if $(FULL),--full)
 test: setup setup-verl lint ## every test but the long ones, with real upstream tools
@@ -33,11 +35,11 @@ docs: setup-main ## the pages of docs/ as a site, in build/docs/
 data: ## convert the paper's tasks: RAW=folder of releases
 	$(MTRL) convert agin_nat agin_tech agin_rat seetrue imagereward unsafebench --raw $(RAW) --out $(DATA)
 sft-single: ## Table 2, SFT-Single: TASK=seetrue
-	$(MTRL) sft recipes/sft_single.yaml $(if $(TASK),--task $(TASK)) --data $(DATA) $(PRESETS)
+	$(MTRL) sft recipes/sft_single.yaml $(if $(TASK),--tasks $(TASK)) --data $(DATA) $(PRESETS)
 sft-unified: ## Table 2, SFT-Unified
 	$(MTRL) sft recipes/sft_unified.yaml --data $(DATA) $(PRESETS)
 rl-single: ## Table 2, RL-Single: TASK=seetrue
-	$(MTRL) rl recipes/rl_single.yaml $(if $(TASK),--task $(TASK)) --data $(DATA) $(PRESETS)
+	$(MTRL) rl recipes/rl_single.yaml $(if $(TASK),--tasks $(TASK)) --data $(DATA) $(PRESETS)
 rl-multitask: ## Table 2, MT-RL-Judge
 	$(MTRL) rl recipes/rl_multitask.yaml --data $(DATA) $(PRESETS)
 eval: ## score a checkpoint: CKPT=folder or hub id

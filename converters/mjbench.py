@@ -33,7 +33,7 @@ def rows(task: Task, raw: Path) -> Iterator[Row]:
     name = f"data/{source.subset}.parquet"
     file = release_folder(raw, "mjbench", name) / name
     held = set(parquet.columns(file))
-    fetch = f"download revision {REVISION} of MJ-Bench/MJ-Bench (mtrl fetch {task.name} --to raw)"
+    fetch = f"download revision {REVISION} of MJ-Bench/MJ-Bench (mtrl fetch {task.name} --out raw)"
     if held & REWRITE:
         raise UserError(
             f"{file} is of MJ-Bench's 2025 rewrite (it has {', '.join(sorted(held & REWRITE))}): other pairs, every label 0,"

@@ -49,7 +49,7 @@ def _records(task: Task, raw: Path) -> list[tuple[str, str, Path, dict[str, Any]
         shards = sorted(folder.glob(f"{split}-*.parquet"))
         if not shards:
             held = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
-            raise UserError(f"no {split}-*.parquet in {folder}; it holds: {held}", "mtrl fetch unsafebench --to raw")
+            raise UserError(f"no {split}-*.parquet in {folder}; it holds: {held}", "mtrl fetch unsafebench --out raw")
         if "-of-" in (last := shards[-1].stem) and int(last.rpartition("-")[2]) != len(shards):
             raise UserError(
                 f"{folder} holds {len(shards)} of {int(last.rpartition('-')[2])} {split} shards", "download the rest"

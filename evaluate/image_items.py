@@ -99,7 +99,7 @@ def read(
     for raw in found:
         name = _text(raw.record.get("task")) or task
         if not name:
-            raise UserError(f"{raw.where}: which task?", "--task NAME, or a column task (mtrl tasks lists them)")
+            raise UserError(f"{raw.where}: which task?", "--tasks NAME, or a column task (mtrl tasks lists them)")
         if name not in known:
             known[name] = load(name)
         identity = _identity(raw, taken)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from mtrl.config.published import table_tasks
-from mtrl.config.recipe import METHODS, Style
+from mtrl.config.recipe_types import METHODS, Style
 from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, write_json

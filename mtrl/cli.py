@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
 from mtrl import __version__
 from mtrl.commands import (
@@ -26,6 +26,7 @@ from mtrl.commands import (
     fetch,
     fit_labels,
     judge,
+    options,
     plan,
     prompts,
     reproduce,
@@ -41,7 +42,14 @@ from mtrl.core.errors import PLAIN, Interrupted, MtrlError, printable, remedy
 
 
 class Verb(TyperCommand):
-    """A command whose errors name the next command with the folders that this one was given."""
+    """A command that takes the older spellings of its options, and whose errors name the next command with its folders."""
+
+    def make_parser(self, ctx: Any) -> Any:
+        parser = super().make_parser(ctx)
+        for option in (parameter for parameter in self.params if isinstance(parameter, TyperOption)):
+            for old in options.OLDER.get(option.opts[0], ()):
+                parser.add_option(option, [old], option.name)
+        return parser
 
     def invoke(self, ctx: Any) -> Any:  # Typer's own copy of click has the type
         hints.running = (ctx.info_name or "", ctx.params)

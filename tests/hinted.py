@@ -13,7 +13,7 @@ import typer
 from mtrl.cli import app
 from mtrl.config import samples
 from mtrl.core import rundir
-from mtrl.evaluate.run import subject
+from mtrl.evaluate.subject import subject
 
 DRY = {"sft": ["--dry-run", "--name", "tried"], "rl": ["--dry-run", "--name", "tried"], "reproduce": ["--dry-run"]}
 READS = ("check", "compare", "doctor", "plan", "prompts", "score", "status", "tables", "tasks")
@@ -41,7 +41,7 @@ def tried(line: str, cli: Callable[..., Any]) -> None:
         done = cli(*words[1:])
         assert done.code == 0, f"{line}: {done.err}"
     elif verb == "export":
-        assert not Path(given["to"]).exists(), line
+        assert not Path(given["out"]).exists(), line
         assert rundir.find(given["run"], given["runs"]).recipe, line
     elif verb == "select":
         assert rundir.find(given["run"], given["runs"]).recipe, line

@@ -22,34 +22,34 @@ def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
     again = hints.conversion(task.name, data)
     card_file = data / task.name / "card.json"
     if not card_file.exists():
-        yield Check("stop", f"{task.name} is not converted ({card_file} is missing)", again)
+        yield Check("error", f"{task.name} is not converted ({card_file} is missing)", again)
         return
     try:
         card = samples.card(data, task.name)
     except UserError as error:
-        yield Check("stop", str(error), error.then)
+        yield Check("error", str(error), error.then)
         return
     if "release_counts" not in card:
-        yield Check("stop", f"{task.name} was converted by an earlier mtrl", again)
+        yield Check("error", f"{task.name} was converted by an earlier mtrl", again)
         return
     written = unchanged.written(data, task.name)
     if written is None:
-        yield Check("stop", f"{task.name}: its conversion did not end, or was by an earlier mtrl", again)
+        yield Check("error", f"{task.name}: its conversion did not end, or was by an earlier mtrl", again)
         return
     changed = _changed(data, written)
     for name in changed:
-        yield Check("stop", f"{task.name}: {data / name} has changed since it was converted", again)
+        yield Check("error", f"{task.name}: {data / name} has changed since it was converted", again)
     if any("/samples_" in name for name in changed):
         return  # the other checks read these
     try:
         for style in prompting.STYLES:
             if card["prompts"].get(style) != prompting.sha256(task, style):
-                yield Check("stop", f"{task.name}: its {style} prompt has changed since it was converted", again)
+                yield Check("error", f"{task.name}: its {style} prompt has changed since it was converted", again)
         yield from findings.fields(task, data)
     except UserError as error:  # a prompt that nothing could be asked with
-        yield Check("stop", str(error), error.then)
+        yield Check("error", str(error), error.then)
     if card.get("orient", False) != task.orient:
-        yield Check("stop", f"{task.name}: its key orient has changed since it was converted", again)
+        yield Check("error", f"{task.name}: its key orient has changed since it was converted", again)
     for split in SPLITS:
         yield from _split(task, data, split, card, again)
     yield from findings.of_card(task.name, card)
@@ -78,9 +78,11 @@ def altered(data: Path, task: str, names: Iterable[str], again: str) -> Iterator
     gone = {name for name in found if not (data / name).exists()}
     for some, what in ((gone, "missing"), (set(found) - gone, "not what the conversion wrote")):
         if stored := sorted(name for name in some if name.startswith("images/")):
-            yield Check("stop", f"task {task}: {len(stored)} stored images are {what}, the first is {stored[0]}", again)
+            yield Check(
+                "error", f"task {task}: {len(stored)} stored images are {what}, the first is {stored[0]}", again
+            )
         for name in sorted(some.difference(stored)):
-            yield Check("stop" if name in gone else "warning", f"task {task}: {data / name} is {what}", again)
+            yield Check("error" if name in gone else "warning", f"task {task}: {data / name} is {what}", again)
 
 
 def _changed(data: Path, written: dict[str, str]) -> list[str]:
@@ -115,7 +117,7 @@ def _split(task: Task, data: Path, split: str, card: dict, again: str) -> Iterat
             bad.append(f"{name} ({reason})")
     for what, found in (("missing", gone), ("broken", bad)):
         if found:
-            yield Check("stop", f"{task.name}/{split}: {len(found)} images are {what}, the first is {found[0]}", again)
+            yield Check("error", f"{task.name}/{split}: {len(found)} images are {what}, the first is {found[0]}", again)
     try:
         rows = {
             "samples": samples.count(data, task.name, split),
@@ -123,9 +125,9 @@ def _split(task: Task, data: Path, split: str, card: dict, again: str) -> Iterat
             "rl": pq.read_metadata(folder / f"rl_{split}.parquet").num_rows,
         }
     except (OSError, ValueError) as error:
-        yield Check("stop", f"{task.name}/{split}: {error}", again)
+        yield Check("error", f"{task.name}/{split}: {error}", again)
         return
     if set(rows.values()) != {expected}:
-        yield Check("stop", f"{task.name}/{split}: the card says {expected} rows, the files hold {rows}", again)
+        yield Check("error", f"{task.name}/{split}: the card says {expected} rows, the files hold {rows}", again)
     else:
         yield Check("ok", f"{task.name}/{split}: {expected:,} rows, {len(names):,} images")

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from mtrl.config import tasks
 from mtrl.config.tasks import Task
-from mtrl.converters.pipeline.convert import reader
+from mtrl.converters.pipeline import release
 from mtrl.core.errors import UserError
 
 LOW_IS_GOOD = {"rank"}  # 1 is the best
@@ -94,12 +94,12 @@ def roundest(low: float, high: float) -> float:
 
 def _columns(task: Task, raw: Path) -> tuple[list[str | None], dict[str, list[Any]]]:
     """Each row's official split, and the columns that can hold a label: all of numbers, or words of few kinds."""
-    rows = list(reader(task, "labels")(task, raw))
+    rows = release.labels(task, raw)
     if not rows:
         raise UserError(f"task {task.name}: the release in {raw} has no rows")
     columns: dict[str, list[Any]] = {}
     for name in rows[0][1]:
-        values = [record.get(name) for _, record in rows]
+        values: list[Any] = [record.get(name) for _, record in rows]
         try:
             numbers = [float(value) for value in values]
             if all(map(math.isfinite, numbers)) and len(set(numbers)) > 1:

@@ -34,13 +34,13 @@ def beside(task: Task) -> dict[str, str]:
 
 
 def compare(task: Task, card: dict[str, Any]) -> Iterator[Check]:
-    """One line a cell; level "stop" names a cell that must agree and does not."""
+    """One line a cell; level "error" names a cell that must agree and does not."""
     if not task.expected or not task.table1_positive:
         yield Check("ok", f"{task.name} is not in Table 1")
         return
     if card["limit"]:
         yield Check(
-            "stop",
+            "error",
             f"{task.name} was converted with --limit {card['limit']}",
             hints.line("convert", task.name, raw="raw"),
         )
@@ -53,7 +53,7 @@ def compare(task: Task, card: dict[str, Any]) -> Iterator[Check]:
     def cell(where: str, what: str, found: int, published: int, must: bool, then: str = "") -> Check:
         text = f"{task.name}/{where}: {found:,} {what}, Table 1 has {published:,}"
         return Check(
-            "ok" if found == published else "stop" if must else "warning", text, "" if found == published else then
+            "ok" if found == published else "error" if must else "warning", text, "" if found == published else then
         )
 
     rows, classes = (sum(part[i] for part in ours.values()) for i in (0, 1))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import os
 import shutil
 import warnings
@@ -27,7 +26,7 @@ from mtrl.config.labels import CONFLICTS
 from mtrl.config.samples import Sample
 from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.base import Row
-from mtrl.converters.pipeline import accept, exports, images, splits, store, unchanged
+from mtrl.converters.pipeline import accept, exports, images, release, splits, store, unchanged
 from mtrl.converters.pipeline import counts as findings
 from mtrl.converters.readers.picture import Picture, Rejected
 from mtrl.core.errors import MtrlError, UserError, remedy
@@ -35,19 +34,6 @@ from mtrl.core.files import LARGE, read_json, sweep, write_json
 from mtrl.core.locks import held
 
 CARD, NEW = "card.json", ".new"
-
-
-def reader(task: Task, function: str = "rows") -> Callable[[Task, Path], Iterator[Any]]:
-    """That function of the task's converter. Raises UserError for a converter that does not exist or lacks it."""
-    try:
-        module = importlib.import_module(f"mtrl.converters.{task.converter}")
-    except ModuleNotFoundError:
-        module = None
-    if not hasattr(module, "rows"):
-        raise UserError(f"recipes/tasks/{task.name}.yaml: there is no converter {task.converter!r} (converters/*.py)")
-    if not hasattr(module, function):
-        raise UserError(f"task {task.name}: its converter {task.converter!r} has no function {function}")
-    return getattr(module, function)  # type: ignore[no-any-return]
 
 
 def convert(
@@ -70,18 +56,18 @@ def convert(
     if protocol:
         task = task.model_copy(update={"split": task.split.model_copy(update={"protocol": protocol})})
     try:
-        if card := unchanged.unchanged(task, raw, data, limit, links):
-            exports.register(data)
-            return {**card, "unchanged": True}
-        rows: list[Row] = list(reader(task)(task, raw))
+        rows = release.rows(task, raw)
         if not rows:
             raise UserError(f"task {task.name}: the release in {raw} has no rows")
+        tables = unchanged.tables(rows)
+        made_from = unchanged.inputs(task, raw, data, rows, tables, limit, links)
+        if card := unchanged.unchanged(task, data, made_from):
+            exports.register(data)
+            return {**card, "unchanged": True}
         found, left = accept.accepted(task, rows, raw)
         _try_prompts(task, found[0])
-        tables = unchanged.tables(rows)
-        release = unchanged.snapshot(found, raw, tables)
         with held(data / task.name / ".convert.lock", waiting) as waited:
-            if waited and (card := unchanged.unchanged(task, raw, data, limit, links)):
+            if waited and (card := unchanged.unchanged(task, data, made_from)):
                 return {**card, "unchanged": True}  # made by the conversion that was waited for
             with _begun(data, task) as staging:
                 keep = partial(
@@ -89,7 +75,7 @@ def convert(
                 )
                 card = _write(task, found, left, tables, data, limit, tick, keep)
             exports.register(data)
-            unchanged.record(task, raw, data, limit, links, release)
+            unchanged.record(task, data, made_from)
     except OSError as error:
         raise MtrlError(
             f"task {task.name}: writing to {data} failed: {error.strerror or error}"

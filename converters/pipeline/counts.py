@@ -87,7 +87,7 @@ def of_card(task: str, card: dict[str, Any]) -> Iterator[Check]:
 
 
 def untrainable(task: Task, data: Path, chosen: list[int], again: str) -> Iterator[Check]:
-    """A stop where val, or the `chosen` rows of train, lack a verdict; `again` is the command that converts."""
+    """An error where val, or the `chosen` rows of train, lack a verdict; `again` is the command that converts."""
     for split in ("train", "val"):
         answers = samples.answers(data, task.name, split)
         used = [answers[index] for index in chosen if index < len(answers)] if split == "train" else answers
@@ -96,7 +96,7 @@ def untrainable(task: Task, data: Path, chosen: list[int], again: str) -> Iterat
                 f"row of the {len(used)} that max_rows_per_task leaves of" if len(used) < len(answers) else "row of"
             )
             yield Check(
-                "stop",
+                "error",
                 f"task {task.name}: no {capped} {split} is {' or '.join(map(repr, lacking))}; training and validation need both",
                 "pass a larger max_rows_per_task"
                 if lacks(count(answers, task)) != lacking

@@ -1,9 +1,9 @@
 """Is a conversion still what it would be? data/<task>/inputs.json, written last, says what it was made from and made.
 
-The release's tables, which hold the labels, by sha256; its images and archives by size and time; the folders they are in
-by the tables and zips there (a new shard changes that); every setting and the code by one digest. What was written by
-sha256, which a stored image has for a name. A written file is hashed again only if the file system says that it was
-changed after inputs.json was written (its times are the kernel's, and a renamed or linked file gets a new one too).
+Made from: the rows as the converter gives them, every setting and the code, in one digest; the release's tables by sha256; its
+images and archives by size and time. Made: files by sha256, which a stored image has for a name. A file that was made is
+hashed again only if the file system says that it was changed after inputs.json was written (its times are the kernel's, and
+a renamed or linked file gets a new one too).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,51 +21,58 @@ from mtrl import __version__
 from mtrl.config import labels, prompting, samples, tasks
 from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.base import Row
+from mtrl.converters.pipeline import release
 from mtrl.core.errors import UserError
 from mtrl.core.files import LARGE, read_json, sha256_bytes, sha256_file, write_json
 
 FILE = "inputs.json"
-RELEASED = (".csv", ".jsonl", ".parquet", ".zip")
 PRINTS = "fingerprints.json"
-Stamp = str | list[int]
+Stamp = str | list[int]  # a sha256, or size and time of change in ns; [] for a file that is not there
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a conversion is made from."""
+
+    raw: str
+    """The folder of the releases, relative to the data folder: for the commands that messages name, not compared."""
+    settings: str
+    """The sha256 of the rows, the task, the prompts, the options and the code."""
+    release: dict[str, Stamp]
+    """The files of the release, by path relative to the folder of the releases."""
 
 
 def tables(rows: Iterable[Row]) -> dict[Path, str]:
-    """{file: sha256} of the files that hold the rows' labels."""
-    return {file: sha256_file(file) for file in sorted({row.file for row in rows})}
+    """{file: sha256} of the files that hold the rows' labels. Raises UserError for one that cannot be read."""
+    try:
+        return {file: sha256_file(file) for file in sorted({row.file for row in rows})}
+    except OSError as error:
+        raise UserError(f"{error.filename}, the file of some rows, cannot be read: {error.strerror}") from None
 
 
-def snapshot(rows: Iterable[Row], raw: Path, tables: dict[Path, str]) -> dict[str, Stamp]:
-    """What `unchanged` compares, by path relative to `raw`: tables, other files that the rows need, and their folders."""
+def inputs(
+    task: Task, raw: Path, data: Path, rows: list[Row], tables: dict[Path, str], limit: int | None, links: bool
+) -> Inputs:
+    """Raises UserError for a prompt that is missing or does not fit."""
     archives = {p.container for row in rows for p in row.images if p.container}
     loose = {p.path for row in rows for p in row.images if p.path}
-    folders = {file.parent for file in tables.keys() | archives}
-    stamps: dict[Path, Stamp] = {path: _stamp(path) for path in loose | archives | folders}
-    return {os.path.relpath(path, raw): stamp for path, stamp in sorted({**stamps, **tables}.items())}
+    stamps: dict[Path, Stamp] = {path: _stamp(path) for path in loose | archives}
+    files = {os.path.relpath(path, raw): stamp for path, stamp in sorted({**stamps, **tables}.items())}
+    return Inputs(os.path.relpath(raw, data), _settings(task, rows, limit, links), files)
 
 
-def record(task: Task, raw: Path, data: Path, limit: int | None, links: bool, release: dict[str, Stamp]) -> None:
+def record(task: Task, data: Path, made_from: Inputs) -> None:
     outputs = {name: sha256_file(data / task.name / name) for name in _outputs()}
-    # where the releases were is for the next command that a message names; it changes nothing
-    made = {
-        "raw": os.path.relpath(raw, data),
-        "settings": _settings(task, limit, links),
-        "outputs": outputs,
-        "release": release,
-    }
-    write_json(data / task.name / FILE, made)
+    write_json(data / task.name / FILE, {**asdict(made_from), "outputs": outputs})
 
 
-def unchanged(task: Task, raw: Path, data: Path, limit: int | None, links: bool = False) -> dict[str, Any] | None:
+def unchanged(task: Task, data: Path, made_from: Inputs) -> dict[str, Any] | None:
     """The card of the conversion that is there, if converting again would give the same."""
     folder = data / task.name
     try:
         before = read_json(folder / FILE, limit=LARGE)
-        if before["settings"] != _settings(task, limit, links):
+        if before["settings"] != made_from.settings or before["release"] != made_from.release:
             return None
-        for name, stamp in before["release"].items():
-            if (sha256_file(raw / name) if isinstance(stamp, str) else _stamp(raw / name)) != stamp:
-                return None
         names = [*(f"{task.name}/{name}" for name in _outputs()), *read_json(folder / PRINTS, limit=LARGE)]
         if next(altered(data, task.name, names), None):
             return None
@@ -100,10 +107,10 @@ def altered(data: Path, task: str, names: Iterable[str]) -> Iterator[str]:
 
 
 def _stamp(path: Path) -> list[int]:
-    if path.is_dir():  # its time would change with whatever else is put there, such as the converted data
-        names = sorted(file.name for file in path.iterdir() if file.suffix in RELEASED)
-        return [len(names), zlib.crc32("/".join(names).encode(errors="surrogateescape"))]
-    status = path.stat()
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # missing; ValueError: a NUL in the name
+        return []
     return [status.st_size, status.st_mtime_ns]
 
 
@@ -113,11 +120,14 @@ def _outputs() -> list[str]:
     return [*exports, PRINTS, "card.json"]
 
 
-def _settings(task: Task, limit: int | None, links: bool) -> str:
-    code = hashlib.sha256()
+def _settings(task: Task, rows: list[Row], limit: int | None, links: bool) -> str:
+    given = hashlib.sha256(release.code(task))
     own = [Path(module.__file__ or "") for module in (labels, prompting, samples, tasks)]
     for file in sorted(Path(mtrl.converters.__file__ or "").parent.rglob("*.py")) + own:
-        code.update(file.read_bytes())
+        given.update(file.read_bytes())
+    for row in rows:
+        about = (row.id, row.answer, row.split, row.group, row.reject, row.fields, row.source)
+        given.update(repr((*about, [picture.name for picture in row.images])).encode(errors="surrogateescape"))
     prompts = [prompting.sha256(task, style) for style in prompting.STYLES]
-    said = [__version__, code.hexdigest(), task.model_dump(), limit, links, prompts]
+    said = [__version__, given.hexdigest(), task.model_dump(), limit, links, prompts]
     return sha256_bytes(json.dumps(said, sort_keys=True).encode())

@@ -21,7 +21,7 @@ from typing import Any
 from pydantic import model_validator
 
 from mtrl.config.tasks import Task
-from mtrl.core import resources
+from mtrl.core import search_path
 from mtrl.core.errors import MtrlError, UserError, nearest
 from mtrl.core.files import read_json, read_yaml, write_json
 from mtrl.core.schema import Model, validate
@@ -88,7 +88,7 @@ class Plan:
 
 
 def load() -> list[Release]:
-    path = resources.find("recipes", "releases.yaml", "list of releases")
+    path = search_path.find("recipes", "releases.yaml", "list of releases")
     return [validate(Release, {"name": name, **entry}, f"{path}, {name}") for name, entry in read_yaml(path).items()]
 
 
@@ -156,7 +156,7 @@ def download(plan: Plan) -> None:
         if needed > free:
             raise MtrlError(
                 f"{plan.release.name} needs {_amount([needed])} more, and {plan.folder} has {_amount([free])} free",
-                "make room, or name another folder: --to DIR",
+                "make room, or name another folder: --out DIR",
             )
         record = _recorded(plan.folder)
         source = {"repository": plan.release.repository, "revision": plan.revision}
@@ -223,7 +223,7 @@ def _plainly(release: Release) -> Iterator[None]:
         raise MtrlError(
             f"{release.repository}: the connection to the hub failed: {_first_line(error)}",
             f"check the network, HF_ENDPOINT and HTTPS_PROXY, and run it again: the files that are whole are kept; or put the "
-            f"files that recipes/releases.yaml names into the folder {release.name}/ below --to by hand",
+            f"files that recipes/releases.yaml names into the folder {release.name}/ below --out by hand",
         ) from None
     except OSError as error:
         full = error.errno == errno.ENOSPC

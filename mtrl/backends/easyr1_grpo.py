@@ -25,7 +25,7 @@ from mtrl import envs
 from mtrl.backends import base as backend
 from mtrl.backends import trl_grpo
 from mtrl.backends.base import Job
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import read_json, read_jsonl, symlink, write_json
 from mtrl.core.rundir import Run

@@ -15,7 +15,7 @@ from mtrl import envs
 from mtrl.backends import base as backend
 from mtrl.backends import inputs
 from mtrl.backends.base import Job
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import MtrlError
 from mtrl.core.files import dump_yaml, read_json, read_jsonl, write_text
 from mtrl.core.rundir import Run

@@ -11,7 +11,7 @@ from mtrl.backends import base as backend
 from mtrl.backends import inputs
 from mtrl.backends.base import Job
 from mtrl.backends.jobs import grpo
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_jsonl
 from mtrl.core.rundir import Run

@@ -28,7 +28,7 @@ from mtrl import envs
 from mtrl.backends import base as backend
 from mtrl.backends import easyr1_grpo, inputs, llamafactory_sft, trl_grpo
 from mtrl.backends.base import Job
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import MtrlError
 from mtrl.core.files import read_jsonl, write_text
 from mtrl.core.rundir import Run

@@ -25,11 +25,11 @@ def command(
     for task in chosen:
         for level, text, then in examine(task, data, table1):
             check(level, text, then)
-            broken += level == "stop"
+            broken += level == "error"
     for level, text, then in overlap.report(data, [task.name for task in chosen]):
         check(level, text, then)
     for name, error in tasks.broken().items() if names == ["all"] else ():
-        check("stop", f"{name}: {error}", error.then)
+        check("error", f"{name}: {error}", error.then)
         broken += 1
     if broken:
-        raise MtrlError(f"{broken} checks failed.", "see the lines marked stop")
+        raise MtrlError(f"{broken} checks failed.", "see the lines marked error")

@@ -19,7 +19,7 @@ class Protocol(StrEnum):
 def command(
     names: Annotated[list[str], typer.Argument(metavar="TASK...|all", help="Tasks to convert.")],
     raw: Annotated[Path, typer.Option(help="Folder of the releases as downloaded: DIR, or DIR/<benchmark>/.")],
-    out: Annotated[Path, typer.Option(help="Folder of converted tasks.")] = options.DATA,
+    out: Annotated[Path, typer.Option(help="Folder to write the converted tasks to.")] = options.DATA,
     limit: Annotated[int | None, typer.Option(min=1, help="Keep the first so many rows of each split.")] = None,
     protocol: Annotated[
         Protocol | None, typer.Option(help="paper: rows at random; grouped: splits share nothing. Default: the task's.")

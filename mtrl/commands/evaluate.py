@@ -1,4 +1,4 @@
-"""`mtrl eval --ckpt PATH`, or `--endpoint URL --model NAME`: verdicts, metrics and a report; `mtrl score FILE`: metrics again, nothing generated."""
+"""`mtrl eval --ckpt PATH`, or `--endpoint URL --served-model NAME`: verdicts, metrics and a report; `mtrl score FILE`: metrics again, nothing generated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def command(
     ckpt: options.Checkpoint = None,
     endpoint: options.Endpoint = None,
-    model: options.ServedModel = None,
+    served_model: options.ServedModel = None,
     tasks: Annotated[
         str | None,
         typer.Option(help="Tasks, by commas; default: Table 2's, or those that the judge was trained on (see docs)."),
@@ -60,9 +60,9 @@ def command(
         raise UserError(
             "--replicas and --tensor-parallel are of vLLM offline", "an endpoint has its own: leave them out"
         )
-    judge = judge_of(ckpt, endpoint, model, style, prompts)
+    judge = judge_of(ckpt, endpoint, served_model, style, prompts)
     names = [name.strip() for name in tasks.split(",")] if tasks else judge.default_tasks
-    folder = out or runs / _folder(ckpt, model)
+    folder = out or runs / _folder(ckpt, served_model)
     say(f"{judge.checkpoint}: method {judge.method}, style {judge.style}, by {judge.told_by}")
     if not tasks and names == list(judge.trained):
         say(f"scored on what {judge.name} was trained on: {', '.join(names)}. Pass --tasks A,B to score others")
@@ -85,18 +85,22 @@ def judge_of(
     style: Literal["sft", "rl"] | None,
     prompts: str = "export",
 ) -> Subject:
-    """The judge that --ckpt, --endpoint and --model name. Raises UserError where they do not go together."""
+    """The judge that --ckpt, --endpoint and --served-model name. Raises UserError where they do not go together."""
     from mtrl.core.errors import UserError
     from mtrl.evaluate.subject import served, subject
 
     if endpoint and model:
         return served(model, ckpt, style, prompts)
     if endpoint:
-        raise UserError("--endpoint needs --model, the name it is served under", f"curl {endpoint}/models lists them")
+        raise UserError(
+            "--endpoint needs --served-model, the name it is served under", f"curl {endpoint}/models lists them"
+        )
     if model:
-        raise UserError("--model names what an endpoint serves", "add --endpoint URL, or name a folder by --ckpt")
+        raise UserError(
+            "--served-model names what an endpoint serves", "add --endpoint URL, or name a folder by --ckpt"
+        )
     if not ckpt:
-        raise UserError("which judge?", "--ckpt PATH, or --endpoint URL --model NAME")
+        raise UserError("which judge?", "--ckpt PATH, or --endpoint URL --served-model NAME")
     return subject(ckpt, style, prompts)
 
 
@@ -129,10 +133,10 @@ def engine_maker(
             from mtrl.evaluate.engines.replicas import Replicas
 
             return Replicas(replicas, tensor_parallel, ray_address, data, say, **about)
-        from mtrl.core.quiet import to_log
+        from mtrl.core.redirect import stderr_to
         from mtrl.evaluate.engines.offline import VllmEngine
 
-        with to_log(log):
+        with stderr_to(log):
             engine = VllmEngine(**about, tensor_parallel=tensor_parallel)
         if engine.note:
             say(engine.note)
@@ -202,7 +206,7 @@ def _report(folder: Path, data: Path) -> None:
 
 
 def _show(folder: Path, result: Scores, file: str = "predictions.jsonl") -> None:
-    from mtrl.config.recipe import METHODS
+    from mtrl.config.recipe_types import METHODS
     from mtrl.core.console import say, say_unread, table
     from mtrl.evaluate import predictions, unreadable
     from mtrl.evaluate.metrics.intervals import FEW

@@ -1,4 +1,4 @@
-"""`mtrl export RUN --to DIR`: a Hugging Face folder that vLLM loads."""
+"""`mtrl export RUN --out DIR`: a Hugging Face folder that vLLM loads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mtrl.commands import options
 
 def command(
     run: Annotated[str, typer.Argument(help="A run's name or folder.")],
-    to: Annotated[Path, typer.Option(help="The folder to write; must not exist.")],
+    out: Annotated[Path, typer.Option(help="The folder to write. It must not exist yet.")],
     step: Annotated[str, typer.Option(help="A step's number, last, or best (by validation accuracy).")] = "last",
     unfinished: options.Unfinished = False,
     runs: options.Runs = options.RUNS,
@@ -25,15 +25,15 @@ def command(
     from mtrl.runs.checkpoints import export
 
     found = rundir.find(run, runs)
-    card = export(found, step, to, unfinished)
+    card = export(found, step, out, unfinished)
     rewritten = " (rewritten to the hub's layout)" if card["experts"] == "transposed" else ""
-    say(f"{to}: step {card['step']} of run {card['run']}, experts: {card['experts']}{rewritten}")
+    say(f"{out}: step {card['step']} of run {card['run']}, experts: {card['experts']}{rewritten}")
     if (state := found.status.get("state", "planned")) != "done":
         say(f"the run is not done (it is {state}): this is its step {card['step']}, and no final result")
     if (chosen := found.selected) and (best := chosen.best) != card["step"]:
-        other = hints.line("export", run, step="best", to=hints.free(str(to.parent), to.name, f"-step-{best}"))
+        other = hints.line("export", run, step="best", out=hints.free(str(out.parent), out.name, f"-step-{best}"))
         say(f"mtrl select chose step {best} of this run; this exports it: {hints.carried(other)}")
     data = found.data or options.DATA
-    there = [task for task in subject(str(to)).default_tasks if samples.path_of(data, task, "test").exists()]
-    some = None if there == subject(str(to)).default_tasks else ",".join(there) or None
-    then(hints.line("eval", ckpt=to, tasks=some, data=data))
+    there = [task for task in subject(str(out)).default_tasks if samples.path_of(data, task, "test").exists()]
+    some = None if there == subject(str(out)).default_tasks else ",".join(there) or None
+    then(hints.line("eval", ckpt=out, tasks=some, data=data))

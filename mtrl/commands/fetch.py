@@ -1,4 +1,4 @@
-"""`mtrl fetch TASK... --to raw/`: public downloads by pinned revision; what cannot be downloaded, step by step."""
+"""`mtrl fetch TASK... --out raw/`: public downloads by pinned revision; what cannot be downloaded, step by step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 def command(
     names: Annotated[list[str], typer.Argument(metavar="TASK...", help="Tasks whose release to download, by name.")],
-    to: Annotated[Path, typer.Option(help="Folder of the releases; each lands in a folder of its own in it.")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder of the releases; each lands in a folder of its own in it.")] = Path(
         "raw"
     ),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be downloaded, and stop.")] = False,
@@ -24,9 +24,9 @@ def command(
     for release in fetch.releases_of(chosen):
         say("\n".join(fetch.introduce(release)))
         if release.by_hand:
-            say(release.by_hand.strip().replace("DIR", str(to / release.name)))
+            say(release.by_hand.strip().replace("DIR", str(out / release.name)))
             continue
-        plan = fetch.plan(release, chosen, to / release.name)
+        plan = fetch.plan(release, chosen, out / release.name)
         say("\n".join(fetch.describe(plan)))
         if dry_run:
             continue

@@ -1,4 +1,4 @@
-"""`mtrl judge IMAGE... --task T --ckpt PATH`: verdict, reasoning and confidence for one's own images."""
+"""`mtrl judge IMAGE... --tasks T --ckpt PATH`: verdict, reasoning and confidence for one's own images."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ def command(
         list[Path],
         typer.Argument(help="Images, folders of images, .csv or .jsonl tables; two images for a pairwise task."),
     ],
-    task: Annotated[str | None, typer.Option(help="What to ask; a table's column task wins.")] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="The task to ask. A row with a task of its own, in the column task, is asked that one."),
+    ] = None,
     ckpt: options.Checkpoint = None,
     endpoint: options.Endpoint = None,
-    model: options.ServedModel = None,
+    served_model: options.ServedModel = None,
     field: Annotated[
         list[str] | None, typer.Option(help="caption=... and the like, for items that have none. More than once.")
     ] = None,
@@ -50,8 +53,8 @@ def command(
     if wrong := [given for given in field or [] if "=" not in given]:
         raise UserError(f"--field {wrong[0]} should be name=text", "for instance --field caption='a red square'")
     fields = {name.strip(): text for name, _, text in (given.partition("=") for given in field or [])}
-    who = judge_of(ckpt, endpoint, model, style, prompts)
-    given = image_items.read(images, task, who.style, fields, recursive, skip_bad, who.task)
+    who = judge_of(ckpt, endpoint, served_model, style, prompts)
+    given = image_items.read(images, tasks, who.style, fields, recursive, skip_bad, who.task)
     say(f"{who.checkpoint}: style {who.style}, by {who.told_by}; {len(given.items)} items")
     for line in who.remarks(
         dict.fromkeys(item.task.name for item in given.items if isinstance(item, image_items.Item))

@@ -12,7 +12,7 @@ Runs = Annotated[Path, typer.Option(help="Folder of run directories.")]
 RecipeFile = Annotated[str, typer.Argument(help="A recipe file, or the name of one in recipes/.")]
 Model = Annotated[str | None, typer.Option(help="Model preset: a name in recipes/models/.")]
 HardwareName = Annotated[str | None, typer.Option("--hardware", help="Hardware preset: a name in recipes/hardware/.")]
-TaskName = Annotated[str | None, typer.Option("--task", help="Train on this task alone.")]
+Tasks = Annotated[str | None, typer.Option(help="Tasks to train on, by commas; default: the recipe's.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override: a.b=c. May be given more than once.")]
 Checkpoint = Annotated[
     str | None, typer.Option("--ckpt", help="A folder that mtrl export wrote, any other model folder, or a hub id.")
@@ -22,7 +22,7 @@ Endpoint = Annotated[
 ]
 ServedModel = Annotated[
     str | None,
-    typer.Option("--model", help="The name it is served under. With --ckpt too, that folder says how to ask."),
+    typer.Option(help="The name it is served under. With --ckpt too, that folder says how to ask."),
 ]
 Prompts = Annotated[
     Literal["export", "local"],
@@ -33,3 +33,6 @@ Unfinished = Annotated[
 ]
 
 DATA, RUNS = Path("data"), Path("runs")
+
+# Spellings of earlier versions: they work, and no help shows them.
+OLDER = {"--tasks": ["--task"], "--out": ["--to", "--folder"], "--served-model": ["--model"]}

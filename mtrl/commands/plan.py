@@ -9,7 +9,7 @@ def command(
     recipe: options.RecipeFile,
     model: options.Model = None,
     hardware: options.HardwareName = None,
-    task: options.TaskName = None,
+    tasks: options.Tasks = None,
     set: options.Sets = None,
     data: options.Data = options.DATA,
 ) -> None:
@@ -20,7 +20,7 @@ def command(
     from mtrl.core.errors import UserError
     from mtrl.preflight.plan import plan
 
-    resolved = recipes.load(recipe, model, hardware, task, set, data)
+    resolved = recipes.load(recipe, model, hardware, tasks, set, data)
     if resolved.stage is None:
         raise UserError(
             f"{recipe} trains nothing: mtrl eval scores a model as it is",
@@ -30,8 +30,8 @@ def command(
     checks = plan(resolved, data)
     for found in checks:
         check(*found)
-    stops = [found for found in checks if found.level == "stop"]
-    if stops:
-        raise UserError(f"{len(stops)} of these checks stop the run", stops[0].then)
-    same = {"task": task, "set": set, "model": model, "hardware": hardware, "data": data}
+    errors = [found for found in checks if found.level == "error"]
+    if errors:
+        raise UserError(f"{len(errors)} check{'s' * (len(errors) != 1)} failed.", errors[0].then)
+    same = {"tasks": tasks, "set": set, "model": model, "hardware": hardware, "data": data}
     say(f"ready: {hints.line(resolved.stage, recipe, **same)}")

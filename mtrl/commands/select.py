@@ -41,4 +41,6 @@ def command(
     table(f"{found.name} on val (per cent)", ["step", f"{by} of verdicts", f"the trainer's own {own}"], rows)
     if theirs and best_of(theirs) != chosen["best"]:
         say(f"the trainer's own {own} would have chosen step {best_of(theirs)}")
-    then(hints.line("export", found.name, step="best", to=hints.free("exports", found.name, f"-step-{chosen['best']}")))
+    then(
+        hints.line("export", found.name, step="best", out=hints.free("exports", found.name, f"-step-{chosen['best']}"))
+    )

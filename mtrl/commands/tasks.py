@@ -27,6 +27,6 @@ def command(data: options.Data = options.DATA) -> None:
     rows += [[name, "", "", "", "", "broken"] for name in broken]
     table("", ["task", "title", "capability", "kind", "converter", str(data)], rows)
     for name, error in broken.items():
-        check("stop", f"{name}: {error}", error.then)
+        check("error", f"{name}: {error}", error.then)
     if not rows:
         say("no tasks here: add recipes/tasks/<name>.yaml (README: a judge for your own images)")

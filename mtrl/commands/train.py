@@ -17,7 +17,7 @@ Dry = Annotated[
 
 def sft(
     recipe: options.RecipeFile,
-    task: options.TaskName = None,
+    tasks: options.Tasks = None,
     set: options.Sets = None,
     model: options.Model = None,
     hardware: options.HardwareName = None,
@@ -27,12 +27,12 @@ def sft(
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Train by supervised fine-tuning, with LLaMA-Factory. The same command again resumes."""
-    _train("sft", recipe, task, set, model, hardware, name, dry_run, data, runs)
+    _train("sft", recipe, tasks, set, model, hardware, name, dry_run, data, runs)
 
 
 def rl(
     recipe: options.RecipeFile,
-    task: options.TaskName = None,
+    tasks: options.Tasks = None,
     set: options.Sets = None,
     model: options.Model = None,
     hardware: options.HardwareName = None,
@@ -42,11 +42,11 @@ def rl(
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Train by GRPO, with the hardware preset's backend. The same command again resumes."""
-    _train("rl", recipe, task, set, model, hardware, name, dry_run, data, runs)
+    _train("rl", recipe, tasks, set, model, hardware, name, dry_run, data, runs)
 
 
 def _train(
-    stage: str, file: str, task: Any, sets: Any, model: Any, hardware: Any, name: Any, dry: bool, data: Any, runs: Any
+    stage: str, file: str, tasks: Any, sets: Any, model: Any, hardware: Any, name: Any, dry: bool, data: Any, runs: Any
 ) -> None:
     from mtrl.config import recipe as recipes
     from mtrl.core import hints
@@ -58,13 +58,13 @@ def _train(
     from mtrl.runs import validation
     from mtrl.runs.launch import assist, launch, prepare, settle
 
-    recipe = recipes.load(file, model, hardware, task, sets, data)
+    recipe = recipes.load(file, model, hardware, tasks, sets, data)
     if recipe.stage != stage:
-        same = {"task": task, "set": sets, "model": model, "hardware": hardware, "name": name, "dry_run": dry}
+        same = {"tasks": tasks, "set": sets, "model": model, "hardware": hardware, "name": name, "dry_run": dry}
         other = hints.line(recipe.stage, file, **same) if recipe.stage else hints.line("eval", ckpt=recipe.model.path)
         raise UserError(f"{file} is not a recipe for mtrl {stage} (method {recipe.method})", other)
     run = Run(runs / checked(name or recipe.default_name))
-    hint = hints.line("export", run.name, to=hints.free("exports", run.name))
+    hint = hints.line("export", run.name, out=hints.free("exports", run.name))
     if not dry:
         settle(run, recipe)
     if run.status.get("state") == "done" and not dry:
@@ -79,9 +79,9 @@ def _train(
     for found in checks:
         if found.level != "ok":
             check(*found)
-    stops = [found for found in checks if found.level == "stop"]
-    if stops and not dry:
-        raise UserError(f"nothing was started: {stops[0].text}", stops[0].then)
+    errors = [found for found in checks if found.level == "error"]
+    if errors and not dry:
+        raise UserError(f"nothing was started: {errors[0].text}", errors[0].then)
     with run.held() as lock:
         job = prepare(run, recipe, data)
         if dry:

@@ -1,210 +1,24 @@
-"""A recipe: one YAML a row of Table 2, validated whole before anything runs.
+"""A recipe: one YAML file per row of Table 2, validated as a whole before anything runs.
 
     recipe file  <-  model preset's `recipe:`  <-  hardware preset's `recipe:`  <-  --set a.b=c
 
-Later wins. Sizes that are `auto` become numbers by the converted data (sizes.py). The result, presets included, is what the
-run directory keeps as recipe.yaml. Field docs give units and where a default is from; the values in the shipped YAML files
-say their own source next to them.
+Later sources override earlier ones. Sizes that are `auto` are derived from the converted data (sizes.py). The resolved
+recipe, presets included, is written to the run directory as recipe.yaml.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from typing import Any
 
 from mtrl.config import sizes, unused
-from mtrl.core import resources
+from mtrl.config.recipe_types import Hardware, ModelPreset, Recipe
+from mtrl.core import search_path
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, read_yaml
-from mtrl.core.schema import Model, validate
+from mtrl.core.schema import validate
 
-METHODS = {  # row of Table 2 -> its name there
-    "zero_shot": "Off-the-shelf",
-    "sft_single": "SFT-Single",
-    "sft_unified": "SFT-Unified",
-    "rl_single": "RL-Single",
-    "rl_multitask": "MT-RL-Judge",
-}
-
-Method = Literal["zero_shot", "sft_single", "sft_unified", "rl_single", "rl_multitask"]
-Style = Literal["sft", "rl"]
-
-
-class Image(Model):
-    """The one image budget, in pixels: SFT, RL and evaluation see the same."""
-
-    min_pixels: PositiveInt
-    max_pixels: PositiveInt
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Image:
-        if self.min_pixels > self.max_pixels:
-            raise ValueError(f"image.min_pixels {self.min_pixels} is more than image.max_pixels {self.max_pixels}")
-        return self
-
-
-class Sft(Model):
-    """LLaMA-Factory's part. `batch_size` is global, in rows; accumulation is derived. `max_length` is in tokens."""
-
-    batch_size: PositiveInt
-    learning_rate: PositiveFloat
-    weight_decay: float = Field(ge=0)
-    scheduler: Literal["cosine", "linear", "constant"]
-    warmup_ratio: float = Field(ge=0, lt=1)
-    epochs: PositiveFloat
-    max_length: PositiveInt
-    freeze_vision_tower: bool
-    freeze_projector: bool
-    validate_every: PositiveInt  # optimizer steps; a checkpoint is saved each time
-    patience: PositiveInt  # validations without improvement before training stops
-
-
-class Rl(Model):
-    """GRPO's part. Batch sizes are global, in prompts: each prompt is answered `n` times. Lengths are in tokens."""
-
-    batch_size: PositiveInt
-    rollout_batch_size: PositiveInt
-    n: int = Field(ge=2)
-    learning_rate: PositiveFloat
-    weight_decay: float = Field(ge=0)
-    kl_coef: float = Field(ge=0)
-    clip_low: PositiveFloat
-    clip_high: PositiveFloat
-    temperature: PositiveFloat
-    top_p: float = Field(gt=0, le=1)
-    max_prompt_length: PositiveInt
-    max_response_length: PositiveInt
-    epochs: PositiveFloat
-    format_weight: float = Field(ge=0, le=1)
-    length_cap: PositiveInt | None = (
-        None  # tokens from which a response earns nothing (MR. Judge: 1024); off as in the paper
-    )
-    validate_every: PositiveInt  # rollout steps; a checkpoint is saved each time
-    patience: PositiveInt  # validations without improvement before training stops
-
-    @model_validator(mode="before")
-    @classmethod
-    def _gated(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "format_gate" in data:
-            raise ValueError("format_gate is no key: the gate is always on, since only an answer in form has a verdict")
-        return data
-
-    @model_validator(mode="after")
-    def _divides(self) -> Rl:
-        if self.rollout_batch_size % self.batch_size:
-            raise ValueError(
-                f"rl.rollout_batch_size {self.rollout_batch_size} must be a multiple of rl.batch_size {self.batch_size}"
-            )
-        return self
-
-
-class ModelPreset(Model):
-    """recipes/models/<name>.yaml. `path` is a folder or a Hugging Face id; "./x" is relative to the preset file."""
-
-    name: str
-    path: str
-    template: str
-    patch_size: PositiveInt
-    merge_size: PositiveInt = 2
-    parameters: PositiveFloat  # in billions
-    # GPUs that share one copy of it in RL's rollouts, where there are as many
-    tensor_parallel_size: PositiveInt = 1
-    # GPUs that share a mixture's experts in verl, which then trains by Megatron; 1, or fewer GPUs: by FSDP
-    expert_parallel_size: PositiveInt = 1
-    rl_step_seconds: PositiveFloat | None = None  # a published figure for one RL step of 2,560 answers on 8 GPUs
-    rl_step_source: str = ""
-    recipe: dict[str, Any] = {}
-
-
-class Lora(Model):
-    """Adapters on all linear layers that are not frozen, in place of full-parameter training."""
-
-    rank: PositiveInt
-    alpha: PositiveInt
-
-
-class Hardware(Model):
-    """recipes/hardware/<name>.yaml. Per-device batch sizes are what fits at once: rows for SFT, completions for RL."""
-
-    name: str
-    nodes: PositiveInt = 1
-    gpus_per_node: int = Field(ge=0)
-    gpu_memory: PositiveFloat | None = None  # GB of one GPU, for mtrl plan away from them
-    precision: Literal["bf16", "fp32"]
-    rl_backend: Literal["easyr1", "verl", "trl"]
-    deepspeed: Literal["zero3"] | None = None  # how SFT shards weights, gradients and optimizer over the GPUs
-    sft_per_device_batch_size: PositiveInt
-    rl_per_device_batch_size: PositiveInt
-    lora: Lora | None = None  # None: every parameter is trained
-    env: dict[str, str] = {}
-    recipe: dict[str, Any] = {}
-
-    @property
-    def world_size(self) -> int:
-        return max(1, self.gpus_per_node) * self.nodes
-
-
-class Recipe(Model):
-    """One run, resolved: presets in place, nothing left to look up."""
-
-    method: Method
-    style: Style
-    tasks: list[str] = Field(min_length=1)
-    model: ModelPreset
-    hardware: Hardware
-    backend: Literal["easyr1", "verl", "trl"] | None = None  # RL's trainer; None: the hardware preset's
-    image: Image
-    seed: int = 42
-    max_rows_per_task: PositiveInt | None = None  # of each task's train split; ours, the paper trains on all rows
-    sft: Sft | None = None
-    rl: Rl | None = None
-    logger: Literal["none", "wandb", "tensorboard", "swanlab"] = "none"
-    upstream: dict[str, Any] = {}  # passed through to the trainer's own configuration, last word
-
-    @field_validator("tasks", mode="before")
-    @classmethod
-    def _listed(cls, tasks: Any) -> Any:
-        return [name.strip() for name in tasks.split(",")] if isinstance(tasks, str) else tasks
-
-    @model_validator(mode="after")
-    def _whole(self) -> Recipe:
-        stage = self.stage
-        if stage and getattr(self, stage) is None:
-            raise ValueError(f"method {self.method} needs a block {stage}:")
-        if (other := {"sft": "rl", "rl": "sft"}.get(stage or "")) and getattr(self, other) is not None:
-            raise ValueError(
-                f"method {self.method} trains by {stage}: nothing in the block {other}: would be used, remove it"
-            )
-        if stage and self.style != stage:
-            raise ValueError(
-                f"style: {self.style} does not go with method {self.method}, which trains on the {stage} prompts"
-            )
-        if self.backend and stage != "rl":
-            raise ValueError(f"backend: {self.backend} is for RL, and method {self.method} is not")
-        if self.method.endswith("_single") and len(self.tasks) != 1:
-            raise ValueError(f"method {self.method} trains on one task: pass --task, one of {', '.join(self.tasks)}")
-        return self
-
-    @property
-    def stage(self) -> Literal["sft", "rl"] | None:
-        return None if self.method == "zero_shot" else "sft" if self.method.startswith("sft") else "rl"
-
-    @property
-    def trainer(self) -> str:
-        """Which upstream trainer trains it."""
-        return "llamafactory" if self.stage == "sft" else self.backend or self.hardware.rl_backend
-
-    @property
-    def max_new_tokens(self) -> int:
-        """What evaluation may generate: 16 for a bare verdict, the recipe's response length for reasoning."""
-        return self.rl.max_response_length if self.style == "rl" and self.rl else 16
-
-    @property
-    def default_name(self) -> str:
-        task = [self.tasks[0]] if self.method.endswith("_single") else []
-        return "-".join([self.method, *task, self.model.name, self.hardware.name])
+__all__ = ["Recipe", "load"]
 
 
 def load(
@@ -223,10 +37,10 @@ def load(
     if not path.is_file():
         if path.parent not in (Path(), Path("recipes")):
             raise UserError(f"there is no recipe {file}", "name a file, or one of mtrl's own: sft_unified")
-        known = [name for name in resources.listing("recipes", "", ".yaml") if name not in ("paper", "releases")]
+        known = [name for name in search_path.listing("recipes", "", ".yaml") if name not in ("paper", "releases")]
         if path.stem not in known:
             raise UserError(f"there is no recipe {path.stem!r}.{nearest(path.stem, known)}")
-        path = resources.find("recipes", f"{path.stem}.yaml", "recipe")
+        path = search_path.find("recipes", f"{path.stem}.yaml", "recipe")
     data = read_yaml(path)
     changes = [_parsed_set(text) for text in sets or []]
     for key, value in changes:
@@ -249,7 +63,7 @@ def load(
             unused.of_another_stage(str(data.get("method")), key)
             _assign(data, key, value)
     if task:
-        data["tasks"] = [task]
+        data["tasks"] = task  # or several, by commas
     autos = sizes.take(data)
     recipe = validate(Recipe, data, str(path))
     if recipe.stage:
@@ -270,7 +84,7 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> None:
 def _preset(kind: str, name: str) -> Path:
     if not name:
         raise UserError(f"the recipe names no {kind.removesuffix('s')}", f"add it, or pass --{kind.removesuffix('s')}")
-    return resources.find("recipes", f"{kind}/{name}.yaml", f"{kind.removesuffix('s')} preset")
+    return search_path.find("recipes", f"{kind}/{name}.yaml", f"{kind.removesuffix('s')} preset")
 
 
 def _parsed_set(text: str) -> tuple[str, Any]:

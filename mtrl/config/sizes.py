@@ -11,15 +11,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mtrl.config import samples
+from mtrl.config.recipe_types import Recipe
 from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.core.schema import validate
-
-if TYPE_CHECKING:
-    from mtrl.config.recipe import Recipe
 
 UPDATES, VALIDATIONS = 8, 2  # in an epoch, at least
 AUTO = {  # the keys that may be `auto`, and the largest that each becomes: the unified recipes' own values

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from mtrl.config.labels import Label
-from mtrl.core import resources
+from mtrl.core import search_path
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_yaml
 from mtrl.core.schema import Model, validate
@@ -115,6 +115,11 @@ class Task(Model):
     def choices(self) -> tuple[str, str]:
         return ("yes", "no") if self.kind == "pointwise" else ("1", "2")
 
+    @property
+    def own_converter(self) -> bool:
+        """Whether `converter` is the path of a file of the user's own, not the name of one of mtrl's."""
+        return self.converter.endswith(".py")
+
     def prompt_file(self, style: str) -> str:
         """The template's name below prompts/."""
         return self.prompts.get(style, f"{style}/{self.name}.jinja")
@@ -134,6 +139,19 @@ class Task(Model):
             )
         return name
 
+    @field_validator("converter")
+    @classmethod
+    def _name_or_file(cls, converter: str) -> str:
+        path = Path(converter)
+        if not re.fullmatch(NAME, converter) and (
+            path.suffix != ".py" or path.is_absolute() or ".." in path.parts or "\0" in converter
+        ):
+            raise ValueError(
+                "converter is the name of one of mtrl's converters, such as table, or the path of your own Python file "
+                "below the working directory, such as ./mybench.py"
+            )
+        return converter
+
     @field_validator("prompts")
     @classmethod
     def _below_prompts(cls, prompts: dict[str, str]) -> dict[str, str]:
@@ -152,9 +170,9 @@ class Task(Model):
 
 def load(name: str, home: Path | None = None) -> Task:
     """The task called `name`, of the working directory or of mtrl, or with `home` of that folder alone. Raises UserError."""
-    known = {name: file_in(home, name)} if home else resources.listing("recipes", "tasks", ".yaml")
+    known = {name: file_in(home, name)} if home else search_path.listing("recipes", "tasks", ".yaml")
     if name not in known:
-        raise resources.missing("recipes", f"tasks/{name}.yaml", "task", "mtrl tasks")
+        raise search_path.missing("recipes", f"tasks/{name}.yaml", "task", "mtrl tasks")
     task = validate(Task, {"name": name, **read_yaml(known[name])}, str(known[name]))
     if task.name != name:
         raise UserError(f"{known[name]}: the task's name is {task.name!r}; it must be the file's, {name!r}")
@@ -186,7 +204,7 @@ def broken() -> dict[str, UserError]:
 
 def _every() -> dict[str, Task | UserError]:
     found: dict[str, Task | UserError] = {}
-    for name in resources.listing("recipes", "tasks", ".yaml"):
+    for name in search_path.listing("recipes", "tasks", ".yaml"):
         try:
             found[name] = load(name)
         except UserError as error:

@@ -13,7 +13,7 @@ from rich.table import Table
 from mtrl.core import hints
 
 console = Console(highlight=False, soft_wrap=False)
-MARKS = {"ok": "[green]ok     [/green]", "warning": "[yellow]warning[/yellow]", "stop": "[red]stop   [/red]"}
+MARKS = {"ok": "[green]ok     [/green]", "warning": "[yellow]warning[/yellow]", "error": "[red]error  [/red]"}
 
 
 def grid(title: str, columns: Iterable[str], rows: Iterable[Sequence[Any]]) -> Table:

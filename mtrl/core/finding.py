@@ -8,6 +8,6 @@ from typing import Literal, NamedTuple
 class Check(NamedTuple):
     """`text` is a line for a person; `then` the next command, "" where nothing is to be done."""
 
-    level: Literal["ok", "warning", "stop"]
+    level: Literal["ok", "warning", "error"]
     text: str
     then: str = ""

@@ -25,7 +25,7 @@ DATA = {
 }  # fmt: skip
 RUNS = dict.fromkeys(("sft", "rl", "status", "select", "export", "eval", "compare", "tables", "reproduce"), "--runs")
 running: tuple[str, Mapping[str, Any]] = ("", {})  # the command now running, and its parameters; mtrl.cli says it
-RAW = {**dict.fromkeys(("convert", "fit-labels", "reproduce"), "--raw"), "fetch": "--to"}
+RAW = {**dict.fromkeys(("convert", "fit-labels", "reproduce"), "--raw"), "fetch": "--out"}
 
 
 def line(verb: str, *words: object, **options: object) -> str:

@@ -21,7 +21,7 @@ SUFFIX = ".writing"
 
 
 @contextlib.contextmanager
-def folder(target: Path, option: str = "--to") -> Iterator[Path]:
+def folder(target: Path, option: str = "--out") -> Iterator[Path]:
     """Yields the folder to write to; it becomes `target` when the block ends well, and is removed when it does not.
 
     Raises UserError where `target` exists, cannot be made, or is being written by another command.

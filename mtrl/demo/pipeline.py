@@ -33,7 +33,7 @@ def run(folder: Path, full: bool) -> None:
     from mtrl.demo import suite
 
     begun = time.time()
-    home, again = folder.resolve(), hints.line("demo", full=full, folder=None if folder == FOLDER else folder)
+    home, again = folder.resolve(), hints.line("demo", full=full, out=None if folder == FOLDER else folder)
     mtrl = partial(_mtrl, home, again)
     home.mkdir(parents=True, exist_ok=True)
     _lay_out(home)
@@ -50,10 +50,10 @@ def run(folder: Path, full: bool) -> None:
         rows += [(stage, f"{stage}_single", task) for stage in ("sft", "rl") for task in POINTWISE]
     for stage, method, task in rows:
         name = f"{method}-{task}" if task else method
-        wanted = ["--task", task] if task else ["--set", f"tasks={every}"]
+        wanted = ["--tasks", task] if task else ["--set", f"tasks={every}"]
         mtrl(stage, method, *PRESETS, *wanted, "--name", name)
         if not (home / "exports" / name).exists():
-            mtrl("export", name, "--to", f"exports/{name}")
+            mtrl("export", name, "--out", f"exports/{name}")
         mtrl("eval", "--ckpt", f"exports/{name}", *(["--tasks", task, "--confidence"] if task else scored))
     mtrl("status")
     mtrl("compare", "sft_unified", "rl_multitask")

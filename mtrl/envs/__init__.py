@@ -6,6 +6,7 @@ May import: core.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -14,7 +15,7 @@ import tomllib
 from pathlib import Path
 
 from mtrl.core.errors import UserError
-from mtrl.envs.build import ENVIRONMENTS, ROOT
+from mtrl.envs.build import ENVIRONMENTS, ROOT, SHIM
 
 
 def interpreter(name: str) -> Path:
@@ -56,10 +57,14 @@ def versions(python: Path, packages: tuple[str, ...]) -> dict[str, str | None]:
         "def v(p):\n try: return m.version(p)\n except m.PackageNotFoundError: return None\n"
         "print(json.dumps({p: v(p) for p in sys.argv[1:]}))"
     )
-    import json
-
     out = subprocess.run([python, "-c", code, *packages], capture_output=True, text=True, check=False, timeout=60)
     return json.loads(out.stdout) if out.returncode == 0 else dict.fromkeys(packages)
+
+
+def declares_operators(python: Path) -> bool:
+    """Whether build.py supplied the declarations of torchvision's operators in this environment."""
+    code = f"import importlib.util as u, sys; sys.exit(u.find_spec({SHIM!r}) is None)"
+    return subprocess.run([python, "-c", code], capture_output=True, check=False, timeout=60).returncode == 0
 
 
 def release(version: str) -> tuple[int, ...]:

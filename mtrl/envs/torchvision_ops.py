@@ -1,7 +1,7 @@
 """Declares torchvision's two operators where its binary cannot load, so that `import torchvision` works.
 
-A .pth line imports this at interpreter start. It costs nothing until torchvision is imported, and does nothing where
-torchvision's own library loads. Only the declarations are supplied: calling nms would fail, and nothing here calls it.
+build.py installs this file, and a .pth line that imports it when the interpreter starts, only where they are needed.
+Only the declarations are supplied: calling nms would fail, and nothing in mtrl or the upstream tools calls it.
 """
 
 import sys

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from mtrl.config.recipe import Image, Method, Style
+from mtrl.config.recipe_types import Image, Method, Style
 from mtrl.config.tasks import NAME as TASK_NAME
 from mtrl.core import hints
 from mtrl.core.errors import UserError
@@ -80,7 +80,7 @@ def read(folder: Path) -> Card | None:
     if not (folder / "config.json").exists():
         what = "does not exist" if not folder.exists() else "is a file" if folder.is_file() else "has no config.json"
         hint = (
-            hints.line("export", folder, to=hints.free("exports", folder.name))
+            hints.line("export", folder, out=hints.free("exports", folder.name))
             if (folder / "recipe.yaml").exists()
             else "pass a model folder"
         )

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from mtrl.backends import base as backend
 from mtrl.config import recipe as recipes
 from mtrl.config import sizes
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import read_json, read_jsonl
 from mtrl.core.rundir import Run, checked, differing, evaluation, listing
@@ -137,7 +137,7 @@ class Cell:
             return steps
         card = self.export / CARD
         exported = scored or (card.exists() and read_json(card)["run"] == run.name)
-        write = ["export", run.name, "--step", "best", "--to", str(self.export), "--runs", str(self.place.runs)]
+        write = ["export", run.name, "--step", "best", "--out", str(self.export), "--runs", str(self.place.runs)]
         trained = exported or run.status.get("state") == "done"
         train = [str(self.recipe.stage), self.method, *self.options, "--name", run.name, *where]
         before = [Step("train", trained, "done" if trained else _progress(run), train)]
@@ -209,7 +209,7 @@ def cells(
                 if not single and recipe.stage and recipe.tasks != every:  # a paper.yaml with columns of its own
                     own = [f"tasks={','.join(every)}", *own]
                     recipe = recipes.load(method, model, hardware, None, own, place.data)
-                options = (*presets, *([f"--task={task}"] if single else []), *(f"--set={text}" for text in own))
+                options = (*presets, *([f"--tasks={task}"] if single else []), *(f"--set={text}" for text in own))
                 columns = (task,) if single else tuple(about["columns"])
                 found.append(Cell(method, task, None if stage == "zero" else seed, columns, options, recipe, place))
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mtrl.config import samples
-from mtrl.config.recipe import METHODS
+from mtrl.config.recipe_types import METHODS
 from mtrl.config.tasks import SPLITS
 from mtrl.paper import tables
 from mtrl.paper.matrix import Cell

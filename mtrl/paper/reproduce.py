@@ -105,10 +105,10 @@ def _refused(cell: Cell, warned: set[str], say: Callable[[str], None]) -> Failur
         if found.level == "warning" and found.text not in warned:
             warned.add(found.text)
             say(f"{cell.label}: warning: {found.text}" + (f"  next: {found.then}" if found.then else ""))
-    stops = [f"{found.text}; next: {found.then}" for found in checks if found.level == "stop"]
-    more = f" (and {len(stops) - 1} more)" if len(stops) > 1 else ""
+    errors = [f"{found.text}; next: {found.then}" for found in checks if found.level == "error"]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     again = _typed(["plan", cell.method, *cell.options, "--data", str(cell.place.data)])
-    return Failure(stops[0] + more, again) if stops else None
+    return Failure(errors[0] + more, again) if errors else None
 
 
 def _attempt(cell: Cell, keep: str, failures: dict[str, Failure], say: Callable[[str], None]) -> bool:

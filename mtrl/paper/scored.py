@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mtrl.config import prompting, samples, task_files
-from mtrl.config.recipe import METHODS
+from mtrl.config.recipe_types import METHODS
 from mtrl.core import hints
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import read_object, sha256_file

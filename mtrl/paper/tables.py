@@ -14,7 +14,7 @@ from typing import Any
 
 from mtrl.config import recipe, samples, tasks
 from mtrl.config.published import layout, table_tasks
-from mtrl.config.recipe import METHODS
+from mtrl.config.recipe_types import METHODS
 from mtrl.config.tasks import SPLITS
 from mtrl.core import hints
 from mtrl.core.errors import UserError
@@ -26,9 +26,9 @@ __all__ = ["COMMANDS", "Marks", "Table", "counts", "layout", "own", "results", "
 
 COMMANDS = {
     "zero_shot": "mtrl eval --ckpt {model}",
-    "sft_single": "mtrl sft recipes/sft_single.yaml --task {task}",
+    "sft_single": "mtrl sft recipes/sft_single.yaml --tasks {task}",
     "sft_unified": "mtrl sft recipes/sft_unified.yaml",
-    "rl_single": "mtrl rl recipes/rl_single.yaml --task {task}",
+    "rl_single": "mtrl rl recipes/rl_single.yaml --tasks {task}",
     "rl_multitask": "mtrl rl recipes/rl_multitask.yaml",
 }
 

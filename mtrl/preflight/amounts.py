@@ -9,7 +9,7 @@ from typing import Any
 
 from mtrl.backends import base as backend
 from mtrl.config import sizes
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.finding import Check
 from mtrl.preflight import memory
 
@@ -34,7 +34,7 @@ def check(recipe: Recipe, data: Path) -> Iterator[Check]:
         each = prompts // recipe.rl.batch_size
         if rows < prompts:
             text = f"{rows} training rows are fewer than rl.rollout_batch_size {prompts}"
-            yield Check("stop", text, _auto(recipe, rows) or "convert more rows, or choose fewer devices")
+            yield Check("error", text, _auto(recipe, rows) or "convert more rows, or choose fewer devices")
             return
         yield Check("ok", f"a rollout is {prompts} prompts x {n} = {prompts * n:,} answers, and {each} updates")
         epoch = f"{made.steps:,} rollouts with {made.updates:,} updates"
@@ -100,7 +100,7 @@ def disk(recipe: Recipe, data: Path, config: dict[str, Any]) -> Check:
     count = min(count, kept) if kept and kept > 0 else count
     text = f"disk: {free:,.0f} GB free; up to {count} checkpoints of about {each:,.1f} GB"
     if free < each * 2:
-        return Check("stop", text, "make room: one is kept while the next is written")
+        return Check("error", text, "make room: one is kept while the next is written")
     if free >= each * count:
         return Check("ok", text)
     fits = int(free / each)

@@ -17,7 +17,7 @@ from typing import Any
 
 from mtrl import envs
 from mtrl.backends import easyr1_grpo
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, read_json
 from mtrl.core.rundir import Run
@@ -69,7 +69,7 @@ def check(recipe: Recipe) -> Iterator[Found]:
     found += [*_values(config), *_files(config, run), *_free(config, recipe), *_way(config, recipe), *_sizes(config)]
     found = list(settable(recipe, found, OVERRIDDEN))
     yield from found
-    if not any(level == "stop" for level, *_ in found):
+    if not any(level == "error" for level, *_ in found):
         world = config["trainer"]["nnodes"] * config["trainer"]["n_gpus_per_node"]
         tensor = config["worker"]["rollout"]["tensor_parallel_size"]
         yield ("ok", f"EasyR1's keys, sizes and files hold: {world} GPUs, rollouts by {world // tensor} x {tensor}")
@@ -96,7 +96,7 @@ def _keys(config: dict[str, Any]) -> Iterator[Found]:
     for key, _ in flat(config):
         if key not in listed:  # EasyR1 stops at these, or sets them itself and drops what was given
             yield (
-                "stop",
+                "error",
                 f"upstream.{key} is no key that EasyR1 takes.{nearest(key, listed)}",
                 "mend the recipe's upstream: block",
             )
@@ -118,7 +118,7 @@ def _sizes(config: dict[str, Any]) -> Iterator[Found]:
 
     def must(holds: bool, text: str, then: str) -> Iterator[Found]:
         if not holds:
-            yield ("stop", f"EasyR1: {text}", then)
+            yield ("error", f"EasyR1: {text}", then)
 
     yield from must(world >= 1, "it needs GPUs, and the hardware preset has none", "--hardware 8x80gb, or cpu for TRL")
     if world < 1:
@@ -160,20 +160,20 @@ def _values(config: dict[str, Any]) -> Iterator[Found]:
         value = "null" if values[key] is None else values[key]
         if value not in known:
             yield (
-                "stop",
+                "error",
                 f"upstream.{key} {value!r} is none that EasyR1 knows.{nearest(str(value), known)}",
                 f"--set upstream.{key}={known[0]}",
             )
     loggers = trainer["logger"]
     if not isinstance(loggers, list) or "file" not in loggers or not set(loggers) <= set(LOGGERS):
         yield (
-            "stop",
+            "error",
             f"trainer.logger {loggers!r} must be a list of {', '.join(LOGGERS)} with file in it: progress is read from it",
             "--set upstream.trainer.logger='[file]'",
         )
     if trainer["val_freq"] != trainer["save_freq"] or trainer["save_freq"] < 1:
         yield (
-            "stop",
+            "error",
             "trainer.val_freq and save_freq must be one number: the best checkpoint is one that was validated",
             f"--set upstream.trainer.val_freq={max(1, trainer['save_freq'])} --set upstream.trainer.save_freq={max(1, trainer['save_freq'])}",
         )
@@ -193,35 +193,35 @@ def _files(config: dict[str, Any], run: Run) -> Iterator[Found]:
     for key in ("data.image_dir", "data.format_prompt", "data.override_chat_template", "trainer.load_checkpoint_path"):
         if values[key] is not None and not Path(values[key]).exists():
             yield (
-                "stop",
+                "error",
                 f"{key} {values[key]} does not exist, and EasyR1 would go on without it",
                 f"correct upstream.{key}, or leave it out",
             )
     if (start := values["trainer.load_checkpoint_path"]) and not re.fullmatch(r"global_step_\d+", Path(start).name):
-        yield ("stop", f"trainer.load_checkpoint_path {start} must end in global_step_<n>", "")  # ray_trainer.py:357
+        yield ("error", f"trainer.load_checkpoint_path {start} must end in global_step_<n>", "")  # ray_trainer.py:357
     file, _, name = values["worker.reward.reward_function"].rpartition(":")
     if not Path(file).is_file():
         yield (
-            "stop",
+            "error",
             f"the reward file {file or name} does not exist",
             "upstream.worker.reward.reward_function is FILE:FUNCTION",
         )
     elif (parameters := signature(Path(file), name)) is None:
-        yield ("stop", f"{file} has no function {name}", "upstream.worker.reward.reward_function is FILE:FUNCTION")
+        yield ("error", f"{file} has no function {name}", "upstream.worker.reward.reward_function is FILE:FUNCTION")
     elif strange := [key for key in values[FREE[0]] if key not in parameters[1:]]:
         yield (
-            "stop",
+            "error",
             f"reward_function_kwargs: {name} takes no {strange[0]!r}.{nearest(strange[0], parameters[1:])}",
             "",
         )
     if "@" in str(run.path):  # utils/dataset.py:127 reads what follows it as a split
         yield (
-            "stop",
+            "error",
             f"the path {run.path} holds an @, which EasyR1 reads as the name of a split",
             "work in another folder",
         )
     if ":" in str(Path(file)):
-        yield ("stop", f"the path {file} holds a colon", "install mtrl elsewhere")
+        yield ("error", f"the path {file} holds a colon", "install mtrl elsewhere")
 
 
 def signature(file: Path, name: str) -> list[str] | None:
@@ -236,13 +236,13 @@ def _free(config: dict[str, Any], recipe: Recipe) -> Iterator[Found]:
     values = dict(flat(config))
     for key in values[FREE[1]]:
         if key not in SAMPLING:  # vllm_rollout_spmd.py: update_sampling_params passes over what it does not know
-            yield ("stop", f"val_override_config: {key!r} is no sampling parameter.{nearest(key, SAMPLING)}", "")
+            yield ("error", f"val_override_config: {key!r} is no sampling parameter.{nearest(key, SAMPLING)}", "")
     model = model_folder.local_model(recipe.model.path)
     if values[FREE[2]] and model:
         known = list(read_json(model / "config.json"))
         for key in values[FREE[2]]:
             if key not in known:
-                yield ("stop", f"override_config: {key!r} is not in the model's config.json.{nearest(key, known)}", "")
+                yield ("error", f"override_config: {key!r} is not in the model's config.json.{nearest(key, known)}", "")
 
 
 def _way(config: dict[str, Any], recipe: Recipe) -> Iterator[Found]:
@@ -261,7 +261,7 @@ def _way(config: dict[str, Any], recipe: Recipe) -> Iterator[Found]:
         )
     if odd := [task for task in recipe.tasks if re.search(r"(^|[^a-z])(train|val|test)([^a-z]|$)", task)]:
         yield (
-            "stop",
+            "error",
             f"task {odd[0]}: from train, val or test in a file's name EasyR1's loader makes up a split",
             "give the task another name",
         )
@@ -278,7 +278,7 @@ def _installed() -> Iterator[Found]:
         version = versions[package]
         if version is None or envs.release(version) >= limit:
             yield (
-                "stop",
+                "error",
                 f"EasyR1 needs {package} below {'.'.join(map(str, limit))}, and {version or 'none'} is there",
                 "make setup-easyr1",
             )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 
 Found = tuple[Any, ...]  # plan.Check's fields: level, text, then
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.backends import base as backend
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import nearest
 from mtrl.core.finding import Check
 
@@ -27,7 +27,7 @@ def known(trainer: str) -> list[str]:
 
 
 def check(recipe: Recipe, config: dict[str, Any]) -> Iterator[Check]:
-    """A stop for each key of the rendered upstream.yaml that its trainer does not take."""
+    """An error for each key of the rendered upstream.yaml that its trainer does not take."""
     trainer = backend.name_of(recipe)
     if trainer == "llamafactory":
         yield from _strange(config, "", known("llamafactory"), "LLaMA-Factory")
@@ -41,4 +41,4 @@ def _strange(config: dict[str, Any], prefix: str, taken: Any, who: str) -> Itera
         if key not in taken:
             near = nearest(key, taken)
             near = near if len(near) < 200 else ""  # not all of four hundred
-            yield Check("stop", f"upstream.{prefix}{key} is no key that {who} takes.{near}", "mend the recipe's upstream: block")  # fmt: skip
+            yield Check("error", f"upstream.{prefix}{key} is no key that {who} takes.{near}", "mend the recipe's upstream: block")  # fmt: skip

@@ -1,6 +1,6 @@
 """How much memory a training needs on each GPU and each node, from the rendered upstream configuration. No upstream import.
 
-    GPU  = bytes a parameter x parameters / GPUs that share them            counted: more than there is stops the run
+    GPU  = bytes a parameter x parameters / GPUs that share them            counted: more than there is fails
          + adapters + activations + context                                 estimated: can only warn
     host = offloaded weights and optimizer + vLLM's copies as it sleeps + 5 GB a process
 
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.backends import base as backend
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.files import read_json
 from mtrl.core.finding import Check
 from mtrl.models import experts, model_folder
@@ -215,7 +215,7 @@ def check(recipe: Recipe, config: dict[str, Any]) -> Iterator[Check]:
             yield Check("warning", f"GPU {number} has {used:.0f} GB in use already ({len(busy)} of {len(here)} GPUs are not idle)", "nvidia-smi shows by whom; CUDA_VISIBLE_DEVICES chooses others")  # fmt: skip
     text = f"host memory: about {found.host:,.0f} GB a node"
     if can_start and found.host > host:
-        yield Check("stop" if found.host > 1.5 * host else "warning", f"{text}, and {host:,.0f} GB are here", "a machine with more of it, or fewer states offloaded to it")  # fmt: skip
+        yield Check("error" if found.host > 1.5 * host else "warning", f"{text}, and {host:,.0f} GB are here", "a machine with more of it, or fewer states offloaded to it")  # fmt: skip
     else:
         yield Check("ok", text + (f" of {host:,.0f} here" if can_start else ""))
 
@@ -224,7 +224,7 @@ def _compare(what: str, found: Need, more: float, there: float, recipe: Recipe) 
     counted, estimated = found.states, found.estimated + more
     text = f"{what}: {_gb(counted)} counted ({found.how}) and about {_gb(estimated)} estimated, of {there:,.0f} GB"
     if counted > there:
-        return Check("stop", text, _other(recipe))
+        return Check("error", text, _other(recipe))
     if counted + estimated > there:
         return Check("warning", text, _less(recipe))
     return Check("ok", text)
@@ -245,12 +245,12 @@ def _vllm(recipe: Recipe, config: dict[str, Any], taken: float, gpu: float) -> I
         text = f"vLLM gets {share:.0f} GB of each GPU, and its weights are {weights:.0f} GB on each of {tensor}"
         world = recipe.hardware.world_size
         helps = tensor < world and weights * tensor <= share * world
-        yield Check("stop", text, f"--set model.tensor_parallel_size={world}" if helps else _other(recipe))
+        yield Check("error", text, f"--set model.tensor_parallel_size={world}" if helps else _other(recipe))
     elif taken > gpu:
         text = f"while vLLM answers, it and what of the actor stays on the GPU take {taken:.0f} GB of {gpu:.0f}"
         own = [f"worker.actor.offload.offload_{what}" for what in ("optimizer", "params")]
         theirs = [f"actor_rollout_ref.actor.fsdp_config.{what}_offload" for what in ("optimizer", "param")]
-        yield Check("stop", text, " ".join(f"--set upstream.{key}=true" for key in (own if easyr1 else theirs)))
+        yield Check("error", text, " ".join(f"--set upstream.{key}=true" for key in (own if easyr1 else theirs)))
     else:
         yield Check("ok", f"GPU memory while vLLM answers: {taken:.0f} GB, {weights:.1f} of them its weights")
 

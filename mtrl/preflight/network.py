@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterator
 
 from mtrl.backends import base as backend
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core import ray_address
 from mtrl.core.finding import Check
 
@@ -30,7 +30,7 @@ def _torchrun(recipe: Recipe) -> Iterator[Check]:
     port, several = os.environ.get("MASTER_PORT"), recipe.hardware.nodes > 1
     if several and not (port and os.environ.get("MASTER_ADDR")):
         yield Check(
-            "stop",
+            "error",
             f"SFT over {recipe.hardware.nodes} nodes needs MASTER_ADDR and MASTER_PORT, the same on each",
             f"NODE_RANK=0 MASTER_ADDR=$(hostname) MASTER_PORT={free()} mtrl sft ..., and NODE_RANK=1 on the next",
         )
@@ -39,9 +39,9 @@ def _torchrun(recipe: Recipe) -> Iterator[Check]:
             " on every node" if several else ", or unset it: one node finds a free one"
         )
         if not port.isdecimal() or not 0 < int(port) < 65536:
-            yield Check("stop", f"MASTER_PORT {port!r} is no port", instead)
+            yield Check("error", f"MASTER_PORT {port!r} is no port", instead)
         elif os.environ.get("NODE_RANK", "0") == "0" and taken(int(port)):
-            yield Check("stop", f"port {port} (MASTER_PORT) is taken on this machine", instead)
+            yield Check("error", f"port {port} (MASTER_PORT) is taken on this machine", instead)
 
 
 def _ray(address: str) -> Iterator[Check]:
@@ -50,11 +50,13 @@ def _ray(address: str) -> Iterator[Check]:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         yield Check(
-            "stop", f"RAY_ADDRESS {address!r} is not HOST:PORT", "RAY_ADDRESS=HEAD:6379, as ray start --head printed it"
+            "error",
+            f"RAY_ADDRESS {address!r} is not HOST:PORT",
+            "RAY_ADDRESS=HEAD:6379, as ray start --head printed it",
         )
-    elif wrong := ray_address.answer(host, int(port)):
+    elif wrong := ray_address.problem(host, int(port)):
         yield Check(
-            "stop",
+            "error",
             f"no Ray cluster answers at {address} (RAY_ADDRESS): {wrong}",
             f"ray start --head --port={port} on {host}, or unset RAY_ADDRESS for a Ray of the run's own on one node",
         )

@@ -1,6 +1,6 @@
 """Preflight: what a launch would stumble on, found in seconds on any machine. No GPU, no upstream import.
 
-Each check has a level (ok, warning, stop), a line of text and the next command. A launch refuses to start on a stop.
+Each check has a level (ok, warning, error), a line of text and the next command. `mtrl sft` and `mtrl rl` run the same checks and exit if one fails.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mtrl import envs
 from mtrl.backends import base as backend
 from mtrl.backends import inputs
 from mtrl.config import prompting, samples, tasks
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.converters.checks.converted import altered
 from mtrl.converters.pipeline import counts as findings
 from mtrl.core import hints
@@ -52,7 +52,7 @@ def plan(recipe: Recipe, data: Path) -> list[Check]:
         try:
             checks += part(recipe, data)
         except MtrlError as error:
-            checks.append(Check("stop", str(error), error.then))
+            checks.append(Check("error", str(error), error.then))
     return list(dict.fromkeys(checks))  # two parts can stumble on one thing
 
 
@@ -70,7 +70,7 @@ def _model(recipe: Recipe, data: Path) -> Iterator[Check]:
         yield Check("ok", f"model {recipe.model.name}: {path} ({kind})")
     elif _no_model(recipe):
         yield Check(
-            "stop",
+            "error",
             f"model {recipe.model.name}: {path} is no model folder (no config.json)",
             "correct path in the model preset",
         )
@@ -86,15 +86,15 @@ def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
         again = hints.conversion(name, data)
         card_file = data / name / "card.json"
         if not card_file.exists():
-            yield Check("stop", f"task {name} is not converted ({card_file} is missing)", again)
+            yield Check("error", f"task {name} is not converted ({card_file} is missing)", again)
             continue
         card = samples.card(data, name)
         rows = {split: sum(verdicts.values()) for split, verdicts in card["counts"].items()}
         if card["prompts"].get(recipe.style) != prompting.sha256(task, recipe.style):
-            yield Check("stop", f"task {name}: its {recipe.style} prompt has changed since it was converted", again)
+            yield Check("error", f"task {name}: its {recipe.style} prompt has changed since it was converted", again)
         yield from findings.fields(task, data)
         if empty := [split for split in ("train", "val") if not rows.get(split)]:
-            yield Check("stop", f"task {name} has no rows in {' and '.join(empty)}", again)
+            yield Check("error", f"task {name} has no rows in {' and '.join(empty)}", again)
         yield from findings.untrainable(task, data, inputs.chosen(rows["train"], recipe, name), again)
         files = (
             f"{name}/{'sft' if recipe.sft else 'rl'}_{split}.{'json' if recipe.sft else 'parquet'}"
@@ -157,7 +157,7 @@ def _lengths(recipe: Recipe, data: Path) -> Iterator[Check]:
                     longest, which = total, f"{name}/{split}/{sample.id}"
     if longest > limit:
         yield Check(
-            "stop",
+            "error",
             f"{which} needs {longest:,} tokens{how}, but {key} is {limit:,}",
             f"--set {key}={-(-longest // 64) * 64}",
         )
@@ -186,7 +186,7 @@ def _reward(recipe: Recipe, data: Path) -> Iterator[Check]:
             "overall"
         ]
         if abs(gold - 1) > 1e-9:
-            yield Check("stop", f"the gold answer {label} scores {gold}, not 1.0", "mend reward_plugins/judge.py")
+            yield Check("error", f"the gold answer {label} scores {gold}, not 1.0", "mend reward_plugins/judge.py")
             return
     yield Check("ok", "gold answers score 1.0")
 
@@ -203,9 +203,9 @@ def _environment(recipe: Recipe, data: Path) -> Iterator[Check]:
     package = trainer.PACKAGES[0]
     version = envs.versions(python, (package,))[package]
     if version is None:
-        yield Check("stop", f"{package} is not installed in the environment {trainer.ENVIRONMENT}", f"make setup-{trainer.ENVIRONMENT}")  # fmt: skip
+        yield Check("error", f"{package} is not installed in the environment {trainer.ENVIRONMENT}", f"make setup-{trainer.ENVIRONMENT}")  # fmt: skip
     elif recipe.sft and recipe.hardware.gpus_per_node and (gone := _missing(python, recipe)):
-        yield Check("stop", f"the environment {trainer.ENVIRONMENT} lacks {' and '.join(gone)}", f"make setup-{trainer.ENVIRONMENT} on the GPU machine (or --set upstream.flash_attn=sdpa)")  # fmt: skip
+        yield Check("error", f"the environment {trainer.ENVIRONMENT} lacks {' and '.join(gone)}", f"make setup-{trainer.ENVIRONMENT} on the GPU machine (or --set upstream.flash_attn=sdpa)")  # fmt: skip
     elif version != TESTED[recipe.trainer]:
         yield Check("warning", f"{package} {version} is not the version this was tested with ({TESTED[recipe.trainer]})")  # fmt: skip
     else:
@@ -236,7 +236,7 @@ def _machine(recipe: Recipe, data: Path) -> Iterator[Check]:
             recipe.rl and backend.name_of(recipe) != "trl" and os.environ.get("RAY_ADDRESS", "") not in network.OWN
         )
         if have < wanted and not cluster:
-            yield Check("stop", f"hardware {recipe.hardware.name} wants {wanted} GPUs on this node, and {have} are here", "--hardware NAME, or start it on the GPU machine")  # fmt: skip
+            yield Check("error", f"hardware {recipe.hardware.name} wants {wanted} GPUs on this node, and {have} are here", "--hardware NAME, or start it on the GPU machine")  # fmt: skip
 
 
 def _rendered(recipe: Recipe, data: Path) -> Iterator[Check]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mtrl import envs
 from mtrl.backends import base as backend
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.finding import Check
 

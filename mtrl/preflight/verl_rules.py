@@ -18,7 +18,7 @@ from typing import Any
 from mtrl import envs
 from mtrl.backends import verl_grpo
 from mtrl.backends.jobs import verl_check
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, write_text
 from mtrl.core.rundir import Run
@@ -49,11 +49,11 @@ def check(recipe: Recipe) -> Iterator[Found]:
     text = verl_grpo.config(recipe, run)
     config = parse_yaml(text, "upstream.yaml")
     own = list(_installed())
-    found = own if any(level == "stop" for level, *_ in own) else [*own, *_asked(text)]
+    found = own if any(level == "error" for level, *_ in own) else [*own, *_asked(text)]
     found += [*_sizes(config), *_values(config, recipe), *_files(config), *_way(config, recipe)]
     found = list(settable(recipe, found, OVERRIDDEN))
     yield from found
-    if not any(level == "stop" for level, *_ in found):
+    if not any(level == "error" for level, *_ in found):
         rollout, world = config["actor_rollout_ref"]["rollout"], _world(config)
         by = "Megatron" if verl_grpo.by_megatron(recipe) else "FSDP"
         tensor = rollout["tensor_model_parallel_size"]
@@ -72,7 +72,7 @@ def _installed() -> Iterator[Found]:
         return
     if version and envs.release(version) != TESTED:
         own = " (EasyR1 calls itself verl too)" if version.startswith("0.3.") else ""
-        yield ("stop", f"verl {version}{own} is outside {'.'.join(map(str, TESTED))}.x, whose keys and logs are known here", "make setup-verl")  # fmt: skip
+        yield ("error", f"verl {version}{own} is outside {'.'.join(map(str, TESTED))}.x, whose keys and logs are known here", "make setup-verl")  # fmt: skip
 
 
 def _asked(text: str) -> Iterator[Found]:
@@ -89,14 +89,14 @@ def _asked(text: str) -> Iterator[Found]:
         done = subprocess.run([python, verl_check.__file__, file], capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["(no output)"])[-1]
-        yield ("stop", f"verl's own check of its configuration did not run: {last}", "make setup-verl")
+        yield ("error", f"verl's own check of its configuration did not run: {last}", "make setup-verl")
         return
     said = json.loads(done.stdout)[str(file)]
     for key in said["unknown"]:
         near = f". Did you mean {said['near'][key]!r}?" if said["near"][key] else ""
-        yield ("stop", f"upstream.{key} is no key that verl takes, and it would not say so{near}", "mend the recipe's upstream: block")  # fmt: skip
+        yield ("error", f"upstream.{key} is no key that verl takes, and it would not say so{near}", "mend the recipe's upstream: block")  # fmt: skip
     if said["error"]:
-        yield ("stop", f"verl refuses this configuration: {said['error']}", "mend the recipe")
+        yield ("error", f"verl refuses this configuration: {said['error']}", "mend the recipe")
     elif not said["unknown"]:
         yield ("ok", f"verl's own check takes this configuration ({said['engine']} engine)")
 
@@ -110,7 +110,7 @@ def _sizes(config: dict[str, Any]) -> Iterator[Found]:
 
     def must(holds: bool, text: str, then: str) -> Iterator[Found]:
         if not holds:
-            yield ("stop", f"verl: {text}", then)
+            yield ("error", f"verl: {text}", then)
 
     yield from must(
         world >= 1, "it needs GPUs, and the hardware preset has none", "--hardware 8x80gb, or --set backend=trl"
@@ -173,20 +173,20 @@ def _values(config: dict[str, Any], recipe: Recipe) -> Iterator[Found]:
         for name in key.split("."):
             block = block.get(name, known[0])
         if block not in known:
-            yield ("stop", f"upstream.{key} {block!r} does not work here.{nearest(str(block), known)}", f"--set upstream.{key}={known[0]}")  # fmt: skip
+            yield ("error", f"upstream.{key} {block!r} does not work here.{nearest(str(block), known)}", f"--set upstream.{key}={known[0]}")  # fmt: skip
     loggers = trainer["logger"]
     if not isinstance(loggers, list) or "file" not in loggers or not set(loggers) <= set(LOGGERS):  # tracking.py:42
-        yield ("stop", f"trainer.logger {loggers!r} must be a list of {', '.join(LOGGERS)} with file in it: progress is read from it", "--set upstream.trainer.logger='[file]'")  # fmt: skip
+        yield ("error", f"trainer.logger {loggers!r} must be a list of {', '.join(LOGGERS)} with file in it: progress is read from it", "--set upstream.trainer.logger='[file]'")  # fmt: skip
     if trainer["test_freq"] != trainer["save_freq"] or trainer["save_freq"] < 1:
-        yield ("stop", "trainer.test_freq and save_freq must be one number: the best checkpoint is one that was validated", f"--set upstream.trainer.test_freq={max(1, trainer['save_freq'])} --set upstream.trainer.save_freq={max(1, trainer['save_freq'])}")  # fmt: skip
+        yield ("error", "trainer.test_freq and save_freq must be one number: the best checkpoint is one that was validated", f"--set upstream.trainer.test_freq={max(1, trainer['save_freq'])} --set upstream.trainer.save_freq={max(1, trainer['save_freq'])}")  # fmt: skip
     if trainer.get("max_actor_ckpt_to_keep"):
         yield ("warning", "trainer.max_actor_ckpt_to_keep keeps the newest, and may delete the best", "mtrl export --step best takes the best of those that are left")  # fmt: skip
     if config["data"]["filter_overlong_prompts"]:  # rl_dataset.py:225
         yield ("warning", "data.filter_overlong_prompts drops what is too long or broken, and goes on", "--set upstream.data.filter_overlong_prompts=false")  # fmt: skip
     if config["data"]["image_patch_size"] != recipe.model.patch_size:
-        yield ("stop", f"data.image_patch_size {config['data']['image_patch_size']} is not the model's {recipe.model.patch_size}: prompts would be measured wrong", f"--set upstream.data.image_patch_size={recipe.model.patch_size}")  # fmt: skip
+        yield ("error", f"data.image_patch_size {config['data']['image_patch_size']} is not the model's {recipe.model.patch_size}: prompts would be measured wrong", f"--set upstream.data.image_patch_size={recipe.model.patch_size}")  # fmt: skip
     if recipe.rl.length_cap is not None:
-        yield ("stop", "verl tells a reward function no length: rl.length_cap cannot be kept", "--set rl.length_cap=null, or --set backend=easyr1")  # fmt: skip
+        yield ("error", "verl tells a reward function no length: rl.length_cap cannot be kept", "--set rl.length_cap=null, or --set backend=easyr1")  # fmt: skip
 
 
 def _files(config: dict[str, Any]) -> Iterator[Found]:
@@ -194,14 +194,14 @@ def _files(config: dict[str, Any]) -> Iterator[Found]:
     file, name = Path(reward["path"]), reward["name"]
     if not file.is_file():
         yield (
-            "stop",
+            "error",
             f"the reward file {file} does not exist",
             "correct upstream.reward.custom_reward_function.path",
         )
     elif (parameters := signature(file, name)) is None:
-        yield ("stop", f"{file} has no function {name}", "correct upstream.reward.custom_reward_function.name")
+        yield ("error", f"{file} has no function {name}", "correct upstream.reward.custom_reward_function.name")
     elif strange := [key for key in reward.get("reward_kwargs", {}) if key not in parameters[4:]]:
-        yield ("stop", f"reward_kwargs: {name} takes no {strange[0]!r}.{nearest(strange[0], parameters[4:])}", "")
+        yield ("error", f"reward_kwargs: {name} takes no {strange[0]!r}.{nearest(strange[0], parameters[4:])}", "")
 
 
 def _way(config: dict[str, Any], recipe: Recipe) -> Iterator[Found]:

@@ -16,7 +16,7 @@ from typing import Any
 from mtrl import __version__
 from mtrl.backends import base as backend
 from mtrl.config import task_files
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core import hints, staging
 from mtrl.core.errors import MtrlError, UserError, remedy
 from mtrl.core.files import read_json, sha256_file, write_json
@@ -81,7 +81,7 @@ def export(run: Run, step: str, target: Path, unfinished: bool = False) -> dict[
     backend.only(run, Recipe.model_validate(recipe).trainer)
     source, number = choose(run, step)
     if not unfinished:
-        require_done(run, hints.line("export", run.asked_as, to=target, step=step, unfinished=True))
+        require_done(run, hints.line("export", run.asked_as, out=target, step=step, unfinished=True))
     base = local_model(recipe["model"]["path"])
     try:
         with staging.folder(target) as here:

@@ -20,7 +20,7 @@ from typing import Any
 from mtrl import __version__, envs
 from mtrl.backends import base as backend
 from mtrl.config import task_files, tasks
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import Interrupted, MtrlError, UserError
 from mtrl.core.files import write_json, write_text
 from mtrl.core.rundir import Run, hashes

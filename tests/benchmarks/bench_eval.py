@@ -23,7 +23,7 @@ os.environ.update(VLLM_LOGGING_LEVEL="ERROR", VLLM_CPU_KVCACHE_SPACE="1", VLLM_E
 from pathlib import Path
 import vllm
 from PIL import Image
-from mtrl import prompting, samples, tasks
+from mtrl.config import prompting, samples, tasks
 
 model, min_pixels, max_pixels, rows = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 render = prompting.renderer(tasks.load("demo_quality"), "sft")
@@ -43,7 +43,7 @@ assert len(outputs) == rows
 
 def main() -> None:
     from mtrl.demo.pipeline import tiny
-    from mtrl.evaluate.run import subject
+    from mtrl.evaluate.subject import subject
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=500, help="at most 500")

@@ -87,7 +87,7 @@ def served(home: Path) -> Iterator[tuple[str, str]]:
 
 
 def test_an_evaluation_is_the_same_offline_and_served(home: Path, served: tuple[str, str]) -> None:
-    done = mtrl(*EVAL, "--endpoint", served[0], "--model", "judge", cwd=home)
+    done = mtrl(*EVAL, "--endpoint", served[0], "--served-model", "judge", cwd=home)
     assert done.code == 0, done.err
     offline, online = (
         {(r["task"], r["id"], r["order"]): r for r in read_jsonl(home / folder / "predictions.jsonl")}
@@ -110,7 +110,7 @@ def test_an_evaluation_is_the_same_offline_and_served(home: Path, served: tuple[
 
 
 def test_mtrl_judge_is_the_same_offline_and_served(home: Path, served: tuple[str, str]) -> None:
-    done = mtrl(*JUDGE, "--endpoint", served[0], "--model", "judge", "--out", "online.jsonl", cwd=home)
+    done = mtrl(*JUDGE, "--endpoint", served[0], "--served-model", "judge", "--out", "online.jsonl", cwd=home)
     assert done.code == 0, done.err
     offline, online = (read_jsonl(home / name) for name in ("offline.jsonl", "online.jsonl"))
     for here, there in zip(offline, online, strict=True):

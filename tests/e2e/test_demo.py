@@ -14,7 +14,7 @@ pytestmark = pytest.mark.e2e
 
 
 def test_the_whole_way(tmp_path: Path, cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = mtrl("demo", "--folder", tmp_path / "demo", cwd=tmp_path, timeout=2400)
+    done = mtrl("demo", "--out", tmp_path / "demo", cwd=tmp_path, timeout=2400)
     assert done.code == 0, done.out[-3000:] + done.err[-3000:]
     home = tmp_path / "demo"
 
@@ -54,14 +54,14 @@ def test_the_whole_way(tmp_path: Path, cli, monkeypatch: pytest.MonkeyPatch) -> 
             hinted.tried(line, cli)
     dry = cli("reproduce", "table2", "--model", "tiny", "--hardware", "cpu", "--dry-run")
     assert dry.code == 0 and "sft_unified" in dry.out and "9 cells: 3 done, 6 left" in dry.out
-    again = mtrl("demo", "--folder", tmp_path / "demo", cwd=tmp_path, timeout=600)
+    again = mtrl("demo", "--out", tmp_path / "demo", cwd=tmp_path, timeout=600)
     assert again.code == 0 and "is done" in again.out  # nothing is trained or asked twice
 
 
 @pytest.mark.long
 def test_all_five_rows(tmp_path: Path) -> None:
     """Every row of Table 2, single tasks included, through the same recipes with the tiny model."""
-    done = mtrl("demo", "--full", "--folder", tmp_path / "demo", cwd=tmp_path, timeout=3600)
+    done = mtrl("demo", "--full", "--out", tmp_path / "demo", cwd=tmp_path, timeout=3600)
     assert done.code == 0, done.out[-3000:] + done.err[-3000:]
     shown = mtrl("tables", "2", cwd=tmp_path / "demo")
     assert "not run yet" not in shown.out and " - " not in shown.out.split("Off-the-shelf")[1]

@@ -77,7 +77,7 @@ def test_resume_after_kill_9(project: Path, arguments: list[str], name: str) -> 
     assert not torn.exists() and list(run.checkpoints.glob("torn-checkpoint-999*"))
     again = mtrl(*arguments, cwd=project)
     assert again.code == 0 and "is done" in again.out
-    exported = mtrl("export", name, "--to", f"exports/{name}", cwd=project)
+    exported = mtrl("export", name, "--out", f"exports/{name}", cwd=project)
     assert exported.code == 0, exported.err
 
 
@@ -136,7 +136,7 @@ def test_ctrl_c_stops_the_whole_group_and_says_what_is_next(project: Path) -> No
 
 def test_ctrl_c_in_the_demo_stops_its_trainer_too(tmp_path: Path) -> None:
     """A terminal sends Ctrl-C to the whole group: the demo, the mtrl it started, but not that one's trainer."""
-    command = [sys.executable, "-m", "mtrl", "demo", "--folder", str(tmp_path / "d")]
+    command = [sys.executable, "-m", "mtrl", "demo", "--out", str(tmp_path / "d")]
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )

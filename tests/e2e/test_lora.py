@@ -24,7 +24,7 @@ def test_adapters_are_merged_into_the_base(project: Path) -> None:
     done = mtrl("sft", "sft_unified", *arguments, *brief, *FROZEN, cwd=project)
     assert done.code == 0, done.err
     assert Path("runs/l/checkpoints/checkpoint-16/adapter_model.safetensors").exists()
-    done = mtrl("export", "l", "--to", "exports/l", cwd=project)
+    done = mtrl("export", "l", "--out", "exports/l", cwd=project)
     assert done.code == 0, done.err
     base, ours = load_file(tiny() / "model.safetensors"), load_file("exports/l/model.safetensors")
     assert {name: t.shape for name, t in base.items()} == {name: t.shape for name, t in ours.items()}

@@ -81,7 +81,7 @@ def test_readmes_own_images_and_every_stage(tmp_path: Path) -> None:
     rl = ["--set", "upstream.grpo.max_steps=2", "--set", "rl.validate_every=2", "--name", "r"]
     run(tmp_path, "rl", "rl_multitask", *PRESETS, *rl)
     run(tmp_path, *export)
-    run(tmp_path, "export", "r", "--to", "exports/r")
+    run(tmp_path, "export", "r", "--out", "exports/r")
     assert evaluate[-2:] == ["--tasks", "photo_original"]
     printed = run(tmp_path, *evaluate[:-1], "photo_original,photo_pairs")  # and the pairs, while the model is loaded
     run(tmp_path, "eval", "--ckpt", "exports/r", "--tasks", "photo_original,photo_pairs")

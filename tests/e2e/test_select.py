@@ -17,7 +17,7 @@ def test_the_best_step_by_verdicts(project: Path) -> None:
     brief = ["--set", "sft.epochs=2", "--set", "sft.validate_every=16"]
     done = mtrl("sft", "sft_unified", *arguments, *brief, cwd=project)
     assert done.code == 0, done.err
-    refused = mtrl("export", "s", "--step", "best", "--to", "exports/s", cwd=project)
+    refused = mtrl("export", "s", "--step", "best", "--out", "exports/s", cwd=project)
     assert refused.code == 2 and "mtrl select s" in refused.err
     done = mtrl("select", "s", cwd=project)
     assert done.code == 0, done.err
@@ -29,7 +29,7 @@ def test_the_best_step_by_verdicts(project: Path) -> None:
     assert not list(Path("runs/s/select").glob("*/model"))
     again = mtrl("select", "s", "--by", "macro_f1", cwd=project)
     assert again.code == 0 and "asking it" not in again.out
-    done = mtrl("export", "s", "--step", "best", "--to", "exports/s", cwd=project)
+    done = mtrl("export", "s", "--step", "best", "--out", "exports/s", cwd=project)
     assert done.code == 0, done.err
     best = json.loads(Path("runs/s/select.json").read_text())["best"]
     card = json.loads(Path("exports/s/mtrl.json").read_text())

@@ -209,7 +209,7 @@ def test_a_failed_conversion_leaves_the_earlier_one(tmp_path: Path, monkeypatch:
 
     def nothing_changed() -> None:
         assert hashes(data) == before
-        assert not [check for check in examine(task, data) if check.level == "stop"]
+        assert not [check for check in examine(task, data) if check.level == "error"]
 
     bad = [*good, {"image": "copy of 0.png", "label": 1}]
     with pytest.raises(UserError, match="both labels"):  # seen when all images are read

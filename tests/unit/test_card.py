@@ -16,7 +16,7 @@ from mtrl.config import recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, sha256_file
 from mtrl.demo.pipeline import tiny
-from mtrl.evaluate.run import Subject, subject
+from mtrl.evaluate.subject import Subject, subject
 from mtrl.models import integrity
 from tests.unit.standin import completion, standin
 
@@ -167,6 +167,16 @@ def test_an_endpoint_is_asked_by_an_export_whose_weights_are_elsewhere(cli, expo
     (export / "model.safetensors").write_bytes(b"")
     with standin(lambda number, body: completion("yes")) as server:
         done = cli(
-            "eval", "--ckpt", export, "--endpoint", server.url, "--model", "m", "--tasks", "demo_quality", "--limit", 2
+            "eval",
+            "--ckpt",
+            export,
+            "--endpoint",
+            server.url,
+            "--served-model",
+            "m",
+            "--tasks",
+            "demo_quality",
+            "--limit",
+            2,
         )
     assert done.code == 0, done.err

@@ -58,9 +58,9 @@ def test_best_of_rl_is_by_validation_accuracy_among_what_is_kept(tmp_path: Path)
 def test_an_export_says_when_select_chose_another_step(cli, tmp_path: Path) -> None:
     run = a_run(tmp_path, "sft_unified", [5, 10])
     (run.path / SELECTED).write_text('{"by": "accuracy", "split": "val", "scores": {"5": 0.9, "10": 0.8}, "best": 5}')
-    done = cli("export", run.path, "--to", tmp_path / "x")
+    done = cli("export", run.path, "--out", tmp_path / "x")
     assert "step 10 of run" in done.out and "mtrl select chose step 5" in done.out and "--step best" in done.out
-    assert "mtrl select" not in cli("export", run.path, "--step", "best", "--to", tmp_path / "y").out
+    assert "mtrl select" not in cli("export", run.path, "--step", "best", "--out", tmp_path / "y").out
 
 
 def test_an_export_is_whole_and_carries_the_image_budget(tmp_path: Path) -> None:
@@ -95,13 +95,13 @@ def test_a_run_that_is_not_done_is_exported_on_request(cli, tmp_path: Path, monk
     run = a_run(tmp_path / "runs", "sft_unified", [5])
     run.set(state)
     with run.held() if state == "running" else contextlib.nullcontext():
-        for command in (["export", "run", "--to", "my exports/x"], ["select", "run"]):
+        for command in (["export", "run", "--out", "my exports/x"], ["select", "run"]):
             done = cli(*command)
             assert (
                 done.code == 2 and "run run is not done" in done.err and says in done.err and "--unfinished" in done.err
             )
-        again = shlex.split(cli("export", "run", "--to", "my exports/x").err.partition("next: mtrl ")[2])
-        assert again == ["export", "run", "--to", "my exports/x", "--step", "last", "--unfinished"]
+        again = shlex.split(cli("export", "run", "--out", "my exports/x").err.partition("next: mtrl ")[2])
+        assert again == ["export", "run", "--out", "my exports/x", "--step", "last", "--unfinished"]
         done = cli(*again)
         assert done.code == 0 and Path("my exports/x/mtrl.json").exists()
         assert f"the run is not done (it is {state})" in done.out
@@ -120,7 +120,7 @@ def test_what_no_export_can_be_written_to(cli, tmp_path: Path, to: str, says: st
     run = a_run(tmp_path, "sft_unified", [5])
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()
-    done = cli("export", run.path, "--to", tmp_path / to)
+    done = cli("export", run.path, "--out", tmp_path / to)
     assert done.code == 2 and says in done.err and "Traceback" not in done.err, done.err
     assert (tmp_path / "file").read_text() == "mine" and not list(tmp_path.glob(".*"))
 
@@ -129,7 +129,7 @@ def test_a_cut_off_checkpoint_leaves_nothing(cli, tmp_path: Path) -> None:
     run = a_run(tmp_path, "sft_unified", [5])
     file = run.checkpoints / "checkpoint-5" / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-10])
-    done = cli("export", run.path, "--to", tmp_path / "x")
+    done = cli("export", run.path, "--out", tmp_path / "x")
     assert done.code == 1 and "is cut off" in done.err
     assert not (tmp_path / "x").exists() and not list(tmp_path.glob(".*"))
 

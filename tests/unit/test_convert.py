@@ -54,7 +54,7 @@ def test_two_conversions_are_the_same_bytes(raw: Path, tmp_path: Path, protocol:
     assert len(one) > 300
     for task in map(tasks.load, ALL):
         found = list(examine(task, tmp_path / "one"))
-        assert not [check for check in found if check.level == "stop"]
+        assert not [check for check in found if check.level == "error"]
 
 
 def test_unchanged_input_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +142,7 @@ def test_a_failed_conversion_leaves_the_one_before_whole(
             run(task, raw, data)
     after = hashes(data)
     assert {name: after[name] for name in before} == before and not list(data.rglob(".new"))
-    assert not [check for check in examine(task, data) if check.level == "stop"]
+    assert not [check for check in examine(task, data) if check.level == "error"]
     assert "unchanged" not in run(task, raw, data)[0]
 
 
@@ -321,7 +321,7 @@ def test_an_edit_of_the_release_does_not_reach_the_store(tmp_path: Path) -> None
         file.seek(100)
         file.write(b"edited")
     assert {name: content for name, content in hashes(data).items() if name.startswith("images/")} == before
-    assert not [check for check in examine(task, data) if check.level == "stop"]
+    assert not [check for check in examine(task, data) if check.level == "error"]
     card, again = run(task, raw, data)
     assert "unchanged" not in card and again["train"][0].images != rows["train"][0].images
 
@@ -337,7 +337,7 @@ def test_hard_links_are_made_on_request_only_and_taken_back(tmp_path: Path) -> N
     assert links() == {1} and links() == {1}
     with (raw / "0.bmp").open("r+b") as file:
         file.write(b"BM")
-    assert not [check for check in examine(task, data) if check.level == "stop"]
+    assert not [check for check in examine(task, data) if check.level == "error"]
 
 
 def overwritten(data: Path, names: list[str]) -> None:
@@ -363,7 +363,7 @@ def test_changed_images_are_found_and_mended(tmp_path: Path, change: Callable[[P
     _, rows = run(task, raw, data)
     before, names = hashes(data), [row.images[0] for row in rows["test"]]
     change(data, names)
-    found = [check for check in examine(task, data) if check.level == "stop"]
+    found = [check for check in examine(task, data) if check.level == "error"]
     assert len(found) == 1 and "images are broken" in found[0].text and "changed since" in found[0].text
     assert "stored images are not what the conversion wrote" in next(altered(data, task.name, names, "")).text
     with pytest.raises(UserError, match="has changed since it was converted"):
@@ -372,7 +372,7 @@ def test_changed_images_are_found_and_mended(tmp_path: Path, change: Callable[[P
         load_rgb(data / names[0])
     assert "unchanged" not in run(task, raw, data)[0]
     assert hashes(data) == before and not (data / names[0]).is_symlink()
-    assert not [check for check in examine(task, data) if check.level == "stop"]
+    assert not [check for check in examine(task, data) if check.level == "error"]
     assert len(list(build(task, "sft", data, "test"))) == 4
 
 
@@ -385,7 +385,7 @@ def test_changed_files_are_found_and_mended(tmp_path: Path, name: str) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 3] ^= 1
     same_times(file, lambda: file.write_bytes(content))
-    assert [check.text for check in examine(task, data) if check.level == "stop"] == [
+    assert [check.text for check in examine(task, data) if check.level == "error"] == [
         f"unsafebench: {file} has changed since it was converted"
     ]
     assert "unchanged" not in run(task, raw, data)[0]
@@ -396,7 +396,7 @@ def test_a_conversion_killed_before_its_last_file_is_said(tmp_path: Path) -> Non
     task = small(tmp_path)
     run(task, tmp_path / "raw", tmp_path / "data")
     (tmp_path / "data/unsafebench/inputs.json").unlink()
-    assert [check.text for check in examine(task, tmp_path / "data") if check.level == "stop"] == [
+    assert [check.text for check in examine(task, tmp_path / "data") if check.level == "error"] == [
         "unsafebench: its conversion did not end, or was by an earlier mtrl"
     ]
 
@@ -415,7 +415,7 @@ def test_what_is_no_regular_file_is_rejected_and_never_waited_for(tmp_path: Path
     stored = data / rows["train"][0].images[0]
     stored.unlink()
     os.mkfifo(stored)
-    assert any("not a regular file" in check.text for check in examine(task, data) if check.level == "stop")
+    assert any("not a regular file" in check.text for check in examine(task, data) if check.level == "error")
     with pytest.raises(OSError, match="not a regular file"):
         load_rgb(stored)
     run(task, raw, data)

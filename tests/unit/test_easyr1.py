@@ -49,11 +49,11 @@ def test_every_key_is_written_and_no_rule_is_broken(name: str, model: str, hardw
         key for key in KEYS if not key.startswith("worker.critic.")
     }
     found = recipe.load(name, model, hardware, "seetrue" if name == "rl_single" else None)
-    stops = [check[1] for check in easyr1_rules.check(found) if check[0] == "stop"]
+    errors = [check[1] for check in easyr1_rules.check(found) if check[0] == "error"]
     if (model, hardware) == ("tiny", "16x80gb"):
-        assert stops == ["EasyR1: rl.rollout_batch_size 8 prompts cannot be shared by 16 GPUs"]
+        assert errors == ["EasyR1: rl.rollout_batch_size 8 prompts cannot be shared by 16 GPUs"]
     else:
-        assert stops == []
+        assert errors == []
     assert config["trainer"]["val_freq"] == config["trainer"]["save_freq"] == found.rl.validate_every
     assert (config["data"]["min_pixels"], config["data"]["max_pixels"]) == (
         found.image.min_pixels,
@@ -128,27 +128,27 @@ def test_adapters_and_loggers() -> None:
     ],
 )  # fmt: skip
 def test_what_easyr1_would_stumble_on(sets: list[str], words: str, then: str) -> None:
-    stops = [
+    errors = [
         check
         for check in easyr1_rules.check(recipe.load("rl_multitask", "qwen3-vl-8b", "8x80gb", sets=sets))
-        if check[0] == "stop"
+        if check[0] == "error"
     ]
-    hits = [check for check in stops if words in check[1]]
-    assert hits, stops
+    hits = [check for check in errors if words in check[1]]
+    assert hits, errors
     assert then in hits[0][2]
 
 
 def test_typos_in_the_models_own_configuration_and_a_missing_function(tmp_path: Path) -> None:
-    def stops(*sets: str) -> str:
+    def errors(*sets: str) -> str:
         return "\n".join(
             c[1]
             for c in easyr1_rules.check(recipe.load("rl_multitask", "tiny", "8x80gb", sets=list(sets)))
-            if c[0] == "stop"
+            if c[0] == "error"
         )
 
-    assert "Did you mean 'text_config'" in stops("upstream.worker.actor.model.override_config.text_confg=1")
+    assert "Did you mean 'text_config'" in errors("upstream.worker.actor.model.override_config.text_confg=1")
     (tmp_path / "reward.py").write_text("def score(inputs, a=1): ...\n")
-    assert "has no function main" in stops(f"upstream.worker.reward.reward_function={tmp_path}/reward.py:main")
+    assert "has no function main" in errors(f"upstream.worker.reward.reward_function={tmp_path}/reward.py:main")
 
 
 def test_whole_epochs_and_several_nodes_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -316,13 +316,13 @@ def test_mtrl_eval_over_an_endpoint_that_dies_half_way(project: Path, cli, monke
     for file in project.rglob("*"):
         assert not file.is_file() or key.encode() not in file.read_bytes(), file
     assert key not in stopped.out + stopped.err + done.out + done.err
-    other = cli("eval", "--model", "m2", "--out", folder, *EVAL[3:], "--endpoint", server.url)
+    other = cli("eval", "--served-model", "m2", "--out", folder, *EVAL[3:], "--endpoint", server.url)
     assert other.code == 2 and "another evaluation" in other.err
 
 
 def test_options_that_do_not_go_together(cli) -> None:
-    assert "--endpoint needs --model" in cli("eval", "--endpoint", "http://127.0.0.1:1/v1").err
-    assert "add --endpoint" in cli("eval", "--model", "m").err
+    assert "--endpoint needs --served-model" in cli("eval", "--endpoint", "http://127.0.0.1:1/v1").err
+    assert "add --endpoint" in cli("eval", "--served-model", "m").err
     assert "which judge?" in cli("eval").err
 
 

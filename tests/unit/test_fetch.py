@@ -148,7 +148,7 @@ def mtrl(home: Path, url: str, *arguments: str, **extra: str) -> subprocess.Comp
 
 def test_downloads_what_was_named_and_nothing_else_and_only_once(home: Path, hub: Hub) -> None:
     hub.files = {"data/mine.parquet": b"mine" * 100, "data/other.parquet": b"other", "README.md": b"hello"}
-    done = mtrl(home, hub.url, "fetch", "mine", "--to", "raw")
+    done = mtrl(home, hub.url, "fetch", "mine", "--out", "raw")
     assert done.returncode == 0, done.stderr
     for said in ("a/pairs", "for research", SHA, "pinned", "400 B", "data/mine.parquet"):
         assert said in done.stdout
@@ -161,7 +161,7 @@ def test_downloads_what_was_named_and_nothing_else_and_only_once(home: Path, hub
         "revision": SHA,
         "files": {"data/mine.parquet": 400},
     }
-    again = mtrl(home, hub.url, "fetch", "mine", "other", "--to", "raw")
+    again = mtrl(home, hub.url, "fetch", "mine", "other", "--out", "raw")
     assert "(there already)" in again.stdout and "1 of 2 files" in again.stdout
     assert len(hub.got()) == 2  # other, and mine not again
     assert set(json.loads((folder / fetch.RECORD).read_text())["files"]) == {"data/mine.parquet", "data/other.parquet"}
@@ -182,7 +182,7 @@ def test_a_dropped_line_goes_on_where_it_stopped(home: Path, hub: Hub) -> None:
 
 def test_dry_run_downloads_nothing(home: Path, hub: Hub) -> None:
     hub.files = {"data/mine.parquet": b"mine"}
-    done = mtrl(home, hub.url, "fetch", "mine", "--to", "raw", "--dry-run")
+    done = mtrl(home, hub.url, "fetch", "mine", "--out", "raw", "--dry-run")
     assert done.returncode == 0 and "to download: 1 of 1 files, 4 B" in done.stdout
     assert not hub.got() and not (home / "raw").exists()
 
@@ -235,7 +235,7 @@ def test_no_network(home: Path) -> None:
 
 
 def test_by_hand_and_without_a_release(home: Path) -> None:
-    done = mtrl(home, "http://127.0.0.1:1", "fetch", "disk", "--to", "here")
+    done = mtrl(home, "http://127.0.0.1:1", "fetch", "disk", "--out", "here")
     assert done.returncode == 0 and "unpack it into here/disk/images" in done.stdout and "none stated" in done.stdout
     own = mtrl(home, "http://127.0.0.1:1", "fetch", "own")
     assert own.returncode == 2 and "no entry in recipes/releases.yaml" in own.stderr

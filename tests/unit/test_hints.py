@@ -47,7 +47,7 @@ def test_a_line_is_quoted_and_leaves_defaults_out() -> None:
         ("mtrl convert t --raw raw", "check", {"data": Path("d")}, "mtrl convert --out d t --raw raw"),
         ("mtrl check t", "convert", {"out": Path("d"), "raw": Path("my raw")}, "mtrl check --data d t"),
         ("mtrl convert t --raw raw", "reproduce", {"raw": Path("my raw")}, "mtrl convert t --raw 'my raw'"),
-        ("mtrl fetch t --to raw", "convert", {"raw": Path("r s")}, "mtrl fetch t --to 'r s'"),
+        ("mtrl fetch t --out raw", "convert", {"raw": Path("r s")}, "mtrl fetch t --out 'r s'"),
         ("mtrl tasks", "plan", {"data": Path("data")}, "mtrl tasks"),
         ("mtrl doctor", "eval", {"data": Path("d"), "runs": Path("r")}, "mtrl doctor"),
         ("pass --name", "sft", {"runs": Path("r")}, "pass --name"),
@@ -60,7 +60,7 @@ def test_the_next_command_looks_where_this_one_looked(text: str, verb: str, give
 
 
 def test_an_errors_next_command_carries_the_folders(cli, tmp_path: Path) -> None:
-    found = cli("export", "nope", "--to", tmp_path / "x", "--runs", tmp_path / "my runs")
+    found = cli("export", "nope", "--out", tmp_path / "x", "--runs", tmp_path / "my runs")
     assert found.code == 2 and found.err.endswith(f"next: mtrl status --runs '{tmp_path}/my runs'\n")
 
 
@@ -70,13 +70,13 @@ def test_a_finding_and_a_notes_next_command_carry_them_too(cli, project: Path) -
     shutil.copytree("data", "my data")
     shutil.rmtree("my data/demo_quality")
     plan = cli(
-        "plan", "sft_single", "--task", "demo_quality", "--model", "tiny", "--hardware", "cpu", "--data", "my data"
+        "plan", "sft_single", "--tasks", "demo_quality", "--model", "tiny", "--hardware", "cpu", "--data", "my data"
     )
     assert plan.code == 2 and "--out 'my data'" in plan.out
     exported("one")
     done = cli("sft", "sft_unified", "--model", "tiny", "--hardware", "cpu", "--set", "tasks=demo_quality,demo_safety",
                "--name", "one", "--runs", "./runs")  # fmt: skip
-    assert "next: mtrl export one --to exports/one-2" in done.out, done.err
+    assert "next: mtrl export one --out exports/one-2" in done.out, done.err
     tables = cli("tables", "2", "--runs", "my runs")
     assert "  mtrl sft --runs 'my runs' recipes/sft_unified.yaml" in tables.out
 
@@ -95,10 +95,10 @@ def test_plan_prints_the_very_command_that_it_planned(cli, project: Path) -> Non
 
 def test_a_recipe_of_the_other_stage_is_named_with_all_options(cli, project: Path) -> None:
     found = cli(
-        "sft", "rl_single", "--task", "demo_quality", "--model", "tiny", "--hardware", "cpu", "--data", "./data"
+        "sft", "rl_single", "--tasks", "demo_quality", "--model", "tiny", "--hardware", "cpu", "--data", "./data"
     )
     line = found.err.split("next: ")[1].strip()
-    assert line.startswith("mtrl rl ") and "--task demo_quality" in line
+    assert line.startswith("mtrl rl ") and "--tasks demo_quality" in line
     assert cli(*shlex.split(line)[1:], "--dry-run", "--name", "x").code == 0
 
 
@@ -124,17 +124,17 @@ def exported(run: str, method: str = "sft_unified") -> None:
 PRESETS = "--model tiny --hardware cpu"
 PROVOKED = [
     f"sft rl_multitask {PRESETS} --set tasks=demo_quality",
-    f"rl sft_single {PRESETS} --task demo_safety --name 'a name'",
+    f"rl sft_single {PRESETS} --tasks demo_safety --name 'a name'",
     f"sft zero_shot {PRESETS}",
     f"plan zero_shot {PRESETS}",
     f"plan sft_unified {PRESETS} --set tasks=demo_quality,demo_pairs",
-    f"plan rl_single {PRESETS} --task demo_quality --set 'upstream.run_name=a b'",
+    f"plan rl_single {PRESETS} --tasks demo_quality --set 'upstream.run_name=a b'",
     f"plan sft_unified {PRESETS} --set tasks=demo_quality --data 'my data'",
     f"sft sft_unified {PRESETS} --set tasks=demo_quality,demo_safety --name one",
-    "export nope --to exports/y",
-    "export nope --to exports/y --runs 'my runs'",
-    "export one --to exports/y --step best",
-    "export one --to exports/y --step 7",
+    "export nope --out exports/y",
+    "export nope --out exports/y --runs 'my runs'",
+    "export one --out exports/y --step best",
+    "export one --out exports/y --step 7",
     "status nope",
     "status --runs 'my runs'",
     "select one",

@@ -88,7 +88,7 @@ def test_one_task_with_and_without_a_limit(container: list[str], raw: Path, tmp_
         data = tmp_path / str(attempt)
         at_once(container, raw, data, (["unsafebench"], ["unsafebench", "--limit", "3"], ["unsafebench"]))
         task = tasks.load("unsafebench")
-        assert not [check for check in examine(task, data) if check.level == "stop"]
+        assert not [check for check in examine(task, data) if check.level == "error"]
         after = hashes(data)
         limit = read_json(data / "unsafebench/card.json")["limit"]
         run(task, raw, tmp_path / f"{attempt}-alone", limit=limit)

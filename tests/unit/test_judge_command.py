@@ -43,12 +43,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def judge(cli, server: Any, *arguments: object) -> Any:
-    return cli("judge", *arguments, "--endpoint", server.url, "--model", "m")
+    return cli("judge", *arguments, "--endpoint", server.url, "--served-model", "m")
 
 
 def test_a_folder_and_a_task_of_ones_own(cli) -> None:
     with standin(lambda n, asked: completion("no" if n == 2 else "Yes.")) as server:
-        done = judge(cli, server, "pics", "--task", "mine", "--field", "where=<image> here")
+        done = judge(cli, server, "pics", "--tasks", "mine", "--field", "where=<image> here")
     assert done.code == 0, done.err
     assert [asked_text(body) for body in server.asked] == [
         "[image] here:  good? yes or no"
@@ -99,7 +99,7 @@ def test_stopped_half_way_it_goes_on(cli, out: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(endpoint, "RETRIES", 0)
     rows = [{"image": f"pics/{n % 3}.png", "id": str(n), "where": f"place {n}"} for n in range(20)]
     Path("list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    command = ("list.jsonl", "--task", "mine", "--out", out)
+    command = ("list.jsonl", "--tasks", "mine", "--out", out)
     with standin(lambda n, asked: completion() if n <= 8 else error(500, "out of memory")) as server:
         stopped = judge(cli, server, *command)
     assert stopped.code == 1 and "out of memory" in stopped.err and "Traceback" not in stopped.err
@@ -124,7 +124,7 @@ def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
         "image,where,label\npics/0.png,,\npics/gone.png,here,\npics/1.png,here,perhaps\n,here,\n"
     )
     with standin(lambda n, asked: completion()) as server:
-        done = judge(cli, server, "list.csv", "pics", "--task", "mine")
+        done = judge(cli, server, "list.csv", "pics", "--tasks", "mine")
         assert done.code == 2 and not server.asked
     for words in (
         "8 problem(s) in 8 item(s)",
@@ -141,20 +141,20 @@ def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
     ("arguments", "says"),
     [
         (["pics/0.png"], "which task?"),
-        (["pics/0.png", "--task", "minee"], "Did you mean 'mine'?"),
-        (["pics/0.png", "--task", "mine", "--field", "where"], "should be name=text"),
-        (["pics/none.png", "--task", "mine", "--field", "where=x"], "No such file"),
-        (["windows.csv", "--task", "mine"], "No such file or directory; its name has backslashes"),
-        (["none.csv", "--task", "mine"], "no table none.csv"),
-        (["empty.csv", "--task", "mine"], "empty.csv has no rows"),
-        (["semicolons.csv", "--task", "mine"], "the columns are separated by semicolons, not commas: image;where"),
-        (["other.csv", "--task", "mine"], "no column image, nor image_1 and image_2; its columns: picture, where"),
-        (["torn.jsonl", "--task", "mine"], "torn.jsonl, line 2 is not valid JSON"),
-        (["recipes", "--task", "mine"], "holds no images"),
-        (["pics/0.png", "--task", "mjbench_alignment", "--field", "caption=x"], "two images, and 1 are given"),
-        (["pics", "--task", "mjbench_alignment", "--field", "caption=x"], "does not say which"),
-        (["pics", "--task", "mine", "--out", "v.xlsx"], "neither .jsonl nor .csv"),
-        (["pics", "--task", "mine", "--out", "no/v.csv"], "no folder no"),
+        (["pics/0.png", "--tasks", "minee"], "Did you mean 'mine'?"),
+        (["pics/0.png", "--tasks", "mine", "--field", "where"], "should be name=text"),
+        (["pics/none.png", "--tasks", "mine", "--field", "where=x"], "No such file"),
+        (["windows.csv", "--tasks", "mine"], "No such file or directory; its name has backslashes"),
+        (["none.csv", "--tasks", "mine"], "no table none.csv"),
+        (["empty.csv", "--tasks", "mine"], "empty.csv has no rows"),
+        (["semicolons.csv", "--tasks", "mine"], "the columns are separated by semicolons, not commas: image;where"),
+        (["other.csv", "--tasks", "mine"], "no column image, nor image_1 and image_2; its columns: picture, where"),
+        (["torn.jsonl", "--tasks", "mine"], "torn.jsonl, line 2 is not valid JSON"),
+        (["recipes", "--tasks", "mine"], "holds no images"),
+        (["pics/0.png", "--tasks", "mjbench_alignment", "--field", "caption=x"], "two images, and 1 are given"),
+        (["pics", "--tasks", "mjbench_alignment", "--field", "caption=x"], "does not say which"),
+        (["pics", "--tasks", "mine", "--out", "v.xlsx"], "neither .jsonl nor .csv"),
+        (["pics", "--tasks", "mine", "--out", "no/v.csv"], "no folder no"),
     ],
 )
 def test_refused_in_plain_words(cli, arguments: list[str], says: str) -> None:
@@ -181,7 +181,7 @@ def test_every_file_that_a_folder_leaves_out_is_counted_with_its_reason(cli) -> 
     for name in ("a.raw", "b.raw", "notes.txt", "README", "odd.\x1b[2J"):
         (Path("pics") / name).write_text("x")
     Path("pics/link").symlink_to("more")
-    command = ("pics", "--task", "mine", "--field", "where=x")
+    command = ("pics", "--tasks", "mine", "--field", "where=x")
     with standin(lambda n, asked: completion()) as server:
         done = judge(cli, server, *command)
         assert done.code == 0 and len(server.asked) == 3
@@ -206,12 +206,12 @@ def test_bad_items_can_be_skipped_and_are_listed_where_they_stand(cli) -> None:
     Path("pics/1.png").write_bytes(b"no image")
     os.mkfifo("pics/9.png")
     Path("list.csv").write_text("image,where\npics/0.png,a\npics/2.png,\npics/gone.png,b\n")
-    command = ("list.csv", "pics", "--task", "mine", "--field", "where=")
+    command = ("list.csv", "pics", "--tasks", "mine", "--field", "where=")
     with standin(lambda n, asked: completion()) as server:
         refused = judge(cli, server, *command)
         assert refused.code == 2 and not server.asked and "(--skip-bad judges the others)" in refused.err
         Path("pics/good").mkdir()
-        command = ("list.csv", "pics", "--task", "mine", "--skip-bad")
+        command = ("list.csv", "pics", "--tasks", "mine", "--skip-bad")
         for out in ("v.jsonl", "v.csv"):
             done = judge(cli, server, *command, "--out", out)
             assert done.code == 0 and "6 of 7 items were not judged" in done.out, done.err
@@ -242,7 +242,7 @@ def test_only_regular_files_are_read(cli) -> None:
             ("pipe.csv", "pipe.csv: it is not a regular file"),
             ("list.jsonl", "embedded null byte"),
         ):
-            done = judge(cli, server, given, "--task", "mine", "--field", "where=x")
+            done = judge(cli, server, given, "--tasks", "mine", "--field", "where=x")
             assert done.code == 2 and says in done.err and "Traceback" not in done.err, done.err
 
 
@@ -263,7 +263,7 @@ def test_a_file_that_mtrl_judge_did_not_write_is_left_alone(cli, text: str) -> N
         for name in ("notes.jsonl", ".v.csv.part.jsonl"):
             Path(name).write_text(text)
             out = "notes.jsonl" if name == "notes.jsonl" else "v.csv"
-            done = judge(cli, server, "pics", "--task", "mine", "--field", "where=x", "--out", out)
+            done = judge(cli, server, "pics", "--tasks", "mine", "--field", "where=x", "--out", out)
             assert done.code == 2 and "left as it is" in done.err and not server.asked, done.err
             assert Path(name).read_text() == text and not Path("v.csv").exists()
 
@@ -271,7 +271,19 @@ def test_a_file_that_mtrl_judge_did_not_write_is_left_alone(cli, text: str) -> N
 @pytest.mark.parametrize("out", ["v.jsonl", "v.csv"])
 def test_two_equal_commands_at_once(cli, out: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second says that the first is at work, asks nothing, and leaves the first one's rows whole."""
-    command = ("judge", "pics", "--task", "mine", "--field", "where=x", "--out", out, "--model", "m", "--endpoint")
+    command = (
+        "judge",
+        "pics",
+        "--tasks",
+        "mine",
+        "--field",
+        "where=x",
+        "--out",
+        out,
+        "--served-model",
+        "m",
+        "--endpoint",
+    )
     second: list[Any] = []
 
     def answer(number: int, body: dict[str, Any]) -> Reply:
@@ -308,7 +320,7 @@ def test_an_out_that_cannot_be_written_is_said_in_one_line(cli, out: str, says: 
     Path("taken.jsonl").mkdir()
     os.mkfifo("pipe.jsonl")
     with standin(lambda n, asked: completion()) as server:
-        done = judge(cli, server, "pics/0.png", "--task", "mine", "--field", "where=x", "--out", out)
+        done = judge(cli, server, "pics/0.png", "--tasks", "mine", "--field", "where=x", "--out", out)
     assert done.code == 2 and says in done.err and not server.asked, done.err
     assert len(done.err.strip().splitlines()) <= 2 and "Traceback" not in done.err
 
@@ -340,7 +352,7 @@ def test_a_tables_labels_may_be_the_tasks_own_words(cli) -> None:
             ("perhaps", "is no verdict of task mine: yes or no (or its own words:"),
         ):
             Path("list.csv").write_text(f"image,where,label\npics/0.png,here,{word}\n")
-            refused = judge(cli, server, "list.csv", "--task", "mine")
+            refused = judge(cli, server, "list.csv", "--tasks", "mine")
             assert refused.code == 2 and says in refused.err, refused.err
 
 
@@ -354,7 +366,7 @@ def test_rotated_images_are_counted_and_with_orient_turned(cli) -> None:
     for text in (plain, plain + "orient: true\n"):
         file.write_text(text)
         with standin(lambda n, asked: completion()) as server:
-            done = judge(cli, server, "pics/phone.jpg", "--task", "mine", "--field", "where=x")
+            done = judge(cli, server, "pics/phone.jpg", "--tasks", "mine", "--field", "where=x")
         said = "1 items of task mine have images with an EXIF rotation, which no loader applies"
         assert done.code == 0 and (said in done.out) == (text == plain), done.out
         url = next(p for p in server.asked[0]["messages"][0]["content"] if p["type"] == "image_url")["image_url"]["url"]
@@ -367,7 +379,7 @@ def test_a_phones_formats_are_read_or_named(cli) -> None:
     from PIL import features
 
     Path("pics/9.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 40)
-    command = ("pics", "--task", "mine", "--field", "where=x")
+    command = ("pics", "--tasks", "mine", "--field", "where=x")
     with standin(lambda n, asked: completion()) as server:
         refused = judge(cli, server, *command)
         assert refused.code == 2 and "pics/9.heic: " in refused.err and not server.asked
@@ -418,7 +430,7 @@ def test_a_page_of_verdicts(cli) -> None:
 
 def test_not_one_readable_verdict_is_explained(cli) -> None:
     with standin(lambda n, a: completion(f"<think>{n}</think><answer>yes</answer>")) as server:
-        done = judge(cli, server, "pics", "--task", "mine", "--field", "where=x", "--out", "v.html")
+        done = judge(cli, server, "pics", "--tasks", "mine", "--field", "where=x", "--out", "v.html")
     assert done.code == 0 and "mine: not one answer could be read as a verdict. The judge reasons" in done.out
     assert done.out.count("</think><answer>yes</answer>") == 3 and "mine: not one answer" in Path("v.html").read_text()
 
@@ -426,5 +438,5 @@ def test_not_one_readable_verdict_is_explained(cli) -> None:
 def test_a_row_of_too_many_cells_is_an_error(cli) -> None:
     Path("list.csv").write_text("image,where\npics/0.png,A large, open room\n")
     with standin(lambda n, asked: completion()) as server:
-        done = judge(cli, server, "list.csv", "--task", "mine")
+        done = judge(cli, server, "list.csv", "--tasks", "mine")
     assert done.code == 2 and "list.csv" in done.err and "comma" in done.err and not server.asked, done.out

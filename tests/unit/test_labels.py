@@ -15,6 +15,7 @@ from mtrl.config.labels import Rule
 from mtrl.config.tasks import Task
 from mtrl.converters.checks import fit, table1
 from mtrl.converters.checks.converted import examine
+from mtrl.converters.pipeline import release
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.demo import releases
 from tests.unit.releases_fixture import run, task_with
@@ -86,10 +87,7 @@ def test_fit_finds_a_planted_rating_rule(tmp_path: Path) -> None:
     releases.imagereward(
         tmp_path, {"train": 30, "validation": 15, "test": 15}, releases.blocks(1, 8), lambda n: planted[n]
     )
-    rows = [
-        (split, record)
-        for split, record in fit.reader(tasks.load("imagereward"), "labels")(tasks.load("imagereward"), tmp_path)
-    ]
+    rows = release.labels(tasks.load("imagereward"), tmp_path)
     counts = {}
     for split in tasks.SPLITS:
         own = [record["fidelity_rating"] <= 3 for found, record in rows if found == split]
@@ -140,8 +138,8 @@ def test_table1_names_the_cells_that_differ(tmp_path: Path) -> None:
     low, high = table1.interval(8109, 3271, 811)
     assert low <= 317 <= high and low >= 297 and high <= 358
     card["release_counts"]["test"] = {"yes": 776, "no": 1261}  # type: ignore[index]
-    stops = [check.text for check in table1.compare(task, card) if check.level == "stop"]
-    assert [text.partition(",")[0] for text in stops] == [
+    errors = [check.text for check in table1.compare(task, card) if check.level == "error"]
+    assert [text.partition(",")[0] for text in errors] == [
         "unsafebench/all: 4", "unsafebench/all: 6", "unsafebench/test: 776 positive (yes)"]  # fmt: skip
 
 
@@ -151,8 +149,8 @@ def test_check_tells_a_limited_conversion(tmp_path: Path) -> None:
     card, rows = run(task, tmp_path / "raw", tmp_path / "data", limit=3)
     assert [len(rows[split]) for split in tasks.SPLITS] == [3, 3, 3]
     assert card["rows_in_release"] == 60
-    stops = [check for check in examine(task, tmp_path / "data", table1=True) if check.level == "stop"]
-    assert ["--limit" in check.text for check in stops] == [True]
+    errors = [check for check in examine(task, tmp_path / "data", table1=True) if check.level == "error"]
+    assert ["--limit" in check.text for check in errors] == [True]
 
 
 def test_a_tie_at_the_cut() -> None:

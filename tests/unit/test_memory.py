@@ -10,7 +10,7 @@ import pytest
 
 from mtrl.backends import base as backend
 from mtrl.config import recipe
-from mtrl.config.recipe import Recipe
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.files import parse_yaml
 from mtrl.core.finding import Check
 from mtrl.core.rundir import Run
@@ -86,25 +86,25 @@ def test_activations_by_hand() -> None:
 def test_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "gpus_here", lambda: [])
     one, *_ = checks("sft_unified", "qwen3-vl-30b-a3b", "1x80gb-lora", FULL)
-    assert one.level == "stop" and "497 GB counted (16 bytes x 31.1 billion" in one.text and "8x80gb" in one.then
+    assert one.level == "error" and "497 GB counted (16 bytes x 31.1 billion" in one.text and "8x80gb" in one.then
     tight, host = checks("sft_unified", "qwen3-vl-30b-a3b", "8x80gb")
     assert tight.level == "warning" and "70 GB counted" in tight.text and "offload_optimizer" in tight.then
     assert host.level == "ok" and "102 GB a node" in host.text  # the node is not here: nothing to compare with
     copies, *_ = checks("sft_unified", "qwen3-vl-30b-a3b", "8x80gb", "hardware.deepspeed=null")
-    assert copies.level == "stop" and copies.then.startswith("deepspeed: zero3 in the hardware preset")
+    assert copies.level == "error" and copies.then.startswith("deepspeed: zero3 in the hardware preset")
     assert {check.level for check in checks("sft_unified", "qwen3-vl-30b-a3b", "16x80gb")} == {"ok"}
     assert {check.level for check in checks("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb")} == {"ok"}
     assert {check.level for check in checks("sft_unified", "qwen3-vl-8b", "1x80gb-lora")} == {"ok"}
-    stop = next(check for check in checks("rl_multitask", "qwen3-vl-30b-a3b", "1x80gb-lora") if check.level == "stop")
-    assert "its weights are 62 GB" in stop.text and "8x80gb" in stop.then
+    error = next(check for check in checks("rl_multitask", "qwen3-vl-30b-a3b", "1x80gb-lora") if check.level == "error")
+    assert "its weights are 62 GB" in error.text and "8x80gb" in error.then
     tensor = checks("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb", "model.tensor_parallel_size=1")[1]
-    assert tensor.level == "stop" and tensor.then == "--set model.tensor_parallel_size=8"
+    assert tensor.level == "error" and tensor.then == "--set model.tensor_parallel_size=8"
     stays = (
         "upstream.worker.actor.offload.offload_optimizer=false",
         "upstream.worker.actor.offload.offload_params=false",
     )
     both = checks("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb", *stays, "upstream.worker.actor.fsdp.torch_dtype=null", "upstream.worker.actor.optim.strategy=adamw")[1]  # fmt: skip
-    assert both.level == "stop" and "stays on the GPU" in both.text  # 48 + 12 x 31.07 / 8
+    assert both.level == "error" and "stays on the GPU" in both.text  # 48 + 12 x 31.07 / 8
 
 
 def test_verl(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,11 +113,11 @@ def test_verl(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [check.level for check in dense] == ["ok"] * 3 and "48 GB, 8.8 of them its weights" in dense[1].text
     assert dense[2].text == f"host memory: about {round(8 * memory.PROCESS + (12 + 4) * 8.77)} GB a node"
     counted, answering, _ = checks("rl_multitask", "qwen3-vl-30b-a3b", "1x80gb-lora", "backend=verl")
-    assert counted.level == "stop" and "124 GB counted" in counted.text
-    assert answering.level == "stop" and "its weights are 62 GB" in answering.text
+    assert counted.level == "error" and "124 GB counted" in counted.text
+    assert answering.level == "error" and "its weights are 62 GB" in answering.text
     stays = [f"upstream.actor_rollout_ref.actor.fsdp_config.{key}_offload=false" for key in ("param", "optimizer")]
     both = checks("rl_multitask", "qwen3-vl-8b", "8x80gb", "backend=verl", *stays, "hardware.gpu_memory=32")[1]
-    assert both.level == "stop" and "fsdp_config.optimizer_offload=true" in both.then
+    assert both.level == "error" and "fsdp_config.optimizer_offload=true" in both.then
     (megatron,) = checks("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb", "backend=verl")
     assert megatron.level == "warning" and "not counted" in megatron.text
 
@@ -129,14 +129,14 @@ def test_what_is_here_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(memory, "host_memory", lambda: 64.0)
     gpu, busy, host = checks("sft_unified", "qwen3-vl-30b-a3b", "8x80gb")
-    assert gpu.level == "stop" and "of 40 GB" in gpu.text
+    assert gpu.level == "error" and "of 40 GB" in gpu.text
     assert busy.text.startswith("GPU 1 has 21 GB in use already (1 of 8")
-    assert host.level == "stop" and "64 GB are here" in host.text
+    assert host.level == "error" and "64 GB are here" in host.text
 
 
 def test_a_processor_alone() -> None:
-    (stop,) = checks("sft_unified", "qwen3-vl-30b-a3b", "cpu")
-    assert stop.level == "stop" and stop.text.startswith("memory: 497 GB counted")
+    (error,) = checks("sft_unified", "qwen3-vl-30b-a3b", "cpu")
+    assert error.level == "error" and error.text.startswith("memory: 497 GB counted")
     (fine,) = checks("sft_unified", "tiny", "cpu")
     assert fine.level == "ok"
     assert 0.1 < memory.host_memory() < 10_000

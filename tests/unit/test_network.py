@@ -37,9 +37,9 @@ def test_a_taken_master_port(monkeypatch: pytest.MonkeyPatch) -> None:
         other.listen()
         port = other.getsockname()[1]
         monkeypatch.setenv("MASTER_PORT", str(port))
-        (stop,) = found("sft_unified", "8x80gb")
-        assert stop.level == "stop" and stop.text == f"port {port} (MASTER_PORT) is taken on this machine"
-        instead = int(stop.then.split("MASTER_PORT=")[1].split(",")[0])
+        (error,) = found("sft_unified", "8x80gb")
+        assert error.level == "error" and error.text == f"port {port} (MASTER_PORT) is taken on this machine"
+        instead = int(error.then.split("MASTER_PORT=")[1].split(",")[0])
         assert instead != port and not network.taken(instead)
         assert found("sft_unified", "cpu") == []  # one process: no port
         monkeypatch.setenv("MASTER_ADDR", "elsewhere")
@@ -49,19 +49,19 @@ def test_a_taken_master_port(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_two_nodes_need_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    (stop,) = found("sft_unified", "16x80gb")
-    assert "needs MASTER_ADDR and MASTER_PORT" in stop.text and "NODE_RANK=1" in stop.then
+    (error,) = found("sft_unified", "16x80gb")
+    assert "needs MASTER_ADDR and MASTER_PORT" in error.text and "NODE_RANK=1" in error.then
     monkeypatch.setenv("MASTER_ADDR", "elsewhere")
     monkeypatch.setenv("MASTER_PORT", "port")
-    (stop,) = found("sft_unified", "16x80gb")
-    assert stop.text == "MASTER_PORT 'port' is no port"
+    (error,) = found("sft_unified", "16x80gb")
+    assert error.text == "MASTER_PORT 'port' is no port"
 
 
 def test_no_ray_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     for address, words in (("head", "is not HOST:PORT"), (f"127.0.0.1:{network.free()}", "Connection refused")):
         monkeypatch.setenv("RAY_ADDRESS", address)
-        (stop,) = found("rl_multitask", "8x80gb")
-        assert stop.level == "stop" and words in stop.text and "RAY_ADDRESS" in stop.then
+        (error,) = found("rl_multitask", "8x80gb")
+        assert error.level == "error" and words in error.text and "RAY_ADDRESS" in error.then
     assert found("rl_multitask", "cpu") == []  # TRL asks no Ray
 
 
@@ -77,9 +77,9 @@ def test_another_server_is_no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         thread = threading.Thread(target=serve)
         thread.start()
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
-        (stop,) = found("rl_multitask", "8x80gb")
+        (error,) = found("rl_multitask", "8x80gb")
         thread.join()
-    assert "something else" in stop.text
+    assert "something else" in error.text
 
 
 def test_a_real_ray_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ def test_a_real_ray_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     try:
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
         deadline = time.monotonic() + 60
-        while found("rl_multitask", "8x80gb")[0].level == "stop" and time.monotonic() < deadline:
+        while found("rl_multitask", "8x80gb")[0].level == "error" and time.monotonic() < deadline:
             assert head.poll() is None, (tmp_path / "ray.log").read_text()
             time.sleep(0.5)
         (there,) = found("rl_multitask", "8x80gb")
@@ -111,4 +111,4 @@ def test_a_real_ray_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             os.killpg(head.pid, signal.SIGKILL)  # on a busy machine; all it started are of its group
         head.wait(30)
         shutil.rmtree(folder, ignore_errors=True)
-    assert ray_address.answer("127.0.0.1", port) == "Connection refused"
+    assert ray_address.problem("127.0.0.1", port) == "Connection refused"

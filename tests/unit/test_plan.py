@@ -28,20 +28,20 @@ def found(name: str, *sets: str, model: str = "tiny", hardware: str = "cpu") -> 
     return plan.plan(recipe.load(name, model, hardware, sets=[TASKS, *sets]), Path("data"))
 
 
-def stops(*arguments: str, **presets: str) -> list[str]:
-    return [check.text for check in found(*arguments, **presets) if check.level == "stop"]
+def errors(*arguments: str, **presets: str) -> list[str]:
+    return [check.text for check in found(*arguments, **presets) if check.level == "error"]
 
 
 def test_a_typo_below_upstream_is_named(project: Path) -> None:
-    assert stops("sft_unified", "upstream.cutoff_length=3") == [
+    assert errors("sft_unified", "upstream.cutoff_length=3") == [
         "upstream.cutoff_length is no key that LLaMA-Factory takes. Did you mean 'cutoff_len'?"
     ]
-    assert stops("rl_multitask", "upstream.grpo.betta=3") == [
+    assert errors("rl_multitask", "upstream.grpo.betta=3") == [
         "upstream.grpo.betta is no key that TRL's GRPOConfig takes. Did you mean 'beta'?"
     ]
-    (odd,) = stops("rl_multitask", "upstream.max_steps=3")
+    (odd,) = errors("rl_multitask", "upstream.max_steps=3")
     assert odd.startswith("upstream.max_steps is no key that TRL's job takes. Known: grpo, image")
-    (unlike,) = stops("sft_unified", "upstream.zzz=3")
+    (unlike,) = errors("sft_unified", "upstream.zzz=3")
     assert unlike == "upstream.zzz is no key that LLaMA-Factory takes."
 
 
@@ -116,14 +116,14 @@ def test_our_own_mistake_in_a_check_keeps_its_traceback(project: Path, monkeypat
 
 def test_a_model_folder_without_a_model_is_one_line(project: Path) -> None:
     Path("empty").mkdir()
-    assert stops("sft_unified", "model.path=./empty") == ["model tiny: empty is no model folder (no config.json)"]
+    assert errors("sft_unified", "model.path=./empty") == ["model tiny: empty is no model folder (no config.json)"]
     assert not any("memory" in check.text for check in found("sft_unified", "model.path=./empty"))
 
 
 def test_what_is_not_converted_is_said_once(project: Path) -> None:
-    lines = stops("sft_unified", "tasks=seetrue")
+    lines = errors("sft_unified", "tasks=seetrue")
     assert lines == ["task seetrue is not converted (data/seetrue/card.json is missing)"]
-    assert len(stops("sft_unified", "tasks=seetru")) == 1
+    assert len(errors("sft_unified", "tasks=seetru")) == 1
 
 
 def test_a_training_row_in_an_evaluation_split(project: Path) -> None:
@@ -147,7 +147,7 @@ def test_checkpoints_against_the_disk(project: Path, monkeypatch: pytest.MonkeyP
     assert many.level == "warning" and "save_total_limit=3" in many.then
     assert line("sft.epochs=40", "upstream.save_total_limit=3").level == "ok"
     room.free = each * 1e9
-    assert line("sft.epochs=40").level == "stop"
+    assert line("sft.epochs=40").level == "error"
 
 
 def test_time_comes_with_its_source(project: Path) -> None:
@@ -167,10 +167,10 @@ def test_time_comes_with_its_source(project: Path) -> None:
 def test_fewer_gpus_than_the_preset(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(project))  # no nvidia-smi
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    (line,) = [text for text in stops("rl_multitask", hardware="8x80gb") if "GPUs" in text]
+    (line,) = [text for text in errors("rl_multitask", hardware="8x80gb") if "GPUs" in text]
     assert line == "hardware 8x80gb wants 8 GPUs on this node, and 0 are here"
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    (line,) = [text for text in stops("rl_multitask", hardware="8x80gb") if "GPUs" in text or "Ray" in text]
+    (line,) = [text for text in errors("rl_multitask", hardware="8x80gb") if "GPUs" in text or "Ray" in text]
     assert line.startswith("no Ray cluster answers at 127.0.0.1:1")
 
 
@@ -179,7 +179,7 @@ def test_a_prompt_that_changed_since(project: Path) -> None:
     data = json.loads(card.read_text())
     data["prompts"]["sft"] = "0"
     card.write_text(json.dumps(data))
-    assert stops("sft_unified") == ["task demo_quality: its sft prompt has changed since it was converted"]
+    assert errors("sft_unified") == ["task demo_quality: its sft prompt has changed since it was converted"]
 
 
 def test_a_split_of_one_verdict_is_a_stop(project: Path) -> None:
@@ -188,9 +188,9 @@ def test_a_split_of_one_verdict_is_a_stop(project: Path) -> None:
         held = pq.read_table(path)
         pq.write_table(held.filter(pa.compute.equal(held["answer"], "yes")), path)
 
-    capped = stops("sft_unified", "tasks=demo_quality", "max_rows_per_task=1", "sft.batch_size=1")
+    capped = errors("sft_unified", "tasks=demo_quality", "max_rows_per_task=1", "sft.batch_size=1")
     assert capped[0].startswith("task demo_quality: no row of the 1 that max_rows_per_task leaves of train is")
     one_verdict("test")  # a test split is reported, and does not stop a training
-    assert stops("sft_unified") == []
+    assert errors("sft_unified") == []
     one_verdict("val")
-    assert stops("sft_unified") == ["task demo_quality: no row of val is 'no'; training and validation need both"]
+    assert errors("sft_unified") == ["task demo_quality: no row of val is 'no'; training and validation need both"]

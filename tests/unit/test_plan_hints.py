@@ -84,7 +84,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], No
 
 
 def rendered(found: recipe.Recipe, data: Path) -> list[Check]:
-    """Nothing; raises what a launch would stop at."""
+    """Nothing; raises what ends a launch."""
     backend.of(found).config(found, Run(Path("x")), data)
     return []
 
@@ -96,7 +96,7 @@ def findings(name: str, model: str, hardware: str, sets: list[str]) -> list[Chec
         try:
             checks += part(found, Path("data"))
         except MtrlError as error:
-            checks.append(Check("stop", str(error), error.then))
+            checks.append(Check("error", str(error), error.then))
     return checks
 
 

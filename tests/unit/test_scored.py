@@ -18,7 +18,7 @@ from mtrl.demo.pipeline import tiny
 from mtrl.evaluate import predictions, run, scores, scoring
 from mtrl.evaluate.engines.base import Answer
 from mtrl.evaluate.engines.request import Request
-from mtrl.evaluate.run import Subject, subject
+from mtrl.evaluate.subject import Subject, subject
 from mtrl.paper import scored, tables
 from tests.conftest import DEMO
 from tests.unit.metrics_fixture import task_metrics
@@ -90,7 +90,7 @@ def test_eval_without_tasks_scores_its_own_and_says_how_to_score_others(project:
         json.dumps({**card, "tasks": ["demo_safety"], "run": "mine", "recipe": found, "files": {}})
     )
     with standin(lambda *_: completion("yes")) as server:
-        done = cli("eval", "--endpoint", server.url, "--model", "m", "--ckpt", "exports/x")
+        done = cli("eval", "--endpoint", server.url, "--served-model", "m", "--ckpt", "exports/x")
     assert done.code == 0, done.err
     assert "demo_safety" in done.out and "Pass --tasks A,B to score others" in done.out
     result = json.loads(Path("runs/eval-m/metrics.json").read_text())

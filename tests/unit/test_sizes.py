@@ -52,8 +52,8 @@ def test_an_epoch_has_8_updates_and_2_validations(
             assert block.batch_size % found.hardware.world_size == 0
             if found.trainer in ("easyr1", "verl"):
                 rules = {"easyr1": easyr1_rules, "verl": verl_rules}[found.trainer]
-                assert [line for line in rules.check(found) if line[0] == "stop" and "share" in line[1]] == []
-                assert [line for line in rules.check(found) if line[0] == "stop" and "multiple" in line[1]] == []
+                assert [line for line in rules.check(found) if line[0] == "error" and "share" in line[1]] == []
+                assert [line for line in rules.check(found) if line[0] == "error" and "multiple" in line[1]] == []
             assert not [line for line in amounts.check(found, Path("data")) if line.level != "ok"]
 
 
@@ -136,7 +136,7 @@ def test_what_a_trainer_does_not_use_is_an_error(tmp_path: Path) -> None:
 
 def test_every_field_changes_what_is_run_or_is_refused(project: Path) -> None:
     """Each number of a recipe's own blocks, changed by --set: upstream.yaml, or what watches the run, must differ."""
-    watched = {"rl.patience", "rl.max_prompt_length"}  # by mtrl itself; by the plan, which stops at a longer prompt
+    watched = {"rl.patience", "rl.max_prompt_length"}  # by mtrl itself; by the plan, where a longer prompt is an error
     for name, other in (
         ("sft_unified", []),
         ("rl_multitask", []),

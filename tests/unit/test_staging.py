@@ -14,7 +14,7 @@ from mtrl.core.errors import UserError
 WRITER = """
 import sys, time
 from pathlib import Path
-from mtrl import staging
+from mtrl.core import staging
 with staging.folder(Path(sys.argv[1])) as here:
     (here / "weights").write_bytes(b"x" * 1000)
     print("writing", flush=True)

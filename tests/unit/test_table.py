@@ -1,23 +1,19 @@
-"""The generic converter over every shape of table and Hugging Face folder; the 25-line benchmark of docs/own-task.md."""
+"""The generic converter over every shape of table and Hugging Face folder."""
 
 from __future__ import annotations
 
 import csv
-import sys
-import types
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import mtrl.converters
 from mtrl.config.tasks import Task
 from mtrl.converters.table import read_table
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.demo.releases import blocks, encoded
 from mtrl.evaluate import items
-from tests.conftest import ROOT
 from tests.unit.releases_fixture import run, table_task
 
 DRAW = blocks(3)
@@ -97,55 +93,6 @@ def test_rows_that_lack_something(tmp_path: Path) -> None:
     (tmp_path / "raw" / "empty").mkdir()
     with pytest.raises(UserError, match="holds neither parquet files nor metadata"):
         run(table_task(tmp_path / "other", [], source={"file": "empty"}), tmp_path / "raw", tmp_path / "data")
-
-
-NEW_BENCHMARK = """
-from collections.abc import Iterator
-from pathlib import Path
-
-from mtrl.converters.base import Row, below, release_folder
-from mtrl.converters.table import read_table
-from mtrl.tasks import Task
-
-
-def rows(task: Task, raw: Path) -> Iterator[Row]:
-    folder = release_folder(raw, "mybench", "scores.csv")
-    records = list(read_table(folder / "scores.csv"))
-    places = [f"{folder}/scores.csv, row {n}" for n in range(1, len(records) + 1)]
-    answers = task.verdicts(zip((r[task.label.column] for r in records), places, strict=True))
-    for record, place, answer in zip(records, places, answers, strict=True):
-        yield Row(
-            id=record["name"],
-            images=(below(folder / "pictures", record["name"], place),),
-            answer=answer,
-            file=folder / "scores.csv",
-            fields={"caption": record["prompt"]},
-        )
-"""
-
-
-def test_a_new_benchmark_in_25_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len(NEW_BENCHMARK.strip().splitlines()) <= 25
-    module = types.ModuleType("mtrl.converters.mybench")
-    exec(NEW_BENCHMARK, module.__dict__)
-    monkeypatch.setitem(sys.modules, "mtrl.converters.mybench", module)
-    monkeypatch.setattr(mtrl.converters, "mybench", module, raising=False)
-    pictures(tmp_path / "raw/mybench/pictures")
-    with (tmp_path / "raw/mybench/scores.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(
-            [["name", "prompt", "score"], *((name, f"p {name}", n) for n, (name, _, _) in enumerate(NINE))]
-        )
-    label = {"column": "score", "rule": {"when": ">= 5", "then": "yes"}}
-    card, _ = run(
-        table_task(tmp_path / "unused", [], converter="mybench", source={}, label=label),
-        tmp_path / "raw",
-        tmp_path / "data",
-    )
-    assert sum(counts["yes"] for counts in card["counts"].values()) == 4
-
-
-def test_the_readme_shows_exactly_that() -> None:
-    assert NEW_BENCHMARK.strip() in (ROOT / "docs" / "own-task.md").read_text(encoding="utf-8")
 
 
 def ids(task: Task, raw: Path, data: Path) -> set[str]:

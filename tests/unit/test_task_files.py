@@ -14,7 +14,7 @@ from mtrl.core.files import read_json, sha256_file
 from mtrl.core.rundir import Run
 from mtrl.demo.pipeline import tiny
 from mtrl.evaluate import requests
-from mtrl.evaluate.run import subject
+from mtrl.evaluate.subject import subject
 from mtrl.runs import checkpoints
 from tests.unit.standin import asked_text, completion, standin
 
@@ -141,7 +141,17 @@ def test_data_elsewhere_is_scored_far_from_the_project(
     shutil.copytree(exported, tmp_path / "away" / "judge")
     monkeypatch.chdir(tmp_path / "away")
     with standin(lambda number, body: completion("yes")) as server:
-        command = ["eval", "--ckpt", "judge", "--endpoint", server.url, "--model", "m", "--tasks", "demo_quality"]
+        command = [
+            "eval",
+            "--ckpt",
+            "judge",
+            "--endpoint",
+            server.url,
+            "--served-model",
+            "m",
+            "--tasks",
+            "demo_quality",
+        ]
         done = cli(*command, "--limit", 4, "--data", project / "data")
     assert done.code == 0 and "differ here" not in done.out, done.err
     asked = read_json(project / "data/demo_quality/sft_test.json")[:4]
@@ -162,7 +172,7 @@ def test_pictures_are_judged_far_from_the_project(
         done = cli(
             "judge",
             "picture.png",
-            "--task",
+            "--tasks",
             "demo_quality",
             "--ckpt",
             "judge",

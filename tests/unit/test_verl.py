@@ -81,7 +81,7 @@ def test_dense_models_and_adapters_go_by_fsdp() -> None:
 def test_no_rule_is_broken(model: str, hardware: str) -> None:
     for name in ("rl_multitask", "rl_single"):
         found = load(name, model, hardware)
-        assert [check for check in verl_rules.check(found) if check[0] == "stop"] == []
+        assert [check for check in verl_rules.check(found) if check[0] == "error"] == []
 
 
 @pytest.mark.parametrize(
@@ -113,22 +113,22 @@ def test_no_rule_is_broken(model: str, hardware: str) -> None:
     ],
 )  # fmt: skip
 def test_what_verl_would_stumble_on(sets: list[str], words: str, then: str) -> None:
-    stops = [
-        check for check in verl_rules.check(load("rl_multitask", "qwen3-vl-8b", "8x80gb", sets)) if check[0] == "stop"
+    errors = [
+        check for check in verl_rules.check(load("rl_multitask", "qwen3-vl-8b", "8x80gb", sets)) if check[0] == "error"
     ]
-    hits = [check for check in stops if words in check[1]]
-    assert hits, stops
+    hits = [check for check in errors if words in check[1]]
+    assert hits, errors
     assert then in hits[0][2]
 
 
 def test_megatrons_sizes() -> None:
-    def stops(*sets: str) -> str:
+    def errors(*sets: str) -> str:
         found = load("rl_multitask", "qwen3-vl-30b-a3b", "16x80gb", list(sets))
-        return "\n".join(check[1] for check in verl_rules.check(found) if check[0] == "stop")
+        return "\n".join(check[1] for check in verl_rules.check(found) if check[0] == "error")
 
-    assert stops() == ""
-    assert "tensor x pipeline x context 4 does not divide 14" in stops("upstream.trainer.n_gpus_per_node=7")
-    assert "expert parallelism 8 does not divide 12" in stops("upstream.trainer.n_gpus_per_node=6")
+    assert errors() == ""
+    assert "tensor x pipeline x context 4 does not divide 14" in errors("upstream.trainer.n_gpus_per_node=7")
+    assert "expert parallelism 8 does not divide 12" in errors("upstream.trainer.n_gpus_per_node=6")
 
 
 def test_whole_epochs_several_nodes_and_lossy_settings_are_warned_of() -> None:
@@ -153,7 +153,7 @@ def test_a_version_outside_the_tested_range(
     (tmp_path / "python").chmod(0o755)
     monkeypatch.setenv("MTRL_PYTHON_VERL", str(tmp_path / "python"))
     found = list(verl_rules._installed())
-    assert [(check[0], check[2]) for check in found] == ([("stop", "make setup-verl")] if words else [])
+    assert [(check[0], check[2]) for check in found] == ([("error", "make setup-verl")] if words else [])
     assert all(words in check[1] for check in found)
 
 
