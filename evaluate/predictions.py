@@ -99,7 +99,8 @@ def of_answer(answer: Answer, style: str, prompt_sha256: str) -> Prediction:
     )
 
 
-def _line(row: Prediction) -> str:
+def as_line(row: Prediction) -> str:
+    """As in predictions.jsonl."""
     content = {
         "id": row.id,
         "task": row.task,
@@ -212,7 +213,7 @@ class Store:
         """Writes each row as it comes, and passes it on. Raises MtrlError where the disk is full."""
         for row in rows:
             try:
-                self._stream.write(_line(row))
+                self._stream.write(as_line(row))
                 self._stream.flush()
             except OSError as error:
                 raise MtrlError(

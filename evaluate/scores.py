@@ -133,7 +133,7 @@ def read(file: Path) -> Scores:
             own[name] = value
             continue
         try:
-            tasks[name] = validate(TaskMetrics, value, "its metrics")
+            tasks[name] = validate(TaskMetrics, value, "")
         except UserError as error:
             broken[name] = str(error)
     return validate(Scores, {**own, "file": file, "tasks": tasks, "broken": broken}, str(file), again)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from mtrl.core.schema import Stored
 from mtrl.evaluate.metrics.prediction import Fraction, Prediction
@@ -17,7 +17,7 @@ class Bin(Stored):
 
     low: Fraction
     high: Fraction
-    n: PositiveInt
+    n: NonNegativeInt
     """Answers."""
     confidence: Fraction
     """Their mean confidence."""

@@ -36,7 +36,7 @@ def read(model: type[M], path: Path, then: str = "") -> M:
 def validate(model: type[M], data: Any, file: str, then: str = "") -> M:
     """`data` as a `model`, which is a pydantic model or a dataclass.
 
-    Raises one UserError that lists the mistakes in `file`; in one line for what is `Stored` and for a dataclass.
+    Raises one UserError that lists the mistakes in `file` ("": not named), in one line for what is not a `Model`.
     """
     reader: TypeAdapter[M] = _READERS.get(model) or _READERS.setdefault(model, TypeAdapter(model))
     shown = SHOWN if issubclass(model, BaseModel) and not issubclass(model, Stored) else IN_LINE
@@ -59,11 +59,10 @@ def validate(model: type[M], data: Any, file: str, then: str = "") -> M:
                 lines.append(f"{'.'.join(where)}: {message}{given}".removeprefix(": "))
         if (more := error.error_count() - shown) > 0:
             lines.append(f"and {more:,} more")
-        if shown == IN_LINE:
-            raise UserError(f"{file}: {'; '.join(lines)}", then) from None
-        raise UserError(
-            f"{file}: " + (lines[0] if len(lines) == 1 else "\n  - ".join(["", *lines]).lstrip(" ")), then
-        ) from None
+        said = "; ".join(lines)
+        if shown == SHOWN and len(lines) > 1:
+            said = "\n  - ".join(["", *lines])
+        raise UserError(f"{file}: {said}" if file else said, then) from None
 
 
 def _short(value: Any) -> str:
