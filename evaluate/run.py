@@ -12,7 +12,7 @@ from mtrl.config import prompting, recipe, samples, task_files
 from mtrl.config.published import table_tasks
 from mtrl.config.recipe_types import Image
 from mtrl.config.tasks import Task
-from mtrl.core import resources
+from mtrl.core import search_path
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_object, read_yaml, sha256_file
 from mtrl.evaluate import predictions, requests, rescore
@@ -161,14 +161,14 @@ def _room(style: str, preset: str | None) -> int:
     """Tokens an answer may have, in a style it was not trained in: a bare verdict's 16, or what the RL recipe gives."""
     if style == "sft":
         return 16
-    known = preset if preset in resources.listing("recipes", "models", ".yaml") else None
+    known = preset if preset in search_path.listing("recipes", "models", ".yaml") else None
     found = recipe.load("rl_multitask", model=known)
     return found.max_new_tokens
 
 
 def _preset_of(checkpoint: str) -> str | None:
     """The model preset whose weights these are, if one is: it may narrow the image range."""
-    for name, file in resources.listing("recipes", "models", ".yaml").items():
+    for name, file in search_path.listing("recipes", "models", ".yaml").items():
         path = str(read_yaml(file).get("path", ""))
         if path == checkpoint or (
             path.startswith("./") and (file.parent / path).resolve() == Path(checkpoint).resolve()

@@ -21,7 +21,7 @@ from typing import Any
 from pydantic import model_validator
 
 from mtrl.config.tasks import Task
-from mtrl.core import resources
+from mtrl.core import search_path
 from mtrl.core.errors import MtrlError, UserError, nearest
 from mtrl.core.files import read_json, read_yaml, write_json
 from mtrl.core.schema import Model, validate
@@ -88,7 +88,7 @@ class Plan:
 
 
 def load() -> list[Release]:
-    path = resources.find("recipes", "releases.yaml", "list of releases")
+    path = search_path.find("recipes", "releases.yaml", "list of releases")
     return [validate(Release, {"name": name, **entry}, f"{path}, {name}") for name, entry in read_yaml(path).items()]
 
 

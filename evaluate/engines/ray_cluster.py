@@ -48,7 +48,7 @@ def _knock(address: str) -> None:
     start = "ray start --head --port=6379 on one node, ray start --address=HEAD:6379 on the others"
     if not host or not port.isdecimal() or "/" in host:
         raise UserError(f"--ray-address {address!r} is not HOST:PORT", f"--ray-address HEAD:6379, after {start}")
-    if wrong := ray_address.answer(host, int(port)):
+    if wrong := ray_address.problem(host, int(port)):
         raise UserError(f"no Ray answers at {address}: {wrong}", start)
 
 

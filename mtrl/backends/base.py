@@ -18,7 +18,7 @@ from typing import Any
 
 from mtrl.backends import overlay
 from mtrl.config.recipe_types import Recipe
-from mtrl.core import resources
+from mtrl.core import search_path
 from mtrl.core.errors import UserError
 from mtrl.core.files import dump_yaml, parse_yaml, read_json
 from mtrl.core.rundir import Run
@@ -68,12 +68,12 @@ def render(template: str, recipe: Recipe, run: Run, **values: Any) -> str:
 
     Where the image budget is in the model's own processor, a comment at the top says so: a range further down is not the recipe's.
     """
-    from mtrl.core import templates
+    from mtrl.core import sandbox
 
-    path = resources.find("recipes", f"templates/{template}", "template")
+    path = search_path.find("recipes", f"templates/{template}", "template")
     cpu = recipe.hardware.gpus_per_node == 0
     values |= {"recipe": recipe, "cpu": cpu, "checkpoints": run.checkpoints, "inputs": run.inputs}
-    filled = templates.config(path, values)
+    filled = sandbox.config(path, values)
     config = parse_yaml(filled, str(path))
     overlay.lay(config, recipe.upstream, recipe.trainer)
     return (_budget_note(recipe, run) if budgeted(run) else "") + dump_yaml(config)

@@ -128,10 +128,10 @@ def engine_maker(
             from mtrl.evaluate.engines.replicas import Replicas
 
             return Replicas(replicas, tensor_parallel, ray_address, data, say, **about)
-        from mtrl.core.quiet import to_log
+        from mtrl.core.redirect import stderr_to
         from mtrl.evaluate.engines.offline import VllmEngine
 
-        with to_log(log):
+        with stderr_to(log):
             engine = VllmEngine(**about, tensor_parallel=tensor_parallel)
         if engine.note:
             say(engine.note)

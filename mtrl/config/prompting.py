@@ -13,7 +13,7 @@ from typing import Any
 
 from mtrl.config.samples import Sample
 from mtrl.config.tasks import Task
-from mtrl.core import resources, templates
+from mtrl.core import sandbox, search_path
 from mtrl.core.errors import UserError
 from mtrl.core.files import sha256_file
 
@@ -34,7 +34,7 @@ def escape(text: str) -> str:
 def template_path(task: Task, style: str) -> Path:
     """Where the task's template is: in the folder the task was loaded from, else here or in mtrl. Raises UserError."""
     if task.home is None:
-        return resources.find("prompts", task.prompt_file(style), f"{style} prompt")
+        return search_path.find("prompts", task.prompt_file(style), f"{style} prompt")
     path = task.home / "prompts" / task.prompt_file(style)
     if not path.is_file():
         raise UserError(
@@ -83,12 +83,12 @@ def preview(task: Task, style: str) -> str:
     return template.fill({name: escape(f"<{name}>") for name in template.names}, "the preview")
 
 
-def _checked(task: Task, style: str) -> tuple[Path, templates.Prompt]:
+def _checked(task: Task, style: str) -> tuple[Path, sandbox.Prompt]:
     """The prompt and its file. Raises UserError where no answer to it could be read as the task's verdict, or where a
     field was meant and is not filled in: whoever reads a prompt comes by here, so nobody trains or asks with one.
     """
     path = template_path(task, style)
-    template = templates.prompt(path)
+    template = sandbox.prompt(path)
     if found := _BRACES.search(template.literal):
         raise UserError(
             f"{path}: {found[0]} is not filled in: a field is written {{{{ {found[1]} }}}}",

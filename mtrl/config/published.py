@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from mtrl.core import resources
+from mtrl.core import search_path
 from mtrl.core.files import read_yaml
 
 
 def layout() -> dict[str, Any]:
-    return read_yaml(resources.find("recipes", "paper.yaml", "table file"))
+    return read_yaml(search_path.find("recipes", "paper.yaml", "table file"))
 
 
 def table_tasks(number: int) -> list[str]:

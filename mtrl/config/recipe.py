@@ -13,7 +13,7 @@ from typing import Any
 
 from mtrl.config import sizes, unused
 from mtrl.config.recipe_types import Hardware, ModelPreset, Recipe
-from mtrl.core import resources
+from mtrl.core import search_path
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, read_yaml
 from mtrl.core.schema import validate
@@ -37,10 +37,10 @@ def load(
     if not path.is_file():
         if path.parent not in (Path(), Path("recipes")):
             raise UserError(f"there is no recipe {file}", "name a file, or one of mtrl's own: sft_unified")
-        known = [name for name in resources.listing("recipes", "", ".yaml") if name not in ("paper", "releases")]
+        known = [name for name in search_path.listing("recipes", "", ".yaml") if name not in ("paper", "releases")]
         if path.stem not in known:
             raise UserError(f"there is no recipe {path.stem!r}.{nearest(path.stem, known)}")
-        path = resources.find("recipes", f"{path.stem}.yaml", "recipe")
+        path = search_path.find("recipes", f"{path.stem}.yaml", "recipe")
     data = read_yaml(path)
     changes = [_parsed_set(text) for text in sets or []]
     for key, value in changes:
@@ -84,7 +84,7 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> None:
 def _preset(kind: str, name: str) -> Path:
     if not name:
         raise UserError(f"the recipe names no {kind.removesuffix('s')}", f"add it, or pass --{kind.removesuffix('s')}")
-    return resources.find("recipes", f"{kind}/{name}.yaml", f"{kind.removesuffix('s')} preset")
+    return search_path.find("recipes", f"{kind}/{name}.yaml", f"{kind.removesuffix('s')} preset")
 
 
 def _parsed_set(text: str) -> tuple[str, Any]:

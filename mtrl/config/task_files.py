@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mtrl.config import prompting, tasks
 from mtrl.config.tasks import Task
-from mtrl.core import resources
+from mtrl.core import search_path
 from mtrl.core.errors import UserError
 from mtrl.core.files import sha256_file, written
 
@@ -26,7 +26,7 @@ def write(chosen: Iterable[Task], home: Path) -> None:
         wanted[tasks.file_in(home, task.name)] = (
             tasks.file_in(task.home, task.name)
             if task.home
-            else resources.find("recipes", f"tasks/{task.name}.yaml", "task")
+            else search_path.find("recipes", f"tasks/{task.name}.yaml", "task")
         )
         for target, source in wanted.items():
             with written(target) as beside:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from mtrl.config.labels import Label
-from mtrl.core import resources
+from mtrl.core import search_path
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_yaml
 from mtrl.core.schema import Model, validate
@@ -170,9 +170,9 @@ class Task(Model):
 
 def load(name: str, home: Path | None = None) -> Task:
     """The task called `name`, of the working directory or of mtrl, or with `home` of that folder alone. Raises UserError."""
-    known = {name: file_in(home, name)} if home else resources.listing("recipes", "tasks", ".yaml")
+    known = {name: file_in(home, name)} if home else search_path.listing("recipes", "tasks", ".yaml")
     if name not in known:
-        raise resources.missing("recipes", f"tasks/{name}.yaml", "task", "mtrl tasks")
+        raise search_path.missing("recipes", f"tasks/{name}.yaml", "task", "mtrl tasks")
     task = validate(Task, {"name": name, **read_yaml(known[name])}, str(known[name]))
     if task.name != name:
         raise UserError(f"{known[name]}: the task's name is {task.name!r}; it must be the file's, {name!r}")
@@ -204,7 +204,7 @@ def broken() -> dict[str, UserError]:
 
 def _every() -> dict[str, Task | UserError]:
     found: dict[str, Task | UserError] = {}
-    for name in resources.listing("recipes", "tasks", ".yaml"):
+    for name in search_path.listing("recipes", "tasks", ".yaml"):
         try:
             found[name] = load(name)
         except UserError as error:

@@ -1,45 +1,47 @@
-"""The layout of Qwen-VL-MoE expert tensors, and the rewrite from one to the other.
+"""The two layouts of Qwen-VL-MoE expert tensors, and the rewrite from one to the other.
 
-The hub's layout, which vLLM and transformers 4.57 read: gate_up_proj [E, H, 2I], down_proj [E, I, H]. transformers 5
-saves the transpose of both, and vLLM refuses it. Which one a file holds is decided from both kinds of tensor together:
-H = 2I makes only gate_up square and H = I only down, so one of them always tells.
+The hub's layout, which vLLM and transformers 4.57 read: gate_up_proj [E, H, 2I], down_proj [E, I, H], with E experts,
+H the hidden size and I the size of one expert. transformers 5 saves the transpose of both, which vLLM cannot load. Both
+kinds of tensor are looked at: only gate_up is square where H = 2I, and only down where H = I, so one of them decides.
 """
 
 from __future__ import annotations
 
 import re
-import struct
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from mtrl.core.errors import MtrlError, UserError
-from mtrl.core.parsing import parse_json
+from mtrl.core.errors import MtrlError
+from mtrl.core.files import open_regular
 
 _EXPERT = re.compile(r"experts\.(gate_up_proj|down_proj)$")
 
 
-def headers(folder: Path) -> dict[str, tuple[Path, list[int]]]:
-    """{tensor name: (file, shape)} of a folder's safetensors files, from their headers alone. Raises MtrlError."""
-    found: dict[str, tuple[Path, list[int]]] = {}
-    for file in sorted(folder.glob("*.safetensors")):
+class Tensor(NamedTuple):
+    """The safetensors file that holds a tensor, and the tensor's shape."""
+
+    file: Path
+    shape: list[int]
+
+
+def headers(folder: Path) -> dict[str, Tensor]:
+    """{tensor name: file and shape} of a folder's safetensors files; no weights are read. Raises MtrlError.
+
+    safetensors itself checks a file's header, and that the file has the size that its header says.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    found: dict[str, Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
         try:
-            with file.open("rb") as stream:
-                size = struct.unpack("<Q", stream.read(8))[0]
-                if size > 100_000_000:
-                    raise ValueError("its header is too long")
-                header = {k: v for k, v in parse_json(stream.read(size), file.name).items() if k != "__metadata__"}
-            end = 8 + size + max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
-            if not all(isinstance(number, int) for entry in header.values() for number in entry["shape"]):
-                raise ValueError("a shape in its header is not made of whole numbers")
-        except (struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError, UserError) as error:
+            open_regular(path).close()
+            with safe_open(path, framework="numpy") as file:
+                found |= {name: Tensor(path, file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
             raise MtrlError(
-                f"{file} is not a whole safetensors file: {error}", "export from another checkpoint"
+                f"{path} is not a whole safetensors file: it is cut off or damaged ({getattr(error, 'strerror', None) or error})",
+                "export from another checkpoint",
             ) from None
-        if file.stat().st_size != end:
-            raise MtrlError(
-                f"{file} is cut off: {file.stat().st_size:,} of {end:,} bytes", "export from another checkpoint"
-            )
-        found |= {name: (file, entry["shape"]) for name, entry in header.items()}
     return found
 
 
@@ -55,7 +57,8 @@ def layout(shapes: dict[str, list[int]], config: dict[str, Any]) -> Literal["non
         fits = [kind for kind, want in (("hub", hub), ("transposed", hub[::-1])) if shape[1:] == want]
         if not fits:
             raise MtrlError(
-                f"expert tensor {name} has shape {shape}, which fits neither layout of hidden {hidden}, expert {inner}"
+                f"expert tensor {name} has shape {shape}, which fits neither layout "
+                f"of hidden_size {hidden}, moe_intermediate_size {inner}"
             )
         if len(fits) == 1:
             votes[fits[0]].append(name)
@@ -65,14 +68,14 @@ def layout(shapes: dict[str, list[int]], config: dict[str, Any]) -> Literal["non
 
 
 def copy_transposed(source: Path, target: Path) -> None:
-    """Writes `source`, a safetensors file, to `target` with its expert tensors transposed; one file in memory."""
+    """Writes `source`, a safetensors file, to `target` with its expert tensors transposed. All of it is in memory."""
     from safetensors import safe_open
     from safetensors.torch import save_file
 
     with safe_open(source, framework="pt") as file:
-        tensors = {
-            name: (t.transpose(1, 2).contiguous() if _EXPERT.search(name) else t)
-            for name in file.keys()  # noqa: SIM118  (safe_open is no mapping)
-            for t in (file.get_tensor(name),)
-        }
-        save_file(tensors, target, metadata=file.metadata())
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safe_open is no mapping)
+        metadata = file.metadata()
+    for name, tensor in tensors.items():
+        if _EXPERT.search(name):
+            tensors[name] = tensor.transpose(1, 2).contiguous()
+    save_file(tensors, target, metadata=metadata)

@@ -54,7 +54,7 @@ def _ray(address: str) -> Iterator[Check]:
             f"RAY_ADDRESS {address!r} is not HOST:PORT",
             "RAY_ADDRESS=HEAD:6379, as ray start --head printed it",
         )
-    elif wrong := ray_address.answer(host, int(port)):
+    elif wrong := ray_address.problem(host, int(port)):
         yield Check(
             "error",
             f"no Ray cluster answers at {address} (RAY_ADDRESS): {wrong}",

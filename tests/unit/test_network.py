@@ -111,4 +111,4 @@ def test_a_real_ray_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             os.killpg(head.pid, signal.SIGKILL)  # on a busy machine; all it started are of its group
         head.wait(30)
         shutil.rmtree(folder, ignore_errors=True)
-    assert ray_address.answer("127.0.0.1", port) == "Connection refused"
+    assert ray_address.problem("127.0.0.1", port) == "Connection refused"

@@ -19,7 +19,7 @@ from mtrl.config import prompting, samples, tasks
 from mtrl.config.prompting import MARKER, escape
 from mtrl.config.samples import Sample
 from mtrl.config.tasks import Label, Task
-from mtrl.core import resources
+from mtrl.core import search_path
 from mtrl.core.errors import UserError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -96,7 +96,7 @@ def test_unsafebench_names_every_category() -> None:
 
 def test_every_shipped_template_is_covered() -> None:
     for style in prompting.STYLES:
-        assert set(resources.listing("prompts", style, ".jinja")) == set(ALL)
+        assert set(search_path.listing("prompts", style, ".jinja")) == set(ALL)
 
 
 # Templates of one's own, and their mistakes
@@ -272,7 +272,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 def test_the_command_before_and_after_conversion(
     name: str, style: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if name not in resources.listing("recipes", "tasks", ".yaml"):
+    if name not in search_path.listing("recipes", "tasks", ".yaml"):
         pytest.skip(f"recipes/tasks/{name}.yaml is not there")
     code, out, err = run(capsys, "prompts", name, "--style", style, "--data", str(tmp_path))
     assert code == 0, err

@@ -9,7 +9,7 @@ import yaml
 
 from mtrl.backends import base as backend
 from mtrl.config import recipe
-from mtrl.core import resources
+from mtrl.core import search_path
 from mtrl.core.errors import UserError
 from mtrl.core.rundir import Run
 from mtrl.preflight import keys
@@ -147,7 +147,7 @@ def test_own_files_win_and_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     text = (ROOT / "recipes" / "hardware" / "cpu.yaml").read_text()
     (tmp_path / "recipes" / "hardware" / "mine.yaml").write_text(text)
     assert recipe.load("sft_unified", "tiny", "mine").hardware.name == "mine"
-    assert "mine" in resources.listing("recipes", "hardware", ".yaml")
+    assert "mine" in search_path.listing("recipes", "hardware", ".yaml")
 
 
 def test_batches_that_do_not_divide_name_the_nearest() -> None:

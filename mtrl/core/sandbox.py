@@ -1,9 +1,9 @@
-"""Jinja text that anybody may have written: prompts, and the templates of upstream configs. Nothing in it reaches Python.
+"""Jinja text from anybody: prompts, and the templates of upstream configs. Nothing in it can run Python code.
 
-A prompt is text with {{ field }} in it: fields, {% if %}, a few filters and tests, and nothing else. What is left cannot
-loop, import or calculate, so no limit of time is needed. A config template is code over the recipe: it runs in Jinja's
-sandbox, and calls only what it is given and methods of plain values. The size of both is bounded, before and after they
-are filled in, and every mistake in either is one line of UserError.
+A prompt is text with fields, {{ field }}, {% if %}, and a few filters and tests. It cannot loop, import or calculate, so
+it needs no limit of time. A config template is code over the recipe: it runs in Jinja's sandbox, and calls only what it
+is given and the methods of plain values. Both are limited in size, before and after they are filled in. Every mistake
+in either is one line of UserError.
 """
 
 from __future__ import annotations
@@ -22,23 +22,15 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import read_text
 
 LARGEST = 100_000  # bytes of a template
-LONGEST = 1_000_000  # characters of one that is filled in
+LONGEST = 1_000_000  # characters of a template that is filled in
 NODES = (
-    *(
-        nodes.Template,
-        nodes.Output,
-        nodes.TemplateData,
-        nodes.Name,
-        nodes.Const,
-        nodes.List,
-        nodes.Tuple,
-        nodes.Keyword,
-    ),
-    *(nodes.If, nodes.CondExpr, nodes.And, nodes.Or, nodes.Not, nodes.Compare, nodes.Operand, nodes.Filter, nodes.Test),
+    *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.List, nodes.Tuple),
+    *(nodes.Keyword, nodes.If, nodes.CondExpr, nodes.And, nodes.Or, nodes.Not, nodes.Compare, nodes.Operand),
+    *(nodes.Filter, nodes.Test),
 )
 FILTERS = {"capitalize", "d", "default", "length", "lower", "title", "trim", "truncate", "upper"}
 TESTS = {"!=", "==", "defined", "eq", "equalto", "in", "ne", "undefined"}
-# What Jinja and Python raise for a template that cannot be parsed, compiled or filled in. The code that runs is the template's.
+# What Jinja and Python raise for a template that cannot be parsed, compiled or filled in: the code that runs is its own.
 MISTAKES = (
     *(TemplateError, SyntaxError, ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError),
     *(RecursionError, MemoryError),
@@ -47,6 +39,7 @@ MISTAKES = (
 
 class _Sandbox(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"*", "**"})
+    given: tuple[Any, ...] = ()  # functions that a config template may call
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "**" or not (isinstance(left, int | float) and isinstance(right, int | float)):
@@ -54,40 +47,38 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def is_safe_callable(self, obj: Any) -> bool:
-        """Jinja's rule lets a template call every public method, and a Path can write files."""
+        """Jinja's own rule lets a template call every public method, and a Path can write files."""
         own = isinstance(obj, Macro) or any(obj is known for known in (*self.given, *self.globals.values()))
         plain = isinstance(getattr(obj, "__self__", None), str | int | float | list | tuple | dict | LoopContext)
         return (own or plain) and super().is_safe_callable(obj)
 
-    given: tuple[Any, ...] = ()
-
 
 @dataclass(frozen=True)
 class Prompt:
-    """`names` are the fields that it uses, `literal` its own words; `fill(fields, where)` gives the whole text."""
+    """A prompt template that was checked."""
 
     names: frozenset[str]
+    """The fields that it uses."""
     literal: str
+    """Its own words, without fields and tags."""
     fill: Callable[[Mapping[str, str], str], str]
+    """fill(fields, where): the whole text; `where` names the sample in an error. Raises UserError."""
 
 
 def prompt(path: Path) -> Prompt:
-    """The prompt template at `path`. Raises UserError, as its `fill` does."""
+    """The prompt template at `path`. Raises UserError."""
     return _parsed(read_text(path, limit=LARGEST), path)
 
 
-@functools.lru_cache(maxsize=64)  # a judge reads its prompts again for each of its items
+@functools.lru_cache(maxsize=64)  # a judge reads its prompts again for each item
 def _parsed(text: str, path: Path) -> Prompt:
     environment = _Sandbox(undefined=StrictUndefined, keep_trailing_newline=False)
-    environment.globals.clear()  # range, lipsum and the like are no fields
+    environment.globals.clear()  # range, lipsum and the like are not fields
     try:
         tree = environment.parse(text)
         found = list(tree.find_all(nodes.Node))
-    except MISTAKES as error:
-        raise UserError(f"{path} is not a Jinja template: {_line(error)}") from None
-    for node in found:
-        _allowed(node, path)
-    try:
+        for node in found:
+            _allowed(node, path)
         template = environment.from_string(tree)
     except MISTAKES as error:
         raise UserError(f"{path} is not a Jinja template: {_line(error)}") from None
@@ -108,21 +99,21 @@ def _allowed(node: nodes.Node, path: Path) -> None:
 
     def reject(what: str, expected: str) -> NoReturn:
         raise UserError(
-            f"{path}, line {node.lineno}: {what} is not allowed in a prompt; {expected}", "docs/prompts.md says more"
+            f"{path}, line {node.lineno}: {what} is not allowed in a prompt; {expected}", "see docs/prompts.md"
         )
 
     if not isinstance(node, NODES):
-        reject(f"{type(node).__name__!r}", "it holds text, {{ field }} and {% if %}")
+        reject(f"{type(node).__name__!r}", "it may hold text, {{ field }} and {% if %}")
     if isinstance(node, nodes.Filter) and node.name not in FILTERS:
         reject(f"the filter {node.name!r}", f"filters: {', '.join(sorted(FILTERS))}")
     if isinstance(node, nodes.Test) and node.name not in TESTS:
         reject(f"the test {node.name!r}", f"tests: {', '.join(sorted(TESTS))}")
-    if isinstance(node, nodes.Name) and node.name in ("self", "super"):  # Jinja's own, not fields
-        reject(f"the name {node.name!r}", "it is no field")
+    if isinstance(node, nodes.Name) and node.name in ("self", "super"):  # Jinja's own objects
+        reject(f"the name {node.name!r}", "it is not a field")
 
 
 def config(path: Path, values: Mapping[str, Any]) -> str:
-    """The config template at `path`, filled in. Raises UserError."""
+    """The config template at `path`, filled in with `values`. Raises UserError."""
     environment = _Sandbox(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.given = tuple(value for value in values.values() if callable(value))
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
@@ -134,13 +125,13 @@ def config(path: Path, values: Mapping[str, Any]) -> str:
 
 
 def _filled(template: Template, values: Mapping[str, Any]) -> str:
-    """Raises ValueError for one that grows too long, as soon as it does."""
+    """The text of a template. Raises ValueError as soon as it is longer than LONGEST."""
     pieces, size = [], 0
     for piece in template.generate(values):
         pieces.append(piece)
         size += len(piece)
         if size > LONGEST:
-            raise ValueError(f"filled in it has more than {LONGEST:,} characters")
+            raise ValueError(f"filled in, it has more than {LONGEST:,} characters")
     return "".join(pieces)
 
 

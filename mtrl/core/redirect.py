@@ -1,4 +1,4 @@
-"""What upstream code prints while it loads a model goes to a log, not among mtrl's own lines on the terminal."""
+"""Sends what upstream code prints while it loads a model to a log, so that the terminal shows mtrl's own lines only."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def to_log(log: Path | None) -> Iterator[None]:
-    """Sends standard error, of this process and of those it starts, to the end of `log` (None: nowhere)."""
+def stderr_to(log: Path | None) -> Iterator[None]:
+    """Appends the standard error of this process and of those it starts to `log`; None discards it."""
     if log:
         log.parent.mkdir(parents=True, exist_ok=True)
     sys.stderr.flush()
