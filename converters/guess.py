@@ -9,7 +9,7 @@ from typing import Any
 
 from mtrl.config.tasks import SPLITS
 from mtrl.converters.readers.picture import Picture
-from mtrl.converters.table import read_table
+from mtrl.converters.readers.tables import read_table
 from mtrl.core.errors import UserError
 
 CHOICES = {"pointwise": ("yes", "no"), "pairwise": ("1", "2")}

@@ -20,14 +20,14 @@ def command(
 ) -> None:
     """Write recipes/tasks/NAME.yaml and two prompts to start from, here. Nothing is overwritten."""
     from mtrl.converters import guess, new_task
-    from mtrl.core import hints, resources
+    from mtrl.core import hints, search_path
     from mtrl.core.console import check, say, then
     from mtrl.core.errors import UserError
     from mtrl.core.files import write_text
 
     found = guess.from_table(table, kind) if table else guess.without_table(kind)
     files = new_task.files(name, found)
-    if name in resources.listing("recipes", "tasks", ".yaml"):
+    if name in search_path.listing("recipes", "tasks", ".yaml"):
         raise UserError(f"there is a task {name} already", "choose another name; mtrl tasks lists those taken")
     if there := [str(file) for file in files if file.exists()]:
         raise UserError(f"already there: {', '.join(there)}", "choose another name, or remove these files")
