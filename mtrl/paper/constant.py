@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from mtrl.config import samples
-from mtrl.evaluate.metrics import task as metrics
+from mtrl.evaluate.metrics.classification import baselines
 from mtrl.paper.scored import Scored
 from mtrl.paper.shown import Constant
 
@@ -42,5 +42,5 @@ def _released(task: str, data: Path) -> Counter[str]:
 
 def _constant(labels: Counter[str], name: str) -> Constant | str:
     choices = ("1", "2") if {"1", "2"} & set(labels) else ("yes", "no")
-    found = metrics.baselines(labels, choices).get(name) if labels else None
-    return Constant(100 * found["macro_f1"], 100 * found["accuracy"]) if found else "-"
+    found = baselines(labels, choices).get(name) if labels else None
+    return Constant(100 * found.macro_f1, 100 * found.accuracy) if found else "-"

@@ -13,8 +13,8 @@ from mtrl.config import prompting, samples, task_files
 from mtrl.core import hints
 from mtrl.core.errors import MtrlError
 from mtrl.core.files import read_object, sha256_file
-from mtrl.evaluate.run import fingerprint
 from mtrl.evaluate.scores import Scores
+from mtrl.evaluate.subject import fingerprint
 
 
 @dataclass(frozen=True)

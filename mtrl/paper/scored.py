@@ -16,7 +16,8 @@ from typing import NamedTuple
 from mtrl.config.recipe_types import METHODS
 from mtrl.core.errors import UserError
 from mtrl.evaluate import scores
-from mtrl.evaluate.scores import Scores, TaskScores
+from mtrl.evaluate.metrics.task import TaskMetrics
+from mtrl.evaluate.scores import Scores
 from mtrl.paper import marks
 from mtrl.paper.marks import Mark
 
@@ -36,7 +37,7 @@ class Scored:
 
     of: Scores
     task: str
-    numbers: TaskScores
+    numbers: TaskMetrics
     marks: tuple[Mark, ...]
 
     @property
