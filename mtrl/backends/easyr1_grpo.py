@@ -33,7 +33,6 @@ from mtrl.models import budget, model_folder
 
 ENVIRONMENT = "easyr1"
 PACKAGES = ("verl", "vllm", "transformers", "torch", "ray", "omegaconf", "flash-attn")  # EasyR1 calls itself verl
-COMMIT = "b44b311b669bf1fd1aa2fc36f2251482ba33cb16"
 LOG = "experiment_log.jsonl"
 LOGS = (LOG, "generations.log", "experiment_config.json")
 

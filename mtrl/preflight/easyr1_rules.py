@@ -282,14 +282,15 @@ def _installed() -> Iterator[Found]:
                 f"EasyR1 needs {package} below {'.'.join(map(str, limit))}, and {version or 'none'} is there",
                 "make setup-easyr1",
             )
+    commit = envs.pinned("easyr1", "verl") or ""
     try:
-        ancestor = ["git", "-C", str(root), "merge-base", "--is-ancestor", easyr1_grpo.COMMIT, "HEAD"]
+        ancestor = ["git", "-C", str(root), "merge-base", "--is-ancestor", commit, "HEAD"]
         code = subprocess.run(ancestor, capture_output=True).returncode
     except OSError:  # a container without git
         code = 1
     if code:
         yield (
             "warning",
-            f"EasyR1 in {root} is not known to be at or after {easyr1_grpo.COMMIT[:7]}, which this was tested with",
+            f"EasyR1 in {root} is not known to be at or after {commit[:7]}, which this was tested with",
             "make setup-easyr1",
         )

@@ -29,8 +29,6 @@ from mtrl.models import budget, model_folder
 from mtrl.preflight import amounts, keys, memory, network, shared
 from mtrl.reward_plugins import judge
 
-TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0", "easyr1": "0.3.3.dev0", "verl": "0.9.1"}  # EasyR1 calls itself verl
-
 
 def plan(recipe: Recipe, data: Path) -> list[Check]:
     """All checks of a training recipe, in the order in which their subjects are used."""
@@ -206,8 +204,9 @@ def _environment(recipe: Recipe, data: Path) -> Iterator[Check]:
         yield Check("error", f"{package} is not installed in the environment {trainer.ENVIRONMENT}", f"make setup-{trainer.ENVIRONMENT}")  # fmt: skip
     elif recipe.sft and recipe.hardware.gpus_per_node and (gone := _missing(python, recipe)):
         yield Check("error", f"the environment {trainer.ENVIRONMENT} lacks {' and '.join(gone)}", f"make setup-{trainer.ENVIRONMENT} on the GPU machine (or --set upstream.flash_attn=sdpa)")  # fmt: skip
-    elif version != TESTED[recipe.trainer]:
-        yield Check("warning", f"{package} {version} is not the version this was tested with ({TESTED[recipe.trainer]})")  # fmt: skip
+    elif recipe.trainer != "easyr1" and version != (tested := envs.pinned(trainer.ENVIRONMENT, package)):
+        # of EasyR1 the commit is compared, in easyr1_rules
+        yield Check("warning", f"{package} {version} is not the version that mtrl was tested with ({tested})")
     else:
         yield Check("ok", f"{package} {version}")
     trainer.job(recipe, Run(Path("runs") / recipe.default_name), data)  # renders, so a template's mistake shows here

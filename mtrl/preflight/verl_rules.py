@@ -25,7 +25,6 @@ from mtrl.core.rundir import Run
 from mtrl.preflight.easyr1_rules import signature
 from mtrl.preflight.fitting import Found, batches, divisor, settable
 
-TESTED = (0, 9)
 LOGGERS = ("wandb", "mlflow", "swanlab", "vemlp_wandb", "tensorboard", "console", "clearml", "trackio", "file", "rl_insight")  # fmt: skip
 ENUMS = {  # taken as any text, and wrong only later
     "algorithm.adv_estimator": ("grpo", "grpo_passk", "grpo_vectorized", "rloo", "rloo_vectorized", "reinforce_plus_plus",
@@ -70,9 +69,10 @@ def _installed() -> Iterator[Found]:
         version = envs.versions(envs.interpreter(verl_grpo.ENVIRONMENT), ("verl",))["verl"]
     except UserError:
         return
-    if version and envs.release(version) != TESTED:
+    tested = envs.release(envs.pinned("verl", "verl") or "")
+    if version and envs.release(version) != tested:
         own = " (EasyR1 calls itself verl too)" if version.startswith("0.3.") else ""
-        yield ("error", f"verl {version}{own} is outside {'.'.join(map(str, TESTED))}.x, whose keys and logs are known here", "make setup-verl")  # fmt: skip
+        yield ("error", f"verl {version}{own} is outside {'.'.join(map(str, tested))}.x, whose keys and logs are known here", "make setup-verl")  # fmt: skip
 
 
 def _asked(text: str) -> Iterator[Found]:

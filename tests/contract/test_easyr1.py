@@ -327,8 +327,6 @@ def test_its_logger_and_its_resuming_are_what_we_take_them_for(tmp_path: Path) -
 
 
 if __name__ == "__main__":
-    head = (
-        f"# EasyR1's configuration keys at {easyr1_grpo.COMMIT[:7]}, written by python -m tests.contract.test_easyr1\n"
-    )
+    head = f"# EasyR1's configuration keys at {(envs.pinned('easyr1', 'verl') or '')[:7]}, written by python -m tests.contract.test_easyr1\n"
     easyr1_rules.KEYS.write_text(head + "".join(f"{key}\n" for key in in_environment(KEYS)))
     print(yaml.safe_dump({"written": str(easyr1_rules.KEYS)}))

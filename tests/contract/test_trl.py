@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mtrl import envs
 from mtrl.backends import trl_grpo
 from mtrl.backends.jobs import grpo
 from mtrl.config import recipe
@@ -76,7 +77,5 @@ def test_the_reward_file_is_loaded_by_its_path() -> None:
 
 
 if __name__ == "__main__":
-    from mtrl.preflight.plan import TESTED
-
-    head = f"# GRPOConfig's keys in TRL {TESTED['trl']}, written by python -m tests.contract.test_trl\n"
+    head = f"# GRPOConfig's keys in TRL {envs.pinned('main', 'trl')}, written by python -m tests.contract.test_trl\n"
     keys.file("trl").write_text(head + "".join(f"{key}\n" for key in taken()))
