@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mtrl import envs
-from mtrl.backends import easyr1_grpo
+from mtrl.backends import easyr1_grpo, registry
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, read_json
@@ -64,7 +64,7 @@ LOGGERS = ("console", "file", "mlflow", "swanlab", "tensorboard", "wandb")
 def check(recipe: Recipe) -> Iterator[Found]:
     """All that is wrong, and one "ok" where nothing is."""
     run = Run(Path("runs") / recipe.default_name)
-    config = parse_yaml(easyr1_grpo.config(recipe, run), "upstream.yaml")
+    config = parse_yaml(registry.of(recipe).config(recipe, run, Path("data")), "upstream.yaml")
     found = [*_keys(config)]
     found += [*_values(config), *_files(config, run), *_free(config, recipe), *_way(config, recipe), *_sizes(config)]
     found = list(settable(recipe, found, OVERRIDDEN))
@@ -269,7 +269,7 @@ def _way(config: dict[str, Any], recipe: Recipe) -> Iterator[Found]:
 
 def _installed() -> Iterator[Found]:
     try:
-        python = envs.interpreter(easyr1_grpo.ENVIRONMENT)
+        python = envs.interpreter("easyr1")
         root = easyr1_grpo.source(python)
     except UserError:
         return  # plan says so already

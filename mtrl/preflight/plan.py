@@ -14,8 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mtrl import envs
-from mtrl.backends import base as backend
-from mtrl.backends import inputs
+from mtrl.backends import inputs, registry
 from mtrl.config import prompting, samples, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.converters.checks.converted import altered
@@ -196,15 +195,15 @@ def _rules(recipe: Recipe, data: Path) -> Iterator[Check]:
 
 
 def _environment(recipe: Recipe, data: Path) -> Iterator[Check]:
-    trainer = backend.of(recipe)
-    python = envs.interpreter(trainer.ENVIRONMENT)
-    package = trainer.PACKAGES[0]
+    trainer = registry.of(recipe)
+    python = envs.interpreter(trainer.environment)
+    package = trainer.packages[0]
     version = envs.versions(python, (package,))[package]
     if version is None:
-        yield Check("error", f"{package} is not installed in the environment {trainer.ENVIRONMENT}", f"make setup-{trainer.ENVIRONMENT}")  # fmt: skip
+        yield Check("error", f"{package} is not installed in the environment {trainer.environment}", f"make setup-{trainer.environment}")  # fmt: skip
     elif recipe.sft and recipe.hardware.gpus_per_node and (gone := _missing(python, recipe)):
-        yield Check("error", f"the environment {trainer.ENVIRONMENT} lacks {' and '.join(gone)}", f"make setup-{trainer.ENVIRONMENT} on the GPU machine (or --set upstream.flash_attn=sdpa)")  # fmt: skip
-    elif recipe.trainer != "easyr1" and version != (tested := envs.pinned(trainer.ENVIRONMENT, package)):
+        yield Check("error", f"the environment {trainer.environment} lacks {' and '.join(gone)}", f"make setup-{trainer.environment} on the GPU machine (or --set upstream.flash_attn=sdpa)")  # fmt: skip
+    elif recipe.trainer != "easyr1" and version != (tested := envs.pinned(trainer.environment, package)):
         # of EasyR1 the commit is compared, in easyr1_rules
         yield Check("warning", f"{package} {version} is not the version that mtrl was tested with ({tested})")
     else:
@@ -231,16 +230,14 @@ def _machine(recipe: Recipe, data: Path) -> Iterator[Check]:
             have = listed.count("GPU ")
         except (OSError, subprocess.SubprocessError):
             have = 0
-        cluster = (
-            recipe.rl and backend.name_of(recipe) != "trl" and os.environ.get("RAY_ADDRESS", "") not in network.OWN
-        )
+        cluster = recipe.rl and recipe.trainer != "trl" and os.environ.get("RAY_ADDRESS", "") not in network.OWN
         if have < wanted and not cluster:
             yield Check("error", f"hardware {recipe.hardware.name} wants {wanted} GPUs on this node, and {have} are here", "--hardware NAME, or start it on the GPU machine")  # fmt: skip
 
 
 def _rendered(recipe: Recipe, data: Path) -> Iterator[Check]:
     """What upstream.yaml itself says: its keys, and the memory and disk that follow from it."""
-    trainer = backend.of(recipe)
+    trainer = registry.of(recipe)
     if _no_model(recipe):
         return
     try:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mtrl import envs
-from mtrl.backends import verl_grpo
+from mtrl.backends import registry, verl_grpo
 from mtrl.backends.jobs import verl_check
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError, nearest
@@ -45,7 +45,7 @@ MAX_RANK = 512  # vLLM's largest, in verl/workers/rollout/vllm_rollout/utils.py:
 def check(recipe: Recipe) -> Iterator[Found]:
     """All that is wrong, and one "ok" where nothing is."""
     run = Run(Path("runs") / recipe.default_name)
-    text = verl_grpo.config(recipe, run)
+    text = registry.of(recipe).config(recipe, run, Path("data"))
     config = parse_yaml(text, "upstream.yaml")
     own = list(_installed())
     found = own if any(level == "error" for level, *_ in own) else [*own, *_asked(text)]
@@ -66,7 +66,7 @@ def _world(config: dict[str, Any]) -> int:
 def _installed() -> Iterator[Found]:
     """Nothing where verl is not installed: plan says so already."""
     try:
-        version = envs.versions(envs.interpreter(verl_grpo.ENVIRONMENT), ("verl",))["verl"]
+        version = envs.versions(envs.interpreter("verl"), ("verl",))["verl"]
     except UserError:
         return
     tested = envs.release(envs.pinned("verl", "verl") or "")
@@ -78,7 +78,7 @@ def _installed() -> Iterator[Found]:
 def _asked(text: str) -> Iterator[Found]:
     """verl's own verdict on upstream.yaml, in some seconds; nothing where it is not installed."""
     try:
-        python = envs.interpreter(verl_grpo.ENVIRONMENT)
+        python = envs.interpreter("verl")
     except UserError:
         return
     if envs.versions(python, ("verl",))["verl"] is None:
