@@ -15,7 +15,7 @@ import tomllib
 from pathlib import Path
 
 from mtrl.core.errors import UserError
-from mtrl.envs.build import ENVIRONMENTS, HERE, ROOT, SHIM
+from mtrl.envs.build import ENVIRONMENTS, ROOT, SHIM
 
 
 def interpreter(name: str) -> Path:
@@ -59,13 +59,6 @@ def versions(python: Path, packages: tuple[str, ...]) -> dict[str, str | None]:
     )
     out = subprocess.run([python, "-c", code, *packages], capture_output=True, text=True, check=False, timeout=60)
     return json.loads(out.stdout) if out.returncode == 0 else dict.fromkeys(packages)
-
-
-def pinned(name: str, package: str) -> str | None:
-    """What the requirements of environment `name` pin: a version, or for a package from git its commit."""
-    text = "".join(file.read_text() for file in sorted(HERE.glob(f"{name}-cpu*.txt")))
-    found = re.search(rf"^{package}(?:\[\w+\])?==(\S+)|@([0-9a-f]{{40}})#egg={package}$", text, re.MULTILINE)
-    return found and (found[1] or found[2])
 
 
 def declares_operators(python: Path) -> bool:

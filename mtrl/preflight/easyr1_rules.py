@@ -21,6 +21,7 @@ from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, read_json
 from mtrl.core.rundir import Run
+from mtrl.envs.tested import TESTED
 from mtrl.models import model_folder
 from mtrl.preflight.fitting import Found, batches, divisor, multiple, settable
 
@@ -282,15 +283,14 @@ def _installed() -> Iterator[Found]:
                 f"EasyR1 needs {package} below {'.'.join(map(str, limit))}, and {version or 'none'} is there",
                 "make setup-easyr1",
             )
-    commit = envs.pinned("easyr1", "verl") or ""
     try:
-        ancestor = ["git", "-C", str(root), "merge-base", "--is-ancestor", commit, "HEAD"]
+        ancestor = ["git", "-C", str(root), "merge-base", "--is-ancestor", TESTED["easyr1"].commit, "HEAD"]
         code = subprocess.run(ancestor, capture_output=True).returncode
     except OSError:  # a container without git
         code = 1
     if code:
         yield (
             "warning",
-            f"EasyR1 in {root} is not known to be at or after {commit[:7]}, which this was tested with",
+            f"EasyR1 in {root} is not known to be at or after {TESTED['easyr1'].commit[:7]}, which this was tested with",
             "make setup-easyr1",
         )

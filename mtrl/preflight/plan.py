@@ -24,6 +24,7 @@ from mtrl.core.errors import MtrlError
 from mtrl.core.files import parse_yaml, read_json
 from mtrl.core.finding import Check
 from mtrl.core.rundir import Run
+from mtrl.envs.tested import TESTED
 from mtrl.models import budget, model_folder
 from mtrl.preflight import amounts, keys, memory, network, shared
 from mtrl.reward_plugins import judge
@@ -203,9 +204,8 @@ def _environment(recipe: Recipe, data: Path) -> Iterator[Check]:
         yield Check("error", f"{package} is not installed in the environment {trainer.environment}", f"make setup-{trainer.environment}")  # fmt: skip
     elif recipe.sft and recipe.hardware.gpus_per_node and (gone := _missing(python, recipe)):
         yield Check("error", f"the environment {trainer.environment} lacks {' and '.join(gone)}", f"make setup-{trainer.environment} on the GPU machine (or --set upstream.flash_attn=sdpa)")  # fmt: skip
-    elif recipe.trainer != "easyr1" and version != (tested := envs.pinned(trainer.environment, package)):
-        # of EasyR1 the commit is compared, in easyr1_rules
-        yield Check("warning", f"{package} {version} is not the version that mtrl was tested with ({tested})")
+    elif version != (tested := TESTED[recipe.trainer].version):
+        yield Check("warning", f"{package} {version} is not the version this was tested with ({tested})")  # fmt: skip
     else:
         yield Check("ok", f"{package} {version}")
     trainer.job(recipe, Run(Path("runs") / recipe.default_name), data)  # renders, so a template's mistake shows here

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtrl import envs
 from mtrl.backends.jobs import grpo
 from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
@@ -79,5 +78,7 @@ def test_the_reward_file_is_loaded_by_its_path() -> None:
 
 
 if __name__ == "__main__":
-    head = f"# GRPOConfig's keys in TRL {envs.pinned('main', 'trl')}, written by python -m tests.contract.test_trl\n"
+    from mtrl.envs.tested import TESTED
+
+    head = f"# GRPOConfig's keys in TRL {TESTED['trl'].version}, written by python -m tests.contract.test_trl\n"
     keys.file("trl").write_text(head + "".join(f"{key}\n" for key in taken()))

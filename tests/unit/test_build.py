@@ -84,13 +84,3 @@ def test_make_passes_the_device_on() -> None:
     for target, name in (("setup-main", "main"), ("setup-easyr1", "easyr1")):
         shown = subprocess.run(["make", "-n", target, "DEVICE=gpu"], cwd=ROOT, capture_output=True, text=True).stdout
         assert f"build.py --device gpu {name}" in shown
-
-
-@pytest.mark.parametrize(("name", "package"), [("main", "trl"), ("llamafactory", "llamafactory"), ("verl", "verl")])
-def test_one_version_of_each_tool_is_pinned_for_both_devices(name: str, package: str) -> None:
-    pinned = envs.pinned(name, package)
-    assert pinned and all(
-        f"{pinned}\n" in (ROOT / f"mtrl/envs/{name}-{device}.txt").read_text() for device in build.DEVICES
-    )
-    commit = envs.pinned("easyr1", "verl") or ""
-    assert len(commit) == 40 and commit in (ROOT / "mtrl/envs/easyr1-gpu.last.txt").read_text()
