@@ -14,6 +14,7 @@ from typing import Any
 from mtrl.config import sizes, unused
 from mtrl.config.recipe_types import Hardware, ModelPreset, Recipe
 from mtrl.core import search_path
+from mtrl.core.deep_merge import merge
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, read_yaml
 from mtrl.core.schema import validate
@@ -53,7 +54,7 @@ def load(
         {"name": hardware_file.stem, **read_yaml(hardware_file)},
     )
     for preset in (model_data, hardware_data):
-        merge(data, preset.get("recipe") or {})
+        merge(data, preset.get("recipe") or {}, new_blocks=False)  # a preset has blocks for SFT and for RL
     data["model"] = validate(ModelPreset, model_data, str(model_file)).model_dump(exclude={"recipe"})
     data["hardware"] = validate(Hardware, hardware_data, str(hardware_file)).model_dump(exclude={"recipe"})
     if data["model"]["path"].startswith("./"):
@@ -69,16 +70,6 @@ def load(
     if recipe.stage:
         unused.by_trainer(recipe.trainer, [key for key, _ in changes])
     return sizes.resolved(recipe, autos, folder)
-
-
-def merge(base: dict[str, Any], over: dict[str, Any]) -> None:
-    """Lays `over` on `base`. A block that the base does not have is not added: a preset speaks of SFT and RL alike."""
-    for key, value in over.items():
-        if isinstance(value, dict):
-            if isinstance(base.get(key), dict):
-                merge(base[key], value)
-        else:
-            base[key] = value
 
 
 def _preset(kind: str, name: str) -> Path:
