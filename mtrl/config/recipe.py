@@ -19,6 +19,8 @@ from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, read_yaml
 from mtrl.core.schema import validate
 
+TABLES = ("paper", "releases", "gpus", "measured")  # what is in recipes/ and is not a recipe
+
 __all__ = ["Recipe", "load"]
 
 
@@ -38,7 +40,7 @@ def load(
     if not path.is_file():
         if path.parent not in (Path(), Path("recipes")):
             raise UserError(f"there is no recipe {file}", "name a file, or one of mtrl's own: sft_unified")
-        known = [name for name in search_path.listing("recipes", "", ".yaml") if name not in ("paper", "releases")]
+        known = [name for name in search_path.listing("recipes", "", ".yaml") if name not in TABLES]
         if path.stem not in known:
             raise UserError(f"there is no recipe {path.stem!r}.{nearest(path.stem, known)}")
         path = search_path.find("recipes", f"{path.stem}.yaml", "recipe")

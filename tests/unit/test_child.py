@@ -41,6 +41,8 @@ def test_mtrl_as_a_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with (tmp_path / "out").open("wb") as output:
         assert child.run_mtrl(["no-such-verb"], cwd=tmp_path, stdout=output, stderr=subprocess.STDOUT) == 2
     assert "no-such-verb" in (tmp_path / "out").read_text()
-    (tmp_path / "mtrl.py").write_text("import sys; sys.exit(130)")  # found first: python -m puts the working directory there
+    (tmp_path / "mtrl.py").write_text(
+        "import sys; sys.exit(130)"
+    )  # found first: python -m puts the working directory there
     with pytest.raises(Interrupted):
         child.run_mtrl([], cwd=tmp_path)
