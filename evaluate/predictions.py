@@ -18,8 +18,9 @@ from pydantic import Field
 
 from mtrl.config import task_files, tasks
 from mtrl.config.recipe_types import METHODS
+from mtrl.core import targets
 from mtrl.core.errors import MtrlError, UserError, remedy
-from mtrl.core.files import check_folder, json_lines, read_object, write_json
+from mtrl.core.files import json_lines, read_object, write_json
 from mtrl.core.locks import take
 from mtrl.core.schema import Stored, validate
 from mtrl.evaluate.engines import confidence
@@ -163,7 +164,7 @@ class Store:
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         """Raises UserError where the folder holds another evaluation, or another process writes to it."""
-        check_folder(folder)
+        targets.check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.file = folder, folder / FILE
         self._stream = self.file.open("a+", encoding="utf-8")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.core.errors import UserError
-from mtrl.core.files import write_text
+from mtrl.core.files import open_regular, write_text
 from mtrl.core.locks import take
 from mtrl.evaluate import predictions
 from mtrl.reward_plugins import judge
@@ -28,7 +28,7 @@ def reread(folder: Path, file: str = predictions.FILE) -> dict[str, int]:
     empty = UserError(f"there are no predictions in {path} yet", "score a judge first, by mtrl eval with --ckpt")
     if not path.exists():
         raise empty
-    with path.open("rb") as held:
+    with open_regular(path) as held:
         if not take(held.fileno()):
             raise UserError(f"a mtrl eval is writing to {path}", "wait for it, then mtrl score again")
         identity, rows = predictions.load(folder, file)
