@@ -27,7 +27,9 @@ class UserError(MtrlError):
 
 
 class Interrupted(BaseException):
-    """The user (Ctrl-C) or the system ended the command. Not an Exception: no handler may swallow it. Status 130."""
+    """The user (Ctrl-C) or the system ended the command. Not an Exception: no handler may swallow it. Exit status 130."""
+
+    exit_code = 130
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

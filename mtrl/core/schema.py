@@ -1,14 +1,15 @@
-"""Files as types: what a file holds is checked against a pydantic model.
+"""Files as types: what a file holds is checked against a pydantic model or a dataclass.
 
 An error lists all mistakes at once, each with the nearest key.
 """
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import read_object
@@ -26,8 +27,8 @@ class Stored(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
 
-M = TypeVar("M", bound=BaseModel)
-SHOWN, IN_LINE = 20, 3  # mistakes that one error lists: one per line for what a person wrote, in one line for Stored
+M = TypeVar("M")
+SHOWN, IN_LINE = 20, 3  # mistakes that one error lists: one per line for a Model, all in one line for other types
 
 
 def read(model: type[M], path: Path, then: str = "") -> M:
@@ -36,19 +37,25 @@ def read(model: type[M], path: Path, then: str = "") -> M:
 
 
 def validate(model: type[M], data: Any, file: str, then: str = "") -> M:
-    """`data` as a `model`. Raises one UserError that lists the mistakes in `file`."""
+    """`data` as a `model`. Raises one UserError that lists the mistakes in `file` ("": not named)."""
+    by_line = issubclass(model, BaseModel) and not issubclass(model, Stored)
     try:
-        return model.model_validate(data)
+        return cast(M, _adapter(cast(Any, model)).validate_python(data))
     except ValidationError as error:
-        shown = IN_LINE if issubclass(model, Stored) else SHOWN
+        shown = SHOWN if by_line else IN_LINE
         lines = [_line(model, mistake) for mistake in error.errors(include_url=False)[:shown]]
         if (more := error.error_count() - shown) > 0:
             lines.append(f"and {more:,} more")
-        text = "; ".join(lines) if shown == IN_LINE or len(lines) == 1 else "".join(f"\n  - {line}" for line in lines)
-        raise UserError(f"{file}: {text}", then) from None
+        said = "\n  - ".join(["", *lines]) if by_line and len(lines) > 1 else "; ".join(lines)
+        raise UserError(f"{file}: {said}" if file else said, then) from None
 
 
-def _line(model: type[BaseModel], mistake: Any) -> str:
+@functools.cache  # making one takes longer than using it
+def _adapter(model: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(model)
+
+
+def _line(model: Any, mistake: Any) -> str:
     """One of pydantic's mistakes in a line: the key, what is wrong with it, what was given."""
     where, given = [str(part) for part in mistake["loc"]], mistake["input"]
     if mistake["type"] == "extra_forbidden":
@@ -64,7 +71,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
+def _keys(model: Any, path: list[str]) -> list[str]:
     """The field names of the model at `path` below `model`."""
     for part in path:
         field = model.model_fields.get(part)
