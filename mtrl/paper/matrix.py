@@ -18,7 +18,8 @@ from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import read_json, read_jsonl
 from mtrl.core.rundir import Run, checked, differing, evaluation, listing
-from mtrl.evaluate import predictions, scores
+from mtrl.evaluate import scores
+from mtrl.evaluate.identity import read_identity
 from mtrl.models.card import FILE as CARD
 from mtrl.paper import scored, tables
 from mtrl.paper.scored import Scored
@@ -269,6 +270,6 @@ def _answered(folder: Path) -> str:
     """How many of the requests of an evaluation are answered."""
     if not (folder / "eval.json").exists() or not (folder / "predictions.jsonl").exists():
         return ""
-    asked = sum(task["requests"] for task in predictions.read_identity(folder)["tasks"].values())
+    asked = sum(task.requests for task in read_identity(folder).tasks.values())
     with (folder / "predictions.jsonl").open("rb") as file:
         return f"{sum(1 for _ in file):,}/{asked:,}"

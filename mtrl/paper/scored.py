@@ -20,8 +20,9 @@ from mtrl.core import hints
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import read_object, sha256_file
 from mtrl.evaluate import scores
-from mtrl.evaluate.run import fingerprint
-from mtrl.evaluate.scores import Scores, TaskScores
+from mtrl.evaluate.metrics.task import TaskMetrics
+from mtrl.evaluate.scores import Scores
+from mtrl.evaluate.subject import fingerprint
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Scored:
 
     of: Scores
     task: str
-    numbers: TaskScores
+    numbers: TaskMetrics
     marks: tuple[Mark, ...]
 
     @property

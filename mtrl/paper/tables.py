@@ -18,7 +18,7 @@ from mtrl.config.recipe_types import METHODS
 from mtrl.config.tasks import SPLITS
 from mtrl.core import hints
 from mtrl.core.errors import UserError
-from mtrl.evaluate.metrics import task as metrics
+from mtrl.evaluate.metrics.classification import baselines
 from mtrl.paper import scored
 from mtrl.paper.scored import Scored
 
@@ -221,8 +221,8 @@ def _share(cell: Scored, name: str) -> float | None:
 def _constant(labels: Counter[str], name: str) -> str:
     """Macro-F1 and accuracy of a constant answer, per cent; "-" where it makes no sense or no label is known."""
     choices = ("1", "2") if {"1", "2"} & set(labels) else ("yes", "no")
-    found = metrics.baselines(labels, choices).get(name) if labels else None
-    return f"{100 * found['macro_f1']:.2f} (accuracy {100 * found['accuracy']:.1f})" if found else "-"
+    found = baselines(labels, choices).get(name) if labels else None
+    return f"{100 * found.macro_f1:.2f} (accuracy {100 * found.accuracy:.1f})" if found else "-"
 
 
 def _mean(values: list[float | None]) -> float | None:

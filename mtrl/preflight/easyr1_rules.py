@@ -21,6 +21,7 @@ from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, read_json
 from mtrl.core.rundir import Run
+from mtrl.envs.tested import TESTED
 from mtrl.models import model_folder
 from mtrl.preflight.fitting import Found, batches, divisor, multiple, settable
 
@@ -283,13 +284,13 @@ def _installed() -> Iterator[Found]:
                 "make setup-easyr1",
             )
     try:
-        ancestor = ["git", "-C", str(root), "merge-base", "--is-ancestor", easyr1_grpo.COMMIT, "HEAD"]
+        ancestor = ["git", "-C", str(root), "merge-base", "--is-ancestor", TESTED["easyr1"].commit, "HEAD"]
         code = subprocess.run(ancestor, capture_output=True).returncode
     except OSError:  # a container without git
         code = 1
     if code:
         yield (
             "warning",
-            f"EasyR1 in {root} is not known to be at or after {easyr1_grpo.COMMIT[:7]}, which this was tested with",
+            f"EasyR1 in {root} is not known to be at or after {TESTED['easyr1'].commit[:7]}, which this was tested with",
             "make setup-easyr1",
         )

@@ -24,11 +24,10 @@ from mtrl.core.errors import MtrlError
 from mtrl.core.files import parse_yaml, read_json
 from mtrl.core.finding import Check
 from mtrl.core.rundir import Run
+from mtrl.envs.tested import TESTED
 from mtrl.models import budget, model_folder
 from mtrl.preflight import amounts, keys, memory, network, shared
 from mtrl.reward_plugins import judge
-
-TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0", "easyr1": "0.3.3.dev0", "verl": "0.9.1"}  # EasyR1 calls itself verl
 
 
 def plan(recipe: Recipe, data: Path) -> list[Check]:
@@ -205,8 +204,8 @@ def _environment(recipe: Recipe, data: Path) -> Iterator[Check]:
         yield Check("error", f"{package} is not installed in the environment {trainer.environment}", f"make setup-{trainer.environment}")  # fmt: skip
     elif recipe.sft and recipe.hardware.gpus_per_node and (gone := _missing(python, recipe)):
         yield Check("error", f"the environment {trainer.environment} lacks {' and '.join(gone)}", f"make setup-{trainer.environment} on the GPU machine (or --set upstream.flash_attn=sdpa)")  # fmt: skip
-    elif version != TESTED[recipe.trainer]:
-        yield Check("warning", f"{package} {version} is not the version this was tested with ({TESTED[recipe.trainer]})")  # fmt: skip
+    elif version != (tested := TESTED[recipe.trainer].version):
+        yield Check("warning", f"{package} {version} is not the version this was tested with ({tested})")  # fmt: skip
     else:
         yield Check("ok", f"{package} {version}")
     trainer.job(recipe, Run(Path("runs") / recipe.default_name), data)  # renders, so a template's mistake shows here

@@ -22,10 +22,11 @@ from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, write_text
 from mtrl.core.rundir import Run
+from mtrl.envs.tested import TESTED
 from mtrl.preflight.easyr1_rules import signature
 from mtrl.preflight.fitting import Found, batches, divisor, settable
 
-TESTED = (0, 9)
+RELEASE = envs.release(TESTED["verl"].version)
 LOGGERS = ("wandb", "mlflow", "swanlab", "vemlp_wandb", "tensorboard", "console", "clearml", "trackio", "file", "rl_insight")  # fmt: skip
 ENUMS = {  # taken as any text, and wrong only later
     "algorithm.adv_estimator": ("grpo", "grpo_passk", "grpo_vectorized", "rloo", "rloo_vectorized", "reinforce_plus_plus",
@@ -70,9 +71,9 @@ def _installed() -> Iterator[Found]:
         version = envs.versions(envs.interpreter("verl"), ("verl",))["verl"]
     except UserError:
         return
-    if version and envs.release(version) != TESTED:
+    if version and envs.release(version) != RELEASE:
         own = " (EasyR1 calls itself verl too)" if version.startswith("0.3.") else ""
-        yield ("error", f"verl {version}{own} is outside {'.'.join(map(str, TESTED))}.x, whose keys and logs are known here", "make setup-verl")  # fmt: skip
+        yield ("error", f"verl {version}{own} is outside {'.'.join(map(str, RELEASE))}.x, whose keys and logs are known here", "make setup-verl")  # fmt: skip
 
 
 def _asked(text: str) -> Iterator[Found]:

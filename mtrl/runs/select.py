@@ -22,7 +22,8 @@ from mtrl.core.errors import Interrupted, MtrlError, UserError
 from mtrl.core.files import sha256_file, write_json
 from mtrl.core.locks import take
 from mtrl.core.rundir import SELECTED, Run
-from mtrl.evaluate.scores import TaskScores, read
+from mtrl.evaluate.metrics.task import TaskMetrics
+from mtrl.evaluate.scores import read
 from mtrl.runs.checkpoints import best_of, export, require_done
 
 
@@ -70,7 +71,7 @@ def _scored(
     say: Callable[[str], None],
     again: str,
     lock: int,
-) -> dict[str, TaskScores]:
+) -> dict[str, TaskMetrics]:
     """The metrics of one step on val. A process of its own each: vLLM gives memory back when its process ends.
 
     It inherits `lock`: if this command is killed, its model is in use for as long as it lives.

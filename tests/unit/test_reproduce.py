@@ -16,6 +16,7 @@ from mtrl.core.rundir import Run
 from mtrl.evaluate.metrics import task as metrics
 from mtrl.paper import matrix, progress, tables
 from mtrl.paper.matrix import Cell, Place
+from tests.unit.metrics_fixture import task_metrics
 
 PRESETS = ["--model", "tiny", "--hardware", "cpu"]
 PLACE = Place(Path("data"), Path("runs"))
@@ -36,8 +37,7 @@ def cells(number: int = 2, seeds: tuple[int, ...] = (), sets: tuple[str, ...] = 
 
 def bring_back(cell: Cell, score: float) -> None:
     """The scores of a cell, as they come from another machine: its evaluation's folder and nothing else."""
-    one = {"n": 10, "macro_f1": score, "macro_f1_ci95": [score - 0.1, score + 0.1], "split": "test", "limit": None}
-    one |= {"invalid_rate": 0.0, "confusion": {}}
+    one = task_metrics(macro_f1=score, macro_f1_ci95=[score - 0.1, score + 0.1])
     files = {task: samples.path_of(PLACE.data, task, "test") for task in cell.columns}
     of_task = {t: {**one, "samples_sha256": sha256_file(f) if f.exists() else "?"} for t, f in files.items()}
     judge = {"name": cell.name, "step": 1, "model": "tiny", "trained_on": cell.recipe.tasks}

@@ -11,12 +11,13 @@ from mtrl.config import samples
 from mtrl.config.samples import Sample
 from mtrl.evaluate.metrics import task as metrics
 from mtrl.paper import tables
+from tests.unit.metrics_fixture import task_metrics
 
 
 def result(**task: object) -> dict:
-    cell = {"macro_f1": 0.5, "macro_f1_ci95": [0.4, 0.6], "invalid_rate": 0.0, "split": "test", "limit": None}
-    cell["confusion"] = {"yes": {"yes": 150, "no": 150, "invalid": 0}, "no": {"yes": 50, "no": 50, "invalid": 0}}
-    return {"schema": metrics.SCHEMA, "method": "zero_shot", "checkpoint": "m", "votes": 1, "seetrue": {**cell, **task}}
+    confusion = {"yes": {"yes": 150, "no": 150, "invalid": 0}, "no": {"yes": 50, "no": 50, "invalid": 0}}
+    cell = task_metrics(**{"confusion": confusion, **task})
+    return {"schema": metrics.SCHEMA, "method": "zero_shot", "checkpoint": "m", "votes": 1, "seetrue": cell}
 
 
 def write(folder: Path, content: dict) -> None:
@@ -57,7 +58,7 @@ def test_a_metrics_file_of_another_schema_is_passed_over_and_named(tmp_path: Pat
     write(tmp_path / "none", {"eval_loss": 0.1})
     write(tmp_path / "torn", {})
     (tmp_path / "torn" / "metrics.json").write_text('{"schema": 2, "meth')
-    write(tmp_path / "hand", {**result(), "seetrue": {"macro_f1": 0.5}})
+    write(tmp_path / "hand", {**result(), "seetrue": {k: v for k, v in task_metrics().items() if k != "macro_f1_ci95"}})
     done = cli("tables", 2, "--runs", tmp_path)
     assert done.code == 0, done.err
     lines = " ".join(done.out.split())
