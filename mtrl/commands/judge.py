@@ -50,7 +50,7 @@ def command(
     from mtrl.converters.pipeline import images as stored
     from mtrl.core.console import bar, check, say, say_unread
     from mtrl.core.errors import UserError
-    from mtrl.evaluate import image_folders, image_items, judging, subject, unreadable, verdict_file
+    from mtrl.evaluate import image_items, image_sources, judging, subject, unreadable, verdict_file
     from mtrl.evaluate.html import judge_page
     from mtrl.evaluate.loading import Loader
     from mtrl.evaluate.verdict import Verdict
@@ -67,7 +67,7 @@ def command(
     for line in judge.remarks(asked):
         say(line)
     if given.skipped:
-        check("warning", f"{given.skipped.total():,} files left out: {image_folders.said(given.skipped)}")
+        check("warning", f"{given.skipped.total():,} files left out: {image_sources.in_words(given.skipped)}")
     for name, number in given.rotated.items():
         check("warning", f"{number:,} items of task {name} have images with an {stored.ROTATED}", stored.upright(name))
     engine = Loader(endpoint, tensor_parallel)

@@ -23,6 +23,7 @@ from mtrl.evaluate.engines.base import Answer
 from mtrl.evaluate.html import cards, compare_page, report, thumbnails
 from mtrl.evaluate.identity import Identity
 from mtrl.evaluate.metrics.prediction import Prediction
+from mtrl.evaluate.recording import Recording
 from mtrl.evaluate.scores import score
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"><!-- yes"
@@ -50,7 +51,7 @@ def evaluated(out: Path, style: str, answer: Callable[[int, Any], tuple[str, flo
             for n, r in found.items()
         },
     }
-    with predictions.Store(out, Identity.model_validate(identity)) as store:
+    with Recording(out, Identity.model_validate(identity)) as store:
         for asked in found.values():
             for n, request in enumerate(asked):
                 text, sure = answer(n, request)

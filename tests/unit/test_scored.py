@@ -19,10 +19,12 @@ from mtrl.evaluate import predictions, run, scores
 from mtrl.evaluate.engines.base import Answer
 from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.identity import Identity
+from mtrl.evaluate.recording import Recording
 from mtrl.evaluate.subject import Subject, served, subject
-from mtrl.paper import scored, tables
+from mtrl.paper import results, scored
 from tests.conftest import DEMO
 from tests.unit.metrics_fixture import task_metrics
+from tests.unit.test_tables import texts
 
 DATA, RUNS = Path("data"), Path("runs")
 
@@ -53,8 +55,7 @@ def judge(name: str, method: str = "sft_single", *trained_on: str, **more: Any) 
 
 
 def row(label: str, number: int = 2) -> dict[str, str]:
-    found = tables.results(number, RUNS, DATA)
-    return dict(zip(found.columns, found.rows[label], strict=True))
+    return texts(results.of_runs(number, RUNS, DATA).rows)[label]
 
 
 def test_six_single_judges_fill_their_own_columns_only(project: Path, cli) -> None:
@@ -72,7 +73,7 @@ def test_single_judges_of_two_kinds_make_two_rows(project: Path) -> None:
     for stem in ("big", "small"):
         for task in DEMO[:2]:
             evaluate(judge(f"{stem}-{task}", "sft_single", task), [task], f"{stem}-{task}/eval")
-    assert set(tables.results(2, RUNS, DATA).rows) >= {"SFT-Single: big", "SFT-Single: small"}
+    assert set(results.of_runs(2, RUNS, DATA).rows.index) >= {"SFT-Single: big", "SFT-Single: small"}
 
 
 def test_a_judge_is_scored_on_what_it_was_trained_on(project: Path) -> None:
@@ -103,12 +104,12 @@ def test_two_judges_of_one_method_are_two_rows_that_name_them(project: Path) -> 
     """Scoring the older one again must not put its numbers in place of the newer one's."""
     evaluate(judge("old/model", "zero_shot"), DEMO, "a", "no")
     evaluate(judge("new/model", "zero_shot"), DEMO[:1], "b", "yes")
-    before = tables.results(2, RUNS, DATA).rows
+    before = texts(results.of_runs(2, RUNS, DATA).rows)
     assert {"Off-the-shelf: old/model", "Off-the-shelf: new/model"} <= set(before) and "Off-the-shelf" not in before
     assert row("Off-the-shelf: new/model")["demo_safety"] == "-" and row("Off-the-shelf: new/model")["mean"] == "-"
     time.sleep(0.05)
     scores.score(RUNS / "a")
-    assert tables.results(2, RUNS, DATA).rows == before
+    assert texts(results.of_runs(2, RUNS, DATA).rows) == before
 
 
 def test_newest_is_when_the_answers_were_generated(project: Path) -> None:
@@ -130,7 +131,7 @@ def test_answers_of_a_killed_evaluation_have_their_time(project: Path) -> None:
     identity = json.loads((RUNS / "a/eval.json").read_text())
     rows = predictions.load(RUNS / "a").rows
     again = Identity.model_validate({k: v for k, v in identity.items() if k != "answered"})
-    store = predictions.Store(RUNS / "b", again)
+    store = Recording(RUNS / "b", again)
     next(iter(store.append([rows[0]])))  # and is killed here
     assert json.loads((RUNS / "b/eval.json").read_text())["answered"]["demo_quality"] >= identity["answered"][DEMO[0]]
     store.__exit__()
@@ -267,7 +268,7 @@ def test_a_wrong_number_is_no_cell_and_gets_one_line(tmp_path: Path, cli, key: s
     (tmp_path / "a/metrics.json").write_text(json.dumps(content))
     done = cli("tables", 2, "--runs", tmp_path, "--data", tmp_path / "data")
     assert done.code == 0, done.err
-    lines = [line for line in done.out.splitlines() if line.startswith("not a cell: ")]
+    lines = [line for line in done.out.splitlines() if line.startswith("not in the table: ")]
     assert len(lines) == 1 and len(lines[0]) < 400
     if (
         isinstance(value, float | int) and abs(value) > 2
@@ -295,4 +296,4 @@ def test_a_wrong_file_is_one_line(tmp_path: Path, cli, wrong: Any) -> None:
         scores.read(file)
     assert "\n" not in str(said.value) and str(file) in str(said.value)
     done = cli("tables", 2, "--runs", tmp_path)
-    assert done.code == 0 and f"not a cell: {file}" in done.out
+    assert done.code == 0 and f"not in the table: {file}" in done.out
