@@ -42,7 +42,7 @@ def stale(path: Path, name: str = predictions.FILE) -> Path:
 def test_verdicts_are_todays(tmp_path: Path, cli) -> None:
     folder = stale(tmp_path / "e")
     done = cli("score", folder / predictions.FILE)
-    assert done.code == 0 and "4 answers read again: 3 verdicts changed (3 of the lenient parse)" in done.out
+    assert done.code == 0 and "4 answers parsed again: 3 verdicts changed (3 by the lenient parse)" in done.out
     rows = predictions.load(folder).rows
     assert {row.id: row.response for row in rows} == RESPONSES
     assert [row.verdict for row in rows] == ["yes", "no", None, "yes"]
@@ -94,8 +94,8 @@ def test_an_evaluation_that_is_writing_is_left_alone(tmp_path: Path, cli) -> Non
         (lambda f: (f / predictions.FILE).unlink(), "no predictions"),
         (lambda f: (f / predictions.FILE).write_text(""), "no predictions"),
         (lambda f: (f / predictions.FILE).write_text("id,label\n1,yes\n"), "line 1 is not valid JSON"),
-        (lambda f: (f / predictions.FILE).write_text('{"id": 1, "answer": "yes"}\n'), "line 1 is no prediction: id: Input should be a valid string (given: 1); task is missing"),
-        (lambda f: (f / IDENTITY).unlink(), "there is no eval.json"),
+        (lambda f: (f / predictions.FILE).write_text('{"id": 1, "answer": "yes"}\n'), "line 1 is not a prediction: id: Input should be a valid string (given: 1); task is missing"),
+        (lambda f: (f / IDENTITY).unlink(), "it has no eval.json"),
         (lambda f: (f / IDENTITY).write_text('{"tasks": {"t": {"split": "test"}}}'), "another version"),
     ],
 )  # fmt: skip
@@ -138,7 +138,7 @@ def test_a_damaged_prediction_is_one_line_of_error(tmp_path: Path, cli, key: str
             )
     if key in ("id", "task", "order", "vote", "response", "verdict", "lenient", "label"):
         (folder / predictions.FILE).write_text(damaged({}, drop=key))
-        assert f"line 1 is no prediction: {key} is missing" in cli("score", folder).err
+        assert f"line 1 is not a prediction: {key} is missing" in cli("score", folder).err
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from mtrl.evaluate import predictions, run, scores
 from mtrl.evaluate.engines.base import Answer
 from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.identity import Identity
+from mtrl.evaluate.recording import Recording
 from mtrl.evaluate.subject import Subject, served, subject
 from mtrl.paper import results, scored
 from tests.conftest import DEMO
@@ -93,7 +94,7 @@ def test_eval_without_tasks_scores_its_own_and_says_how_to_score_others(project:
     with standin(lambda *_: completion("yes")) as server:
         done = cli("eval", "--endpoint", server.url, "--served-model", "m", "--ckpt", "exports/x")
     assert done.code == 0, done.err
-    assert "demo_safety" in done.out and "Pass --tasks A,B to score others" in done.out
+    assert "demo_safety" in done.out and "Pass --tasks A,B for others" in done.out
     result = json.loads(Path("runs/eval-m/metrics.json").read_text())
     assert set(DEMO) & set(result) == {"demo_safety"}
     assert result["judged_by"] == {"name": "m", "step": 3, "model": "tiny", "trained_on": ["demo_safety"]}
@@ -130,7 +131,7 @@ def test_answers_of_a_killed_evaluation_have_their_time(project: Path) -> None:
     identity = json.loads((RUNS / "a/eval.json").read_text())
     rows = predictions.load(RUNS / "a").rows
     again = Identity.model_validate({k: v for k, v in identity.items() if k != "answered"})
-    store = predictions.Store(RUNS / "b", again)
+    store = Recording(RUNS / "b", again)
     next(iter(store.append([rows[0]])))  # and is killed here
     assert json.loads((RUNS / "b/eval.json").read_text())["answered"]["demo_quality"] >= identity["answered"][DEMO[0]]
     store.__exit__()
