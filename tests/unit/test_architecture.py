@@ -30,8 +30,8 @@ LINES = 300
 ELSEWHERE = {
     "backends.jobs.verl_check": {"verl", "hydra", "omegaconf"},
     "demo.base": {"mtrl", "torch", "transformers", "PIL", "jinja2", "pyarrow"},  # by PYTHONPATH, with LLaMA-Factory
-    "envs.build": set(),
-    "envs.torchvision_ops": {"torch", "torchvision"},
+    "backends.envs.build": set(),
+    "backends.envs.torchvision_ops": {"torch", "torchvision"},
     "reward_plugins.judge": set(),
 }
 IN_MAIN = {"backends.jobs.grpo"}
