@@ -40,7 +40,7 @@ def build(
                 f" a {sample.kind} sample {sample.id} labelled {sample.answer}",
                 "use data that was converted by the task that the judge was trained with, or --prompts local",
             )
-        shown_as = {"given": sample, **({"turned": sample.turned()} if task.kind == "pairwise" else {})}
+        shown_as = {"given": sample, **({"turned": sample.swapped()} if task.kind == "pairwise" else {})}
         for order, shown in shown_as.items():
             images = tuple(data / name for name in shown.images)
             for vote in range(votes):

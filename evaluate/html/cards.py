@@ -124,13 +124,13 @@ def _answers(name: str, identity: dict[str, Any], rows: list[dict[str, Any]]) ->
 
 
 def _shown(name: str, identity: dict[str, Any], data: Path, wanted: set[Item]) -> Iterator[tuple[Item, Sample]]:
-    """Each wanted item's sample, turned where the item is; nothing where the task is not converted here."""
+    """Each wanted item's sample, swapped where the item is; nothing where the task is not converted here."""
     split = identity["tasks"][name]["split"]
     if samples.path_of(data, name, split).exists():
         for sample in samples.read(data, name, split):
             for order in ("given", "turned"):
                 if (sample.id, order) in wanted:
-                    yield (sample.id, order), sample.turned() if order == "turned" else sample
+                    yield (sample.id, order), sample.swapped() if order == "turned" else sample
 
 
 def _ask(task: tasks.Task, run: Asked, shown: dict[Item, Sample]) -> None:

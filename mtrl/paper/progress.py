@@ -7,7 +7,7 @@ from collections.abc import Container
 from pathlib import Path
 from typing import NamedTuple
 
-from mtrl.config import samples
+from mtrl.config import datacard
 from mtrl.config.recipe_types import METHODS
 from mtrl.config.tasks import SPLITS
 from mtrl.paper import tables
@@ -63,7 +63,7 @@ def data(tasks: list[str], folder: Path) -> tuple[str, list[str], list[list[str]
     """(title, columns, rows): which of the tasks are converted, and how many rows they have."""
     rows = []
     for task in tasks:
-        counts = samples.card(folder, task)["counts"] if (folder / task / "card.json").exists() else {}
+        counts = datacard.read(folder, task).counts if (folder / task / "card.json").exists() else {}
         numbers = [f"{sum(counts.get(split, {}).values()):,}" if counts else "" for split in SPLITS]
         rows.append([task, "converted" if counts else "missing", *numbers])
     return f"data in {folder}", ["task", "", *SPLITS], rows

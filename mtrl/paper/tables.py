@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mtrl.config import recipe, samples, tasks
+from mtrl.config import datacard, recipe, samples, tasks
 from mtrl.config.published import layout, table_tasks
 from mtrl.config.recipe_types import METHODS
 from mtrl.config.tasks import SPLITS
@@ -178,7 +178,7 @@ def _labels(task: str, data: Path, evaluated: list[Scored]) -> Counter[str]:
     if holds or (evaluated and not card.exists()):
         confusion = (holds or evaluated)[0].numbers.confusion
         return Counter({label: sum(counts.values()) for label, counts in confusion.items()})
-    return Counter(samples.card(data, task)["counts"].get("test", {})) if card.exists() else Counter()
+    return Counter(datacard.read(data, task).counts.get("test", {})) if card.exists() else Counter()
 
 
 def _released(task: str, data: Path) -> Counter[str]:
@@ -186,7 +186,7 @@ def _released(task: str, data: Path) -> Counter[str]:
     if not samples.path_of(data, task, "test").exists():
         return Counter()
     pairs = [sample for sample in samples.read(data, task, "test") if sample.kind == "pairwise"]
-    return Counter((p.turned() if p.source.get("swapped") else p).answer for p in pairs)
+    return Counter((p.swapped() if p.source.get("swapped") else p).answer for p in pairs)
 
 
 def _beside(
@@ -263,7 +263,7 @@ def counts(data: Path) -> Table:
                 cell = "task YAML is broken"
             elif (data / name / "card.json").exists():
                 found, positive = (
-                    Counter(samples.card(data, name)["counts"].get(split, {})),
+                    Counter(datacard.read(data, name).counts.get(split, {})),
                     known[name].table1_positive or "yes",
                 )
                 cell = f"{sum(found.values()):,}\n({found[positive]}/{sum(found.values()) - found[positive]})"
