@@ -21,11 +21,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mtrl.config.samples import Key
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.evaluate.engines import ray_cluster
 from mtrl.evaluate.engines.base import Answer, Sampling
 from mtrl.evaluate.engines.offline import WINDOW, VllmEngine
-from mtrl.evaluate.engines.request import Key, Request
+from mtrl.evaluate.engines.request import Request
 
 AHEAD = 64  # requests beyond vLLM's own window that a replica holds, so that a finished one's place is filled at once
 SLICE = 0.5  # seconds of answers that travel together: a turn costs the driver and Ray a few milliseconds

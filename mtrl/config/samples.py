@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from mtrl.core import hints
 from mtrl.core.errors import UserError
@@ -19,6 +19,17 @@ from mtrl.core.files import written
 
 ROWS_PER_GROUP = 1024
 OTHER = {"1": "2", "2": "1"}  # the verdict on a pair whose images are swapped
+SplitName = Literal["train", "val", "test"]
+Order = Literal["given", "turned"]  # of a pair's images: as converted, or swapped; a single image has "given"
+
+
+class Key(NamedTuple):
+    """What a judge is asked once: one sample, its images in one order, one of its votes."""
+
+    task: str
+    id: str
+    order: Order
+    vote: int
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,7 @@ from mtrl.core import hints
 from mtrl.core.errors import Interrupted, MtrlError, UserError
 from mtrl.core.files import read_json
 from mtrl.models.card import FILE as CARD
-from mtrl.paper import matrix
-from mtrl.paper.matrix import Cell, Place, Step
+from mtrl.paper.cell import LOCK, LOG, STEPS, Cell, Place, Step
 from mtrl.preflight.plan import plan
 
 
@@ -80,7 +79,7 @@ def drive(
     """Runs what is left of the chosen cells; `failures` fills as it goes, by label. Raises Interrupted, and MtrlError for data."""
     if convert:
         say(f"$ {_typed(convert)}")
-        code, last = _run(convert, place.runs / matrix.LOG)
+        code, last = _run(convert, place.runs / LOG)
         if code:
             raise MtrlError(f"converting failed: {last}", _typed(convert))
     warned: set[str] = set()
@@ -116,7 +115,7 @@ def _attempt(cell: Cell, keep: str, failures: dict[str, Failure], say: Callable[
     with contextlib.ExitStack() as stack:
         left = [step for step in cell.steps() if not step.done]
         try:
-            lock = stack.enter_context(cell.run.held(matrix.LOCK)) if left else -1
+            lock = stack.enter_context(cell.run.held(LOCK)) if left else -1
         except UserError:
             lock = -1
         if left and (lock < 0 or cell.run.locked()):
@@ -135,10 +134,10 @@ def _attempt(cell: Cell, keep: str, failures: dict[str, Failure], say: Callable[
 def _perform(cell: Cell, step: Step, lock: int, say: Callable[[str], None]) -> Failure | None:
     """One step, and its time in steps.jsonl. The step inherits `lock`: it holds the cell even if this driver is killed."""
     say(f"{cell.label}: {step.name}")
-    log, begun = cell.folder / matrix.LOG, time.time()
+    log, begun = cell.folder / LOG, time.time()
     code, last = _run(step.command, log, lock)
     took = {"step": step.name, "seconds": round(time.time() - begun, 1), "code": code}
-    with (cell.folder / matrix.STEPS).open("a", encoding="utf-8") as file:
+    with (cell.folder / STEPS).open("a", encoding="utf-8") as file:
         file.write(json.dumps(took) + "\n")
     if code == 0 and next(s for s in cell.steps() if s.name == step.name).done:
         return None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl.backends import base as backend
+from mtrl.backends import batches
 from mtrl.config import sizes
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.finding import Check
@@ -24,7 +24,7 @@ def check(recipe: Recipe, data: Path) -> Iterator[Check]:
     made = sizes.schedule(recipe, rows)
     if recipe.sft and recipe.stage == "sft":
         world = recipe.hardware.world_size
-        size, steps = backend.accumulation(
+        size, steps = batches.share(
             recipe.sft.batch_size, recipe.hardware.sft_per_device_batch_size, world, "sft.batch_size"
         )
         yield Check("ok", f"batch {recipe.sft.batch_size} = {world} devices x {size} x {steps} accumulated")

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from mtrl import envs
-from mtrl.backends import easyr1_grpo
+from mtrl.backends import easyr1_grpo, registry
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, read_json
 from mtrl.core.rundir import Run
+from mtrl.envs.tested import TESTED
 from mtrl.models import model_folder
 from mtrl.preflight.fitting import Found, batches, divisor, multiple, settable
 
@@ -64,7 +65,7 @@ LOGGERS = ("console", "file", "mlflow", "swanlab", "tensorboard", "wandb")
 def check(recipe: Recipe) -> Iterator[Found]:
     """All that is wrong, and one "ok" where nothing is."""
     run = Run(Path("runs") / recipe.default_name)
-    config = parse_yaml(easyr1_grpo.config(recipe, run), "upstream.yaml")
+    config = parse_yaml(registry.of(recipe).config(recipe, run, Path("data")), "upstream.yaml")
     found = [*_keys(config)]
     found += [*_values(config), *_files(config, run), *_free(config, recipe), *_way(config, recipe), *_sizes(config)]
     found = list(settable(recipe, found, OVERRIDDEN))
@@ -269,7 +270,7 @@ def _way(config: dict[str, Any], recipe: Recipe) -> Iterator[Found]:
 
 def _installed() -> Iterator[Found]:
     try:
-        python = envs.interpreter(easyr1_grpo.ENVIRONMENT)
+        python = envs.interpreter("easyr1")
         root = easyr1_grpo.source(python)
     except UserError:
         return  # plan says so already
@@ -283,13 +284,13 @@ def _installed() -> Iterator[Found]:
                 "make setup-easyr1",
             )
     try:
-        ancestor = ["git", "-C", str(root), "merge-base", "--is-ancestor", easyr1_grpo.COMMIT, "HEAD"]
+        ancestor = ["git", "-C", str(root), "merge-base", "--is-ancestor", TESTED["easyr1"].commit, "HEAD"]
         code = subprocess.run(ancestor, capture_output=True).returncode
     except OSError:  # a container without git
         code = 1
     if code:
         yield (
             "warning",
-            f"EasyR1 in {root} is not known to be at or after {easyr1_grpo.COMMIT[:7]}, which this was tested with",
+            f"EasyR1 in {root} is not known to be at or after {TESTED['easyr1'].commit[:7]}, which this was tested with",
             "make setup-easyr1",
         )

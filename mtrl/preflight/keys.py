@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl.backends import base as backend
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import nearest
 from mtrl.core.finding import Check
@@ -28,7 +27,7 @@ def known(trainer: str) -> list[str]:
 
 def check(recipe: Recipe, config: dict[str, Any]) -> Iterator[Check]:
     """An error for each key of the rendered upstream.yaml that its trainer does not take."""
-    trainer = backend.name_of(recipe)
+    trainer = recipe.trainer
     if trainer == "llamafactory":
         yield from _strange(config, "", known("llamafactory"), "LLaMA-Factory")
     elif trainer == "trl":

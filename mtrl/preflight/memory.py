@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtrl.backends import base as backend
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.files import read_json
 from mtrl.core.finding import Check
@@ -74,7 +73,7 @@ def activations(recipe: Recipe, tokens: int, checkpointing: bool) -> float:
 def need(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need | None:
     """`config` is the rendered upstream.yaml; `gpu` the GB of a GPU, of which vLLM takes its share. None: not known here."""
     trainers = {"llamafactory": _llamafactory, "easyr1": _easyr1, "verl": _verl, "trl": _trl}
-    trainer = trainers.get(backend.name_of(recipe))
+    trainer = trainers.get(recipe.trainer)
     return trainer(recipe, config, gpu) if trainer else None
 
 

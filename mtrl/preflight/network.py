@@ -10,7 +10,6 @@ import os
 import socket
 from collections.abc import Iterator
 
-from mtrl.backends import base as backend
 from mtrl.config.recipe_types import Recipe
 from mtrl.core import ray_address
 from mtrl.core.finding import Check
@@ -22,7 +21,7 @@ def check(recipe: Recipe) -> Iterator[Check]:
     """What of MASTER_PORT, MASTER_ADDR and RAY_ADDRESS would stop this training."""
     if recipe.stage == "sft":
         yield from _torchrun(recipe)
-    elif backend.name_of(recipe) != "trl":  # the others run on Ray
+    elif recipe.trainer != "trl":  # the others run on Ray
         yield from _ray(os.environ.get("RAY_ADDRESS", ""))
 
 

@@ -14,8 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mtrl import envs
-from mtrl.backends import base as backend
-from mtrl.backends import inputs
+from mtrl.backends import inputs, registry
 from mtrl.config import datacard, prompting, samples, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.converters.checks.converted import altered
@@ -25,11 +24,10 @@ from mtrl.core.errors import MtrlError
 from mtrl.core.files import parse_yaml, read_json
 from mtrl.core.finding import Check
 from mtrl.core.rundir import Run
+from mtrl.envs.tested import TESTED
 from mtrl.models import budget, model_folder
 from mtrl.preflight import amounts, keys, memory, network, shared
 from mtrl.reward_plugins import judge
-
-TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0", "easyr1": "0.3.3.dev0", "verl": "0.9.1"}  # EasyR1 calls itself verl
 
 
 def plan(recipe: Recipe, data: Path) -> list[Check]:
@@ -198,16 +196,16 @@ def _rules(recipe: Recipe, data: Path) -> Iterator[Check]:
 
 
 def _environment(recipe: Recipe, data: Path) -> Iterator[Check]:
-    trainer = backend.of(recipe)
-    python = envs.interpreter(trainer.ENVIRONMENT)
-    package = trainer.PACKAGES[0]
+    trainer = registry.of(recipe)
+    python = envs.interpreter(trainer.environment)
+    package = trainer.packages[0]
     version = envs.versions(python, (package,))[package]
     if version is None:
-        yield Check("error", f"{package} is not installed in the environment {trainer.ENVIRONMENT}", f"make setup-{trainer.ENVIRONMENT}")  # fmt: skip
+        yield Check("error", f"{package} is not installed in the environment {trainer.environment}", f"make setup-{trainer.environment}")  # fmt: skip
     elif recipe.sft and recipe.hardware.gpus_per_node and (gone := _missing(python, recipe)):
-        yield Check("error", f"the environment {trainer.ENVIRONMENT} lacks {' and '.join(gone)}", f"make setup-{trainer.ENVIRONMENT} on the GPU machine (or --set upstream.flash_attn=sdpa)")  # fmt: skip
-    elif version != TESTED[recipe.trainer]:
-        yield Check("warning", f"{package} {version} is not the version this was tested with ({TESTED[recipe.trainer]})")  # fmt: skip
+        yield Check("error", f"the environment {trainer.environment} lacks {' and '.join(gone)}", f"make setup-{trainer.environment} on the GPU machine (or --set upstream.flash_attn=sdpa)")  # fmt: skip
+    elif version != (tested := TESTED[recipe.trainer].version):
+        yield Check("warning", f"{package} {version} is not the version this was tested with ({tested})")  # fmt: skip
     else:
         yield Check("ok", f"{package} {version}")
     trainer.job(recipe, Run(Path("runs") / recipe.default_name), data)  # renders, so a template's mistake shows here
@@ -232,16 +230,14 @@ def _machine(recipe: Recipe, data: Path) -> Iterator[Check]:
             have = listed.count("GPU ")
         except (OSError, subprocess.SubprocessError):
             have = 0
-        cluster = (
-            recipe.rl and backend.name_of(recipe) != "trl" and os.environ.get("RAY_ADDRESS", "") not in network.OWN
-        )
+        cluster = recipe.rl and recipe.trainer != "trl" and os.environ.get("RAY_ADDRESS", "") not in network.OWN
         if have < wanted and not cluster:
             yield Check("error", f"hardware {recipe.hardware.name} wants {wanted} GPUs on this node, and {have} are here", "--hardware NAME, or start it on the GPU machine")  # fmt: skip
 
 
 def _rendered(recipe: Recipe, data: Path) -> Iterator[Check]:
     """What upstream.yaml itself says: its keys, and the memory and disk that follow from it."""
-    trainer = backend.of(recipe)
+    trainer = registry.of(recipe)
     if _no_model(recipe):
         return
     try:

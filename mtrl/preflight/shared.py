@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mtrl import envs
-from mtrl.backends import base as backend
+from mtrl.backends import registry
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.finding import Check
@@ -27,7 +27,7 @@ def check(recipe: Recipe, data: Path) -> Iterator[Check]:
         return
     wanted = {"run directory": Path("runs"), "data": data, "mtrl's environment": Path(sys.prefix)}
     with contextlib.suppress(UserError):  # that it is missing altogether is another check's
-        wanted["trainer's environment"] = envs.interpreter(backend.of(recipe).ENVIRONMENT).parent.parent
+        wanted["trainer's environment"] = envs.interpreter(registry.of(recipe).environment).parent.parent
     if (model := Path(recipe.model.path)).exists():
         wanted["model"] = model
     kinds = {what: filesystem(path, MOUNTS.read_text()) for what, path in wanted.items()}

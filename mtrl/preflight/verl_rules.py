@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from mtrl import envs
-from mtrl.backends import verl_grpo
+from mtrl.backends import registry, verl_grpo
 from mtrl.backends.jobs import verl_check
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, write_text
 from mtrl.core.rundir import Run
+from mtrl.envs.tested import TESTED
 from mtrl.preflight.easyr1_rules import signature
 from mtrl.preflight.fitting import Found, batches, divisor, settable
 
-TESTED = (0, 9)
+RELEASE = envs.release(TESTED["verl"].version)
 LOGGERS = ("wandb", "mlflow", "swanlab", "vemlp_wandb", "tensorboard", "console", "clearml", "trackio", "file", "rl_insight")  # fmt: skip
 ENUMS = {  # taken as any text, and wrong only later
     "algorithm.adv_estimator": ("grpo", "grpo_passk", "grpo_vectorized", "rloo", "rloo_vectorized", "reinforce_plus_plus",
@@ -46,7 +47,7 @@ MAX_RANK = 512  # vLLM's largest, in verl/workers/rollout/vllm_rollout/utils.py:
 def check(recipe: Recipe) -> Iterator[Found]:
     """All that is wrong, and one "ok" where nothing is."""
     run = Run(Path("runs") / recipe.default_name)
-    text = verl_grpo.config(recipe, run)
+    text = registry.of(recipe).config(recipe, run, Path("data"))
     config = parse_yaml(text, "upstream.yaml")
     own = list(_installed())
     found = own if any(level == "error" for level, *_ in own) else [*own, *_asked(text)]
@@ -67,18 +68,18 @@ def _world(config: dict[str, Any]) -> int:
 def _installed() -> Iterator[Found]:
     """Nothing where verl is not installed: plan says so already."""
     try:
-        version = envs.versions(envs.interpreter(verl_grpo.ENVIRONMENT), ("verl",))["verl"]
+        version = envs.versions(envs.interpreter("verl"), ("verl",))["verl"]
     except UserError:
         return
-    if version and envs.release(version) != TESTED:
+    if version and envs.release(version) != RELEASE:
         own = " (EasyR1 calls itself verl too)" if version.startswith("0.3.") else ""
-        yield ("error", f"verl {version}{own} is outside {'.'.join(map(str, TESTED))}.x, whose keys and logs are known here", "make setup-verl")  # fmt: skip
+        yield ("error", f"verl {version}{own} is outside {'.'.join(map(str, RELEASE))}.x, whose keys and logs are known here", "make setup-verl")  # fmt: skip
 
 
 def _asked(text: str) -> Iterator[Found]:
     """verl's own verdict on upstream.yaml, in some seconds; nothing where it is not installed."""
     try:
-        python = envs.interpreter(verl_grpo.ENVIRONMENT)
+        python = envs.interpreter("verl")
     except UserError:
         return
     if envs.versions(python, ("verl",))["verl"] is None:

@@ -15,14 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtrl.backends import base as backend
+from mtrl.backends import checkpoint_folders
 from mtrl.config import samples
 from mtrl.core import hints, staging
 from mtrl.core.errors import Interrupted, MtrlError, UserError
 from mtrl.core.files import sha256_file, write_json
 from mtrl.core.locks import take
 from mtrl.core.rundir import SELECTED, Run
-from mtrl.evaluate.scores import TaskScores, read
+from mtrl.evaluate.metrics.task import TaskMetrics
+from mtrl.evaluate.scores import read
 from mtrl.runs.checkpoints import best_of, export, require_done
 
 
@@ -31,7 +32,7 @@ def select(run: Run, data: Path, by: str, say: Callable[[str], None], unfinished
 
     Of equals the later wins. What is scored already is not asked again. Raises UserError where there is no checkpoint.
     """
-    steps = backend.steps(run)
+    steps = checkpoint_folders.steps(run)
     if not steps:
         raise UserError(f"run {run.name} has no complete checkpoint", hints.line("status", run.name))
     again = hints.line("select", run.asked_as, by=None if by == "accuracy" else by, unfinished=unfinished)
@@ -70,7 +71,7 @@ def _scored(
     say: Callable[[str], None],
     again: str,
     lock: int,
-) -> dict[str, TaskScores]:
+) -> dict[str, TaskMetrics]:
     """The metrics of one step on val. A process of its own each: vLLM gives memory back when its process ends.
 
     It inherits `lock`: if this command is killed, its model is in use for as long as it lives.

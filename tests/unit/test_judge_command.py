@@ -17,7 +17,7 @@ from PIL import Image
 
 from mtrl.core.files import read_jsonl
 from mtrl.evaluate.engines import endpoint
-from mtrl.evaluate.verdicts import reasoning
+from mtrl.evaluate.verdict import reasoning
 from tests.unit.standin import Reply, asked_text, completion, error, standin
 from tests.unit.test_report import browse, data_of
 
@@ -264,7 +264,7 @@ def test_a_file_that_mtrl_judge_did_not_write_is_left_alone(cli, text: str) -> N
             Path(name).write_text(text)
             out = "notes.jsonl" if name == "notes.jsonl" else "v.csv"
             done = judge(cli, server, "pics", "--tasks", "mine", "--field", "where=x", "--out", out)
-            assert done.code == 2 and "left as it is" in done.err and not server.asked, done.err
+            assert done.code == 2 and "is not changed" in done.err and not server.asked, done.err
             assert Path(name).read_text() == text and not Path("v.csv").exists()
 
 

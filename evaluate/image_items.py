@@ -23,7 +23,7 @@ from mtrl.converters.pipeline import images
 from mtrl.converters.readers.picture import Picture, Rejected
 from mtrl.converters.readers.tables import read_table
 from mtrl.core.errors import MtrlError, UserError
-from mtrl.evaluate import judge_files
+from mtrl.evaluate import image_folders
 
 TABLES = (".csv", ".jsonl")
 COLUMNS = ("image", "image_1", "image_2", "images")  # where a table names images
@@ -151,7 +151,7 @@ def _files(
         if "\0" in str(path) or not path.is_dir():
             listed.append(path)
             continue
-        inside = judge_files.of_folder(path, recursive, skipped)
+        inside = image_folders.of_folder(path, recursive, skipped)
         if each == 2:
             raise UserError(
                 f"task {task} compares two images, and folder {path} does not say which",
