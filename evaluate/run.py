@@ -12,6 +12,7 @@ from mtrl.core.files import read_object, sha256_file
 from mtrl.evaluate import predictions, requests, rescore, scores
 from mtrl.evaluate.engines.base import Engine, Sampling
 from mtrl.evaluate.identity import AskedTask, AskedWith, Identity
+from mtrl.evaluate.recording import Recording
 from mtrl.evaluate.subject import Subject
 from mtrl.models import integrity
 
@@ -67,21 +68,21 @@ def evaluate(
             for name, task in chosen.items()
         },
     )
-    with predictions.Store(out, identity) as store:
-        store.check(request for found in asked.values() for request in found)
+    with Recording(out, identity) as recording:
+        recording.check(request for found in asked.values() for request in found)
         task_files.write(chosen.values(), out / task_files.FOLDER)
-        left = [request for found in asked.values() for request in found if request.key not in store.rows]
+        left = [request for found in asked.values() for request in found if request.key not in recording.rows]
         total = sum(map(len, asked.values()))
         tick(total - len(left), total)
         if left:
             images = max(len(request.images) for request in left)
             asked_of = engine(judge, images)
-            store.note(engine=asked_of.describe())
+            recording.note(engine=asked_of.describe())
             answers = integrity.watched(asked_of.answers(left, sampling), judge.check)
             rows = (predictions.of_answer(a, judge.style, prompt_hash[a.request.task]) for a in answers)
-            for done, _ in enumerate(store.append(rows), start=total - len(left) + 1):
+            for done, _ in enumerate(recording.append(rows), start=total - len(left) + 1):
                 tick(done, total)
-            store.note(engine=asked_of.describe())  # now it knows what an endpoint refused
+            recording.note(engine=asked_of.describe())  # now it knows what an endpoint refused
     rescore.reread(out)  # an evaluation that goes on may hold answers read by an older parser
     return scores.score(out)
 

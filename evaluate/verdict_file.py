@@ -21,6 +21,7 @@ from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import check_target, write_text, written
 from mtrl.core.parsing import parse_json
 from mtrl.core.schema import validate
+from mtrl.evaluate.engines.base import CONTINUES
 from mtrl.evaluate.image_items import Bad
 from mtrl.evaluate.verdict import COLUMNS, Verdict, row
 
@@ -125,7 +126,7 @@ class VerdictFile:
 
 
 def _failed(file: Path, error: OSError) -> MtrlError:
-    return MtrlError(f"writing {file} failed: {error.strerror or error}", "make room; the same command goes on")
+    return MtrlError(f"writing {file} failed: {error.strerror or error}", f"make room; {CONTINUES}")
 
 
 def _line(judged: Verdict | Bad) -> str:

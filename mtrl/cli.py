@@ -139,4 +139,4 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
     except Interrupted as stop:
         print(f"mtrl: stopped by {stop}; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(Interrupted.exit_code)

@@ -1,7 +1,4 @@
-"""What an engine is: requests in, answers out as they finish, in any order. vllm_engine.py is the one here.
-
-Whoever writes another (an endpoint, replicas on Ray) provides `answers` and `describe`, and evaluation asks no more.
-"""
+"""The interface of an engine: requests in, answers out as they finish, in any order."""
 
 from __future__ import annotations
 
@@ -14,6 +11,8 @@ from typing import Any, Protocol
 from mtrl.evaluate.engines import confidence
 from mtrl.evaluate.engines.confidence import Step
 from mtrl.evaluate.engines.request import Request
+
+CONTINUES = "run the same command again; it continues from there"
 
 
 @dataclass(frozen=True)
@@ -52,12 +51,16 @@ class Sampling:
     """Whether log-probabilities are wanted."""
 
     def seed_of(self, request: Request) -> int:
-        """A request's own seed. One seed for all would draw the same numbers for every item, and bend a vote one way."""
+        """A request's own seed. With one seed for all, every item would draw the same numbers, which biases the votes."""
         name = json.dumps([self.seed, request.task, request.id, request.order, request.vote])
         return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1  # 31 bits: every server takes it
 
 
 class Engine(Protocol):
-    def answers(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Answer]: ...
+    """offline.py, replicas.py and endpoint.py have one each."""
 
-    def describe(self) -> dict[str, Any]: ...
+    def answers(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Answer]:
+        """One answer for every request, as they finish. Raises MtrlError where the engine fails."""
+
+    def describe(self) -> dict[str, Any]:
+        """What eval.json records of the engine: its name, its version and what it did not do as asked."""

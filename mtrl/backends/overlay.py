@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mtrl.core.deep_merge import merge
 from mtrl.core.errors import UserError
 
 
@@ -27,27 +28,26 @@ class Kinds:
     """The trainer reads its values by transformers' TrainingArguments: 0.1 of all steps, a list of loggers, null for text."""
 
 
-def lay(config: dict[str, Any], over: dict[str, Any], kinds: Kinds, prefix: str = "") -> None:
+def lay(config: dict[str, Any], over: dict[str, Any], kinds: Kinds) -> None:
     """Changes `config`. Raises UserError with the first value of `over` that is of a wrong kind."""
+    _check(config, over, kinds, "")
+    merge(config, over)
+
+
+def _check(config: dict[str, Any], over: dict[str, Any], kinds: Kinds, prefix: str) -> None:
     for key, value in over.items():
-        name = f"{prefix}{key}"
-        there = config.get(key, ...)
-        expected = "no block" if isinstance(value, dict) and there is None else _expected(name, value, there, kinds)
-        if expected:
+        name, there = f"{prefix}{key}", config.get(key)
+        null = key in config and there is None
+        if expected := "no block" if isinstance(value, dict) and null else _expected(name, value, there, kinds):
             raise UserError(
                 f"upstream.{name} is {value!r}, and {expected} is expected", "correct the recipe's upstream: block"
             )
         if isinstance(value, dict):
-            inner = config.get(key)
-            config[key] = inner if isinstance(inner, dict) else {}
-            lay(config[key], value, kinds, f"{name}.")
-        else:
-            config[key] = value
+            _check(there if isinstance(there, dict) else {}, value, kinds, f"{name}.")
 
 
 def _expected(name: str, value: Any, there: Any, kinds: Kinds) -> str:
-    """What is expected in place of `value`, "" where it is of the kind that is `there`; `...` is there if the key is not."""
-    there = None if there is ... else there
+    """What is expected in place of `value`, "" where it is of the kind of `there`, which is None for a key that is new."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if name in kinds.counts:
         whole = number and isinstance(value, int) and value >= 1

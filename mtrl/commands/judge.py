@@ -45,7 +45,7 @@ def command(
     from mtrl.converters.pipeline import images as stored
     from mtrl.core.console import bar, check, say, say_unread
     from mtrl.core.errors import UserError
-    from mtrl.evaluate import image_folders, image_items, judging, unreadable, verdict, verdict_file
+    from mtrl.evaluate import image_items, image_sources, judging, unreadable, verdict, verdict_file
     from mtrl.evaluate.html import judge_page
 
     if out:
@@ -61,7 +61,7 @@ def command(
     ):
         say(line)
     if given.skipped:
-        check("warning", f"{given.skipped.total():,} files left out: {image_folders.said(given.skipped)}")
+        check("warning", f"{given.skipped.total():,} files left out: {image_sources.in_words(given.skipped)}")
     for name, number in given.rotated.items():
         check("warning", f"{number:,} items of task {name} have images with an {stored.ROTATED}", stored.upright(name))
     with bar("judge") as update:

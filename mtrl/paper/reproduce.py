@@ -12,18 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtrl.core import hints
-from mtrl.core.errors import Interrupted, MtrlError, UserError
+from mtrl.core import child, hints
+from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import read_json
 from mtrl.models.card import FILE as CARD
 from mtrl.paper.cell import LOCK, LOG, STEPS, Cell, Place, Step
@@ -147,30 +144,15 @@ def _perform(cell: Cell, step: Step, lock: int, say: Callable[[str], None]) -> F
 
 
 def _run(command: list[str], log: Path, lock: int | None = None) -> tuple[int, str]:
-    """(exit status, its last words) of `mtrl COMMAND`, all of whose output is appended to `log`. Raises Interrupted.
-
-    It gets a process group of its own, so that Ctrl-C reaches it once, from here; it ends its trainer itself.
-    """
+    """(exit status, its last words) of `mtrl COMMAND`, all of whose output is appended to `log`. Raises Interrupted."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         output.write(f"$ {_typed(command)}\n".encode())
         output.flush()
         before = output.tell()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mtrl", *command], stdin=subprocess.DEVNULL, stdout=output,
-            stderr=subprocess.STDOUT, process_group=0, pass_fds=() if lock is None else (lock,),
-        )  # fmt: skip
-        try:
-            code = process.wait()
-        except Interrupted:
-            os.killpg(process.pid, signal.SIGINT)
-            process.wait()
-            raise
-    if code == 130:  # stopped by hand: whoever did that wants the matrix to stop too
-        raise Interrupted("SIGINT")
-    lines = log.read_bytes()[before:].decode(errors="replace").splitlines()
-    said = [line.removeprefix("mtrl: ") for line in lines if line.startswith("mtrl: ")]
-    return code, (said or [line for line in lines if line.strip()] or [""])[-1]
+        locks = () if lock is None else (lock,)
+        code = child.run_mtrl(command, stdout=output, stderr=subprocess.STDOUT, locks=locks)
+    return code, next(iter(child.last_lines_of_log(log, before)), "").removeprefix("mtrl: ")
 
 
 def _remove_checkpoints(cell: Cell) -> None:

@@ -19,6 +19,7 @@ from mtrl import envs
 from mtrl.backends import registry, verl_grpo
 from mtrl.backends.jobs import verl_check
 from mtrl.config.recipe_types import Recipe
+from mtrl.core import child
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, write_text
 from mtrl.core.rundir import Run
@@ -89,8 +90,11 @@ def _asked(text: str) -> Iterator[Found]:
         write_text(file, text)
         done = subprocess.run([python, verl_check.__file__, file], capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["(no output)"])[-1]
-        yield ("error", f"verl's own check of its configuration did not run: {last}", "make setup-verl")
+        yield (
+            "error",
+            f"verl's own check of its configuration did not run: {child.reason(done.stderr)}",
+            "make setup-verl",
+        )
         return
     said = json.loads(done.stdout)[str(file)]
     for key in said["unknown"]:

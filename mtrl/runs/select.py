@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mtrl.backends import checkpoint_folders
 from mtrl.config import samples
-from mtrl.core import hints, staging
-from mtrl.core.errors import Interrupted, MtrlError, UserError
+from mtrl.core import child, hints, staging
+from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import sha256_file, write_json
 from mtrl.core.locks import take
 from mtrl.core.rundir import SELECTED, Run
@@ -84,15 +83,8 @@ def _scored(
         shutil.rmtree(folder)
     export(run, str(number), model, unfinished=True)
     say(f"step {number}: asking it")
-    command = [sys.executable, "-m", "mtrl", "eval", "--ckpt", str(model), "--tasks", ",".join(tasks)]
-    done = subprocess.run(
-        [*command, "--split", "val", "--out", str(folder), "--data", str(data)],
-        stdout=subprocess.DEVNULL,
-        pass_fds=[lock],
-    )
-    if done.returncode == 130:
-        raise Interrupted("SIGINT")
-    if done.returncode != 0:
+    command = ["eval", "--ckpt", str(model), "--tasks", ",".join(tasks), "--split", "val", "--out", str(folder)]
+    if child.run_mtrl([*command, "--data", str(data)], stdout=subprocess.DEVNULL, locks=(lock,)):
         raise MtrlError(
             f"scoring step {number} failed, for the reason above; what is scored is kept",
             again,

@@ -81,6 +81,7 @@ def generate(home: Path, rows: int, side: int) -> None:
     from mtrl.evaluate import predictions, requests, scores
     from mtrl.evaluate.engines.base import Answer
     from mtrl.evaluate.identity import Identity
+    from mtrl.evaluate.recording import Recording
 
     names: dict[int, str] = {}
     with ProcessPoolExecutor() as pool:
@@ -113,7 +114,7 @@ def generate(home: Path, rows: int, side: int) -> None:
         said = predictions.of_answer(Answer(request, text, 200, "stop", 1.0), "rl", "")
         return replace(said, confidence=float(rng.beta(8, 1)))
 
-    with predictions.Store(home / "eval", Identity.model_validate(identity)) as store:
+    with Recording(home / "eval", Identity.model_validate(identity)) as store:
         for _ in store.append(map(row, asked)):
             pass
     scores.score(home / "eval")

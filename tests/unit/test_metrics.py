@@ -28,6 +28,7 @@ from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.identity import Identity
 from mtrl.evaluate.metrics import task as metrics
 from mtrl.evaluate.metrics.prediction import Prediction
+from mtrl.evaluate.recording import Recording
 from mtrl.evaluate.scores import score
 
 CHOICES = ("yes", "no")
@@ -187,12 +188,12 @@ def answer(number: int, response: str) -> Prediction:
 
 
 def test_predictions_survive_a_kill_at_any_byte(tmp_path: Path) -> None:
-    with predictions.Store(tmp_path, identity()) as store:
+    with Recording(tmp_path, identity()) as store:
         list(store.append([answer(0, "yes"), answer(1, "no\u2028<script>")]))
     whole = (tmp_path / "predictions.jsonl").read_bytes()
     for cut in range(len(whole)):
         (tmp_path / "predictions.jsonl").write_bytes(whole[:cut])
-        with predictions.Store(tmp_path, identity()) as store:
+        with Recording(tmp_path, identity()) as store:
             left = [n for n in (0, 1) if ("t", str(n), "given", 0) not in store.rows]
             list(store.append([answer(n, "yes" if n == 0 else "no\u2028<script>") for n in left]))
         assert (tmp_path / "predictions.jsonl").read_bytes() == whole, cut
@@ -200,22 +201,22 @@ def test_predictions_survive_a_kill_at_any_byte(tmp_path: Path) -> None:
 
 
 def test_another_evaluation_is_refused_and_names_what_differs(tmp_path: Path) -> None:
-    predictions.Store(tmp_path, identity()).__exit__()
+    Recording(tmp_path, identity()).__exit__()
     with pytest.raises(UserError, match="different now: checkpoint, style"):
-        predictions.Store(tmp_path, identity(checkpoint="d", style="rl"))
+        Recording(tmp_path, identity(checkpoint="d", style="rl"))
     task = identity().tasks["t"].model_copy(update={"prompt_sha256": "q"})
     other = identity(tasks={"t": task})
     with pytest.raises(UserError, match="task t: prompt_sha256"):
-        predictions.Store(tmp_path, other)
+        Recording(tmp_path, other)
 
 
 def test_two_writers_are_refused(tmp_path: Path) -> None:
-    with predictions.Store(tmp_path, identity()), pytest.raises(UserError, match="another mtrl eval"):
-        predictions.Store(tmp_path, identity())
+    with Recording(tmp_path, identity()), pytest.raises(UserError, match="another mtrl eval"):
+        Recording(tmp_path, identity())
 
 
 def test_unfinished_tasks_have_no_numbers(tmp_path: Path) -> None:
-    with predictions.Store(tmp_path, identity()) as store:
+    with Recording(tmp_path, identity()) as store:
         list(store.append([answer(0, "yes")]))
     assert "t" not in score(tmp_path).tasks
     assert json.loads((tmp_path / "metrics.json").read_text())["mean_macro_f1"] is None

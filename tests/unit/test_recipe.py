@@ -15,7 +15,7 @@ from mtrl.core.rundir import Run
 from mtrl.preflight import keys
 from tests.conftest import ROOT
 
-RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml") if path.stem not in ("paper", "releases"))
+RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml") if path.stem not in recipe.TABLES)
 MODELS = sorted(path.stem for path in (ROOT / "recipes" / "models").glob("*.yaml"))
 HARDWARE = sorted(path.stem for path in (ROOT / "recipes" / "hardware").glob("*.yaml"))
 

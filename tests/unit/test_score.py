@@ -94,8 +94,8 @@ def test_an_evaluation_that_is_writing_is_left_alone(tmp_path: Path, cli) -> Non
         (lambda f: (f / predictions.FILE).unlink(), "no predictions"),
         (lambda f: (f / predictions.FILE).write_text(""), "no predictions"),
         (lambda f: (f / predictions.FILE).write_text("id,label\n1,yes\n"), "line 1 is not valid JSON"),
-        (lambda f: (f / predictions.FILE).write_text('{"id": 1, "answer": "yes"}\n'), "line 1 is no prediction: id: Input should be a valid string (given: 1); task is missing"),
-        (lambda f: (f / IDENTITY).unlink(), "there is no eval.json"),
+        (lambda f: (f / predictions.FILE).write_text('{"id": 1, "answer": "yes"}\n'), "line 1 is not a prediction: id: Input should be a valid string (given: 1); task is missing"),
+        (lambda f: (f / IDENTITY).unlink(), "it has no eval.json"),
         (lambda f: (f / IDENTITY).write_text('{"tasks": {"t": {"split": "test"}}}'), "another version"),
     ],
 )  # fmt: skip
@@ -138,7 +138,7 @@ def test_a_damaged_prediction_is_one_line_of_error(tmp_path: Path, cli, key: str
             )
     if key in ("id", "task", "order", "vote", "response", "verdict", "lenient", "label"):
         (folder / predictions.FILE).write_text(damaged({}, drop=key))
-        assert f"line 1 is no prediction: {key} is missing" in cli("score", folder).err
+        assert f"line 1 is not a prediction: {key} is missing" in cli("score", folder).err
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from mtrl.evaluate import predictions, run, scores
 from mtrl.evaluate.engines.base import Answer
 from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.identity import Identity
+from mtrl.evaluate.recording import Recording
 from mtrl.evaluate.subject import Subject, served, subject
 from mtrl.paper import results, scored
 from tests.conftest import DEMO
@@ -130,7 +131,7 @@ def test_answers_of_a_killed_evaluation_have_their_time(project: Path) -> None:
     identity = json.loads((RUNS / "a/eval.json").read_text())
     rows = predictions.load(RUNS / "a").rows
     again = Identity.model_validate({k: v for k, v in identity.items() if k != "answered"})
-    store = predictions.Store(RUNS / "b", again)
+    store = Recording(RUNS / "b", again)
     next(iter(store.append([rows[0]])))  # and is killed here
     assert json.loads((RUNS / "b/eval.json").read_text())["answered"]["demo_quality"] >= identity["answered"][DEMO[0]]
     store.__exit__()

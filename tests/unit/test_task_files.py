@@ -215,8 +215,11 @@ def line(**change: object) -> str:
         ({"prompt_sha256": "0" * 64}, "line 4 answers another prompt of task demo_quality"),
         ({"vote": 1}, "line 4 is vote 1"),
         ({"task": "demo_safety"}, "line 4 answers task 'demo_safety', which eval.json does not have"),
-        ({"id": "foreign"}, "an answer to sample 'foreign' of task demo_quality, order given, vote 0, not asked here"),
-        ({"order": "turned"}, "order turned, vote 0, not asked here"),
+        (
+            {"id": "foreign"},
+            "an answer to sample 'foreign' of task demo_quality, order given, vote 0, which is not asked",
+        ),
+        ({"order": "turned"}, "order turned, vote 0, which is not asked"),
     ],
 )
 def test_a_foreign_row_is_named_and_not_counted(cli, exported: Path, change: dict[str, object], says: str) -> None:
