@@ -123,7 +123,7 @@ def test_file_systems_without_links_are_said(tmp_path: Path, monkeypatch: pytest
     task = table_task(tmp_path / "raw", [{"image": "a.png", "label": 0}])
     monkeypatch.setattr(os, "link", none)
     monkeypatch.setattr(os, "symlink", none)
-    with pytest.raises(UserError, match="cannot hold hard links") as error:
+    with pytest.raises(UserError, match="cannot have hard links") as error:
         run(task, tmp_path / "raw", tmp_path / "data", links=True)
     assert "--hard-links" in error.value.then
     run(task, tmp_path / "raw", tmp_path / "data")  # needs no links
