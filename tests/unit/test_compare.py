@@ -146,12 +146,12 @@ def test_other_samples_are_not_compared_and_other_prompts_are_noted(tmp_path: Pa
     found = compare.folders(runs / "one" / "eval", runs / "two" / "eval")
     assert found.notes == ["t: the prompts differ"] and found.tasks["t"].n == 40
     few = [folder(runs / name, rows) for name, rows in zip(("few_a", "few_b"), two(6, 8, 5), strict=True)]
-    assert compare.folders(*few).notes == ["t: the interval resamples 8 clusters; so few make a rough one"]
+    assert compare.folders(*few).notes == ["t: the interval resamples 8 clusters; with so few it is a rough one"]
     done = cli("compare", "one", "two", "--runs", runs)
     assert done.code == 0 and "the prompts differ" in done.out and "answers that differ" in done.out
     assert f"{100 * found.tasks['t'].macro_f1.difference:+.2f} [" in done.out
     done = cli("compare", "one", runs / "part", "--runs", runs)
-    assert done.code == 0 and "compared are the 25 samples both answered" in done.out
+    assert done.code == 0 and "compared are the 25 samples that both answered" in done.out
     done = cli("compare", "one", "other", "--runs", runs)
     assert done.code == 2 and "different samples" in done.err and "Traceback" not in done.err
     done = cli("compare", "one", "twoo", "--runs", runs)
@@ -193,7 +193,7 @@ def test_labels_of_one_class_have_no_macro_f1_to_compare(tmp_path: Path, cli) ->
         folder(tmp_path / "runs" / name / "eval", rows)
     done = cli("compare", "one", "two", "--runs", tmp_path / "runs", "--data", tmp_path)
     assert done.code == 0 and "all labels are the same; accuracy, B - A: +30.0 points on t." in done.out, done.out
-    assert "note: t: all labels are yes, so only the accuracy says something" in done.out
+    assert "note: t: all labels are yes, so only the accuracy is meaningful" in done.out
 
 
 def test_page_and_terminal_begin_with_the_conclusion(tmp_path: Path, cli) -> None:
