@@ -29,7 +29,7 @@ class Reread(NamedTuple):
 
 
 def reread(folder: Path, file: str = predictions.FILE) -> Reread:
-    """Raises UserError where the folder holds no predictions, a line is not one, or an evaluation writes to the file."""
+    """Raises UserError where there are no predictions, a line is not one, or an evaluation is writing to the file."""
     path = folder / file
     empty = UserError(f"there are no predictions in {path} yet", "score a judge first: mtrl eval --ckpt PATH")
     if not path.exists():

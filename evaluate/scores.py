@@ -1,6 +1,6 @@
-"""metrics.json: computed from predictions.jsonl and eval.json, and read again by tables, the report and `mtrl reproduce`.
+"""metrics.json: computed from predictions.jsonl and eval.json, and read by tables, the report and `mtrl reproduce`.
 
-Whatever is read has the right type and range, with no NaN and no infinity; else one line says what is wrong.
+Everything read has the right type and range, with no NaN and no infinity; else one line says what is wrong.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class Subject:
             return
         if self.home is None:
             yield (
-                f"{self.checkpoint} has no prompts (an older mtrl exported it): the local ones are used, which may differ"
+                f"{self.checkpoint} has no prompts (an older mtrl exported it): the local ones are used, and may differ"
                 " from those it was trained with"
             )
             return
@@ -115,7 +115,7 @@ def subject(checkpoint: str, style: Style | None = None, prompts: str = "export"
     told = card.read(folder) if is_local else None
     if is_local and not told and not experts.headers(folder):
         raise UserError(
-            f"--ckpt {checkpoint} has no safetensors weights; other formats, such as .bin, can run code and are not read",
+            f"--ckpt {checkpoint} has no safetensors weights; other formats (.bin) can run code and are not read",
             "name a folder with .safetensors files",
         )
     if not told:
@@ -172,7 +172,7 @@ def _foreign(name: str, style: Style | None, fingerprint: str) -> Subject:
 
 
 def _room(style: Style, preset: str | None) -> int:
-    """Most tokens of an answer in a style that the judge was not trained in: 16 for a bare verdict, else the RL recipe's."""
+    """Most tokens of an answer in a style without training: 16 for a bare verdict, else what the RL recipe has."""
     if style == "sft":
         return 16
     known = preset if preset in search_path.listing("recipes", "models", ".yaml") else None
@@ -194,7 +194,7 @@ def _preset_of(checkpoint: str) -> str | None:
 def fingerprint(folder: Path) -> str:
     """The identity of local weights.
 
-    Of an export, its mtrl.json with the hashes, which `Subject.check` verifies. Of another folder its config, its tensor
+    Of an export, its mtrl.json with the hashes, which `Subject.check` verifies. Of another folder its config, tensor
     names and shapes, the size and time of its weights, and its small files.
     """
     if (folder / card.FILE).exists():

@@ -1,7 +1,8 @@
-"""The --out file of `mtrl judge`. Rows go to a JSONL file as they come; a .csv or a page is written from them at the end.
+"""The --out file of `mtrl judge`: verdicts are written as they come.
 
-For a .csv and a page, the JSONL file is next to them until then. A .jsonl is put into the order of the items at the end.
-A file that `mtrl judge` did not write is never changed, and one process at a time writes to it.
+They go to a JSONL file; for a .csv and a page it is next to them until these are written at the end. A .jsonl is put
+into the order of the items at the end. A file that `mtrl judge` did not write is never changed, and one process at a
+time writes to it.
 """
 
 from __future__ import annotations
