@@ -32,6 +32,7 @@ from mtrl.commands import (
     prompts,
     reproduce,
     reward,
+    score,
     select,
     status,
     tables,
@@ -89,7 +90,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Evaluate": {
         "eval": evaluate.command,
         "judge": judge.command,
-        "score": evaluate.score_command,
+        "score": score.command,
         "compare": compare.command,
         "tables": tables.command,
         "reward": reward.command,

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from mtrl import envs
-from mtrl.backends import inputs, registry
+from mtrl.backends import envs, inputs, registry
+from mtrl.backends.envs.tested import TESTED
 from mtrl.config import prompting, samples, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.converters.checks.converted import altered
@@ -24,7 +24,6 @@ from mtrl.core.errors import MtrlError
 from mtrl.core.files import parse_yaml, read_json
 from mtrl.core.finding import Check
 from mtrl.core.rundir import Run
-from mtrl.envs.tested import TESTED
 from mtrl.models import budget, model_folder
 from mtrl.preflight import amounts, keys, memory, network, shared
 from mtrl.reward_plugins import judge
