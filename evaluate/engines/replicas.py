@@ -206,7 +206,7 @@ class Replicas:
                 f"its log is in {ray_cluster.LOGS} on its node; {CONTINUES}",
             )
         self._say(
-            f"replica {slot.number} died ({reason}) and starts again; its {len(slot.held)} requests are handed out again"
+            f"replica {slot.number} died ({reason}) and restarts; its {len(slot.held)} requests are handed out again"
         )
         waiting.extendleft(reversed(slot.held.values()))
         slot.held.clear()
