@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from math import isnan
 from pathlib import Path
 
 from mtrl.config import samples, tasks
@@ -75,9 +74,8 @@ def own(runs: Path, data: Path = Path("data")) -> Table | None:
     cells = {}
     for name in rows:
         of = records[(records["row"] == name) & (records["task"] != results.MEAN)]
-        n = of["n"].iloc[0]
         shares = (results.share(of, key) for key in ("accuracy", "invalid"))
-        cells[name] = ["-" if isnan(n) else f"{n:,.0f}", results.macro_f1(of), *shares]
+        cells[name] = [f"{of['n'].iloc[0]:,}", results.macro_f1(of), *shares]
     columns = ["n", "Macro-F1 [95%]", "accuracy", "invalid"]
     frame = DataFrame.from_dict(cells, orient="index", columns=columns, dtype=object)
     title = "Your tasks, on the test split (per cent)"
