@@ -121,6 +121,7 @@ class ModelPreset(Model):
     tensor_parallel_size: PositiveInt = 1
     # GPUs that share a mixture's experts in verl, which then trains by Megatron; 1, or fewer GPUs: by FSDP
     expert_parallel_size: PositiveInt = 1
+    shape: Shape | None = None  # None: mtrl plan does not estimate times
     rl_step_seconds: PositiveFloat | None = None  # a published figure for one RL step of 2,560 answers on 8 GPUs
     rl_step_source: str = ""
     recipe: dict[str, Any] = {}

@@ -161,11 +161,15 @@ def _verl(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need | None:
 def _trl(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need:
     assert recipe.rl is not None
     billions, grpo = parameters(recipe), config["grpo"]
-    reference = (2 if grpo["bf16"] else 4) if grpo["beta"] else 0
-    each = (8 if grpo["bf16"] else 16) + reference
+    frozen = 2 if config["dtype"] == "bfloat16" else 4
+    each = frozen if "lora" in config else 16 + 4 * bool(grpo["beta"])  # without its adapter the base is the reference
     tokens = grpo["per_device_train_batch_size"] * (recipe.rl.max_prompt_length + recipe.rl.max_response_length)
     rest = activations(recipe, tokens, grpo["gradient_checkpointing"]) + CONTEXT * bool(recipe.hardware.gpus_per_node)
-    return Need(each * billions, rest, 0, PROCESS * max(1, recipe.hardware.gpus_per_node), _words(each, billions, 1))
+    rest += _adapters(recipe, billions)
+    taken = grpo.get("vllm_gpu_memory_utilization", 0) * gpu + each * billions if grpo.get("use_vllm") else 0
+    return Need(
+        each * billions, rest, taken, PROCESS * max(1, recipe.hardware.gpus_per_node), _words(each, billions, 1)
+    )
 
 
 def checkpoint(recipe: Recipe, config: dict[str, Any]) -> float:
@@ -182,7 +186,7 @@ def checkpoint(recipe: Recipe, config: dict[str, Any]) -> float:
         whole = 14 if "megatron" in config["actor_rollout_ref"]["actor"] else 12
         return 4 * billions + _adapters(recipe, billions) if lora else whole * billions
     if "grpo" in config:
-        return billions * (6 if config["grpo"]["bf16"] else 12)
+        return _adapters(recipe, billions) * 12 / 16 if lora else billions * 12
     return billions * (14 if config.get("deepspeed") else 6 if config.get("pure_bf16") else 12)
 
 
@@ -235,10 +239,14 @@ def _gb(value: float) -> str:
 
 def _vllm(recipe: Recipe, config: dict[str, Any], taken: float, gpu: float) -> Iterator[Check]:
     """The rollouts: what vLLM and the rest of the actor take together, and whether vLLM's weights fit its share."""
-    easyr1 = "worker" in config
-    rollout = config["worker" if easyr1 else "actor_rollout_ref"]["rollout"]
-    tensor = rollout["tensor_parallel_size" if easyr1 else "tensor_model_parallel_size"]
-    share = rollout["gpu_memory_utilization"] * gpu
+    easyr1, trl = "worker" in config, "grpo" in config
+    if trl:
+        tensor, part = config["grpo"]["vllm_tensor_parallel_size"], config["grpo"]["vllm_gpu_memory_utilization"]
+    else:
+        rollout = config["worker" if easyr1 else "actor_rollout_ref"]["rollout"]
+        tensor = rollout["tensor_parallel_size" if easyr1 else "tensor_model_parallel_size"]
+        part = rollout["gpu_memory_utilization"]
+    share = part * gpu
     weights = 2 * parameters(recipe) / tensor
     if weights > share:
         text = f"vLLM gets {share:.0f} GB of each GPU, and its weights are {weights:.0f} GB on each of {tensor}"
@@ -249,7 +257,8 @@ def _vllm(recipe: Recipe, config: dict[str, Any], taken: float, gpu: float) -> I
         text = f"while vLLM answers, it and what of the actor stays on the GPU take {taken:.0f} GB of {gpu:.0f}"
         own = [f"worker.actor.offload.offload_{what}" for what in ("optimizer", "params")]
         theirs = [f"actor_rollout_ref.actor.fsdp_config.{what}_offload" for what in ("optimizer", "param")]
-        yield Check("error", text, " ".join(f"--set upstream.{key}=true" for key in (own if easyr1 else theirs)))
+        less = "--set upstream.grpo.vllm_gpu_memory_utilization=0.2"
+        yield Check("error", text, less if trl else " ".join(f"--set upstream.{key}=true" for key in (own if easyr1 else theirs)))  # fmt: skip
     else:
         yield Check("ok", f"GPU memory while vLLM answers: {taken:.0f} GB, {weights:.1f} of them its weights")
 
