@@ -14,7 +14,7 @@ from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import nearest
 from mtrl.core.finding import Check
 
-OURS = ("model", "train", "val", "reward", "image", "patience", "grpo")  # what trl_job.py reads beside GRPOConfig's
+OURS = ("model", "dtype", "lora", "train", "val", "reward", "image", "patience", "grpo")  # what trl_job.py reads beside GRPOConfig's
 
 
 def file(trainer: str) -> Path:
