@@ -1,7 +1,10 @@
-"""AGIN: naturalness, technical quality and rationality of AI-generated images. MOS_AGIN.csv and AGIN_512x512/.
+"""AGIN: naturalness, technical quality and rationality of AI-generated images. MOS_AGIN.csv and AGIN_512x512/*.png.
 
-The three tasks read the same rows, with the same ids, so that a split falls the same way for all three. A file that the
-table names and the folder lacks stops the conversion: the release comes as one archive, so half of it is missing.
+    filename            MOS_nat  MOS_tech  MOS_rat
+    Dreaml_coco_17.png  51.3     58.9      55.2        (higher is better; the numbers here are made up)
+
+The three tasks read the same rows and give them the same ids, so a split is the same for all three. A file that the table
+names and the folder lacks is an error: the release is one archive, so the copy is incomplete.
 
 source:
   table: MOS_AGIN.csv
@@ -14,12 +17,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from mtrl.config.tasks import Task
-from mtrl.converters.base import Row, below, need_columns, release_folder
-from mtrl.converters.table import read_table
-from mtrl.core.schema import Model, validate
+from mtrl.converters.base import Row, answers, below, release_folder, settings, table
+from mtrl.converters.readers.tables import Record
+from mtrl.core.schema import Model
 
 SCORES = ("MOS_nat", "MOS_tech", "MOS_rat")
 
@@ -31,32 +33,22 @@ class Source(Model):
 
 
 def rows(task: Task, raw: Path) -> Iterator[Row]:
-    source, folder, records = _records(task, raw)
-    file = folder / source.table
-    release_folder(folder, "", source.images)
-    where = [f"{file}, row {number}" for number in range(1, len(records) + 1)]
-    answers = task.verdicts(zip((record[task.label.column] for record in records), where, strict=True))
-    for record, place, answer in zip(records, where, answers, strict=True):
+    source, records = settings(task, Source), list(labels(task, raw))
+    folder = release_folder(raw, "agin", source.table)
+    images = release_folder(folder, "", source.images) / source.images
+    for record, answer in zip(records, answers(task, records), strict=True):
         name = str(record["filename"] or "").strip()
         shared = re.fullmatch(r"[^_]+_([^_]+_\d+)", Path(name).stem) if source.prompt_in_name else None
         yield Row(
             id=name,
-            images=(below(folder / source.images, name, place),),
+            images=(below(images, name, record.where),),
             answer=answer,
-            file=file,
+            file=record.file,
             group=shared[1] if shared else "",
             source={column: record[column] for column in SCORES},
         )
 
 
-def labels(task: Task, raw: Path) -> Iterator[tuple[str | None, dict[str, Any]]]:
-    for record in _records(task, raw)[2]:
-        yield None, record
-
-
-def _records(task: Task, raw: Path) -> tuple[Source, Path, list[dict[str, Any]]]:
-    source = validate(Source, task.source, f"recipes/tasks/{task.name}.yaml, source")
-    folder = release_folder(raw, "agin", source.table)
-    records = list(read_table(folder / source.table))
-    need_columns(folder / source.table, set(records[0]) if records else set(), {"filename", *SCORES, task.label.column})
-    return source, folder, records
+def labels(task: Task, raw: Path) -> Iterator[Record]:
+    name = settings(task, Source).table
+    yield from table(release_folder(raw, "agin", name) / name, {"filename", *SCORES, task.label.column})

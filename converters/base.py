@@ -1,43 +1,57 @@
-"""What a converter hands over: rows of a release, with images not yet read.
+"""What a converter gives, and what converters share. A converter turns one release into Rows; images are not read yet.
 
-A converter is one module with one function, `rows(task, raw) -> Iterator[Row]`. It reads nothing but the release folder,
-writes nothing, keeps the release's order, and raises UserError where the release is not what it expects. A second
-function, `labels(task, raw) -> Iterator[(split or None, record)]`, gives `mtrl fit-labels` every column there is.
+It is a module with one function, `rows(task, raw) -> Iterator[Row]`; `raw` is the folder that --raw names. It reads the
+release only, writes nothing, keeps the release's order, and raises UserError where the release is not as expected. A second
+function is optional: `labels(task, raw) -> Iterator[Record]` gives `mtrl fit-labels` the columns that may hold the label.
 """
 
 from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mtrl.config.tasks import Task
 from mtrl.converters.readers.picture import Picture
+from mtrl.converters.readers.tables import Record, read_table
 from mtrl.core.errors import UserError
+from mtrl.core.schema import M, validate
 
 
 @dataclass(frozen=True)
 class Row:
-    """One labelled row. `answer` is a verdict; `split` None leaves it to the task's split rule; `file` is where it stood.
-
-    `group` names the row's source (a prompt, a source image): what the grouped protocol does not part. `reject` is why
-    the row cannot be used, if it cannot.
-    """
+    """One labelled item of a release."""
 
     id: str
+    """Unique in the release and the same in every conversion."""
     images: tuple[Picture, ...]
+    """One, or for a pairwise task two, in the order that `answer` counts."""
     answer: str
+    """What `Task.verdicts` gives for the label: a verdict, or the key of the task that leaves the row out."""
     file: Path
+    """The file that holds the label: its sha256 is in the card, and when it changes, the task is converted again."""
     fields: dict[str, str] = field(default_factory=dict)
+    """The texts that prompts may use, by the name that they use."""
     split: str | None = None
+    """train, val or test, where the release says so; None: by the task's split rule."""
     group: str = ""
+    """What the row comes from, such as a prompt or a source image: a grouped split keeps its rows together. "": itself."""
     source: dict[str, Any] = field(default_factory=dict)
+    """More of the release's own columns, to be kept with the sample as JSON."""
     reject: str = ""
+    """Why the row cannot be used; "" where it can. Rejected rows are counted in the card."""
+
+
+def settings(task: Task, model: type[M]) -> M:
+    """The task's `source` as the converter's own type. Raises UserError."""
+    return validate(model, task.source, f"recipes/tasks/{task.name}.yaml, source")
 
 
 def release_folder(raw: Path, benchmark: str, wanted: str) -> Path:
-    """RAW/<benchmark> or RAW, whichever holds `wanted`. Raises UserError saying what was looked for and what is there."""
+    """RAW/<benchmark> or RAW, whichever has `wanted` in it. Raises UserError with the places and what is in them."""
     places = [raw / benchmark, raw] if benchmark else [raw]
     for place in places:
         if (place / wanted).exists():
@@ -51,10 +65,23 @@ def release_folder(raw: Path, benchmark: str, wanted: str) -> Path:
     )
 
 
-def below(folder: Path, name: str, where: str) -> Picture:
-    """The picture in the file `name` below `folder`. Raises UserError for a name that is empty or leads out of it.
+def table(file: Path, wanted: Iterable[str], split: str | None = None) -> list[Record]:
+    """All rows of a table. Raises UserError for a table without one of the `wanted` columns."""
+    records = list(read_table(file, split))
+    if records:
+        need_columns(file, set(records[0]), set(wanted))
+    return records
 
-    A name may stand composed in a table and decomposed on disk, or the other way round: unpacking tools differ in that.
+
+def answers(task: Task, records: Iterable[Record]) -> list[str]:
+    """Row.answer of each record, by the task's label column. Raises MtrlError, UserError."""
+    return task.verdicts((record[task.label.column], record.where) for record in records)
+
+
+def below(folder: Path, name: str, where: str) -> Picture:
+    """The picture in the file `name` below `folder`. Raises UserError for a name that is empty or leads out of the folder.
+
+    The name in the table and on disk may be in different Unicode forms (composed, decomposed): unpacking tools differ.
     """
     base = os.path.normpath(folder)
     path = Path(os.path.normpath(folder / name))
@@ -67,6 +94,6 @@ def below(folder: Path, name: str, where: str) -> Picture:
 
 
 def need_columns(file: Path, columns: set[str], wanted: set[str], then: str = "") -> None:
-    """Raises UserError naming the columns that `file` lacks and those it has."""
+    """Raises UserError with the columns that `file` lacks and those it has."""
     if gone := sorted(wanted - columns):
         raise UserError(f"{file} has no column {', '.join(gone)}; it has {', '.join(sorted(columns)) or 'none'}", then)

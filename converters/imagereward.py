@@ -1,7 +1,12 @@
 """ImageRewardDB: how well does an image follow its prompt? metadata-<split>.parquet and images/<split>/<split>_<n>.zip.
 
-Rows are those of the metadata, in its order, one an image; the splits are the release's. A zip that is missing stops the
-conversion; the release is known to hold empty and undecodable images inside its zips, and those cost their rows.
+    image_path                              images/train/train_1/<uuid>.webp
+    prompt_id, prompt, classification       000864-0061, "a painting of ... 8 k ", People
+    image_text_alignment_rating             4       1 to 7, 7 is best; fidelity_rating 4, overall_rating 3
+    rank                                    5       of the images of one prompt, 1 is best
+
+One row per image, in the order of the metadata; the splits are the release's. A zip that is missing is an error. The
+release's zips have some empty and undecodable images: their rows are rejected and counted in card.json.
 
 source:
   config: 1k          # 1k (the paper's), 2k, 4k or 8k: train_1..train_{4, 8, 16, 32}; validation and test are the same
@@ -12,14 +17,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 from mtrl.config.tasks import Task
-from mtrl.converters.base import Row, need_columns, release_folder
+from mtrl.converters.base import Row, answers, release_folder, settings, table
 from mtrl.converters.readers.archive import Archive
-from mtrl.converters.table import read_table
+from mtrl.converters.readers.tables import Record
 from mtrl.core.errors import UserError
-from mtrl.core.schema import Model, validate
+from mtrl.core.schema import Model
 
 TRAIN_ZIPS = {"1k": 4, "2k": 8, "4k": 16, "8k": 32}
 NAMES = {"train": "train", "validation": "val", "test": "test"}
@@ -32,48 +37,50 @@ class Source(Model):
 
 
 def rows(task: Task, raw: Path) -> Iterator[Row]:
-    folder, records = _records(task, raw)
-    answers = task.verdicts((record[task.label.column], where) for _, where, record in records)
-    zips = {str(PurePosixPath(record["image_path"]).parent) + ".zip" for _, _, record in records}
+    folder, records = _folder(raw), _records(task, raw)
+    given = answers(task, records)
+    zips = {str(PurePosixPath(record["image_path"]).parent) + ".zip" for record in records}
     if gone := sorted(name for name in zips if not (folder / name).is_file()):
         raise UserError(
             f"{folder} lacks {', '.join(gone[:4])} ({len(gone)} of {len(zips)} zip files)", "download the rest"
         )
     archive = cache(lambda name: Archive(folder / name))
-    for (split, where, record), answer in zip(records, answers, strict=True):
+    for record, answer in zip(records, given, strict=True):
         path = PurePosixPath(record["image_path"])
+        about = {"where": f"{record.file.name}, row {record.number}", "prompt_id": record["prompt_id"]}
+        about |= {"classification": record.get("classification"), **{name: record[name] for name in RATINGS}}
         yield Row(
             id=path.stem,
             images=(archive(f"{path.parent}.zip").picture(path.name),),
             answer=answer,
-            file=folder / f"metadata-{split}.parquet",
+            file=record.file,
             fields={"caption": str(record["prompt"]).strip()},
-            split=NAMES[split],
+            split=record.split,
             group=str(record["prompt_id"]),
-            source={"where": where.rpartition("/")[2], "prompt_id": record["prompt_id"],
-                    "classification": record.get("classification"), **{name: record[name] for name in RATINGS}},
-        )  # fmt: skip
+            source=about,
+        )
 
 
-def labels(task: Task, raw: Path) -> Iterator[tuple[str | None, dict[str, Any]]]:
-    for split, _, record in _records(task, raw)[1]:
-        yield NAMES[split], {name: record[name] for name in RATINGS}
+def labels(task: Task, raw: Path) -> Iterator[Record]:
+    for record in _records(task, raw):
+        yield Record({name: record[name] for name in RATINGS}, record.file, record.number, record.split)
 
 
-def _records(task: Task, raw: Path) -> tuple[Path, list[tuple[str, str, dict[str, Any]]]]:
-    """(split, where, record) of every row of the configuration."""
-    source = validate(Source, task.source, f"recipes/tasks/{task.name}.yaml, source")
-    folder = release_folder(raw, "imagereward", "metadata-test.parquet")
-    train = {f"images/train/train_{n}" for n in range(1, TRAIN_ZIPS[source.config] + 1)}
+def _folder(raw: Path) -> Path:
+    return release_folder(raw, "imagereward", "metadata-test.parquet")
+
+
+def _records(task: Task, raw: Path) -> list[Record]:
+    """The rows of the configuration, with their splits. Raises UserError for an image_path that is not as above."""
+    config, folder = settings(task, Source).config, _folder(raw)
+    train = {f"images/train/train_{n}" for n in range(1, TRAIN_ZIPS[config] + 1)}
     found = []
-    for split in NAMES:
-        file = release_folder(folder, "", f"metadata-{split}.parquet") / f"metadata-{split}.parquet"
-        for number, record in enumerate(read_table(file), start=1):
-            if number == 1:
-                need_columns(file, set(record), COLUMNS | {task.label.column})
+    for name, split in NAMES.items():
+        file = release_folder(folder, "", f"metadata-{name}.parquet") / f"metadata-{name}.parquet"
+        for record in table(file, COLUMNS | {task.label.column}, split):
             path = PurePosixPath(str(record["image_path"]))
-            if path.is_absolute() or ".." in path.parts or len(path.parts) != 4 or path.parts[:2] != ("images", split):
-                raise UserError(f"{file}, row {number}: image_path {str(path)!r} is not images/{split}/<zip>/<image>")
-            if split != "train" or str(path.parent) in train:
-                found.append((split, f"{file}, row {number}", record))
-    return folder, found
+            if path.is_absolute() or ".." in path.parts or len(path.parts) != 4 or path.parts[:2] != ("images", name):
+                raise UserError(f"{record.where}: image_path {str(path)!r} is not images/{name}/<zip>/<image>")
+            if name != "train" or str(path.parent) in train:
+                found.append(record)
+    return found

@@ -1,20 +1,24 @@
 """UnsafeBench: does the image show unsafe content? A Hugging Face folder, data/train-*.parquet and data/test-*.parquet.
 
-The release has no ids: rows are numbered over the shards of a split. Its `category` says what an image was searched by,
-also for safe ones; it is kept in `source` and is no label. The release's train rows are the task's train and val.
+    image            safety_label  category  source   text
+    {bytes, path}    Unsafe        Violence  Laion5B  ""
+
+The release has no ids: rows are numbered per split, over its files. `category` says what an image was searched by, also for
+safe images, and is no label; it is kept in `source`. The release's train rows are the task's train and val.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 from mtrl.config.tasks import Task
-from mtrl.converters.base import Row, need_columns, release_folder
+from mtrl.converters.base import Row, answers, need_columns, release_folder, settings
 from mtrl.converters.readers import parquet
+from mtrl.converters.readers.tables import Record, read_table
 from mtrl.core.errors import UserError
-from mtrl.core.schema import Model, validate
+from mtrl.core.schema import Model
 
 
 class Source(Model):
@@ -22,43 +26,38 @@ class Source(Model):
 
 
 def rows(task: Task, raw: Path) -> Iterator[Row]:
-    records = _records(task, raw)
-    answers = task.verdicts((record[task.label.column], where) for _, where, _, record in records)
-    for (split, where, file, record), answer in zip(records, answers, strict=True):
+    records = list(_records(task, raw))
+    numbers = {split: count(1) for split in ("train", "test")}
+    for record, answer in zip(records, answers(task, records), strict=True):
+        split = record.split or "train"
         yield Row(
-            id=f"{split}-{where.rpartition(' ')[2]:0>6}",
+            id=f"{split}-{next(numbers[split]):06d}",
             images=(record["image"],),
             answer=answer,
-            file=file,
-            split=None if split == "train" else split,
+            file=record.file,
+            split=record.split,
             source={"category": record["category"], "source": record["source"], "text": record.get("text") or ""},
         )
 
 
-def labels(task: Task, raw: Path) -> Iterator[tuple[str | None, dict[str, Any]]]:
-    for split, _, _, record in _records(task, raw):
-        yield None if split == "train" else split, {task.label.column: record[task.label.column]}
+def labels(task: Task, raw: Path) -> Iterator[Record]:
+    for record in _records(task, raw):
+        yield Record({task.label.column: record[task.label.column]}, record.file, record.number, record.split)
 
 
-def _records(task: Task, raw: Path) -> list[tuple[str, str, Path, dict[str, Any]]]:
-    """(split, where, shard, record); images are not read yet."""
-    validate(Source, task.source, f"recipes/tasks/{task.name}.yaml, source")
+def _records(task: Task, raw: Path) -> Iterator[Record]:
+    """Every row of train, then of test. Raises UserError for a file that is missing."""
+    settings(task, Source)
     folder = release_folder(raw, "unsafebench", "data") / "data"
-    found = []
     for split in ("train", "test"):
-        shards = sorted(folder.glob(f"{split}-*.parquet"))
-        if not shards:
+        files = sorted(folder.glob(f"{split}-*.parquet"))
+        if not files:
             held = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
-            raise UserError(f"no {split}-*.parquet in {folder}; it holds: {held}", "mtrl fetch unsafebench --out raw")
-        if "-of-" in (last := shards[-1].stem) and int(last.rpartition("-")[2]) != len(shards):
+            raise UserError(f"no {split}-*.parquet in {folder}; it holds: {held}", "mtrl fetch unsafebench --to raw")
+        if "-of-" in (last := files[-1].stem) and int(last.rpartition("-")[2]) != len(files):
             raise UserError(
-                f"{folder} holds {len(shards)} of {int(last.rpartition('-')[2])} {split} shards", "download the rest"
+                f"{folder} holds {len(files)} of {int(last.rpartition('-')[2])} {split} shards", "download the rest"
             )
-        number = 0
-        for shard in shards:
-            wanted = {"image", "category", "source", task.label.column}
-            need_columns(shard, set(parquet.columns(shard)), wanted)
-            for record in parquet.records(shard):
-                number += 1
-                found.append((split, f"{shard}, row {number}", shard, record))
-    return found
+        for file in files:
+            need_columns(file, set(parquet.columns(file)), {"image", "category", "source", task.label.column})
+            yield from read_table(file, None if split == "train" else split)

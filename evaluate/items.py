@@ -21,7 +21,7 @@ from mtrl.config.samples import Sample
 from mtrl.config.tasks import Task
 from mtrl.converters.pipeline import images
 from mtrl.converters.readers.picture import Picture, Rejected
-from mtrl.converters.table import read_table
+from mtrl.converters.readers.tables import read_table
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.evaluate import judge_files
 

@@ -98,8 +98,8 @@ def _columns(task: Task, raw: Path) -> tuple[list[str | None], dict[str, list[An
     if not rows:
         raise UserError(f"task {task.name}: the release in {raw} has no rows")
     columns: dict[str, list[Any]] = {}
-    for name in rows[0][1]:
-        values: list[Any] = [record.get(name) for _, record in rows]
+    for name in rows[0]:
+        values: list[Any] = [record.get(name) for record in rows]
         try:
             numbers = [float(value) for value in values]
             if all(map(math.isfinite, numbers)) and len(set(numbers)) > 1:
@@ -108,7 +108,7 @@ def _columns(task: Task, raw: Path) -> tuple[list[str | None], dict[str, list[An
             words = [str(value).strip() for value in values]
             if 1 < len(set(words)) <= FEW:
                 columns[name] = words
-    return [split for split, _ in rows], columns
+    return [record.split for record in rows], columns
 
 
 def _rules(values: list[Any], low_is_good: bool) -> Iterator[tuple[str, str, list[bool]]]:

@@ -20,6 +20,7 @@ import mtrl.converters
 from mtrl.config.tasks import Task
 from mtrl.converters.base import Row
 from mtrl.converters.readers.picture import Picture
+from mtrl.converters.readers.tables import Record
 from mtrl.core.errors import MtrlError, UserError, nearest
 from mtrl.core.files import read_bytes
 
@@ -32,8 +33,8 @@ def rows(task: Task, raw: Path) -> list[Row]:
     return found
 
 
-def labels(task: Task, raw: Path) -> list[tuple[str | None, dict[str, Any]]]:
-    """(official split or None, columns) of each row. Raises UserError, also for a converter without `labels`."""
+def labels(task: Task, raw: Path) -> list[Record]:
+    """The columns that may hold the label, row by row. Raises UserError, also for a converter without `labels`."""
     return list(_called(task, "labels", raw))
 
 

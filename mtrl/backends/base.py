@@ -1,184 +1,82 @@
-"""What a backend is: how one upstream trainer is configured, started, watched and resumed.
+"""The interface of a backend: how one upstream trainer is configured, started, watched, resumed and exported from.
 
-A backend renders a recipe to ONE config file, ONE command line and ONE environment, reads progress from the trainer's own
-logs, and names what resuming needs. llamafactory.py, trl.py, easyr1.py and verl.py are those here.
+A backend renders a recipe to ONE configuration file, ONE command line and ONE environment. To add one: a class with every
+member of `Backend` in TOOL_METHOD.py, an instance of it in registry.py, and recipes/templates/NAME.yaml.j2.
 """
 
 from __future__ import annotations
 
-import importlib
-import math
-import re
-import zipfile
-from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from mtrl.backends import overlay
+from mtrl.backends.overlay import Kinds
 from mtrl.config.recipe_types import Recipe
-from mtrl.core import search_path
-from mtrl.core.errors import UserError
-from mtrl.core.files import dump_yaml, parse_yaml, read_json
 from mtrl.core.rundir import Run
-from mtrl.models import budget, trainer_state
-
-# where each trainer that saves global_step_<n> folders keeps its data loader's state: its last file, and its mark
-LOADER = {"easyr1": "dataloader.pt", "verl": "data.pt"}
-MODULES = {
-    "llamafactory": "llamafactory_sft",
-    "trl": "trl_grpo",
-    "easyr1": "easyr1_grpo",
-    "verl": "verl_grpo",
-}
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
 
 
 @dataclass(frozen=True)
 class Job:
-    """`config` is the text of upstream.yaml; the command runs in the run directory with `env` added to the environment."""
+    """`config` is the text of upstream.yaml; `command` runs in the run directory with `env` added to the environment."""
 
     config: str
     command: list[str]
     env: dict[str, str]
 
 
-def of(recipe: Recipe) -> ModuleType:
-    """The backend module of a recipe: `ENVIRONMENT`, `PACKAGES`, `config`, `job`, `data_files`, `link_inputs` and `metrics`.
+@runtime_checkable
+class Backend(Protocol):
+    """One upstream trainer. It holds no state: what is known of a run is in the run directory."""
 
-    `config(recipe, run, data)` is the text of upstream.yaml, which needs nothing of upstream's installed.
+    name: str
+    """The trainer as recipes name it (`Recipe.trainer`), and the name of its template."""
+    environment: str
+    """The environment (mtrl.envs) that it runs in."""
+    packages: tuple[str, ...]
+    """The packages whose versions are recorded in env.json; the trainer's own is the first."""
+    kinds: Kinds
+    """What the values below `upstream:` must be."""
 
-    `ended(recipe, run)` says why no step is left to train, "" where one is: a trainer that is started on its last checkpoint
-    would go on past the end.
+    def data_files(self, recipe: Recipe, data: Path) -> list[Path]:
+        """The converted files that it trains on. A run does not resume if one of them changed."""
+        ...
 
-    Where its trainer is not like Hugging Face's, also `begin(run)`, called before each start; `finished(run)`; and
-    `plateaued(recipe, rows)`, the reason to stop a run that its trainer would go on with.
-    """
-    return importlib.import_module(f"mtrl.backends.{MODULES[recipe.trainer]}")
+    def link_inputs(self, recipe: Recipe, run: Run, data: Path) -> None:
+        """Writes or links into `run.inputs` what the trainer reads. `data` is absolute."""
+        ...
 
+    def config(self, recipe: Recipe, run: Run, data: Path) -> str:
+        """The text of upstream.yaml. Needs nothing of upstream installed. Raises UserError, such as for a batch size."""
+        ...
 
-def name_of(recipe: Recipe) -> str:
-    """llamafactory, trl, easyr1, ...: the trainer's name."""
-    return recipe.trainer
+    def job(self, recipe: Recipe, run: Run, data: Path) -> Job:
+        """What is run. Raises UserError where the environment is not built, and as `config` does."""
+        ...
 
+    def begin(self, run: Run) -> None:
+        """Prepares the run directory before each start, the first and each resume. Raises UserError."""
+        ...
 
-def render(template: str, recipe: Recipe, run: Run, **values: Any) -> str:
-    """recipes/templates/<template> filled in, with the recipe's `upstream:` block laid over it. Raises UserError.
+    def metrics(self, run: Run) -> list[dict[str, Any]]:
+        """One row per logged step, in order: `step`, and what else is known (`total_steps`, `loss`, `eval_accuracy`, ...)."""
+        ...
 
-    Where the image budget is in the model's own processor, a comment at the top says so: a range further down is not the recipe's.
-    """
-    from mtrl.core import sandbox
+    def plateaued(self, recipe: Recipe, rows: list[dict[str, Any]]) -> str:
+        """Why mtrl should end a run whose metrics are `rows`; "" if it should go on, or if the trainer stops by itself."""
+        ...
 
-    path = search_path.find("recipes", f"templates/{template}", "template")
-    cpu = recipe.hardware.gpus_per_node == 0
-    values |= {"recipe": recipe, "cpu": cpu, "checkpoints": run.checkpoints, "inputs": run.inputs}
-    filled = sandbox.config(path, values)
-    config = parse_yaml(filled, str(path))
-    overlay.lay(config, recipe.upstream, recipe.trainer)
-    return (_budget_note(recipe, run) if budgeted(run) else "") + dump_yaml(config)
+    def ended(self, recipe: Recipe, run: Run) -> str:
+        """Why no step is left to train, "" if one is left. A trainer started on its last checkpoint would go past the end."""
+        ...
 
+    def finished(self, run: Run) -> bool:
+        """Whether a job that ended with exit status 0 left a model."""
+        ...
 
-def _budget_note(recipe: Recipe, run: Run) -> str:
-    here = (
-        "inputs/verl_*, row by row"
-        if recipe.trainer == "verl"
-        else "the range below only keeps the trainer's own rule off"
-    )
-    return (
-        f"# image.min_pixels {recipe.image.min_pixels}, image.max_pixels {recipe.image.max_pixels} are in the model's processor:\n"
-        f"# {run.inputs / 'model' / budget.FILE}, size; {here}\n"
-    )
+    def merged(self, checkpoint: Path, recipe: Recipe, scratch: Path) -> AbstractContextManager[Path]:
+        """A checkpoint as a Hugging Face folder. What has to be made for it is in `scratch`, and removed at the end.
 
-
-def budgeted(run: Run) -> bool:
-    """Whether inputs/model, with the recipe's image budget in its processor, is what this run trains."""
-    return (run.inputs / "model" / budget.FILE).exists()
-
-
-def accumulation(batch: int, per_device: int, world: int, what: str) -> tuple[int, int]:
-    """(per-device batch, accumulation steps) that give exactly `batch`. A smaller per-device batch is taken if it must be.
-
-    Raises UserError, naming the nearest batches that divide, where the devices cannot share `batch` evenly.
-    """
-    if batch % world:
-        below, above = batch // world * world, math.ceil(batch / world) * world
-        near = " or ".join(str(n) for n in (below, above) if n > 0)
-        raise UserError(f"{what} {batch} cannot be shared by {world} devices", f"nearest that can: {near}")
-    share = batch // world
-    size = next(n for n in range(min(per_device, share), 0, -1) if share % n == 0)
-    return size, share // size
-
-
-def complete(checkpoint: Path) -> bool:
-    """Whether its trainer finished writing this checkpoint."""
-    if checkpoint.name.startswith("global_step_"):
-        return _complete_shards(checkpoint)
-    try:
-        read_json(checkpoint / "trainer_state.json", strict=False)
-    except UserError:  # missing, or cut off by a kill
-        return False
-    return any((checkpoint / name).exists() for name in WEIGHTS)
-
-
-def _complete_shards(checkpoint: Path) -> bool:
-    """EasyR1's and verl's: every rank's file of each kind that rank 0 has, and the data loader's state, which is written last.
-
-    Of verl's Megatron, its list of contents, which is written once they all are, in place of the ranks' files.
-    """
-    if not any(zipfile.is_zipfile(checkpoint / name) for name in LOADER.values()):
-        return False
-    actor = checkpoint / "actor"
-    if (actor / "ckpt_contents.json").exists():
-        return True
-    first = [file.name.removesuffix("_rank_0.pt").rsplit("_", 1) for file in actor.glob("*_world_size_*_rank_0.pt")]
-    kinds = {kind for kind, _ in first}
-    whole = all((actor / f"{kind}_{n}_rank_{rank}.pt").exists() for kind, n in first for rank in range(int(n)))
-    ready = "model_world_size" in kinds and (actor / "huggingface" / "config.json").exists()
-    return ready and whole
-
-
-def _folders(run: Run) -> list[Path]:
-    return [
-        path for name in ("checkpoint", "global_step") for path in run.checkpoints.glob(f"{name}[-_]*") if path.is_dir()
-    ]
-
-
-def only(run: Run, trainer: str) -> None:
-    """Raises UserError where a checkpoint is another trainer's: EasyR1 and verl name their folders alike, and read neither's."""
-    for path in _folders(run):
-        found = [name for name, file in LOADER.items() if (path / file).exists()]
-        if trainer in LOADER and found not in ([], [trainer]):
-            files = " and ".join(f"{LOADER[name]} ({name})" for name in found)
-            raise UserError(
-                f"{path} holds {files}: it was not saved by {trainer} alone, which run {run.name} is trained by",
-                f"move it elsewhere, or --set backend={next(n for n in found if n != trainer)} --name ANOTHER",
-            )
-
-
-def steps(run: Run) -> dict[int, Path]:
-    """Complete checkpoints by step, in order."""
-    found = {int(re.split("[-_]", p.name)[-1]): p for p in _folders(run) if complete(p)}
-    return dict(sorted(found.items()))
-
-
-def ended(recipe: Recipe, run: Run) -> str:
-    """Why the newest checkpoint of a Hugging Face trainer is its last, "" where steps are left. `recipe` is not looked at."""
-    return next((trainer_state.last(checkpoint) for checkpoint in reversed(steps(run).values())), "")
-
-
-def set_aside_incomplete(run: Run) -> list[str]:
-    """Renames checkpoints that a kill left half written, which a trainer would stumble on. Returns their names."""
-    torn = [p for p in _folders(run) if not complete(p)]
-    for path in torn:
-        path.rename(path.with_name(f"torn-{path.name}-{path.stat().st_mtime_ns}"))
-    return [path.name for path in torn]
-
-
-def by_step(rows: Iterable[dict[str, Any]], keep: Callable[[str], bool]) -> list[dict[str, Any]]:
-    """Log lines merged by their step, in order: what a later line says of a step is added to what an earlier one said."""
-    merged: dict[int, dict[str, Any]] = {}
-    for row in rows:
-        if "step" in row:
-            merged.setdefault(int(row["step"]), {}).update({k: v for k, v in row.items() if keep(k) and v is not None})
-    return [merged[step] for step in sorted(merged)]
+        Raises MtrlError with the last line of upstream's merger, and UserError where its environment is not built.
+        """
+        ...

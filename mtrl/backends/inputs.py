@@ -1,8 +1,8 @@
-"""The training rows of a run over several tasks, with an optional cap on each task.
+"""What is written into runs/<name>/inputs for a trainer: the model with the image budget, and training rows.
 
-Without a cap trainers read the converted files as they are: LLaMA-Factory by its registry, GRPO through a folder of
-links. With `max_rows_per_task`, a seeded choice of so many rows of each task's train split is written into the run;
-validation and test are never capped. verl wants other columns, so its files are always written into the run.
+Without a cap on rows, trainers read the converted files as they are: LLaMA-Factory by its registry, GRPO through a folder
+of links. With `max_rows_per_task` N, a seeded choice of N rows of each task's train split is written into the run;
+validation and test are never capped. verl reads other columns, so its files are always written into the run.
 """
 
 from __future__ import annotations
@@ -15,6 +15,19 @@ from typing import Any
 
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.files import LARGE, read_json, symlink, write_json, written
+from mtrl.core.rundir import Run
+from mtrl.models import budget, model_folder
+
+
+def budgeted_model(recipe: Recipe, run: Run) -> None:
+    """inputs/model: links to the model's files, with the recipe's image budget in its processor. Nothing for a model that is not on this machine."""
+    if model := model_folder.local_model(recipe.model.path):
+        budget.overlay(model, recipe.image.model_dump(), run.inputs / "model")
+
+
+def rl_files(recipe: Recipe, data: Path) -> list[Path]:
+    """The converted files of GRPO."""
+    return [data / task / f"rl_{split}.parquet" for task in recipe.tasks for split in ("train", "val")]
 
 
 def chosen(total: int, recipe: Recipe, task: str) -> list[int]:
@@ -26,7 +39,7 @@ def chosen(total: int, recipe: Recipe, task: str) -> list[int]:
 
 
 def sft_registry(recipe: Recipe, data: Path, folder: Path) -> Path:
-    """The folder whose dataset_info.json LLaMA-Factory is to read: the data folder, or with a cap `folder`, written here."""
+    """The folder whose dataset_info.json LLaMA-Factory reads: the data folder, or with a cap `folder`, written here."""
     if recipe.max_rows_per_task is None:
         return data
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,9 +96,9 @@ def _groups(file: Any, wanted: list[int]) -> Iterator[tuple[list[int], Any]]:
 
 
 def verl_files(recipe: Recipe, data: Path, folder: Path) -> None:
-    """folder/verl_train and folder/verl_val: one <task>.parquet each, in verl's columns, the chosen rows of rl_<split>.parquet.
+    """folder/verl_train and folder/verl_val: one <task>.parquet each, with verl's columns and the chosen rows of rl_<split>.parquet.
 
-    Each image brings the recipe's budget, which qwen-vl-utils resizes by. A file that was made from the same is kept.
+    Each image has the recipe's budget, by which qwen-vl-utils resizes. A file that was made from the same input is kept.
     """
     for split in ("train", "val"):
         target = folder / f"verl_{split}"
@@ -121,14 +134,14 @@ def _write_verl(source: Path, target: Path, recipe: Recipe, task: str, split: st
     )  # fmt: skip
     file = pq.ParquetFile(source)
     wanted = chosen(file.metadata.num_rows, recipe, task) if split == "train" else list(range(file.metadata.num_rows))
-    budget = recipe.image.model_dump()
+    pixels = recipe.image.model_dump()
     with written(target) as beside, pq.ParquetWriter(beside, schema, **OPTIONS) as writer:
         for numbers, table in _groups(file, wanted):
             rows = [
                 {
                     "data_source": row["task"],
                     "prompt": [{"role": "user", "content": row["problem"]}],
-                    "images": [{**image, **budget} for image in row["images"]],
+                    "images": [{**image, **pixels} for image in row["images"]],
                     "ability": "judge",
                     "reward_model": {"style": "rule", "ground_truth": row["answer"]},
                     "extra_info": {"index": index, "split": split, "id": row["id"]},

@@ -1,124 +1,109 @@
-"""SFT by LLaMA-Factory: its YAML, `llamafactory-cli train`, and its own logs. Checked against 0.9.5."""
+"""SFT by LLaMA-Factory: its YAML, `llamafactory-cli train`, and its own logs."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shlex
-import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mtrl import envs
-from mtrl.backends import base as backend
-from mtrl.backends import inputs
+from mtrl.backends import batches, checkpoint_folders, inputs, logs, merging, rendering
 from mtrl.backends.base import Job
+from mtrl.backends.overlay import Kinds
 from mtrl.config.recipe_types import Recipe
-from mtrl.core.errors import MtrlError
-from mtrl.core.files import dump_yaml, read_json, read_jsonl, write_text
+from mtrl.core.files import read_json, read_jsonl
 from mtrl.core.rundir import Run
-from mtrl.models import budget, model_folder
 
-ENVIRONMENT = "llamafactory"
-PACKAGES = ("llamafactory", "transformers", "torch", "deepspeed")
-
-ended = backend.ended
+COLUMNS = ("step", "total_steps", "loss", "learning_rate", "epoch", "eval_loss", "eval_accuracy")
 
 
-def data_files(recipe: Recipe, data: Path) -> list[Path]:
-    return [data / task / f"sft_{split}.json" for task in recipe.tasks for split in ("train", "val")]
-
-
-def link_inputs(recipe: Recipe, run: Run, data: Path) -> None:
-    """inputs/model: the model with the recipe's image budget in its processor. inputs/sft: the rows, where capped."""
-    inputs.sft_registry(recipe, data, run.inputs / "sft")
-    if model := model_folder.local_model(recipe.model.path):
-        budget.overlay(model, recipe.image.model_dump(), run.inputs / "model")
-
-
-def config(recipe: Recipe, run: Run, data: Path) -> str:
-    """The text of upstream.yaml. Needs no LLaMA-Factory. Raises UserError where the batch cannot be shared."""
-    assert recipe.sft is not None
-    world = recipe.hardware.world_size
-    size, accumulation = backend.accumulation(
-        recipe.sft.batch_size, recipe.hardware.sft_per_device_batch_size, world, "sft.batch_size"
-    )
-    budgeted = backend.budgeted(run)
-    return backend.render(
-        "llamafactory.yaml.j2",
-        recipe,
-        run,
-        model=run.inputs / "model" if budgeted else recipe.model.path,
-        min_pixels=1 if budgeted else recipe.image.min_pixels,
-        max_pixels=budget.UNLIMITED if budgeted else recipe.image.max_pixels,
-        data=data,
-        registry=data if recipe.max_rows_per_task is None else run.inputs / "sft",
-        datasets=lambda split: ",".join(f"{task}_{split}" for task in recipe.tasks),
-        per_device=size,
-        accumulation=accumulation,
-        workers=max(1, (os.cpu_count() or 1) // 2),
+class LlamaFactory:
+    name = "llamafactory"
+    environment = "llamafactory"
+    packages: tuple[str, ...] = ("llamafactory", "transformers", "torch", "deepspeed")
+    kinds = Kinds(
+        counts=("per_device_train_batch_size", "save_total_limit"),
+        examples={"deepspeed.zero_optimization": {}},
+        nullable=("deepspeed", "save_total_limit"),
+        transformers=True,
     )
 
+    def data_files(self, recipe: Recipe, data: Path) -> list[Path]:
+        return [data / task / f"sft_{split}.json" for task in recipe.tasks for split in ("train", "val")]
 
-def job(recipe: Recipe, run: Run, data: Path) -> Job:
-    binaries = envs.interpreter(ENVIRONMENT).parent
-    env = {
-        "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",  # torchrun is looked up there
-        "DISABLE_VERSION_CHECK": "0",
-        "WANDB_MODE": "online" if recipe.logger == "wandb" else "disabled",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "PYTHONUNBUFFERED": "1",
-        **({"HF_HUB_OFFLINE": "1"} if Path(recipe.model.path).exists() else {}),
-        **recipe.hardware.env,
-    }
-    if recipe.hardware.gpus_per_node or recipe.hardware.nodes > 1:
-        env |= {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": str(max(1, recipe.hardware.gpus_per_node))}
-    if recipe.hardware.nodes > 1:
-        env |= {"NNODES": str(recipe.hardware.nodes)}
-        env |= {k: os.environ[k] for k in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT") if k in os.environ}
-    if not recipe.hardware.gpus_per_node:
-        env["CUDA_VISIBLE_DEVICES"] = ""
-    return Job(config(recipe, run, data), [str(binaries / "llamafactory-cli"), "train", "upstream.yaml"], env)
+    def link_inputs(self, recipe: Recipe, run: Run, data: Path) -> None:
+        """inputs/model: the model with the recipe's image budget in its processor. inputs/sft: the rows, where capped."""
+        inputs.sft_registry(recipe, data, run.inputs / "sft")
+        inputs.budgeted_model(recipe, run)
 
+    def config(self, recipe: Recipe, run: Run, data: Path) -> str:
+        assert recipe.sft is not None
+        hardware = recipe.hardware
+        share = batches.share(
+            recipe.sft.batch_size, hardware.sft_per_device_batch_size, hardware.world_size, "sft.batch_size"
+        )
+        return rendering.render(
+            recipe,
+            run,
+            self.kinds,
+            data=data,
+            registry=data if recipe.max_rows_per_task is None else run.inputs / "sft",
+            datasets=lambda split: ",".join(f"{task}_{split}" for task in recipe.tasks),
+            per_device=share.per_device,
+            accumulation=share.accumulation,
+            workers=max(1, (os.cpu_count() or 1) // 2),
+        )
 
-@contextlib.contextmanager
-def merged(adapter: Path, recipe: Recipe, beside: Path) -> Iterator[Path]:
-    """A Hugging Face folder of the base model with a LoRA checkpoint merged in, by LLaMA-Factory's own export, on the CPU.
-
-    It lies in `beside` and is removed at the end. Raises MtrlError with LLaMA-Factory's last words.
-    """
-    binary = envs.interpreter(ENVIRONMENT).parent / "llamafactory-cli"
-    with tempfile.TemporaryDirectory(prefix=".merge.", dir=beside) as folder:
-        config = Path(folder) / "export.yaml"
-        keys = {
-            "model_name_or_path": recipe.model.path,
-            "adapter_name_or_path": str(adapter),
-            "template": recipe.model.template,
-            "trust_remote_code": False,
-            "export_dir": str(Path(folder) / "merged"),
-            "export_device": "cpu",
-            "export_size": 5,  # GB a file, as the hub's
+    def job(self, recipe: Recipe, run: Run, data: Path) -> Job:
+        hardware, binaries = recipe.hardware, envs.interpreter(self.environment).parent
+        env = {
+            "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",  # torchrun is looked up there
+            "DISABLE_VERSION_CHECK": "0",
+            "WANDB_MODE": "online" if recipe.logger == "wandb" else "disabled",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "PYTHONUNBUFFERED": "1",
+            **({"HF_HUB_OFFLINE": "1"} if Path(recipe.model.path).exists() else {}),
+            **hardware.env,
         }
-        write_text(config, dump_yaml(keys))
-        command = [str(binary), "export", str(config)]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["(no output)"])[-1]
-            raise MtrlError(f"LLaMA-Factory could not merge {adapter}: {last}", shlex.join(command))
-        yield Path(folder) / "merged"
+        if hardware.gpus_per_node or hardware.nodes > 1:
+            env |= {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": str(max(1, hardware.gpus_per_node))}
+        if hardware.nodes > 1:
+            env |= {"NNODES": str(hardware.nodes)}
+            env |= {k: os.environ[k] for k in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT") if k in os.environ}
+        if not hardware.gpus_per_node:
+            env["CUDA_VISIBLE_DEVICES"] = ""
+        command = [str(binaries / "llamafactory-cli"), "train", "upstream.yaml"]
+        return Job(self.config(recipe, run, data), command, env)
 
+    def begin(self, run: Run) -> None:
+        """Nothing: LLaMA-Factory finds its newest checkpoint itself."""
 
-def metrics(run: Run) -> list[dict[str, Any]]:
-    """One row a logged step: step, total_steps, loss, learning_rate; and eval_accuracy where validated.
+    def metrics(self, run: Run) -> list[dict[str, Any]]:
+        """step, total_steps, loss, learning_rate; eval_accuracy where validated.
 
-    eval_accuracy is LLaMA-Factory's: teacher-forced accuracy of the answer's tokens, not of the verdict.
-    """
-    names = {"current_steps": "step", "lr": "learning_rate"}
-    rows = [{names.get(k, k): v for k, v in row.items()} for row in read_jsonl(run.checkpoints / "trainer_log.jsonl")]
-    for folder in [*list(backend.steps(run).values())[-1:], run.checkpoints]:
-        if backend.complete(folder):  # while it is being written, the next look will find it
-            rows += read_json(folder / "trainer_state.json", strict=False)["log_history"]
-    wanted = ("step", "total_steps", "loss", "learning_rate", "epoch", "eval_loss", "eval_accuracy")
-    return backend.by_step(rows, lambda key: key in wanted)
+        eval_accuracy is LLaMA-Factory's: teacher-forced accuracy of the answer's tokens, not of the verdict.
+        """
+        names = {"current_steps": "step", "lr": "learning_rate"}
+        log = run.checkpoints / "trainer_log.jsonl"
+        rows = [{names.get(k, k): v for k, v in row.items()} for row in read_jsonl(log)]
+        for folder in [*list(checkpoint_folders.steps(run).values())[-1:], run.checkpoints]:
+            if checkpoint_folders.complete(folder):  # one that is being written is read the next time
+                rows += read_json(folder / "trainer_state.json", strict=False)["log_history"]
+        return logs.by_step({k: v for k, v in row.items() if k in COLUMNS} for row in rows)
+
+    def plateaued(self, recipe: Recipe, rows: list[dict[str, Any]]) -> str:
+        """ "": LLaMA-Factory stops early by itself."""
+        return ""
+
+    def ended(self, recipe: Recipe, run: Run) -> str:
+        return checkpoint_folders.ended(run)
+
+    def finished(self, run: Run) -> bool:
+        return checkpoint_folders.complete(run.checkpoints)  # the final model and state, which are written last
+
+    def merged(self, checkpoint: Path, recipe: Recipe, scratch: Path) -> contextlib.AbstractContextManager[Path]:
+        """The checkpoint itself, or with its adapter merged into the base model."""
+        if (checkpoint / "adapter_config.json").exists():
+            return merging.adapter(checkpoint, recipe, scratch)
+        return contextlib.nullcontext(checkpoint)

@@ -1,137 +1,155 @@
-"""GRPO by verl on Ray: a YAML over verl's own, `python -m verl.trainer.main_ppo`, and its own logs. Checked against 0.9.1.
+"""GRPO by verl on Ray: a YAML over verl's own, `python -m verl.trainer.main_ppo`, and its own logs.
 
-Dense models train by FSDP, a mixture of experts by Megatron where its preset and the GPUs allow it. No training was run by
-it here: verl needs CUDA. What was run is its configuration, dataset, agent loop up to vLLM, reward manager, logger and FSDP merger.
+Dense models train by FSDP, a mixture of experts by Megatron where its preset and the GPUs allow it. No training was run with
+it yet: verl needs CUDA. Its configuration, dataset, agent loop up to vLLM, reward manager, logger and FSDP merger were run.
 
-Image budget: qwen-vl-utils, which verl calls, resizes first and by limits of its own, unless an image brings min_pixels and
-max_pixels; then the model's processor does, in verl as in vLLM. The budget stands in both (inputs/verl_*, inputs/model), so
-the second has nothing left to do. On one node verl starts a Ray of its own; RAY_ADDRESS names an existing cluster.
-It resumes by checkpoints/latest_checkpointed_iteration.txt, and empties its log at each start: `begin` keeps what was there.
+Image budget: qwen-vl-utils, which verl calls, resizes first, by limits of its own unless an image has min_pixels and
+max_pixels; then the model's processor resizes, in verl as in vLLM. The budget is in both (inputs/verl_* and inputs/model), so
+the second changes nothing. On one node verl starts a Ray of its own; RAY_ADDRESS names an existing cluster.
+It resumes by checkpoints/latest_checkpointed_iteration.txt, and empties its log at each start.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import math
-import os
 import re
 import shlex
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import mtrl.reward_plugins
 from mtrl import envs
-from mtrl.backends import base as backend
-from mtrl.backends import easyr1_grpo, inputs, llamafactory_sft, trl_grpo
+from mtrl.backends import checkpoint_folders, inputs, logs, merging, ray_trainers, rendering
 from mtrl.backends.base import Job
+from mtrl.backends.overlay import Kinds
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import MtrlError
 from mtrl.core.files import read_jsonl, write_text
 from mtrl.core.rundir import Run
-from mtrl.models import budget, model_folder
 
-ENVIRONMENT = "verl"
-PACKAGES = ("verl", "vllm", "transformers", "torch", "ray", "hydra-core", "flash-attn", "megatron-bridge")
 LOG = "verl_log.jsonl"
 TRACKER = "latest_checkpointed_iteration.txt"
-
-data_files = trl_grpo.data_files  # what inputs/verl_* is made from
-plateaued = easyr1_grpo.plateaued  # verl has no early stopping either
-finished = easyr1_grpo.finished
+ACTOR, ROLLOUT, REF = (f"actor_rollout_ref.{role}" for role in ("actor", "rollout", "ref"))
 
 
-def link_inputs(recipe: Recipe, run: Run, data: Path) -> None:
-    """inputs/verl_train and verl_val: verl's own parquet, one file a task; and inputs/model, as for EasyR1."""
-    inputs.verl_files(recipe, data, run.inputs)
-    if model := model_folder.local_model(recipe.model.path):
-        budget.overlay(model, recipe.image.model_dump(), run.inputs / "model")
+class Verl:
+    name = "verl"
+    environment = "verl"
+    packages: tuple[str, ...] = (
+        "verl", "vllm", "transformers", "torch", "ray", "hydra-core", "flash-attn", "megatron-bridge",
+    )  # fmt: skip
+    kinds = Kinds(
+        counts=(
+            "data.train_batch_size", f"{ACTOR}.ppo_mini_batch_size", f"{ACTOR}.ppo_micro_batch_size_per_gpu",
+            f"{ACTOR}.ulysses_sequence_parallel_size", f"{ROLLOUT}.tensor_model_parallel_size",
+            f"{ROLLOUT}.data_parallel_size", f"{ROLLOUT}.log_prob_micro_batch_size_per_gpu",
+            f"{REF}.log_prob_micro_batch_size_per_gpu",
+            "trainer.nnodes", "trainer.n_gpus_per_node", "trainer.max_actor_ckpt_to_keep",
+            *(f"{ACTOR}.megatron.{key}_parallel_size"
+              for key in ("tensor_model", "pipeline_model", "context", "expert_model", "expert_tensor")),
+        ),
+        examples={
+            f"{ACTOR}.megatron": {}, f"{ACTOR}.fsdp_config": {}, "actor_rollout_ref.model.lora_rank": 1,
+            f"{ROLLOUT}.log_prob_max_token_len_per_gpu": 1, f"{REF}.log_prob_max_token_len_per_gpu": 1,
+        },
+        nullable=(f"{ROLLOUT}.max_model_len", "trainer.max_actor_ckpt_to_keep"),
+    )  # fmt: skip
 
+    def data_files(self, recipe: Recipe, data: Path) -> list[Path]:
+        """What inputs/verl_* is made from."""
+        return inputs.rl_files(recipe, data)
 
-def by_megatron(recipe: Recipe) -> bool:
-    """Whether the experts are shared over GPUs, which verl does by Megatron."""
-    size = recipe.model.expert_parallel_size
-    return 1 < size <= recipe.hardware.world_size and recipe.hardware.lora is None
+    def link_inputs(self, recipe: Recipe, run: Run, data: Path) -> None:
+        """inputs/verl_train and verl_val: verl's own parquet, one file per task; and inputs/model, as for EasyR1."""
+        inputs.verl_files(recipe, data, run.inputs)
+        inputs.budgeted_model(recipe, run)
 
+    def config(self, recipe: Recipe, run: Run, data: Path) -> str:
+        hardware = recipe.hardware
 
-def config(recipe: Recipe, run: Run, data: Path = Path("data")) -> str:
-    """The text of upstream.yaml. Needs no verl."""
-    assert recipe.rl is not None
-    hardware = recipe.hardware
-    budgeted = backend.budgeted(run)
-    kept, scored = backend.steps(run), {row["step"] for row in metrics(run) if "eval_accuracy" in row}
+        def files(split: str) -> str:
+            return json.dumps([str(run.inputs / f"verl_{split}" / f"{task}.parquet") for task in recipe.tasks])
 
-    def files(split: str) -> str:
-        return json.dumps([str(run.inputs / f"verl_{split}" / f"{task}.parquet") for task in recipe.tasks])
+        return rendering.render(
+            recipe,
+            run,
+            self.kinds,
+            "and in inputs/verl_*, row by row",
+            **ray_trainers.values(recipe, run, self.metrics(run)),
+            megatron=by_megatron(recipe),
+            train_files=files("train"),
+            val_files=files("val"),
+            tensor_parallel=max(1, min(recipe.model.tensor_parallel_size, hardware.gpus_per_node)),
+            dtype={"bf16": "bfloat16", "fp32": "float32"}[hardware.precision],
+            log=run.path / LOG,
+        )
 
-    return backend.render(
-        "verl.yaml.j2",
-        recipe,
-        run,
-        name=run.name,
-        megatron=by_megatron(recipe),
-        train_files=files("train"),
-        val_files=files("val"),
-        model=run.inputs / "model" if budgeted else recipe.model.path,
-        per_device=hardware.rl_per_device_batch_size,
-        tensor_parallel=max(1, min(recipe.model.tensor_parallel_size, hardware.gpus_per_node)),
-        length=recipe.rl.max_prompt_length + recipe.rl.max_response_length,
-        lora=hardware.lora,
-        dtype={"bf16": "bfloat16", "fp32": "float32"}[hardware.precision],
-        reward=Path(mtrl.reward_plugins.__file__).with_name("judge.py").resolve(),
-        epochs=math.ceil(recipe.rl.epochs),  # verl counts whole ones
-        loggers=json.dumps(["file", *([] if recipe.logger == "none" else [recipe.logger])]),
-        validate_first=max(kept, default=0) not in scored,  # its log comes after its checkpoint: a kill can part them
-        log=run.path / LOG,
-    )
+    def job(self, recipe: Recipe, run: Run, data: Path) -> Job:
+        python = envs.interpreter(self.environment)
+        env = {
+            **ray_trainers.environment(recipe, run, python),
+            "HYDRA_FULL_ERROR": "1",
+            "SWANLAB_LOG_DIR": str(run.path / "swanlab"),
+        }
+        where = ["--config-path", str(run.path), "--config-name", "upstream"]
+        return Job(self.config(recipe, run, data), [str(python), "-m", "verl.trainer.main_ppo", *where], env)
 
+    def begin(self, run: Run) -> None:
+        """Keeps the log of the attempt before, and lets the tracker name the newest complete checkpoint."""
+        checkpoint_folders.require_own(run, self.name)
+        logs.keep_attempt(run, run.path / LOG)
+        if newest := checkpoint_folders.newest(run):  # a kill can come between a checkpoint and its entry
+            write_text(run.checkpoints / TRACKER, str(newest))
+        else:
+            (run.checkpoints / TRACKER).unlink(missing_ok=True)
 
-def job(recipe: Recipe, run: Run, data: Path) -> Job:
-    python = envs.interpreter(ENVIRONMENT)
-    env = {
-        **easyr1_grpo.environment(recipe, run, python),
-        "HYDRA_FULL_ERROR": "1",
-        "SWANLAB_LOG_DIR": str(run.path / "swanlab"),
-    }
-    command = [str(python), "-m", "verl.trainer.main_ppo", "--config-path", str(run.path), "--config-name", "upstream"]
-    return Job(config(recipe, run), command, env)
+    def metrics(self, run: Run) -> list[dict[str, Any]]:
+        """step, total_steps, reward, kl, timing_s/step, ...; where validated eval_accuracy, eval_reward, and by task
+        eval_accuracy_<task>, eval_format_<task>, ... Over all attempts; of a step that was trained twice, the later's.
 
+        verl scores each task (its data_source) separately: eval_accuracy is over all validation rows, as with EasyR1.
+        """
+        lines = [line for log in logs.attempts(run, run.path / LOG) for line in read_jsonl(log) if "data" in line]
+        if not lines:
+            return []
+        total, counts = ray_trainers.total_steps(run), inputs.verl_counts(run.inputs, "val")
+        return logs.by_step({**_row(line["step"], line["data"], counts), "total_steps": total} for line in lines)
 
-def ended(recipe: Recipe, run: Run) -> str:
-    """Why no step is left, "" where one is: verl's older trainer loop would go one step past the end."""
-    return easyr1_grpo.no_step_left(recipe, run, metrics(run))
+    def plateaued(self, recipe: Recipe, rows: list[dict[str, Any]]) -> str:
+        return ray_trainers.plateaued(recipe, rows)
 
+    def ended(self, recipe: Recipe, run: Run) -> str:
+        return ray_trainers.ended(recipe, run, self.metrics(run))
 
-def begin(run: Run) -> None:
-    """Before each start: keeps the log of the attempt before, and lets the tracker name the newest complete checkpoint."""
-    backend.only(run, ENVIRONMENT)
-    if (run.path / LOG).exists():
-        folder = run.path / "attempts" / f"{1 + len(list((run.path / 'attempts').glob('*'))):03}"
-        folder.mkdir(parents=True)
-        (run.path / LOG).rename(folder / LOG)
-    newest = max(backend.steps(run), default=None)
-    if newest is None:
-        (run.checkpoints / TRACKER).unlink(missing_ok=True)
-    else:  # a kill can come between a checkpoint and its entry
-        write_text(run.checkpoints / TRACKER, str(newest))
+    def finished(self, run: Run) -> bool:
+        return bool(checkpoint_folders.newest(run))  # it saves the last step before it exits with 0
 
+    @contextlib.contextmanager
+    def merged(self, checkpoint: Path, recipe: Recipe, scratch: Path) -> Iterator[Path]:
+        """FSDP's shards go through verl's own merger. It leaves adapters apart from the base model: LLaMA-Factory merges them.
 
-def metrics(run: Run) -> list[dict[str, Any]]:
-    """One row a step, over all attempts: step, total_steps, reward, kl, timing_s/step, ...; where validated eval_accuracy,
-    eval_reward, and by task eval_accuracy_<task>, eval_format_<task>, ... Of a step that was trained twice, the later's.
-
-    verl scores each task (its data_source) by itself: eval_accuracy is over all validation rows, as with EasyR1.
-    """
-    logs = [*sorted((run.path / "attempts").glob(f"*/{LOG}")), run.path / LOG]
-    lines = [line for log in logs for line in read_jsonl(log)]
-    if not lines:
-        return []
-    total, counts = easyr1_grpo.total_steps(run), inputs.verl_counts(run.inputs, "val")
-    rows = [{**_row(line["step"], line["data"], counts), "total_steps": total} for line in lines if "data" in line]
-    return backend.by_step(rows, lambda key: True)
+        Megatron saves in the published layout already, unless it was told to use dist_checkpointing, which is merged on
+        GPUs: the error has the command.
+        """
+        actor = checkpoint / "actor"
+        if checkpoint_folders.by_megatron(checkpoint):
+            saved = actor / "model" / "huggingface"
+            if not checkpoint_folders.has_weights(saved):
+                raise MtrlError(
+                    f"{checkpoint} holds Megatron's own shards, which are merged on GPUs",
+                    f"{shlex.join(_merge_command('megatron', actor, saved))}, then export again",
+                )
+            yield saved
+            return
+        with merging.scratch_folder(scratch) as folder:
+            target = folder / "merged"
+            merging.run(_merge_command("fsdp", actor, target), f"verl's merger failed on {checkpoint}")
+            if (target / "lora_adapter").is_dir():
+                with merging.adapter(target / "lora_adapter", recipe, scratch) as whole:
+                    yield whole
+            else:
+                yield target
 
 
 TRAINING = {
@@ -143,7 +161,7 @@ VALIDATION = {"acc": "accuracy", "reward": "reward", "format": "format", "invali
 
 
 def _row(step: int, data: dict[str, Any], counts: dict[str, int]) -> dict[str, Any]:
-    """One line of verl's in the words of the other backends."""
+    """One line of verl's log under the names of the other backends. `counts` are the validation rows of each task."""
     row: dict[str, Any] = {"step": step, **{name: data[key] for key, name in TRAINING.items() if key in data}}
     for key, value in data.items():
         found = re.fullmatch(r"val-(?:core|aux)/(.+)/(\w+)/mean@\d+", key)
@@ -156,37 +174,14 @@ def _row(step: int, data: dict[str, Any], counts: dict[str, int]) -> dict[str, A
     return row
 
 
-@contextlib.contextmanager
-def merged(checkpoint: Path, recipe: Recipe, beside: Path) -> Iterator[Path]:
-    """A Hugging Face folder of a global_step_<n>; what was made for it lies in `beside`, and is removed at the end.
-
-    FSDP's shards go through verl's own merger. Adapters it leaves apart from the base model, and LLaMA-Factory's export puts
-    them in. Megatron saves in the published layout already, unless it was told to use dist_checkpointing, which is merged on
-    GPUs: the error says by which command. Raises MtrlError with the merger's last words.
-    """
-    python, actor = envs.interpreter(ENVIRONMENT), checkpoint / "actor"
-    with tempfile.TemporaryDirectory(prefix=".merge.", dir=beside) as folder:
-        target = Path(folder) / "merged"
-        command = merge_command(python, actor, target)
-        if (actor / "ckpt_contents.json").exists():
-            saved = actor / "model" / "huggingface"
-            if not any((saved / name).exists() for name in backend.WEIGHTS):
-                by_hand = merge_command(python, actor, actor / "model" / "huggingface")
-                raise MtrlError(f"{checkpoint} holds Megatron's own shards", f"{shlex.join(by_hand)}  (on GPUs; not run here), then export again")  # fmt: skip
-            yield saved
-            return
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["(no output)"])[-1]
-            raise MtrlError(f"verl's merger failed on {checkpoint}: {last}", shlex.join(command))
-        if (target / "lora_adapter").is_dir():
-            with llamafactory_sft.merged(target / "lora_adapter", recipe, beside) as whole:
-                yield whole
-        else:
-            yield target
+def by_megatron(recipe: Recipe) -> bool:
+    """Whether the experts are shared over GPUs, which verl does by Megatron."""
+    size = recipe.model.expert_parallel_size
+    return 1 < size <= recipe.hardware.world_size and recipe.hardware.lora is None
 
 
-def merge_command(python: Path, actor: Path, target: Path) -> list[str]:
+def _merge_command(engine: str, actor: Path, target: Path) -> list[str]:
     """verl's own merger of the shards in `actor`, written to `target`."""
-    engine = "megatron" if (actor / "ckpt_contents.json").exists() else "fsdp"
-    return [str(python), "-m", "verl.model_merger", "merge", "--backend", engine, "--local_dir", str(actor), "--target_dir", str(target)]  # fmt: skip
+    python = str(envs.interpreter("verl"))
+    where = ["--local_dir", str(actor), "--target_dir", str(target)]
+    return [python, "-m", "verl.model_merger", "merge", "--backend", engine, *where]

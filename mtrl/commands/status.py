@@ -39,7 +39,7 @@ COLUMNS = ["run", "state", "step", "loss", "reward", "token accuracy", "verdict 
 
 
 def _row(run: Any) -> list[str]:
-    from mtrl.backends import base as backend
+    from mtrl.backends import checkpoint_folders
     from mtrl.runs.validation import shown
 
     rows = run.metrics
@@ -50,7 +50,7 @@ def _row(run: Any) -> list[str]:
 
     total = next((row["total_steps"] for row in reversed(rows) if row.get("total_steps")), "?")
     step = f"{rows[-1]['step']}/{total}" if rows else ""
-    kept = ", ".join(map(str, backend.steps(run)))
+    kept = ", ".join(map(str, checkpoint_folders.steps(run)))
     state = run.status.get("state", "?")
     return [run.name, state, step, last("loss"), last("reward"), *shown(run).values(), kept]
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from mtrl.backends import base as backend
+from mtrl.backends import checkpoint_folders
 from mtrl.config import recipe as recipes
 from mtrl.config import sizes
 from mtrl.config.recipe_types import Recipe
@@ -260,7 +260,9 @@ def _progress(run: Run) -> str:
 
 def _selected(run: Run) -> bool:
     """Whether mtrl select has scored every checkpoint that there is."""
-    return run.selected is not None and {str(step) for step in backend.steps(run)} <= set(run.selected.scores)
+    return run.selected is not None and {str(step) for step in checkpoint_folders.steps(run)} <= set(
+        run.selected.scores
+    )
 
 
 def _answered(folder: Path) -> str:

@@ -7,14 +7,13 @@ says what it is: evaluation needs nothing else.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import shutil
 from pathlib import Path
 from typing import Any
 
 from mtrl import __version__
-from mtrl.backends import base as backend
+from mtrl.backends import checkpoint_folders, registry
 from mtrl.config import task_files
 from mtrl.config.recipe_types import Recipe
 from mtrl.core import hints, staging
@@ -38,7 +37,7 @@ def choose(run: Run, step: str) -> tuple[Path, int]:
 
     Only checkpoint-N folders count: what LLaMA-Factory leaves beside them is its own best, by token accuracy.
     """
-    steps = backend.steps(run)
+    steps = checkpoint_folders.steps(run)
     if step == "last" and steps:
         return steps[max(steps)], max(steps)
     if step == "best" and steps:
@@ -78,7 +77,9 @@ def export(run: Run, step: str, target: Path, unfinished: bool = False) -> dict[
     `unfinished` allows a run that is not done.
     """
     recipe = run.recipe
-    backend.only(run, Recipe.model_validate(recipe).trainer)
+    resolved = Recipe.model_validate(recipe)
+    trainer = registry.of(resolved)
+    checkpoint_folders.require_own(run, trainer.name)
     source, number = choose(run, step)
     if not unfinished:
         require_done(run, hints.line("export", run.asked_as, out=target, step=step, unfinished=True))
@@ -91,7 +92,7 @@ def export(run: Run, step: str, target: Path, unfinished: bool = False) -> dict[
                 "style": recipe["style"],
                 "tasks": recipe["tasks"],
                 "image": recipe["image"],
-                "max_new_tokens": Recipe.model_validate(recipe).max_new_tokens,
+                "max_new_tokens": resolved.max_new_tokens,
                 "base_model": recipe["model"]["path"],
                 "run": run.name,
                 "step": number,
@@ -99,7 +100,7 @@ def export(run: Run, step: str, target: Path, unfinished: bool = False) -> dict[
                 "recipe_sha256": sha256_file(run.path / "recipe.yaml"),
                 "packages": read_json(run.path / "env.json")["packages"],
             }
-            with _as_huggingface(source, recipe, here) as folder:
+            with trainer.merged(source, resolved, here) as folder:
                 card["experts"] = _write_model(folder, base, here, recipe["image"])
             made = sorted(file for file in here.iterdir() if file.is_file() and file.name != staging.LOCK)
             card["files"] = {file.name: sha256_file(file) for file in made} | _carry(run, here / task_files.FOLDER)
@@ -132,19 +133,6 @@ def _carry(run: Run, home: Path) -> dict[str, str]:
     if found:
         shutil.copytree(kept, home)
     return found
-
-
-def _as_huggingface(checkpoint: Path, recipe: dict[str, Any], beside: Path) -> contextlib.AbstractContextManager[Path]:
-    """The checkpoint itself, or what upstream's own merger makes of verl's or EasyR1's shards or LLaMA-Factory's LoRA adapter."""
-    from mtrl.backends import easyr1_grpo, llamafactory_sft, verl_grpo
-
-    if (checkpoint / backend.LOADER["verl"]).exists():
-        return verl_grpo.merged(checkpoint, Recipe.model_validate(recipe), beside)
-    if (checkpoint / backend.LOADER["easyr1"]).exists():
-        return easyr1_grpo.merged(checkpoint, beside)
-    if (checkpoint / "adapter_config.json").exists():
-        return llamafactory_sft.merged(checkpoint, Recipe.model_validate(recipe), beside)
-    return contextlib.nullcontext(checkpoint)
 
 
 def _write_model(source: Path, base: Path | None, target: Path, image: dict[str, int]) -> str:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from mtrl import __version__, envs
-from mtrl.backends import base as backend
+from mtrl.backends import checkpoint_folders, registry
+from mtrl.backends.base import Backend, Job
 from mtrl.config import task_files, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import Interrupted, MtrlError, UserError
@@ -34,12 +35,12 @@ class Enough(Exception):
     """The validation score has stopped to improve: the job is ended, and its run is done."""
 
 
-def prepare(run: Run, recipe: Recipe, data: Path) -> backend.Job:
+def prepare(run: Run, recipe: Recipe, data: Path) -> Job:
     """Claims the run directory, which the caller holds, and writes all that a launch needs into it. Raises UserError.
 
     The run is then "planned", which never blocks a later start; a run that was started before keeps its state.
     """
-    trainer = backend.of(recipe)
+    trainer = registry.of(recipe)
     files = [file for file in trainer.data_files(recipe, data) if file.exists()]
     home = run.inputs / task_files.FOLDER
     if run.status.get("state", "planned") == "planned":  # later, what it was trained with stays
@@ -47,7 +48,7 @@ def prepare(run: Run, recipe: Recipe, data: Path) -> backend.Job:
         task_files.write(map(tasks.load, recipe.tasks), home)
     run.claim(recipe.model_dump(mode="json", exclude_none=True), hashes(data, files) | task_files.hashes(home))
     trainer.link_inputs(recipe, run, data.resolve())
-    job: backend.Job = trainer.job(recipe, run, data.resolve())
+    job = trainer.job(recipe, run, data.resolve())
     write_text(run.path / "upstream.yaml", job.config)
     write_text(run.path / "command.sh", script(run, job))
     command = run.path / "command.sh"
@@ -64,24 +65,21 @@ def settle(run: Run, recipe: Recipe) -> None:
     Raises UserError where the run is another recipe's.
     """
     if run.status.get("state") not in ("interrupted", "failed") or not (
-        reason := backend.of(recipe).ended(recipe, run)
+        reason := registry.of(recipe).ended(recipe, run)
     ):
         return
     run.same_recipe(recipe.model_dump(mode="json", exclude_none=True))
     with run.held():
-        write_metrics(run, backend.of(recipe).metrics(run))
+        write_metrics(run, registry.of(recipe).metrics(run))
         spent = round(run.seconds(alive=False), 1)  # not the time since: nothing was trained in it
         run.set("done", exit_code=0, seconds=spent, spent=spent, started=round(time.time(), 1), reason=reason)
 
 
-def launch(
-    run: Run, job: backend.Job, recipe: Recipe, lock: int, watch: Callable[[list[dict[str, Any]]], None]
-) -> None:
+def launch(run: Run, job: Job, recipe: Recipe, lock: int, watch: Callable[[list[dict[str, Any]]], None]) -> None:
     """Runs the job to its end; it inherits `lock`. `watch` gets the run's metrics as they grow. Raises MtrlError, and Interrupted."""
-    trainer = backend.of(recipe)
-    backend.set_aside_incomplete(run)
-    if hasattr(trainer, "begin"):
-        trainer.begin(run)
+    trainer = registry.of(recipe)
+    checkpoint_folders.set_aside_incomplete(run)
+    trainer.begin(run)
     begun, seen, enough = time.time(), 0, ""
     spent = round(run.seconds(alive=False), 1)  # in earlier attempts
     written_before = run.log.stat().st_size if run.log.exists() else 0
@@ -99,7 +97,7 @@ def launch(
             seen = len(rows)
             write_metrics(run, rows)
             watch(rows)
-            if hasattr(trainer, "plateaued") and (reason := trainer.plateaued(recipe, rows)):
+            if reason := trainer.plateaued(recipe, rows):
                 raise Enough(reason)
 
     try:
@@ -118,7 +116,7 @@ def launch(
     words = process.last_words(run.log, written_before)
     if code == -9:
         words.append("Killed: by the system, most likely for want of memory")
-    if code != 0 or not getattr(trainer, "finished", finished)(run):
+    if code != 0 or not trainer.finished(run):
         run.set("failed", exit_code=code, reason=words[0] if words else "")
         known = causes.advice(words)
         raise MtrlError(
@@ -144,7 +142,7 @@ def assist(run: Run, recipe: Recipe, data: Path, rank: int) -> None:
                 f"node 0 has not begun run {run.name} in {ASSIST_PATIENCE} s", "start it there with NODE_RANK=0"
             )
         time.sleep(1)
-    job, log = backend.of(recipe).job(recipe, run, data.resolve()), run.path / f"log-{rank}.txt"
+    job, log = registry.of(recipe).job(recipe, run, data.resolve()), run.path / f"log-{rank}.txt"
     with run.held(f"lock-{rank}") as lock:
         code = process.run(job.command, job.env, run.path, log, lock, lambda pid: None, lambda: None)
     if code != 0:
@@ -154,24 +152,19 @@ def assist(run: Run, recipe: Recipe, data: Path, rank: int) -> None:
         )
 
 
-def finished(run: Run) -> bool:
-    """Whether the trainer saved its final model and state: both trainers write these last."""
-    return backend.complete(run.checkpoints)
-
-
 def write_metrics(run: Run, rows: list[dict[str, Any]]) -> None:
     """metrics.jsonl, from the trainer's own logs. A full disk must not end a training for it: the next look writes it."""
     with contextlib.suppress(OSError):
         write_text(run.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def script(run: Run, job: backend.Job) -> str:
+def script(run: Run, job: Job) -> str:
     """command.sh: the job by itself, without mtrl."""
     exports = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in sorted(job.env.items()))
     return f"#!/bin/sh\n# The job of run {run.name}, by itself.\ncd {shlex.quote(str(run.path))} || exit 1\n{exports}exec {shlex.join(job.command)}\n"
 
 
-def describe(trainer: Any, job: backend.Job) -> dict[str, Any]:
+def describe(trainer: Backend, job: Job) -> dict[str, Any]:
     """Versions, git revision, machine and environment: what another person needs to see the same."""
 
     def output(*command: str) -> list[str]:
@@ -186,8 +179,8 @@ def describe(trainer: Any, job: backend.Job) -> dict[str, Any]:
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "gpus": [line for line in output("nvidia-smi", "-L") if line],
-        "interpreter": str(envs.interpreter(trainer.ENVIRONMENT)),
-        "packages": envs.versions(envs.interpreter(trainer.ENVIRONMENT), trainer.PACKAGES),
+        "interpreter": str(envs.interpreter(trainer.environment)),
+        "packages": envs.versions(envs.interpreter(trainer.environment), trainer.packages),
         "command": job.command,
         "environment": job.env,
     }

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtrl.backends import base as backend
+from mtrl.backends import checkpoint_folders
 from mtrl.config import samples
 from mtrl.core import hints, staging
 from mtrl.core.errors import Interrupted, MtrlError, UserError
@@ -31,7 +31,7 @@ def select(run: Run, data: Path, by: str, say: Callable[[str], None], unfinished
 
     Of equals the later wins. What is scored already is not asked again. Raises UserError where there is no checkpoint.
     """
-    steps = backend.steps(run)
+    steps = checkpoint_folders.steps(run)
     if not steps:
         raise UserError(f"run {run.name} has no complete checkpoint", hints.line("status", run.name))
     again = hints.line("select", run.asked_as, by=None if by == "accuracy" else by, unfinished=unfinished)

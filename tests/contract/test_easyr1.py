@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from mtrl import envs
-from mtrl.backends import base as backend
-from mtrl.backends import easyr1_grpo
+from mtrl.backends import checkpoint_folders, easyr1_grpo
+from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
 from mtrl.core.errors import UserError
 from mtrl.core.rundir import Run
@@ -25,6 +25,8 @@ from mtrl.preflight import easyr1_rules
 from mtrl.runs import checkpoints
 from tests.conftest import mtrl
 from tests.unit.test_easyr1 import HARDWARE, MODELS, saved
+
+EASYR1 = BACKENDS["easyr1"]
 
 STAND_IN = """
 import importlib.machinery, importlib.util, json, sys
@@ -148,7 +150,7 @@ def test_its_parser_takes_every_rendered_recipe(tmp_path: Path) -> None:
             for hardware in HARDWARE:
                 found = recipe.load(name, model, hardware, "seetrue" if name == "rl_single" else None)
                 file = tmp_path / f"{name}-{model}-{hardware}.yaml"
-                file.write_text(easyr1_grpo.config(found, Run(tmp_path / "run")))
+                file.write_text(EASYR1.config(found, Run(tmp_path / "run"), Path("data")))
                 files[str(file)] = ["compute_score", True, found.rl.kl_coef, found.rl.max_prompt_length, ["file"]]
     typo = tmp_path / "typo.yaml"
     typo.write_text("data: {max_pixel: 3}\n")
@@ -167,8 +169,8 @@ def rendered(converted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     os.chdir(converted)
     found = recipe.load("rl_multitask", "tiny", "8x80gb", sets=[tasks])
     run = Run(tmp_path_factory.mktemp("test") / "rl-test")
-    easyr1_grpo.link_inputs(found, run, converted / "data")
-    (run.path / "upstream.yaml").write_text(easyr1_grpo.config(found, run))
+    EASYR1.link_inputs(found, run, converted / "data")
+    (run.path / "upstream.yaml").write_text(EASYR1.config(found, run, Path("data")))
     os.chdir(before)
     return found, run
 
@@ -257,7 +259,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[recipe.Recipe, P
     launcher = [python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", home / "shards.py"]
     done = subprocess.run([*launcher, found.model.path, step], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert list(backend.steps(run)) == [5]
+    assert list(checkpoint_folders.steps(run)) == [5]
     before = sorted(path.name for path in step.rglob("*"))
     run.set("done")
     card = checkpoints.export(run, "last", home / "out")
@@ -319,9 +321,9 @@ def test_its_logger_and_its_resuming_are_what_we_take_them_for(tmp_path: Path) -
     run = Run(tmp_path / "run")
     saved(run, 5), saved(run, 10)
     assert in_environment(LOGGING, run.checkpoints, "[[5, 0.5], [10, 0.6]]") is None  # no tracker: it would start anew
-    easyr1_grpo.begin(run)
+    EASYR1.begin(run)
     assert in_environment(LOGGING, run.checkpoints, "[[15, 0.7]]") == str(run.checkpoints / "global_step_10")
-    rows = easyr1_grpo.metrics(run)
+    rows = EASYR1.metrics(run)
     assert [(row["step"], row["eval_accuracy"]) for row in rows] == [(5, 0.5), (10, 0.6), (15, 0.7)]
     assert rows[0]["eval_accuracy_seetrue"] == 0.5 and rows[0]["timing_s/step"] == 1.0
 

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from mtrl import envs
-from mtrl.backends import llamafactory_sft
+from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
 from mtrl.config.prompting import parts
 from mtrl.core.rundir import Run
 from mtrl.models.budget import size_of
 from mtrl.preflight import keys
 from tests.unit.test_recipe import HARDWARE, MODELS
+
+LLAMAFACTORY = BACKENDS["llamafactory"]
 
 PARSE = """
 import json, sys, yaml
@@ -82,7 +84,7 @@ def test_its_parser_takes_every_rendered_recipe(tmp_path: Path) -> None:
             for hardware in HARDWARE:
                 found = recipe.load(name, model, hardware, "seetrue" if name == "sft_single" else None)
                 file = tmp_path / f"{name}-{model}-{hardware}.yaml"
-                file.write_text(llamafactory_sft.job(found, Run(tmp_path / "run"), tmp_path).config)
+                file.write_text(LLAMAFACTORY.job(found, Run(tmp_path / "run"), tmp_path).config)
                 files.append(str(file))
     typo = tmp_path / "typo.yaml"
     typo.write_text(Path(files[0]).read_text() + "cutoff_length: 3\n")
@@ -102,8 +104,8 @@ def test_training_and_scoring_see_the_same_tokens(converted: Path, tmp_path: Pat
     from transformers import AutoProcessor
 
     found, run = recipe.load("sft_unified", "tiny", "cpu"), Run(tmp_path / "run")
-    llamafactory_sft.link_inputs(found, run, converted / "data")
-    config = yaml.safe_load(llamafactory_sft.job(found, run, converted / "data").config)
+    LLAMAFACTORY.link_inputs(found, run, converted / "data")
+    config = yaml.safe_load(LLAMAFACTORY.job(found, run, converted / "data").config)
     row = json.loads((converted / "data/demo_alignment/sft_test.json").read_text())[0]
     prompt, answer = (message["content"] for message in row["messages"])
     images = []

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtrl.backends import trl_grpo
 from mtrl.backends.jobs import grpo
+from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
 from mtrl.core.rundir import Run
 from mtrl.preflight import keys
 from tests.unit.test_recipe import MODELS
+
+TRL = BACKENDS["trl"]
 
 
 def taken() -> list[str]:
@@ -33,7 +35,7 @@ def test_grpo_config_takes_it(name: str, model: str, tmp_path: Path) -> None:
     from trl import GRPOConfig
 
     found = recipe.load(name, model, "cpu", "seetrue" if name == "rl_single" else None)
-    config = yaml.safe_load(trl_grpo.job(found, Run(tmp_path / "run"), tmp_path).config)
+    config = yaml.safe_load(TRL.job(found, Run(tmp_path / "run"), tmp_path).config)
     arguments = GRPOConfig(**config["grpo"])
     assert arguments.num_generations == found.rl.n
     assert arguments.generation_batch_size == found.rl.rollout_batch_size * found.rl.n

@@ -20,15 +20,17 @@ import yaml
 from PIL import Image
 
 from mtrl import envs
-from mtrl.backends import base as backend
-from mtrl.backends import inputs, verl_grpo
+from mtrl.backends import checkpoint_folders, inputs, verl_grpo
 from mtrl.backends.jobs import verl_check
+from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
 from mtrl.core.files import read_jsonl, write_text
 from mtrl.core.rundir import Run
 from mtrl.preflight import plan
 from mtrl.runs import checkpoints
 from tests.unit.test_verl import HARDWARE, MODELS, load, saved
+
+VERL = BACKENDS["verl"]
 
 TASKS = "tasks=demo_quality,demo_alignment,demo_safety"
 
@@ -162,7 +164,7 @@ def test_its_own_check_takes_every_rendered_recipe(tmp_path: Path) -> None:
             for hardware in HARDWARE:
                 file = tmp_path / f"{name}-{model}-{hardware}.yaml"
                 sets = ["upstream.actor_rollout_ref.actor.use_dynamic_bsz=false"] if name == "rl_single" else []
-                write_text(file, verl_grpo.config(load(name, model, hardware, sets), Run(tmp_path / "run")))
+                write_text(file, VERL.config(load(name, model, hardware, sets), Run(tmp_path / "run"), Path("data")))
                 files.append(file)
                 engines[file.name] = "megatron" if model == "qwen3-vl-30b-a3b" and hardware != "1x80gb-lora" else "dp"
     assert len(files) == (7 + 2) * 3
@@ -221,15 +223,15 @@ def rendered(converted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
         pq.write_table(pa.Table.from_pylist(rows), data / "odd" / f"rl_{split}.parquet")
     found = load("rl_multitask", "tiny", "8x80gb", [f"{TASKS},odd"])
     run = Run(data.parent / "run")
-    verl_grpo.link_inputs(found, run, data)
-    write_text(run.path / "upstream.yaml", verl_grpo.config(found, run))
+    VERL.link_inputs(found, run, data)
+    write_text(run.path / "upstream.yaml", VERL.config(found, run, Path("data")))
     return found, run
 
 
 def test_main_reads_the_file_that_is_written(rendered: tuple[recipe.Recipe, Run]) -> None:
     """verl's own entry point, by the command that would train, told to print its configuration in place of it."""
     found, run = rendered
-    job = verl_grpo.job(found, run, Path("data"))
+    job = VERL.job(found, run, Path("data"))
     command = [*job.command, "--cfg", "job"]
     done = subprocess.run(
         command, env={**os.environ, **job.env}, cwd=run.path, capture_output=True, text=True, timeout=300
@@ -260,8 +262,8 @@ def answers(rendered: tuple[recipe.Recipe, Run], tmp_path_factory: pytest.TempPa
     run, other = rendered[1], Run(tmp_path_factory.mktemp("resumed") / "run")
     saved(other, 5), saved(other, 10), saved(other, 15, torn="data.pt")
     write_text(other.checkpoints / verl_grpo.TRACKER, "15")
-    assert backend.set_aside_incomplete(other) == ["global_step_15"]
-    verl_grpo.begin(other)
+    assert checkpoint_folders.set_aside_incomplete(other) == ["global_step_15"]
+    VERL.begin(other)
     cases = [(task, text, json.dumps({"task": task, "label": label, "id": "1"})) for task, text, label in CASES]
     code = COMPOSED + ROLLOUT + REWARD
     command = [
@@ -319,16 +321,14 @@ def test_its_reward_manager_and_its_log_are_what_we_take_them_for(
     run, scored = rendered[1], answers["scored"]
     assert [row["reward_score"] for row in scored] == pytest.approx([1.0, 1.0, 0.1, 1.0, 0.0])
     assert scored[4]["reward_extra_info"] == {"score": 0.0, "acc": 0.0, "format": 0.0, "invalid": 1.0, "yes_rate": 0.0}
-    first, second = verl_grpo.metrics(run)
+    first, second = VERL.metrics(run)
     assert first["eval_accuracy_demo_quality"] == 1.0
     assert first["eval_accuracy_demo_safety"] == 0.25  # of three answers and one that was lost
     assert first["eval_format_demo_safety"] == pytest.approx(2 / 3) and first["eval_accuracy"] == 0.625  # 100 rows each
     assert (second["step"], second["reward"], second["eval_reward_demo_quality"]) == (5, 0.5, 1.0)
     assert "kl" not in second  # NaN
-    verl_grpo.begin(run)
-    assert (
-        len(list(read_jsonl(run.path / "attempts" / "001" / verl_grpo.LOG))) == 2 and len(verl_grpo.metrics(run)) == 2
-    )
+    VERL.begin(run)
+    assert len(list(read_jsonl(run.path / "attempts" / "001" / verl_grpo.LOG))) == 2 and len(VERL.metrics(run)) == 2
 
 
 def test_it_resumes_from_the_newest_complete_checkpoint(answers: Any) -> None:
@@ -356,7 +356,7 @@ def test_its_merger_makes_what_export_writes(tmp_path: Path) -> None:
     command = [*launcher, found.model.path, run.checkpoints]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert list(backend.steps(run)) == [5, 10]
+    assert list(checkpoint_folders.steps(run)) == [5, 10]
     before = sorted(path.name for path in run.checkpoints.rglob("*"))
     run.set("done")
     for step in (5, 10):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.backends import base as backend
+from mtrl.backends import checkpoint_folders
 from mtrl.core.files import read_json, read_jsonl, sha256_file
 from mtrl.core.rundir import Run
 from tests.conftest import mtrl
@@ -40,7 +40,7 @@ def wait_for(condition, process: subprocess.Popen[str] | None, seconds: int = 24
 
 def checkpoints(run: Run) -> tuple[list[int], str]:
     """The steps of the run's checkpoints, and the hash of the last one's weights."""
-    kept = backend.steps(run)
+    kept = checkpoint_folders.steps(run)
     return list(kept), sha256_file(kept[max(kept)] / "model.safetensors") if kept else ""
 
 
@@ -96,17 +96,17 @@ def test_killed_anywhere_a_run_ends_as_if_it_had_not_been(project: Path, trainer
     whole = mtrl(*arguments, "--name", "whole", cwd=project)
     assert whole.code == 0, whole.err
     expected = checkpoints(Run(Path("runs/whole")))
-    state = read_json(backend.steps(Run(Path("runs/whole")))[expected[0][-1]] / "trainer_state.json")
+    state = read_json(checkpoint_folders.steps(Run(Path("runs/whole")))[expected[0][-1]] / "trainer_state.json")
     scores = [row["eval_accuracy"] for row in state["log_history"] if "eval_accuracy" in row]
     assert len(scores) - 1 - scores.index(max(scores)) == 2 and state["global_step"] < state["max_steps"]
     run = Run(Path("runs/killed"))
     for number in range(30):
         process = begin(project, [*arguments, "--name", "killed"])
-        before = len(backend.steps(run))
+        before = len(checkpoint_folders.steps(run))
         if number % 3 == 2:  # mtrl alone, and the trainer comes to its end
             wait_for(lambda: run.locked() and run.status.get("pid"), process)
         else:  # both: just after the next checkpoint, or a moment later, which at last is in the final save
-            while len(backend.steps(run)) == before and process.poll() is None:
+            while len(checkpoint_folders.steps(run)) == before and process.poll() is None:
                 time.sleep(0.1)
             time.sleep(0.1 * number)
         process.kill()
@@ -114,7 +114,7 @@ def test_killed_anywhere_a_run_ends_as_if_it_had_not_been(project: Path, trainer
         if number % 3 != 2 and run.locked():
             os.killpg(json.loads((run.path / "status.json").read_text())["pid"], signal.SIGKILL)
         wait_for(lambda: not run.locked(), None)
-        if expected[0][-1] in backend.steps(run):
+        if expected[0][-1] in checkpoint_folders.steps(run):
             break
     done = mtrl(*arguments, "--name", "killed", cwd=project)
     assert done.code == 0 and run.status["state"] == "done", done.err

@@ -6,9 +6,13 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from mtrl.backends.base import Backend
+from mtrl.backends.registry import BACKENDS
 
 ROOT = Path(__file__).parents[2]
 # Each room imports only rooms above it in this list.
@@ -96,6 +100,15 @@ def test_modules_are_short_and_have_names_of_their_own() -> None:
     for module, file in modules().items():
         assert len(file.read_text().splitlines()) <= LINES, file
         assert module.rpartition(".")[2] not in UPSTREAM, file
+
+
+def test_no_backend_imports_another() -> None:
+    """Code that two of them need has a module of its own in backends/."""
+    trainers = {name for name in modules() if re.fullmatch(r"backends\.\w+_(sft|grpo)", name)}
+    assert {name: imported(modules()[name]) & trainers for name in trainers} == {name: set() for name in trainers}
+    assert len(trainers) == len(BACKENDS)
+    for name, backend in BACKENDS.items():
+        assert isinstance(backend, Backend) and backend.name == name
 
 
 if __name__ == "__main__":

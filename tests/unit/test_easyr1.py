@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from mtrl.backends import base as backend
-from mtrl.backends import easyr1_grpo
+from mtrl.backends import checkpoint_folders, easyr1_grpo
+from mtrl.backends.base import Job
+from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import parse_yaml, write_text
@@ -19,6 +20,8 @@ from mtrl.core.rundir import Run
 from mtrl.preflight import easyr1_rules
 from mtrl.runs import checkpoints, launch
 from tests.conftest import ROOT
+
+EASYR1 = BACKENDS["easyr1"]
 
 MODELS = sorted(path.stem for path in (ROOT / "recipes" / "models").glob("*.yaml"))
 HARDWARE = sorted(
@@ -32,7 +35,7 @@ def rendered(
 ) -> dict[str, Any]:
     task = "seetrue" if name == "rl_single" else None
     return parse_yaml(
-        easyr1_grpo.config(recipe.load(name, model, hardware, task, sets), Run(Path("runs/none"))), "test"
+        EASYR1.config(recipe.load(name, model, hardware, task, sets), Run(Path("runs/none")), Path("data")), "test"
     )
 
 
@@ -165,13 +168,12 @@ def test_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_text(python, "")
     monkeypatch.setenv("MTRL_PYTHON_EASYR1", str(python))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    job = easyr1_grpo.job(recipe.load("rl_multitask"), Run(tmp_path / "run"), tmp_path)
+    job = EASYR1.job(recipe.load("rl_multitask"), Run(tmp_path / "run"), tmp_path)
     assert job.command == [str(python), "-m", "verl.trainer.main", "config=upstream.yaml"]
     assert (job.env["RAY_ADDRESS"], job.env["WANDB_MODE"]) == ("local", "disabled")  # joins no cluster found by chance
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert (
-        easyr1_grpo.job(recipe.load("rl_multitask"), Run(tmp_path / "run"), tmp_path).env["RAY_ADDRESS"]
-        == "10.0.0.1:6379"
+        EASYR1.job(recipe.load("rl_multitask"), Run(tmp_path / "run"), tmp_path).env["RAY_ADDRESS"] == "10.0.0.1:6379"
     )
     assert yaml.safe_load(job.config)["trainer"]["save_checkpoint_path"] == str(tmp_path / "run" / "checkpoints")
 
@@ -224,21 +226,21 @@ def test_metrics_join_the_attempts(tmp_path: Path) -> None:
     logged(run, line(0, 0.5), line(1), line(2, 0.6), line(3, reward=0.1))
     write_text(run.checkpoints / "generations.log", "first")
     saved(run, 2)
-    easyr1_grpo.begin(run)
+    EASYR1.begin(run)
     assert (run.path / "attempts" / "001" / "generations.log").read_text() == "first"
     logged(run, line(3, reward=0.7), line(4, 0.55), {"step": 4, "val": {"accuracy_reward": 0.56}})
     with (run.checkpoints / easyr1_grpo.LOG).open("a") as file:
         file.write('{"step": 5, "rew')  # a line that is being written
-    rows = easyr1_grpo.metrics(run)
+    rows = EASYR1.metrics(run)
     assert [row["step"] for row in rows] == [0, 1, 2, 3, 4]
     assert (
         rows[3] | {"total_steps": 975, "reward": 0.7, "accuracy_seetrue": 0.3, "timing_s/step": 60.0, "kl": 0.1}
         == rows[3]
     )
     assert (rows[0]["eval_accuracy"], rows[2]["eval_accuracy_seetrue"], rows[4]["eval_accuracy"]) == (0.5, 0.6, 0.56)
-    easyr1_grpo.begin(run)
-    assert easyr1_grpo.metrics(run) == rows and (run.path / "attempts" / "002" / easyr1_grpo.LOG).exists()
-    easyr1_grpo.begin(run)  # nothing more to keep
+    EASYR1.begin(run)
+    assert EASYR1.metrics(run) == rows and (run.path / "attempts" / "002" / easyr1_grpo.LOG).exists()
+    EASYR1.begin(run)  # nothing more to keep
     assert len(list((run.path / "attempts").iterdir())) == 2
 
 
@@ -253,9 +255,9 @@ def test_resuming_goes_on_from_the_newest_complete_checkpoint(tmp_path: Path, to
     saved(run, 5), saved(run, 10), saved(run, 15, torn=torn)
     if tracker is not None:
         write_text(run.checkpoints / "checkpoint_tracker.json", tracker)
-    assert backend.set_aside_incomplete(run) == ["global_step_15"]
-    easyr1_grpo.begin(run)
-    assert list(backend.steps(run)) == [5, 10] and not (run.checkpoints / "global_step_15").exists()
+    assert checkpoint_folders.set_aside_incomplete(run) == ["global_step_15"]
+    EASYR1.begin(run)
+    assert list(checkpoint_folders.steps(run)) == [5, 10] and not (run.checkpoints / "global_step_15").exists()
     assert json.loads((run.checkpoints / "checkpoint_tracker.json").read_text())["last_global_step"] == 10
 
 
@@ -263,9 +265,9 @@ def test_without_a_complete_checkpoint_it_starts_anew(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     saved(run, 5, torn="dataloader.pt")
     write_text(run.checkpoints / "checkpoint_tracker.json", '{"last_global_step": 5}')
-    backend.set_aside_incomplete(run)
-    easyr1_grpo.begin(run)
-    assert not (run.checkpoints / "checkpoint_tracker.json").exists() and not easyr1_grpo.finished(run)
+    checkpoint_folders.set_aside_incomplete(run)
+    EASYR1.begin(run)
+    assert not (run.checkpoints / "checkpoint_tracker.json").exists() and not EASYR1.finished(run)
 
 
 def test_a_tracker_that_is_right_is_left_alone(tmp_path: Path) -> None:
@@ -273,15 +275,15 @@ def test_a_tracker_that_is_right_is_left_alone(tmp_path: Path) -> None:
     saved(run, 5)
     text = '{"best_global_step": 5, "best_val_reward_score": 0.7, "last_global_step": 5}'
     write_text(run.checkpoints / "checkpoint_tracker.json", text)
-    easyr1_grpo.begin(run)
-    assert (run.checkpoints / "checkpoint_tracker.json").read_text() == text and easyr1_grpo.finished(run)
+    EASYR1.begin(run)
+    assert (run.checkpoints / "checkpoint_tracker.json").read_text() == text and EASYR1.finished(run)
 
 
 def test_a_resumed_run_validates_first_only_where_the_log_has_no_score(tmp_path: Path) -> None:
     run, found = Run(tmp_path / "run"), recipe.load("rl_multitask")
 
     def first() -> bool:
-        return bool(yaml.safe_load(easyr1_grpo.config(found, run))["trainer"]["val_before_train"])
+        return bool(yaml.safe_load(EASYR1.config(found, run, Path("data")))["trainer"]["val_before_train"])
 
     assert first()
     saved(run, 5)
@@ -298,7 +300,7 @@ def test_the_best_is_by_accuracy_among_what_is_there(tmp_path: Path) -> None:
         saved(run, step)
     write_text(run.checkpoints / "checkpoint_tracker.json", '{"best_global_step": 5, "last_global_step": 20}')
     write_text(run.path / "recipe.yaml", "method: rl_multitask\ntasks: [a]\n")
-    launch.write_metrics(run, easyr1_grpo.metrics(run))
+    launch.write_metrics(run, EASYR1.metrics(run))
     assert checkpoints.choose(run, "best")[1] == 20  # of equals the later; step 15 is gone, step 0 is no checkpoint
     assert checkpoints.choose(run, "last")[1] == 20 and checkpoints.choose(run, "5")[1] == 5
     with pytest.raises(UserError, match="complete checkpoints: 5, 10, 20"):
@@ -311,10 +313,10 @@ def test_it_has_had_enough_after_patience_validations_without_improvement() -> N
     def rows(*scores: float) -> list[dict[str, Any]]:
         return [{"step": 5 * i, "eval_accuracy": score} for i, score in enumerate(scores)] + [{"step": 5 * len(scores)}]
 
-    assert easyr1_grpo.plateaued(found, []) == "" and easyr1_grpo.plateaued(found, rows(0.9)) == ""
-    assert easyr1_grpo.plateaued(found, rows(0.9, 0.5, 0.4)) == ""  # step 0 is the base model's, and no checkpoint
-    assert easyr1_grpo.plateaued(found, rows(0.9, 0.5, 0.6, 0.6)) == ""
-    assert "for 2 validations: best 0.6000 at step 10" in easyr1_grpo.plateaued(found, rows(0.9, 0.5, 0.6, 0.6, 0.6))
+    assert EASYR1.plateaued(found, []) == "" and EASYR1.plateaued(found, rows(0.9)) == ""
+    assert EASYR1.plateaued(found, rows(0.9, 0.5, 0.4)) == ""  # step 0 is the base model's, and no checkpoint
+    assert EASYR1.plateaued(found, rows(0.9, 0.5, 0.6, 0.6)) == ""
+    assert "for 2 validations: best 0.6000 at step 10" in EASYR1.plateaued(found, rows(0.9, 0.5, 0.6, 0.6, 0.6))
 
 
 def test_a_plateau_ends_the_job_and_the_run_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,6 +327,6 @@ def test_a_plateau_ends_the_job_and_the_run_is_done(tmp_path: Path, monkeypatch:
     lines = "\\n".join(json.dumps(line(step, score)) for step, score in ((5, 0.6), (10, 0.5)))
     script.write_text(f"printf '{lines}\\n' > checkpoints/{easyr1_grpo.LOG}\nsleep 60\n")
     with run.held() as lock:
-        launch.launch(run, backend.Job("", ["sh", str(script)], {}), found, lock, lambda rows: None)
+        launch.launch(run, Job("", ["sh", str(script)], {}), found, lock, lambda rows: None)
     assert run.status["state"] == "done" and "best 0.6000 at step 5" in run.status["reason"]
     assert run.status["seconds"] < 30

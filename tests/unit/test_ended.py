@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from mtrl.backends import base as backend
-from mtrl.backends import easyr1_grpo
+from mtrl.backends import checkpoint_folders, ray_trainers, registry
 from mtrl.config import recipe
 from mtrl.core.errors import UserError
 from mtrl.core.rundir import Run
@@ -59,13 +58,13 @@ def test_the_newest_checkpoint_says_whether_its_training_ended(
     tmp_path: Path, content: Any, reason: str, name: str
 ) -> None:
     run, found = begun(tmp_path, "tiny", "cpu", name=name)
-    assert backend.of(found).ended(found, run) == ""
+    assert registry.of(found).ended(found, run) == ""
     saved(run, 3, state(3, 64, True))
     saved(run, 6, content)
     torn = run.checkpoints / "checkpoint-9"
     torn.mkdir()
-    assert backend.of(found).ended(found, run).startswith(reason) and (
-        reason or not backend.of(found).ended(found, run)
+    assert registry.of(found).ended(found, run).startswith(reason) and (
+        reason or not registry.of(found).ended(found, run)
     )
     launch.settle(run, found)
     assert run.status["state"] == ("done" if reason else "interrupted")
@@ -89,12 +88,12 @@ def test_a_settled_run_keeps_its_time_and_its_recipe(tmp_path: Path) -> None:
 
 def test_easyr1s_end_is_its_last_step_validated_or_a_plateau(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, found = begun(tmp_path, "qwen3-vl-4b", "8x80gb", name="rl_multitask")
-    monkeypatch.setattr(backend, "steps", lambda run: {5: run.path, 10: run.path})
+    monkeypatch.setattr(checkpoint_folders, "steps", lambda run: {5: run.path, 10: run.path})
     run.log.write_text("Total training steps: 10\n")
     rows = [{"step": step, "eval_accuracy": 0.5} for step in (5, 10)]
-    assert easyr1_grpo.no_step_left(found, run, rows) == "all 10 steps are trained"
-    assert easyr1_grpo.no_step_left(found, run, rows[:1]) == ""  # saved, and not validated yet
+    assert ray_trainers.ended(found, run, rows) == "all 10 steps are trained"
+    assert ray_trainers.ended(found, run, rows[:1]) == ""  # saved, and not validated yet
     run.log.write_text("Total training steps: 975\n")
-    assert easyr1_grpo.no_step_left(found, run, rows) == ""
+    assert ray_trainers.ended(found, run, rows) == ""
     plateau = [{"step": 5 * number, "eval_accuracy": 0.5} for number in range(1, 7)]
-    assert "has not improved for 5 validations" in easyr1_grpo.no_step_left(found, run, plateau)
+    assert "has not improved for 5 validations" in ray_trainers.ended(found, run, plateau)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from mtrl.backends import base as backend
+from mtrl.backends import registry
 from mtrl.config import recipe
 from mtrl.core.rundir import Run
 
@@ -19,16 +19,16 @@ def test_a_cap_keeps_the_same_rows_for_sft_and_rl(converted: Path, tmp_path: Pat
     for name in ("sft_unified", "rl_multitask"):
         found = recipe.load(name, "tiny", "cpu", sets=[TASKS, "max_rows_per_task=30"])
         run = Run(tmp_path / name)
-        trainer = backend.of(found)
+        trainer = registry.of(found)
         trainer.link_inputs(found, run, (converted / "data").resolve())
         config = trainer.job(found, run, (converted / "data").resolve()).config
         if name == "sft_unified":
             assert f"dataset_dir: {run.inputs}/sft" in config and f"media_dir: {converted.resolve()}/data" in config
             rows = [json.loads((run.inputs / f"sft/{t}_train.json").read_text()) for t in found.tasks]
             ids[name] = [[row["id"] for row in part] for part in rows]
-            registry = json.loads((run.inputs / "sft/dataset_info.json").read_text())
-            assert set(registry) == {f"{t}_{s}" for t in found.tasks for s in ("train", "val")}
-            assert Path(registry["demo_safety_val"]["file_name"]).exists()
+            known = json.loads((run.inputs / "sft/dataset_info.json").read_text())
+            assert set(known) == {f"{t}_{s}" for t in found.tasks for s in ("train", "val")}
+            assert Path(known["demo_safety_val"]["file_name"]).exists()
         else:
             ids[name] = [pq.read_table(run.inputs / f"rl_train/{t}.parquet")["id"].to_pylist() for t in found.tasks]
             assert pq.read_metadata(run.inputs / "rl_val/demo_safety.parquet").num_rows == 100
@@ -41,7 +41,7 @@ def test_a_cap_keeps_the_same_rows_for_sft_and_rl(converted: Path, tmp_path: Pat
 def test_without_a_cap_rows_are_linked(converted: Path, tmp_path: Path) -> None:
     found = recipe.load("rl_multitask", "tiny", "cpu", sets=[TASKS])
     run = Run(tmp_path / "r")
-    backend.of(found).link_inputs(found, run, converted / "data")
+    registry.of(found).link_inputs(found, run, converted / "data")
     files = sorted((run.inputs / "rl_train").iterdir())
     assert [file.name for file in files] == ["demo_quality.parquet", "demo_safety.parquet"]
     assert all(file.is_symlink() and file.exists() for file in files)

@@ -90,7 +90,7 @@ def test_fit_finds_a_planted_rating_rule(tmp_path: Path) -> None:
     rows = release.labels(tasks.load("imagereward"), tmp_path)
     counts = {}
     for split in tasks.SPLITS:
-        own = [record["fidelity_rating"] <= 3 for found, record in rows if found == split]
+        own = [record["fidelity_rating"] <= 3 for record in rows if record.split == split]
         counts[split] = (sum(own), len(own) - sum(own))
     best = fit.fit(small("imagereward", counts), tmp_path)
     assert (best[0].column, best[0].when, best[0].then, best[0].off) == ("fidelity_rating", "<= 3", "no", 0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mtrl.backends import base as backend
+from mtrl.backends import registry
 from mtrl.config import recipe
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.files import parse_yaml
@@ -21,7 +21,7 @@ FULL = "hardware.lora=null"
 
 def rendered(name: str, model: str, hardware: str, *sets: str) -> tuple[Recipe, dict[str, Any]]:
     found = recipe.load(name, model, hardware, sets=list(sets))
-    return found, parse_yaml(backend.of(found).config(found, Run(Path("runs/none")), Path("data")), "test")
+    return found, parse_yaml(registry.of(found).config(found, Run(Path("runs/none")), Path("data")), "test")
 
 
 def need(*arguments: str) -> memory.Need:

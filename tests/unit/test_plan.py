@@ -12,8 +12,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 
-from mtrl.backends import base as backend
-from mtrl.backends import overlay
+from mtrl.backends import registry
 from mtrl.config import recipe
 from mtrl.core.errors import MtrlError
 from mtrl.core.files import parse_yaml
@@ -83,8 +82,9 @@ def test_any_value_below_upstream_is_a_finding_and_never_a_traceback(
     for module, name in ((verl_rules, "_asked"), (verl_rules, "_installed"), (easyr1_rules, "_installed")):
         monkeypatch.setattr(module, name, lambda *_: [])  # processes, which take seconds each
     plain = trained_by(trainer)
-    config = parse_yaml(backend.of(plain).config(plain, Run(Path("runs/x")), Path("data")), "upstream.yaml")
-    keys = [*(key for key, _ in leaves(config)), *overlay.COUNTS[trainer], *overlay.KINDS[trainer]]
+    config = parse_yaml(registry.of(plain).config(plain, Run(Path("runs/x")), Path("data")), "upstream.yaml")
+    kinds = registry.of(plain).kinds
+    keys = [*(key for key, _ in leaves(config)), *kinds.counts, *kinds.examples]
     tried = 0
     for key in dict.fromkeys(keys):
         for value in ("abc", 0, -1, 0.5, None, [], {"a": 1}, True):
@@ -94,7 +94,7 @@ def test_any_value_below_upstream_is_a_finding_and_never_a_traceback(
             changed = plain.model_copy(update={"upstream": upstream})
             tried += 1
             with contextlib.suppress(MtrlError):
-                rendered = parse_yaml(backend.of(changed).config(changed, Run(Path("runs/x")), Path("data")), "")
+                rendered = parse_yaml(registry.of(changed).config(changed, Run(Path("runs/x")), Path("data")), "")
                 list(plan._rules(changed, Path("data")))
                 list(memory.check(changed, rendered))
                 amounts.disk(changed, Path("data"), rendered)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.backends import base as backend
+from mtrl.backends import registry
 from mtrl.config import recipe, samples
 from mtrl.config.samples import Sample
 from mtrl.core.errors import MtrlError
@@ -85,7 +85,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], No
 
 def rendered(found: recipe.Recipe, data: Path) -> list[Check]:
     """Nothing; raises what ends a launch."""
-    backend.of(found).config(found, Run(Path("x")), data)
+    registry.of(found).config(found, Run(Path("x")), data)
     return []
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtrl.backends import base as backend
+from mtrl.backends import batches, registry
 from mtrl.config import recipe
 from mtrl.core import search_path
 from mtrl.core.errors import UserError
@@ -43,7 +43,7 @@ def test_every_combination_resolves_and_renders(name: str, model: str, hardware:
     assert found.default_name.startswith(name) and found.default_name.endswith(f"{model}-{hardware}")
     if found.stage is None or (found.stage == "rl" and found.hardware.rl_backend == "easyr1"):
         return  # nothing to train; or EasyR1's configuration: test_easyr1.py
-    job = backend.of(found).job(found, Run(tmp_path / "run"), tmp_path / "data")
+    job = registry.of(found).job(found, Run(tmp_path / "run"), tmp_path / "data")
     config = yaml.safe_load(job.config)
     assert list(keys.check(found, config)) == []
     budget = config if found.stage == "sft" else {f"image_{key}": value for key, value in config["image"].items()}
@@ -66,7 +66,7 @@ def test_optimizer_values_are_written_out(tmp_path: Path) -> None:
 
     def config(name: str, *presets: str, sets: tuple[str, ...] = ()) -> dict:
         found = recipe.load(name, *presets, sets=list(sets))
-        return yaml.safe_load(backend.of(found).config(found, Run(tmp_path / "run"), tmp_path))
+        return yaml.safe_load(registry.of(found).config(found, Run(tmp_path / "run"), tmp_path))
 
     for block in (config("sft_unified", "tiny", "cpu"), config("rl_multitask", "tiny", "cpu")["grpo"]):
         adam = [float(block[f"adam_{key}"]) for key in ("beta1", "beta2", "epsilon")]
@@ -86,11 +86,11 @@ def test_optimizer_values_are_written_out(tmp_path: Path) -> None:
 
 def test_a_pixel_range_in_the_models_processor_is_said_in_upstream_yaml(tmp_path: Path) -> None:
     found, run = recipe.load("sft_unified", "tiny", "cpu"), Run(tmp_path / "run")
-    plain = backend.of(found).config(found, run, tmp_path)
+    plain = registry.of(found).config(found, run, tmp_path)
     assert not plain.startswith("#") and yaml.safe_load(plain)["image_max_pixels"] == 65536
     (tmp_path / "run/inputs/model").mkdir(parents=True)
     (tmp_path / "run/inputs/model/preprocessor_config.json").write_text("{}")
-    text = backend.of(found).config(found, run, tmp_path)
+    text = registry.of(found).config(found, run, tmp_path)
     assert text.startswith("# image.min_pixels 4096, image.max_pixels 65536 are in the model's processor:\n# ")
     assert "inputs/model/preprocessor_config.json, size" in text and yaml.safe_load(text)["image_max_pixels"] > 10**6
 
@@ -151,9 +151,9 @@ def test_own_files_win_and_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_batches_that_do_not_divide_name_the_nearest() -> None:
-    assert backend.accumulation(256, 3, 8, "batch") == (2, 16)
+    assert batches.share(256, 3, 8, "batch") == (2, 16)
     with pytest.raises(UserError, match="cannot be shared by 6") as error:
-        backend.accumulation(256, 1, 6, "batch")
+        batches.share(256, 1, 6, "batch")
     assert error.value.then == "nearest that can: 252 or 258"
 
 
@@ -177,7 +177,7 @@ def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def filled(file: Path, text: str) -> str:
     file.write_text(text)
     found = recipe.load("rl_multitask", "tiny", "cpu")
-    return backend.of(found).config(found, Run(file.parents[2] / "runs" / "x"), file.parents[2] / "data")
+    return registry.of(found).config(found, Run(file.parents[2] / "runs" / "x"), file.parents[2] / "data")
 
 
 def test_a_template_of_ones_own_may_loop_set_and_join(template: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.backends import base as backend
+from mtrl.backends import registry
 from mtrl.config import recipe, samples, sizes
 from mtrl.config.samples import Sample
 from mtrl.core.errors import UserError
@@ -129,9 +129,9 @@ def test_what_a_trainer_does_not_use_is_an_error(tmp_path: Path) -> None:
         recipe.load("sft_unified", sets=["hardware.rl_per_device_batch_size=2"])
     found = recipe.load("rl_multitask", "qwen3-vl-4b", "1x80gb-lora", sets=["backend=trl"])
     with pytest.raises(
-        UserError, match="TRL trains every parameter here, and hardware preset 1x80gb-lora asks for adapters"
+        UserError, match=r"hardware preset 1x80gb-lora trains adapters .lora., and mtrl's TRL backend trains every"
     ):
-        backend.of(found).config(found, Run(tmp_path / "run"), tmp_path)
+        registry.of(found).config(found, Run(tmp_path / "run"), tmp_path)
 
 
 def test_every_field_changes_what_is_run_or_is_refused(project: Path) -> None:
@@ -146,7 +146,7 @@ def test_every_field_changes_what_is_run_or_is_refused(project: Path) -> None:
         presets = ("tiny", "cpu") if other == ["trl"] else ("qwen3-vl-8b", "8x80gb")
         sets = ["tasks=demo_quality", *(other if other != ["trl"] else [])]
         plain = recipe.load(name, *presets, sets=sets)
-        text = lambda found: backend.of(found).config(found, Run(Path("runs/x")), Path("data"))  # noqa: E731
+        text = lambda found: registry.of(found).config(found, Run(Path("runs/x")), Path("data"))  # noqa: E731
         for key, value in plain.model_dump()[str(plain.stage)].items():
             changed = "linear" if value == "cosine" else 100 if value is None else value * 2 if value else 0.5
             changed = not value if isinstance(value, bool) else changed

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mtrl.config.tasks import Task
-from mtrl.converters.table import read_table
+from mtrl.converters.readers.tables import read_table
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.demo.releases import blocks, encoded
 from mtrl.evaluate import items
@@ -91,7 +91,7 @@ def test_rows_that_lack_something(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="line 1 is not a JSON object"):
         run(table_task(tmp_path / "other", []), tmp_path / "raw", tmp_path / "data")
     (tmp_path / "raw" / "empty").mkdir()
-    with pytest.raises(UserError, match="holds neither parquet files nor metadata"):
+    with pytest.raises(UserError, match="has neither parquet files nor images with a metadata"):
         run(table_task(tmp_path / "other", [], source={"file": "empty"}), tmp_path / "raw", tmp_path / "data")
 
 

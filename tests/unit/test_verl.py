@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from mtrl.backends import base as backend
-from mtrl.backends import easyr1_grpo, inputs, verl_grpo
+from mtrl.backends import checkpoint_folders, inputs, registry, verl_grpo
+from mtrl.backends.base import Job
+from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import parse_yaml, write_json, write_text
@@ -23,6 +24,8 @@ from mtrl.runs import checkpoints, launch
 from tests.unit import test_easyr1
 from tests.unit.test_easyr1 import HARDWARE, MODELS
 
+EASYR1, VERL = BACKENDS["easyr1"], BACKENDS["verl"]
+
 
 def load(name: str, model: str, hardware: str, sets: list[str] | None = None) -> recipe.Recipe:
     task = "seetrue" if name == "rl_single" else None
@@ -30,7 +33,9 @@ def load(name: str, model: str, hardware: str, sets: list[str] | None = None) ->
 
 
 def rendered(model: str = "qwen3-vl-8b", hardware: str = "8x80gb", sets: list[str] | None = None) -> dict[str, Any]:
-    return parse_yaml(verl_grpo.config(load("rl_multitask", model, hardware, sets), Run(Path("runs/none"))), "test")
+    return parse_yaml(
+        VERL.config(load("rl_multitask", model, hardware, sets), Run(Path("runs/none")), Path("data")), "test"
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -161,7 +166,7 @@ def test_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_text(tmp_path / "bin" / "python", "")
     monkeypatch.setenv("MTRL_PYTHON_VERL", str(tmp_path / "bin" / "python"))
     run = Run(tmp_path / "run")
-    job = verl_grpo.job(load("rl_multitask", "tiny", "8x80gb"), run, tmp_path)
+    job = VERL.job(load("rl_multitask", "tiny", "8x80gb"), run, tmp_path)
     assert job.command[1:] == [
         "-m",
         "verl.trainer.main_ppo",
@@ -180,7 +185,7 @@ def test_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_backend_is_the_recipes_and_of_rl_alone() -> None:
     assert recipe.load("rl_multitask").trainer == "easyr1" and recipe.load("sft_unified").trainer == "llamafactory"
-    assert backend.of(load("rl_multitask", "tiny", "8x80gb")) is verl_grpo
+    assert registry.of(load("rl_multitask", "tiny", "8x80gb")) is VERL
     with pytest.raises(UserError, match="backend: verl is for RL"):
         recipe.load("sft_unified", sets=["backend=verl"])
 
@@ -190,7 +195,7 @@ def test_its_parquet_is_derived_with_the_budget_and_kept(converted: Path, tmp_pa
         load("rl_multitask", "tiny", "8x80gb", ["tasks=demo_quality,demo_safety", "max_rows_per_task=70"]),
         Run(tmp_path / "r"),
     )
-    verl_grpo.link_inputs(found, run, converted / "data")
+    VERL.link_inputs(found, run, converted / "data")
     assert inputs.verl_counts(run.inputs, "train") == {"demo_quality": 70, "demo_safety": 70}
     assert inputs.verl_counts(run.inputs, "val") == {"demo_quality": 100, "demo_safety": 100}
     file = run.inputs / "verl_train" / "demo_safety.parquet"
@@ -205,9 +210,9 @@ def test_its_parquet_is_derived_with_the_budget_and_kept(converted: Path, tmp_pa
         assert row["reward_model"] == {"style": "rule", "ground_truth": whole["answer"]}
         assert row["images"] == [{**image, "min_pixels": 4096, "max_pixels": 65536} for image in whole["images"]]
     before = file.stat().st_mtime_ns
-    verl_grpo.link_inputs(found, run, converted / "data")
+    VERL.link_inputs(found, run, converted / "data")
     assert file.stat().st_mtime_ns == before
-    verl_grpo.link_inputs(
+    VERL.link_inputs(
         load("rl_multitask", "tiny", "8x80gb", ["tasks=demo_safety", "image.max_pixels=8192"]), run, converted / "data"
     )
     assert inputs.verl_counts(run.inputs, "train").keys() == {"demo_safety"} and pq.read_metadata(file).num_rows > 70
@@ -255,18 +260,18 @@ def test_resuming_goes_on_from_the_newest_complete_checkpoint(tmp_path: Path, to
     saved(run, 5), saved(run, 10), saved(run, 15, torn=torn)
     if tracker is not None:
         write_text(run.checkpoints / verl_grpo.TRACKER, tracker)
-    assert backend.set_aside_incomplete(run) == ["global_step_15"]
-    verl_grpo.begin(run)
-    assert (run.checkpoints / verl_grpo.TRACKER).read_text() == "10" and verl_grpo.finished(run)
+    assert checkpoint_folders.set_aside_incomplete(run) == ["global_step_15"]
+    VERL.begin(run)
+    assert (run.checkpoints / verl_grpo.TRACKER).read_text() == "10" and VERL.finished(run)
 
 
 def test_without_a_complete_checkpoint_it_starts_anew(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     saved(run, 5, torn="data.pt")
     write_text(run.checkpoints / verl_grpo.TRACKER, "5")
-    backend.set_aside_incomplete(run)
-    verl_grpo.begin(run)
-    assert not (run.checkpoints / verl_grpo.TRACKER).exists() and not verl_grpo.finished(run)
+    checkpoint_folders.set_aside_incomplete(run)
+    VERL.begin(run)
+    assert not (run.checkpoints / verl_grpo.TRACKER).exists() and not VERL.finished(run)
 
 
 def test_a_folder_of_verl_and_easyr1_is_refused(tmp_path: Path) -> None:
@@ -274,18 +279,18 @@ def test_a_folder_of_verl_and_easyr1_is_refused(tmp_path: Path) -> None:
     run.claim(load("rl_multitask", "tiny", "8x80gb").model_dump(mode="json", exclude_none=True), {})
     saved(run, 5), test_easyr1.saved(run, 10)
     for act in (
-        lambda: verl_grpo.begin(run),
+        lambda: VERL.begin(run),
         lambda: checkpoints.export(run, "5", tmp_path / "out"),
-        lambda: easyr1_grpo.begin(run),
+        lambda: EASYR1.begin(run),
     ):
-        with pytest.raises(UserError, match=r"was not saved by (verl|easyr1) alone") as error:
+        with pytest.raises(UserError, match=r"is trained by (verl|easyr1)") as error:
             act()
         assert "move it elsewhere" in error.value.then
     mixed = Run(tmp_path / "mixed")
     saved(mixed, 5)
     write_text(mixed.checkpoints / "global_step_5" / "dataloader.pt", "")
     with pytest.raises(UserError, match=r"dataloader\.pt \(easyr1\) and data\.pt \(verl\)"):
-        verl_grpo.begin(mixed)
+        VERL.begin(mixed)
 
 
 def megatrons(run: Run, weights: bool) -> Path:
@@ -306,14 +311,14 @@ def test_megatrons_weights_are_taken_as_they_are_and_its_shards_named(
     monkeypatch.setenv("MTRL_PYTHON_VERL", str(tmp_path / "python"))
     found = load("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb")
     folder = megatrons(run := Run(tmp_path / "run"), weights=True)
-    assert list(backend.steps(run)) == [5]
+    assert list(checkpoint_folders.steps(run)) == [5]
     (tmp_path / "out").mkdir()
-    with verl_grpo.merged(folder, found, tmp_path / "out") as whole:
+    with VERL.merged(folder, found, tmp_path / "out") as whole:
         assert whole == folder / "actor" / "model" / "huggingface"
     folder = megatrons(Run(tmp_path / "other"), weights=False)
     with (
         pytest.raises(MtrlError, match="Megatron's own shards") as error,
-        verl_grpo.merged(folder, found, tmp_path / "out"),
+        VERL.merged(folder, found, tmp_path / "out"),
     ):
         pass
     assert "-m verl.model_merger merge --backend megatron --local_dir" in error.value.then
@@ -340,13 +345,13 @@ def line(step: int, accuracy: float | None = None, reward: float = 0.5) -> str:
 def test_metrics_join_the_attempts_and_weigh_the_tasks(converted: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     found = load("rl_multitask", "tiny", "8x80gb", ["tasks=demo_quality,demo_safety"])
-    verl_grpo.link_inputs(found, run, converted / "data")
-    assert verl_grpo.metrics(run) == []
+    VERL.link_inputs(found, run, converted / "data")
+    assert VERL.metrics(run) == []
     write_text(run.log, "(TaskRunnerV1 pid=1) Total training steps: 40\n")
     write_text(run.path / verl_grpo.LOG, "\n".join([line(0, 0.5), line(1), line(2, 0.6), line(3, reward=0.1)]) + "\n")
-    verl_grpo.begin(run)
+    VERL.begin(run)
     write_text(run.path / verl_grpo.LOG, "\n".join([line(3, reward=0.7), line(4, 0.9), '{"step": 5, "da']))
-    rows = verl_grpo.metrics(run)
+    rows = VERL.metrics(run)
     assert [row["step"] for row in rows] == [0, 1, 2, 3, 4]
     assert rows[3] == {
         "step": 3,
@@ -369,7 +374,7 @@ def test_metrics_join_the_attempts_and_weigh_the_tasks(converted: Path, tmp_path
     launch.write_metrics(run, rows)
     write_text(run.path / "recipe.yaml", "method: rl_multitask\ntasks: [a]\n")
     assert checkpoints.choose(run, "best")[1] == 4
-    assert "for 1 validations: best 0.5500 at step 2" in verl_grpo.plateaued(
+    assert "for 1 validations: best 0.5500 at step 2" in VERL.plateaued(
         load("rl_multitask", "tiny", "8x80gb", ["rl.patience=1"]), [rows[2], {"step": 4, "eval_accuracy": 0.3}]
     )
 
@@ -378,22 +383,22 @@ def test_a_plateau_ends_the_job_and_the_run_is_done(converted: Path, tmp_path: P
     """A job that would go on for a minute and writes verl's files is ended once its log says so; its metrics are kept."""
     run = Run(tmp_path / "run")
     found = load("rl_multitask", "tiny", "8x80gb", ["tasks=demo_quality,demo_safety", "rl.patience=1"])
-    verl_grpo.link_inputs(found, run, converted / "data")
+    VERL.link_inputs(found, run, converted / "data")
     saved(run, 5), saved(run, 10)
     write_text(tmp_path / "lines", line(5, 0.6) + "\n" + line(10, 0.5) + "\n")
     script = f"cp {tmp_path}/lines {verl_grpo.LOG}; sleep 60"
     with run.held() as lock:
-        launch.launch(run, backend.Job("", ["sh", "-c", script], {}), found, lock, lambda rows: None)
+        launch.launch(run, Job("", ["sh", "-c", script], {}), found, lock, lambda rows: None)
     assert run.status["state"] == "done" and "best 0.5500 at step 5" in run.status["reason"]
     assert run.status["seconds"] < 30 and checkpoints.trainers_scores(run) == {5: 0.55, 10: 0.5}
 
 
 def test_a_resumed_run_validates_first_only_where_the_log_has_no_score(converted: Path, tmp_path: Path) -> None:
     run, found = Run(tmp_path / "run"), load("rl_multitask", "tiny", "8x80gb", ["tasks=demo_quality,demo_safety"])
-    verl_grpo.link_inputs(found, run, converted / "data")
+    VERL.link_inputs(found, run, converted / "data")
 
     def first() -> bool:
-        return bool(yaml.safe_load(verl_grpo.config(found, run))["trainer"]["val_before_train"])
+        return bool(yaml.safe_load(VERL.config(found, run, Path("data")))["trainer"]["val_before_train"])
 
     assert first()
     saved(run, 5)

@@ -1,0 +1,45 @@
+"""Every ```console block of the README and docs/, run in order in a copy of the demo's converted project.
+
+A line `$ COMMAND` is run, and the lines below it must be in what it prints, in this order; `...` is any text. White
+space does not count. A command below which an error is shown (`mtrl: ...`) must fail, and every other one succeed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.test_docs import PAGES
+
+BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def commands(page: Path) -> list[tuple[str, list[str]]]:
+    """(command, the lines shown below it) of every console block of a page."""
+    found: list[tuple[str, list[str]]] = []
+    for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            else:
+                found[-1][1].append(line)
+    return found
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
+def test_console_blocks_print_what_they_show(page: Path, project: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for command, shown in commands(page):
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=project, env={**os.environ, "PATH": path}, capture_output=True, text=True
+        )
+        printed = " ".join((done.stdout + done.stderr).split())
+        assert (done.returncode != 0) is any(line.startswith("mtrl: ") for line in shown), f"$ {command}\n{printed}"
+        for part in (" ".join(part.split()) for line in shown for part in line.split("...")):
+            before, found, printed = printed.partition(part) if part else (printed, "...", printed)
+            assert found, f"$ {command}\ndoes not print\n{part}\nin\n{before}"
