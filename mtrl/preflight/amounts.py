@@ -79,7 +79,9 @@ def step_seconds(recipe: Recipe) -> float | None:
 def _time(recipe: Recipe, made: sizes.Schedule) -> Check:
     step = step_seconds(recipe)
     if step is None:
-        return Check("ok", "time: no figure is published for this; mtrl status shows what is left after the first steps")
+        return Check(
+            "ok", "time: no figure is published for this; mtrl status shows what is left after the first steps"
+        )
     hours, most = made.steps * step / 3600, made.total * step / 3600
     source = f"{recipe.model.rl_step_seconds:,.0f} s for {ANSWERS:,} answers on 8 GPUs ({recipe.model.rl_step_source})"
     text = f"about {hours:,.0f} hours per epoch, {most:,.0f} at most: {step:,.0f} s per step, from {source}"

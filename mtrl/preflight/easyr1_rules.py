@@ -168,7 +168,9 @@ def _installed() -> Iterator[Check]:
     for package, version in envs.versions(python, tuple(limits)).items():
         if version is None or envs.release(version) >= limits[package]:
             limit = ".".join(map(str, limits[package]))
-            yield Check("error", f"EasyR1 needs {package} below {limit}, and has {version or 'none'}", "make setup-easyr1")
+            yield Check(
+                "error", f"EasyR1 needs {package} below {limit}, and has {version or 'none'}", "make setup-easyr1"
+            )
     try:
         ancestor = ["git", "-C", str(root), "merge-base", "--is-ancestor", easyr1_grpo.COMMIT, "HEAD"]
         code = subprocess.run(ancestor, capture_output=True).returncode

@@ -112,8 +112,9 @@ def check(recipe: Recipe, config: Rendered) -> Iterator[Check]:
             yield _vllm(recipe, answering, found.vllm, gpu)
     text = f"host memory: about {found.host:,.0f} GB per node"
     if can_start and found.host > host:
-        level = "error" if found.host > 1.5 * host else "warning"
-        yield Check(level, f"{text}, and this one has {host:,.0f} GB", "use a larger machine, or offload fewer states")
+        text += f", and this one has {host:,.0f} GB"
+        then = "use a machine with more memory, or offload fewer states"
+        yield Check("error" if found.host > 1.5 * host else "warning", text, then)
     else:
         yield Check("ok", text + (f" of {host:,.0f} here" if can_start else ""))
 
@@ -136,12 +137,16 @@ def _vllm(recipe: Recipe, answering: Answering, taken: float, gpu: float) -> Che
     """The rollouts: whether vLLM's weights fit its share, and whether that and the rest of the actor fit the GPU."""
     share, weights = answering.share * gpu, 2 * parameters(recipe) / answering.tensor
     if weights > share:
-        text = f"vLLM gets {share:.0f} GB of each GPU, and its weights are {weights:.0f} GB on each of {answering.tensor}"
+        text = (
+            f"vLLM gets {share:.0f} GB of each GPU, and its weights are {weights:.0f} GB on each of {answering.tensor}"
+        )
         world = recipe.hardware.world_size
         helps = answering.tensor < world and weights * answering.tensor <= share * world
         return Check("error", text, f"--set model.tensor_parallel_size={world}" if helps else _other(recipe))
     if taken > gpu:
-        text = f"while vLLM answers, it takes {taken:.0f} GB of {gpu:.0f} with the part of the actor that stays on the GPU"
+        text = (
+            f"while vLLM answers, it takes {taken:.0f} GB of {gpu:.0f} with the part of the actor that stays on the GPU"
+        )
         return Check("error", text, answering.offload)
     return Check("ok", f"GPU memory while vLLM answers: {taken:.0f} GB, with {weights:.1f} GB of weights")
 

@@ -52,7 +52,7 @@ def _ray(address: str) -> Check:
     if not host or not port.isdecimal():
         text = f"RAY_ADDRESS {address!r} is not HOST:PORT"
         return Check("error", text, "RAY_ADDRESS=HEAD:6379, as ray start --head printed it")
-    if wrong := ray_address.answer(host, int(port)):
+    if wrong := ray_address.problem(host, int(port)):
         start = f"ray start --head --port={port} on {host}"
         then = f"{start}, or unset RAY_ADDRESS: one node starts a Ray of its own"
         return Check("error", f"no Ray cluster answers at {address} (RAY_ADDRESS): {wrong}", then)

@@ -78,7 +78,9 @@ def _installed() -> Iterator[Check]:
         return
     if version and envs.release(version) != TESTED:
         own = " (EasyR1's package is called verl too)" if version.startswith("0.3.") else ""
-        text = f"verl {version}{own} is outside {'.'.join(map(str, TESTED))}.x: mtrl knows the keys and logs of that range"
+        text = (
+            f"verl {version}{own} is outside {'.'.join(map(str, TESTED))}.x: mtrl knows the keys and logs of that range"
+        )
         yield Check("error", text, "make setup-verl")
 
 
@@ -149,7 +151,11 @@ def _sizes(config: Rendered) -> list[Check]:
         # config/actor.py:196, of fixed micro-batches only; otherwise padded with rows that teach nothing
         Rule(rolled % batch == 0, f"rl.rollout_batch_size {rolled} is not a multiple of rl.batch_size {batch}", both),
         # engine_workers.py:267, in the first update
-        Rule(batch * n % replicas == 0, f"{replicas} replicas cannot share rl.batch_size {batch} x rl.n {n} answers", both),
+        Rule(
+            batch * n % replicas == 0,
+            f"{replicas} replicas cannot share rl.batch_size {batch} x rl.n {n} answers",
+            both,
+        ),
         Rule(  # rollout/replica.py:114
             whole % min(whole, per_node) == 0,
             f"a rollout of {whole} GPUs does not fill nodes of {per_node}",

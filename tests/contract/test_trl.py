@@ -35,7 +35,7 @@ def test_grpo_config_takes_it(name: str, model: str, tmp_path: Path) -> None:
     from trl import GRPOConfig
 
     found = recipe.load(name, model, "cpu", "seetrue" if name == "rl_single" else None)
-    config = yaml.safe_load(TRL.job(found, Run(tmp_path / "run"), tmp_path).config)
+    config = yaml.safe_load(TRL.config(found, Run(tmp_path / "run"), tmp_path))
     arguments = GRPOConfig(**config["grpo"])
     assert arguments.num_generations == found.rl.n
     assert arguments.generation_batch_size == found.rl.rollout_batch_size * found.rl.n
