@@ -26,6 +26,7 @@ from mtrl.commands import (
     fetch,
     fit_labels,
     judge,
+    new_task,
     options,
     plan,
     prompts,
@@ -70,6 +71,7 @@ app = typer.Typer(
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Data": {
         "tasks": tasks.command,
+        "new-task": new_task.command,
         "fetch": fetch.command,
         "convert": convert.command,
         "check": check.command,
@@ -137,4 +139,4 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
     except Interrupted as stop:
         print(f"mtrl: stopped by {stop}; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(Interrupted.exit_code)

@@ -16,7 +16,6 @@ what the page knows of the task.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,16 +23,16 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.config import prompting, samples, task_files, tasks
-from mtrl.config.samples import Sample
+from mtrl.config.samples import Order, Sample
 from mtrl.config.tasks import INVALID
-from mtrl.evaluate.metrics.task import voted
+from mtrl.evaluate.metrics.prediction import Prediction, voted
+from mtrl.evaluate.predictions import Evaluation
 from mtrl.reward_plugins import judge
 
 LONG = 20_000  # characters of an item's answers that the page keeps; the whole is in predictions.jsonl
 LOW = 0.75  # a verdict less sure than this is called low: half-way between a coin and certainty; ours
 
-Item = tuple[str, str]  # sample id and order
-Run = tuple[dict[str, Any], list[dict[str, Any]]]  # what predictions.load gives: identity, rows
+Item = tuple[str, Order]  # sample id and order
 Flags = Callable[[list[dict[str, Any]], dict[str, Any]], list[str]]
 
 
@@ -44,7 +43,7 @@ class Asked:
     style: str
     choices: tuple[str, str]
     prompt_sha256: str
-    answers: dict[Item, list[dict[str, Any]]] = field(default_factory=dict)
+    answers: dict[Item, list[Prediction]] = field(default_factory=dict)
     questions: dict[Item, str] = field(default_factory=dict)
     before: str = ""
     after: str = ""
@@ -52,24 +51,24 @@ class Asked:
 
 
 def of_task(
-    name: str, runs: list[Run], data: Path, flags: Flags, only: set[Item] | None = None
+    name: str, runs: list[Evaluation], data: Path, flags: Flags, only: set[Item] | None = None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """(what the page needs to know of the task, cards) for the items that every run answered, or `only` some of them.
 
     In the order of the converted data; items that are no longer there come last, without question and images.
     `flags` names a card's filters from its answers and the card.
     """
-    asked = [_answers(name, identity, rows) for identity, rows in runs]
+    asked = [_answers(name, run) for run in runs]
     items = [
         item
         for item in asked[0].answers
         if all(item in run.answers for run in asked) and (only is None or item in only)
     ]
-    shown = dict(_shown(name, runs[0][0], data, set(items)))
+    shown = dict(_shown(name, runs[0].identity.tasks[name].split, data, set(items)))
     task = None  # without converted data nothing of it is needed
-    for run, (identity, _) in zip(asked, runs, strict=True):
+    for run, of in zip(asked, runs, strict=True):
         if shown:
-            task = task_files.load(name, identity["home"])
+            task = task_files.load(name, of.home)
             _ask(task, run, shown)
     known = {item: n for n, item in enumerate(shown)}
     cards = []
@@ -79,7 +78,7 @@ def of_task(
             "task": name,
             "id": item[0],
             "order": item[1],
-            "label": asked[0].answers[item][0]["label"],
+            "label": asked[0].answers[item][0].label,
             "images": list(sample.images) if sample else [],
             "names": _names(sample) if sample else [],
             "fields": [[field, text] for field, text in sample.fields.items()] if sample else [],
@@ -115,17 +114,16 @@ def _names(sample: Sample) -> list[str]:
     return [] if names == [sample.id] else names
 
 
-def _answers(name: str, identity: dict[str, Any], rows: list[dict[str, Any]]) -> Asked:
-    about = identity["tasks"][name]
-    run = Asked(identity["style"], tuple(about["choices"]), about["prompt_sha256"])
-    for row in sorted((row for row in rows if row["task"] == name), key=lambda row: int(row["vote"])):
-        run.answers.setdefault((row["id"], row["order"]), []).append(row)
+def _answers(name: str, of: Evaluation) -> Asked:
+    asked = of.identity.tasks[name]
+    run = Asked(of.identity.style, asked.choices, asked.prompt_sha256)
+    for row in sorted((row for row in of.rows if row.task == name), key=lambda row: row.vote):
+        run.answers.setdefault((row.id, row.order), []).append(row)
     return run
 
 
-def _shown(name: str, identity: dict[str, Any], data: Path, wanted: set[Item]) -> Iterator[tuple[Item, Sample]]:
+def _shown(name: str, split: str, data: Path, wanted: set[Item]) -> Iterator[tuple[Item, Sample]]:
     """Each wanted item's sample, turned where the item is; nothing where the task is not converted here."""
-    split = identity["tasks"][name]["split"]
     if samples.path_of(data, name, split).exists():
         for sample in samples.read(data, name, split):
             for order in ("given", "turned"):
@@ -156,27 +154,22 @@ def parted(prompts: dict[Any, str]) -> tuple[str, str, dict[Any, str]]:
 
 def _answer(run: Asked, item: Item) -> dict[str, Any]:
     rows = run.answers[item]
-    verdict = voted(rows, "verdict")[0]["verdict"]
-    agree = [row for row in rows if (row["verdict"] or INVALID) == verdict]
+    verdict = voted(rows)[0].verdict
+    agree = [row for row in rows if (row.verdict or INVALID) == verdict]
     room = LONG // len(rows)
     return {
         "verdict": None if verdict == INVALID else verdict,
         "why": _why(agree[0], run) if verdict == INVALID else "",
-        "sure": len(agree) / len(rows) if len(rows) > 1 else _number(rows[0].get("confidence")),
-        "votes": [row["verdict"] for row in rows] if len(rows) > 1 else [],
-        "responses": [cut(row["response"], room) for row in rows],
+        "sure": len(agree) / len(rows) if len(rows) > 1 else rows[0].confidence,
+        "votes": [row.verdict for row in rows] if len(rows) > 1 else [],
+        "responses": [cut(row.response, room) for row in rows],
         "question": run.questions.get(item, ""),
     }
 
 
-def _number(value: float | None) -> float | None:
-    """The number, if it is one: of what an endpoint made up, Python reads and writes NaN, and a browser's JSON does not."""
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _why(row: dict[str, Any], run: Asked) -> str:
+def _why(row: Prediction, run: Asked) -> str:
     """What the strict parser has against the response, and how it ended where it did not end by itself."""
-    reason, ended = judge.read(row["response"], run.style, run.choices).reason, row.get("finish_reason", "stop")
+    reason, ended = judge.read(row.response, run.style, run.choices).reason, row.finish_reason or "stop"
     return reason if ended == "stop" else f"{reason}; {'out of tokens' if ended == 'length' else ended}"
 
 

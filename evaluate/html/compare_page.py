@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.evaluate import predictions
+from mtrl.evaluate.compare import Compared
 from mtrl.evaluate.html import cards, page
 from mtrl.evaluate.metrics import conclusion
+from mtrl.evaluate.metrics.paired import Comparison, Kind
 
 FILE = "compare.html"
 FILTERS = {
@@ -29,15 +31,15 @@ TERMS = (
 def write(
     target: Path,
     folders: tuple[Path, Path],
-    found: dict[str, Any],
+    found: Compared,
     data: Path,
     tick: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Writes `target` from two evaluation folders and what compare.folders found in them. Raises UserError."""
     runs = [predictions.load(folder) for folder in folders]
     about, shown = {}, []
-    for name, numbers in found["tasks"].items():
-        kinds = {(d["id"], d["order"]): d["kind"] for d in numbers["disagreements"]}
+    for name, numbers in found.tasks.items():
+        kinds = {(d.id, d.order): d.kind for d in numbers.disagreements}
         about[name], of_task = cards.of_task(name, runs, data, _flags_by(kinds), set(kinds))
         shown += of_task
     sides = named(folders)
@@ -53,11 +55,13 @@ def write(
         },
         tick,
         sides=sides,
-        runs=[identity for identity, _ in runs],
-        reach=_reach(found["tasks"]),
-        conclusion=conclusion.sentence(found["tasks"], sides),
+        runs=[run.identity for run in runs],
+        reach=_reach(found.tasks),
+        conclusion=conclusion.sentence(found.tasks, sides),
         terms=TERMS,
-        **found,
+        tasks=found.tasks,
+        passed_over=found.passed_over,
+        notes=found.notes,
     )
 
 
@@ -66,7 +70,7 @@ def named(folders: tuple[Path, Path]) -> tuple[str, str]:
     return f"A: {page.run_name(folders[0])}", f"B: {page.run_name(folders[1])}"
 
 
-def _flags_by(kinds: dict[cards.Item, str]) -> cards.Flags:
+def _flags_by(kinds: dict[cards.Item, Kind]) -> cards.Flags:
     def flags(answers: list[dict[str, Any]], card: dict[str, Any]) -> list[str]:
         kind = kinds[(card["id"], card["order"])]
         return [kind, "invalid"] if any(answer["verdict"] is None for answer in answers) else [kind]
@@ -74,7 +78,7 @@ def _flags_by(kinds: dict[cards.Item, str]) -> cards.Flags:
     return flags
 
 
-def _reach(found: dict[str, Any]) -> float:
+def _reach(found: dict[str, Comparison]) -> float:
     """How far the axis of the differences goes to either side of nothing, so that all intervals fit: a whole 5 per cent."""
-    ends = [abs(end) for m in found.values() for end in (m["macro_f1"]["ci95"] or [m["macro_f1"]["difference"]])]
+    ends = [abs(end) for m in found.values() for end in (m.macro_f1.ci95 or [m.macro_f1.difference])]
     return max(0.05, -(-max(ends, default=0.0) // 0.05) * 0.05)

@@ -13,8 +13,9 @@ from typing import Any
 
 from mtrl.evaluate import unreadable
 from mtrl.evaluate.html import cards, page
-from mtrl.evaluate.items import Bad, Item
-from mtrl.evaluate.run import Subject
+from mtrl.evaluate.image_items import Bad, Item
+from mtrl.evaluate.subject import Subject
+from mtrl.evaluate.verdict import Verdict
 from mtrl.reward_plugins import judge as parser
 
 LISTED = 100  # items that could not be judged, which the page names
@@ -31,14 +32,14 @@ def write(
     target: Path,
     judge: Subject,
     items: list[Item | Bad],
-    rows: list[dict[str, Any]],
+    judged: list[Verdict | Bad],
     tick: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
-    """Writes `target` from the items and the row of each. Raises UserError and MtrlError."""
+    """Writes `target` from the items and the verdict on each. Raises UserError and MtrlError."""
     shown: list[dict[str, Any]] = []
-    by_task: dict[str, list[tuple[Item, dict[str, Any]]]] = {}
-    for item, row in zip(items, rows, strict=True):
-        if isinstance(item, Item):
+    by_task: dict[str, list[tuple[Item, Verdict]]] = {}
+    for item, row in zip(items, judged, strict=True):
+        if isinstance(item, Item) and isinstance(row, Verdict):
             by_task.setdefault(item.task.name, []).append((item, row))
     about: dict[str, dict[str, Any]] = {}
     counts = {}
@@ -71,39 +72,42 @@ def write(
         bad=bad[:LISTED],
         bad_total=len(bad),
         unread=unreadable.found(
-            rows, judge.style, {name: tuple(task["choices"]) for name, task in about.items()}, judge.max_new_tokens
+            [row for row in judged if isinstance(row, Verdict)],
+            judge.style,
+            {name: tuple(task["choices"]) for name, task in about.items()},
+            judge.max_new_tokens,
         ),
         terms=TERMS,
     )
 
 
-def _counts(rows: list[dict[str, Any]], choices: tuple[str, str]) -> dict[str, Any]:
+def _counts(rows: list[Verdict], choices: tuple[str, str]) -> dict[str, Any]:
     """{items, verdicts: {verdict: how many}, right: (right, labelled) or None} of one task."""
-    found = Counter(row["verdict"] for row in rows)
-    labelled = [row for row in rows if "label" in row]
+    found = Counter(row.verdict for row in rows)
+    labelled = [row for row in rows if row.label]
     return {
         "items": len(rows),
         "verdicts": {verdict: found[verdict] for verdict in (*choices, "invalid")},
-        "right": (sum(row["correct"] for row in labelled), len(labelled)) if labelled else None,
+        "right": (sum(row.correct for row in labelled), len(labelled)) if labelled else None,
     }
 
 
-def _cards(item: Item, row: dict[str, Any], style: str, question: str, folder: Path) -> list[dict[str, Any]]:
+def _cards(item: Item, row: Verdict, style: str, question: str, folder: Path) -> list[dict[str, Any]]:
     """The card of each order that the item was asked in."""
     found = []
-    for order, key in (("given", "response"), ("turned", "response_turned")):
-        if key not in row:
+    for order, response in (("given", row.response), ("turned", row.response_turned)):
+        if response is None:
             continue
         back = slice(None, None, -1 if order == "turned" else 1)
-        read, ended = parser.read(row[key], style, item.task.choices), row["finish_reason"]
-        sure = row["confidence"] if order == "given" else None
+        read, ended = parser.read(response, style, item.task.choices), row.finish_reason
+        sure = row.confidence if order == "given" else None
         label = item.label if order == "given" or not item.label else {"1": "2", "2": "1"}[item.label]
         flags = {
             f"says_{read.verdict}": read.verdict is not None,
             "wrong": bool(label) and read.verdict != label,
             "invalid": read.verdict is None,
             "low": sure is not None and sure < cards.LOW,
-            "flipped": bool(row.get("flipped")),
+            "flipped": bool(row.flipped),
         }
         why = "" if read.verdict else read.reason
         if why and order == "given" and ended != "stop":
@@ -113,7 +117,7 @@ def _cards(item: Item, row: dict[str, Any], style: str, question: str, folder: P
             "why": why,
             "sure": sure,
             "votes": [],
-            "responses": [cards.cut(row[key], cards.LONG)],
+            "responses": [cards.cut(response, cards.LONG)],
             "question": question,
         }
         found.append(

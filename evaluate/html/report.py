@@ -12,12 +12,9 @@ from typing import Any
 from mtrl.config.published import table_tasks
 from mtrl.core import hints
 from mtrl.core.errors import UserError
-from mtrl.core.files import read_json
-from mtrl.evaluate import predictions, unreadable
+from mtrl.evaluate import predictions, scores, unreadable
 from mtrl.evaluate.html import cards, page
 from mtrl.evaluate.metrics import intervals
-from mtrl.evaluate.metrics import task as metrics
-from mtrl.evaluate.scoring import METRICS, task_metrics
 
 FILE = "report.html"
 FILTERS = {
@@ -38,15 +35,14 @@ def write(out: Path, data: Path, tick: Callable[[int, int], None] = lambda done,
 
     Raises UserError where `out` holds no evaluation, or metrics of another schema.
     """
-    identity, rows = predictions.load(out)
-    result = read_json(out / METRICS, hints.line("score", out))
-    if not isinstance(result, dict) or result.get("schema") != metrics.SCHEMA:
-        raise UserError(
-            f"{out / METRICS} is not of schema {metrics.SCHEMA}, which this mtrl reads", hints.line("score", out)
-        )
+    run = predictions.load(out)
+    result = scores.read(out / scores.METRICS)
+    if result.broken:
+        name, why = next(iter(result.broken.items()))
+        raise UserError(f"{result.file}: task {name}: {why}", hints.line("score", out))
     about, shown = {}, []
-    for name in identity["tasks"]:
-        about[name], found = cards.of_task(name, [(identity, rows)], data, _flags)
+    for name in run.identity.tasks:
+        about[name], found = cards.of_task(name, [run], data, _flags)
         shown += _flipped(found)
     return page.write(
         out / FILE,
@@ -56,12 +52,12 @@ def write(out: Path, data: Path, tick: Callable[[int, int], None] = lambda done,
         {"tasks": about, "sides": [""], "filters": cards.found(shown, FILTERS)},
         tick,
         name=page.run_name(out),
-        unread=unreadable.of_evaluation(identity, rows),
+        unread=unreadable.of_evaluation(run.identity, run.rows),
         averaged=table_tasks(2),
         terms=TERMS,
-        identity=identity,
-        metrics=task_metrics(result),
-        mean=result["mean_macro_f1"],
+        identity=run.identity,
+        metrics=result.tasks,
+        mean=result.mean_macro_f1,
         few=intervals.FEW,
     )
 

@@ -21,7 +21,6 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, read_jsonl, symlink, write_json
 from mtrl.core.rundir import Run
 
-COMMIT = "b44b311b669bf1fd1aa2fc36f2251482ba33cb16"
 LOG = "experiment_log.jsonl"
 TRACKER = "checkpoint_tracker.json"
 MICRO_BATCH = "worker.actor.micro_batch_size_per_device_for"

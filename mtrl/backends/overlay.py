@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from mtrl.core.deep_merge import merge
 from mtrl.core.errors import UserError
 
 
-def lay(config: dict[str, Any], over: dict[str, Any], prefix: str = "") -> None:
+def lay(config: dict[str, Any], over: dict[str, Any]) -> None:
     """Changes `config`. Raises UserError with the first value of `over` that is of another kind than the template's."""
+    _check(config, over, "")
+    merge(config, over)
+
+
+def _check(config: dict[str, Any], over: dict[str, Any], prefix: str) -> None:
     for key, value in over.items():
         name, there = f"{prefix}{key}", config.get(key)
         if expected := _expected(name, value, there):
             raise UserError(f"upstream.{name} is {value!r}: expected {expected}", "correct upstream: in the recipe")
         if isinstance(value, dict):
-            config[key] = there if isinstance(there, dict) else {}
-            lay(config[key], value, f"{name}.")
-        else:
-            config[key] = value
+            _check(there if isinstance(there, dict) else {}, value, f"{name}.")
 
 
 def _expected(name: str, value: Any, there: Any) -> str:

@@ -13,7 +13,8 @@ from mtrl.commands import options
 
 if TYPE_CHECKING:
     from mtrl.evaluate.engines.base import Engine
-    from mtrl.evaluate.run import Subject
+    from mtrl.evaluate.scores import Scores
+    from mtrl.evaluate.subject import Subject
 
 
 def command(
@@ -78,11 +79,15 @@ def command(
 
 
 def judge_of(
-    ckpt: str | None, endpoint: str | None, model: str | None, style: str | None, prompts: str = "export"
+    ckpt: str | None,
+    endpoint: str | None,
+    model: str | None,
+    style: Literal["sft", "rl"] | None,
+    prompts: str = "export",
 ) -> Subject:
     """The judge that --ckpt, --endpoint and --served-model name. Raises UserError where they do not go together."""
     from mtrl.core.errors import UserError
-    from mtrl.evaluate.run import served, subject
+    from mtrl.evaluate.subject import served, subject
 
     if endpoint and model:
         return served(model, ckpt, style, prompts)
@@ -157,7 +162,7 @@ def _say_rejected(folder: Path) -> None:
     from mtrl.core.console import say
     from mtrl.evaluate import predictions
 
-    reasons = [row["finish_reason"] for row in predictions.load(folder)[1]]
+    reasons = [row.finish_reason for row in predictions.load(folder).rows]
     if rejected := [reason for reason in reasons if reason.startswith("rejected")]:
         say(
             f"{len(rejected)} of {len(reasons)} requests were not taken, and count as invalid; the first: {rejected[0]}"
@@ -176,15 +181,15 @@ def score_command(
     from mtrl.core.errors import UserError
     from mtrl.evaluate import predictions
     from mtrl.evaluate.rescore import reread
-    from mtrl.evaluate.scoring import score
+    from mtrl.evaluate.scores import score
 
     if not file.exists():
         raise UserError(f"there are no predictions in {file} yet", "score a judge first, by mtrl eval with --ckpt")
     folder, name = (file, predictions.FILE) if file.is_dir() else (file.parent, file.name)
     changed = reread(folder, name)
     say(
-        f"{changed['answers']:,} answers read again: {changed['verdict']:,} verdicts changed"
-        f" ({changed['lenient']:,} of the lenient parse)"
+        f"{changed.answers:,} answers read again: {changed.verdict:,} verdicts changed"
+        f" ({changed.lenient:,} of the lenient parse)"
     )
     _show(folder, score(folder, name), name)
     if name == predictions.FILE:
@@ -200,24 +205,21 @@ def _report(folder: Path, data: Path) -> None:
     say(f"report: {page}")
 
 
-def _show(folder: Path, result: dict[str, Any], file: str = "predictions.jsonl") -> None:
+def _show(folder: Path, result: Scores, file: str = "predictions.jsonl") -> None:
     from mtrl.config.recipe_types import METHODS
     from mtrl.core.console import say, say_unread, table
     from mtrl.evaluate import predictions, unreadable
     from mtrl.evaluate.metrics.intervals import FEW
-    from mtrl.evaluate.scoring import task_metrics
 
     rows = []
-    for name, m in task_metrics(result).items():
-        interval = (
-            " [{:.1f}, {:.1f}]".format(*(100 * bound for bound in m["macro_f1_ci95"])) if m["macro_f1_ci95"] else ""
-        )
-        pair = m.get("pairwise", {})
+    for name, m in result.tasks.items():
+        interval = " [{:.1f}, {:.1f}]".format(*(100 * bound for bound in m.macro_f1_ci95)) if m.macro_f1_ci95 else ""
+        pair = m.pairwise
         rows.append(
-            [name, m["n"], *(["one class"] if m["one_class"] else [f"{100 * m['macro_f1']:.2f}{interval}"]),
-             f"{100 * m['accuracy']:.2f}", f"{100 * m['invalid_rate']:.2f}",
-             "one class" if m["one_class"] else f"{100 * m['lenient']['macro_f1']:.2f}",
-             f"{100 * pair['consistent_accuracy']:.2f}" if pair else "", f"{100 * pair['first_position_rate']:.2f}" if pair else ""]
+            [name, m.n, *(["one class"] if m.one_class else [f"{100 * m.macro_f1:.2f}{interval}"]),
+             f"{100 * m.accuracy:.2f}", f"{100 * m.invalid_rate:.2f}",
+             "one class" if m.one_class else f"{100 * m.lenient.macro_f1:.2f}",
+             f"{100 * pair.consistent_accuracy:.2f}" if pair else "", f"{100 * pair.first_position_rate:.2f}" if pair else ""]
         )  # fmt: skip
     columns = [
         "task",
@@ -229,24 +231,23 @@ def _show(folder: Path, result: dict[str, Any], file: str = "predictions.jsonl")
         "right in both orders",
         "first chosen",
     ]
-    name = (result["judged_by"] or {}).get("name") or result["checkpoint"]
-    table(f"{name}: {METHODS[result['method']]} (per cent)", columns, rows)
-    for name, m in task_metrics(result).items():
-        if m["one_class"]:
+    name = result.judge.name if result.judge else result.checkpoint
+    table(f"{name}: {METHODS[result.method]} (per cent)", columns, rows)
+    for name, m in result.tasks.items():
+        if m.one_class:
             say(
-                f'{name}: every item of the {m["split"]} split has the label "{m["one_class"]}", so Macro-F1 says nothing;'
+                f'{name}: every item of the {m.split} split has the label "{m.one_class}", so Macro-F1 says nothing;'
                 " look at the accuracy, or convert with a label rule or a split that gives both"
             )
-        if m["clusters"] < m["n"]:
-            rough = "; so few make a rough interval" if m["clusters"] < FEW else ""
+        if m.clusters < m.n:
+            rough = "; so few make a rough interval" if m.clusters < FEW else ""
             say(
-                f"{name}: rows share a caption, an image or a source; the interval resamples {m['clusters']} clusters{rough}"
+                f"{name}: rows share a caption, an image or a source; the interval resamples {m.clusters} clusters{rough}"
             )
-        for verdict in m["confusion"]:
-            if sum(row[verdict] for row in m["confusion"].values()) == m["n"]:
-                say(
-                    f"{name}: the judge answered {verdict} to all {m['n']} rows: the score says nothing of what it sees"
-                )
-    say_unread(unreadable.of_evaluation(*predictions.load(folder, file)))
+        for verdict in m.confusion:
+            if sum(row[verdict] for row in m.confusion.values()) == m.n:
+                say(f"{name}: the judge answered {verdict} to all {m.n} rows: the score says nothing of what it sees")
+    run = predictions.load(folder, file)
+    say_unread(unreadable.of_evaluation(run.identity, run.rows))
     if not rows:
         say(f"no task in {folder} is complete yet. next: the same mtrl eval again")

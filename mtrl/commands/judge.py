@@ -45,28 +45,31 @@ def command(
     from mtrl.converters.pipeline import images as stored
     from mtrl.core.console import bar, check, say, say_unread
     from mtrl.core.errors import UserError
-    from mtrl.evaluate import items, judge_files, judge_out, unreadable, verdicts
+    from mtrl.evaluate import image_items, image_sources, judging, unreadable, verdict, verdict_file
     from mtrl.evaluate.html import judge_page
 
     if out:
-        judge_out.check(out)
+        verdict_file.check(out)
     if wrong := [given for given in field or [] if "=" not in given]:
         raise UserError(f"--field {wrong[0]} should be name=text", "for instance --field caption='a red square'")
     fields = {name.strip(): text for name, _, text in (given.partition("=") for given in field or [])}
     who = judge_of(ckpt, endpoint, served_model, style, prompts)
-    given = items.read(images, tasks, who.style, fields, recursive, skip_bad, who.task)
+    given = image_items.read(images, tasks, who.style, fields, recursive, skip_bad, who.task)
     say(f"{who.checkpoint}: style {who.style}, by {who.told_by}; {len(given.items)} items")
-    for line in who.remarks(dict.fromkeys(item.task.name for item in given.items if isinstance(item, items.Item))):
+    for line in who.remarks(
+        dict.fromkeys(item.task.name for item in given.items if isinstance(item, image_items.Item))
+    ):
         say(line)
     if given.skipped:
-        check("warning", f"{given.skipped.total():,} files left out: {judge_files.said(given.skipped)}")
+        check("warning", f"{given.skipped.total():,} files left out: {image_sources.in_words(given.skipped)}")
     for name, number in given.rotated.items():
         check("warning", f"{number:,} items of task {name} have images with an {stored.ROTATED}", stored.upright(name))
     with bar("judge") as update:
-        rows = verdicts.run(who, given.items, out, engine_maker(endpoint, tensor_parallel), update, judge_page.write)
-    _show(rows)
-    choices = {item.task.name: item.task.choices for item in given.items if isinstance(item, items.Item)}
-    say_unread(unreadable.found(rows, who.style, choices, who.max_new_tokens))
+        judged = judging.run(who, given.items, out, engine_maker(endpoint, tensor_parallel), update, judge_page.write)
+    _show([verdict.row(one) for one in judged])
+    answered = [one for one in judged if isinstance(one, verdict.Verdict)]
+    choices = {item.task.name: item.task.choices for item in given.items if isinstance(item, image_items.Item)}
+    say_unread(unreadable.found(answered, who.style, choices, who.max_new_tokens))
     if out:
         say(f"written: {out}")
 

@@ -43,17 +43,17 @@ def command(
 ) -> None:
     """Train, choose, export and score every checkpoint of Table 2 or 3. Started again, it goes on."""
     from mtrl.core import hints
-    from mtrl.core.console import console, grid, live, say
-    from mtrl.core.console import table as show_table
+    from mtrl.core.console import console, live, say
     from mtrl.core.errors import MtrlError, UserError
-    from mtrl.paper import matrix, progress, reproduce
+    from mtrl.paper import matrix, progress, reproduce, typeset
+    from mtrl.paper.cell import Place
 
     numbers = (seeds or "").replace(" ", "").split(",") if seeds else []
     if not all(number.isdecimal() for number in numbers):
         raise UserError(f"--seeds {seeds} is not a list of numbers", "for example --seeds 1,2,3")
     if raw is not None and not raw.is_dir():
         raise UserError(f"--raw {raw} is not a folder", "pass the folder of the releases, which mtrl fetch fills")
-    place = matrix.Place(data, runs)
+    place = Place(data, runs)
     number = int(table.value[-1])
     every = matrix.cells(number, model, hardware, list(dict.fromkeys(map(int, numbers))), set or [], place)
     chosen = matrix.choose(every, only or [])
@@ -66,23 +66,22 @@ def command(
     failures: dict[str, reproduce.Failure] = {}
 
     def now() -> Any:
-        return grid(table.value, *progress.show(every, failures))
+        return progress.matrix(table.value, every, failures)
 
     if dry_run or not console.is_terminal:
-        show_table(table.value, *progress.show(every, failures))
+        typeset.show(now())
     if dry_run:
-        show_table(*progress.data(reproduce.needed(chosen), data))
+        typeset.show(progress.data(reproduce.needed(chosen), data))
         say(progress.totals(chosen, every))
         say("\n".join(reproduce.commands(chosen, convert)) or "nothing is left to run")
         return
-    with live(now):
+    with live(lambda: typeset.grid(now())):
         reproduce.drive(chosen, convert, place, keep.value, failures, say)
-    show_table(table.value, *progress.show(every, failures))
+    typeset.show(now())
     say(progress.LEGEND)
-    title, columns, rows, notes = progress.summary(number, every)
-    show_table(title, columns, rows)
-    for line in notes:
-        say(line)
+    summary = progress.summary(number, every, data)
+    typeset.show(summary)
+    say(summary.legend)
     for label, failure in failures.items():
         say(f"{label} failed: {failure.reason}\n  again: {failure.command}")
     if undone := [cell.label for cell in chosen if cell.state()[0] != "done"]:

@@ -91,6 +91,23 @@ class Rl(Model):
         return self
 
 
+class Shape(Model):
+    """What a model computes, for estimates of time. Parameters in billions, [U] the model's config.json.
+
+    `active`: of the language model per token, without the embedding; `vision`: of the encoder. `hidden`, `vision_hidden`:
+    widths; `kv`: width of its keys, heads x head size. `experts`: of one layer, 0 for a dense model.
+    """
+
+    active: PositiveFloat
+    vision: PositiveFloat
+    layers: PositiveInt
+    hidden: PositiveInt
+    kv: PositiveInt
+    experts: int = Field(0, ge=0)
+    vision_layers: PositiveInt
+    vision_hidden: PositiveInt
+
+
 class ModelPreset(Model):
     """recipes/models/<name>.yaml. `path` is a folder or a Hugging Face id; "./x" is relative to the preset file."""
 

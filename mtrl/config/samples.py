@@ -9,13 +9,24 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_object, written
 
 ROWS_PER_GROUP = 1024
+SplitName = Literal["train", "val", "test"]
+Order = Literal["given", "turned"]  # of a pair's images: as converted, or swapped; a single image has "given"
+
+
+class Key(NamedTuple):
+    """What a judge is asked once: one sample, its images in one order, one of its votes."""
+
+    task: str
+    id: str
+    order: Order
+    vote: int
 
 
 @dataclass(frozen=True)

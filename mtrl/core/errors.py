@@ -23,6 +23,8 @@ class MtrlError(Exception):
 class Interrupted(BaseException):
     """The user (Ctrl-C) or the system asked mtrl to stop. No Exception: nothing on the way may swallow it. Status 130."""
 
+    exit_code = 130
+
 
 class UserError(MtrlError):
     """The user's input is wrong. Exit status 2."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import read_object
@@ -23,7 +23,8 @@ class Stored(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M")
+_READERS: dict[type, TypeAdapter[Any]] = {}  # making one takes longer than using it
 SHOWN, IN_LINE = 20, 3  # mistakes that one error lists: of what a person wrote, and in the one line for what mtrl wrote
 
 
@@ -33,10 +34,14 @@ def read(model: type[M], path: Path, then: str = "") -> M:
 
 
 def validate(model: type[M], data: Any, file: str, then: str = "") -> M:
-    """Raises one UserError that lists the mistakes in `file`; in one line for what is `Stored`."""
-    shown = IN_LINE if issubclass(model, Stored) else SHOWN
+    """`data` as a `model`, which is a pydantic model or a dataclass.
+
+    Raises one UserError that lists the mistakes in `file` ("": not named), in one line for what is not a `Model`.
+    """
+    reader: TypeAdapter[M] = _READERS.get(model) or _READERS.setdefault(model, TypeAdapter(model))
+    shown = SHOWN if issubclass(model, BaseModel) and not issubclass(model, Stored) else IN_LINE
     try:
-        return model.model_validate(data)
+        return reader.validate_python(data)
     except ValidationError as error:
         lines = []
         for mistake in error.errors(include_url=False)[:shown]:
@@ -54,11 +59,10 @@ def validate(model: type[M], data: Any, file: str, then: str = "") -> M:
                 lines.append(f"{'.'.join(where)}: {message}{given}".removeprefix(": "))
         if (more := error.error_count() - shown) > 0:
             lines.append(f"and {more:,} more")
-        if shown == IN_LINE:
-            raise UserError(f"{file}: {'; '.join(lines)}", then) from None
-        raise UserError(
-            f"{file}: " + (lines[0] if len(lines) == 1 else "\n  - ".join(["", *lines]).lstrip(" ")), then
-        ) from None
+        said = "; ".join(lines)
+        if shown == SHOWN and len(lines) > 1:
+            said = "\n  - ".join(["", *lines])
+        raise UserError(f"{file}: {said}" if file else said, then) from None
 
 
 def _short(value: Any) -> str:
@@ -66,7 +70,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
+def _keys(model: Any, path: list[str]) -> list[str]:
     """The field names of the model that stands at `path` below `model`."""
     for part in path:
         field = model.model_fields.get(part)

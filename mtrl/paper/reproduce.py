@@ -12,22 +12,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtrl.core import hints
-from mtrl.core.errors import Interrupted, MtrlError, UserError
+from mtrl.core import child, hints
+from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import read_json
 from mtrl.models.card import FILE as CARD
-from mtrl.paper import matrix
-from mtrl.paper.matrix import Cell, Place, Step
+from mtrl.paper.cell import LOCK, LOG, STEPS, Cell, Place, Step
 from mtrl.preflight.plan import preflight
 from mtrl.preflight.rendered import Rendered
 
@@ -81,7 +77,7 @@ def drive(
     """Runs what is left of the chosen cells; `failures` fills as it goes, by label. Raises Interrupted, and MtrlError for data."""
     if convert:
         say(f"$ {_typed(convert)}")
-        code, last = _run(convert, place.runs / matrix.LOG)
+        code, last = _run(convert, place.runs / LOG)
         if code:
             raise MtrlError(f"converting failed: {last}", _typed(convert))
     warned: set[str] = set()
@@ -119,7 +115,7 @@ def _attempt(cell: Cell, keep: str, failures: dict[str, Failure], say: Callable[
     with contextlib.ExitStack() as stack:
         left = [step for step in cell.steps() if not step.done]
         try:
-            lock = stack.enter_context(cell.run.held(matrix.LOCK)) if left else -1
+            lock = stack.enter_context(cell.run.held(LOCK)) if left else -1
         except UserError:
             lock = -1
         if left and (lock < 0 or cell.run.locked()):
@@ -138,10 +134,10 @@ def _attempt(cell: Cell, keep: str, failures: dict[str, Failure], say: Callable[
 def _perform(cell: Cell, step: Step, lock: int, say: Callable[[str], None]) -> Failure | None:
     """One step, and its time in steps.jsonl. The step inherits `lock`: it holds the cell even if this driver is killed."""
     say(f"{cell.label}: {step.name}")
-    log, begun = cell.folder / matrix.LOG, time.time()
+    log, begun = cell.folder / LOG, time.time()
     code, last = _run(step.command, log, lock)
     took = {"step": step.name, "seconds": round(time.time() - begun, 1), "code": code}
-    with (cell.folder / matrix.STEPS).open("a", encoding="utf-8") as file:
+    with (cell.folder / STEPS).open("a", encoding="utf-8") as file:
         file.write(json.dumps(took) + "\n")
     if code == 0 and next(s for s in cell.steps() if s.name == step.name).done:
         return None
@@ -151,30 +147,15 @@ def _perform(cell: Cell, step: Step, lock: int, say: Callable[[str], None]) -> F
 
 
 def _run(command: list[str], log: Path, lock: int | None = None) -> tuple[int, str]:
-    """(exit status, its last words) of `mtrl COMMAND`, all of whose output is appended to `log`. Raises Interrupted.
-
-    It gets a process group of its own, so that Ctrl-C reaches it once, from here; it ends its trainer itself.
-    """
+    """(exit status, its last words) of `mtrl COMMAND`, all of whose output is appended to `log`. Raises Interrupted."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         output.write(f"$ {_typed(command)}\n".encode())
         output.flush()
         before = output.tell()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mtrl", *command], stdin=subprocess.DEVNULL, stdout=output,
-            stderr=subprocess.STDOUT, process_group=0, pass_fds=() if lock is None else (lock,),
-        )  # fmt: skip
-        try:
-            code = process.wait()
-        except Interrupted:
-            os.killpg(process.pid, signal.SIGINT)
-            process.wait()
-            raise
-    if code == 130:  # stopped by hand: whoever did that wants the matrix to stop too
-        raise Interrupted("SIGINT")
-    lines = log.read_bytes()[before:].decode(errors="replace").splitlines()
-    said = [line.removeprefix("mtrl: ") for line in lines if line.startswith("mtrl: ")]
-    return code, (said or [line for line in lines if line.strip()] or [""])[-1]
+        locks = () if lock is None else (lock,)
+        code = child.run_mtrl(command, stdout=output, stderr=subprocess.STDOUT, locks=locks)
+    return code, next(iter(child.last_lines_of_log(log, before)), "").removeprefix("mtrl: ")
 
 
 def _remove_checkpoints(cell: Cell) -> None:

@@ -15,6 +15,7 @@ from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import read_json
 from mtrl.core.finding import Check
 from mtrl.core.rundir import Run
+from mtrl.envs.tested import TESTED
 from mtrl.models import model_folder
 from mtrl.preflight import ray_rules
 from mtrl.preflight.ray_rules import Names, Rule, divisor
@@ -172,10 +173,10 @@ def _installed() -> Iterator[Check]:
                 "error", f"EasyR1 needs {package} below {limit}, and has {version or 'none'}", "make setup-easyr1"
             )
     try:
-        ancestor = ["git", "-C", str(root), "merge-base", "--is-ancestor", easyr1_grpo.COMMIT, "HEAD"]
+        ancestor = ["git", "-C", str(root), "merge-base", "--is-ancestor", TESTED["easyr1"].commit, "HEAD"]
         code = subprocess.run(ancestor, capture_output=True).returncode
     except OSError:  # a container without git
         code = 1
     if code:
-        text = f"EasyR1 in {root} is not known to be at or after {easyr1_grpo.COMMIT[:7]}, the tested commit"
+        text = f"EasyR1 in {root} is not known to be at or after {TESTED['easyr1'].commit[:7]}, the tested commit"
         yield Check("warning", text, "make setup-easyr1")

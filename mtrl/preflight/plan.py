@@ -13,6 +13,7 @@ from mtrl.core.errors import MtrlError
 from mtrl.core.files import read_json
 from mtrl.core.finding import Check
 from mtrl.core.rundir import Run
+from mtrl.envs.tested import TESTED
 from mtrl.models import model_folder
 from mtrl.preflight import (
     amounts,
@@ -29,7 +30,6 @@ from mtrl.preflight import (
 from mtrl.preflight.rendered import Rendered
 from mtrl.reward_plugins import judge
 
-TESTED = {"llamafactory": "0.9.5", "trl": "1.16.0", "easyr1": "0.3.3.dev0", "verl": "0.9.1"}  # EasyR1's is called verl
 RULES = {"easyr1": easyr1_rules.check, "verl": verl_rules.check}
 
 
@@ -112,9 +112,8 @@ def _environment(recipe: Recipe) -> Iterator[Check]:
     elif missing := _missing(python, recipe):
         text = f"the environment {trainer.environment} has no {' and '.join(missing)}"
         yield Check("error", text, f"{again} on the GPU machine (or --set upstream.flash_attn=sdpa)")
-    elif version != TESTED[recipe.trainer]:
-        text = f"{package} {version} is not the tested version {TESTED[recipe.trainer]}"
-        yield Check("warning", text)
+    elif version != (tested := TESTED[recipe.trainer].version):
+        yield Check("warning", f"{package} {version} is not the tested version {tested}")
     else:
         yield Check("ok", f"{package} {version}")
 

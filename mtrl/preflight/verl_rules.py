@@ -15,15 +15,17 @@ from pathlib import Path
 from mtrl import envs
 from mtrl.backends.jobs import verl_check
 from mtrl.config.recipe_types import Recipe
+from mtrl.core import child
 from mtrl.core.errors import UserError
 from mtrl.core.files import write_text
 from mtrl.core.finding import Check
 from mtrl.core.rundir import Run
+from mtrl.envs.tested import TESTED
 from mtrl.preflight import ray_rules
 from mtrl.preflight.ray_rules import Names, Rule, divisor
 from mtrl.preflight.rendered import Rendered
 
-TESTED = (0, 9)
+RELEASE = envs.release(TESTED["verl"].version)
 ROLES = "actor_rollout_ref"
 MAX_RANK = 512  # vLLM's largest, in verl/workers/rollout/vllm_rollout/utils.py:94
 NAMES = Names(
@@ -76,11 +78,9 @@ def _installed() -> Iterator[Check]:
         version = envs.versions(envs.interpreter("verl"), ("verl",))["verl"]
     except UserError:
         return
-    if version and envs.release(version) != TESTED:
+    if version and envs.release(version) != RELEASE:
         own = " (EasyR1's package is called verl too)" if version.startswith("0.3.") else ""
-        text = (
-            f"verl {version}{own} is outside {'.'.join(map(str, TESTED))}.x: mtrl knows the keys and logs of that range"
-        )
+        text = f"verl {version}{own} is outside {'.'.join(map(str, RELEASE))}.x: mtrl knows the keys and logs of that range"
         yield Check("error", text, "make setup-verl")
 
 
@@ -97,8 +97,8 @@ def _asked(text: str) -> Iterator[Check]:
         write_text(file, text)
         done = subprocess.run([python, verl_check.__file__, file], capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["(no output)"])[-1]
-        yield Check("error", f"verl's own check of its configuration did not run: {last}", "make setup-verl")
+        text = f"verl's own check of its configuration did not run: {child.reason(done.stderr)}"
+        yield Check("error", text, "make setup-verl")
         return
     said = json.loads(done.stdout)[str(file)]
     for key in said["unknown"]:

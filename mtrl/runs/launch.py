@@ -22,6 +22,7 @@ from mtrl.backends import checkpoint_folders, registry
 from mtrl.backends.base import Backend, Job
 from mtrl.config import task_files, tasks
 from mtrl.config.recipe_types import Recipe
+from mtrl.core import child
 from mtrl.core.errors import Interrupted, MtrlError, UserError
 from mtrl.core.files import write_json, write_text
 from mtrl.core.rundir import Run, hashes
@@ -113,7 +114,7 @@ def launch(run: Run, job: Job, recipe: Recipe, lock: int, watch: Callable[[list[
     finally:
         if rows := trainer.metrics(run):
             write_metrics(run, rows)
-    words = process.last_words(run.log, written_before)
+    words = child.last_lines_of_log(run.log, written_before)
     if code == -9:
         words.append("Killed: by the system, most likely for want of memory")
     if code != 0 or not trainer.finished(run):
@@ -146,7 +147,7 @@ def assist(run: Run, recipe: Recipe, data: Path, rank: int) -> None:
     with run.held(f"lock-{rank}") as lock:
         code = process.run(job.command, job.env, run.path, log, lock, lambda pid: None, lambda: None)
     if code != 0:
-        words = process.last_words(log)
+        words = child.last_lines_of_log(log)
         raise MtrlError(
             f"node {rank} of run {run.name} failed:\n  " + "\n  ".join(words), causes.advice(words) or str(log)
         )

@@ -21,6 +21,7 @@ from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
 from mtrl.core.errors import UserError
 from mtrl.core.rundir import Run
+from mtrl.envs.tested import TESTED
 from mtrl.preflight import keys
 from mtrl.runs import checkpoints
 from tests.conftest import mtrl
@@ -328,8 +329,6 @@ def test_its_logger_and_its_resuming_are_what_we_take_them_for(tmp_path: Path) -
 
 
 if __name__ == "__main__":
-    head = (
-        f"# EasyR1's configuration keys at {easyr1_grpo.COMMIT[:7]}, written by python -m tests.contract.test_easyr1\n"
-    )
+    head = f"# EasyR1's configuration keys at {TESTED['easyr1'].commit[:7]}, written by python -m tests.contract.test_easyr1\n"
     keys.file("easyr1").write_text(head + "".join(f"{key}\n" for key in in_environment(KEYS)))
     print(yaml.safe_dump({"written": str(keys.file("easyr1"))}))

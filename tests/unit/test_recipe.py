@@ -16,7 +16,7 @@ from mtrl.preflight import keys
 from mtrl.preflight.rendered import Rendered
 from tests.conftest import ROOT
 
-RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml") if path.stem not in ("paper", "releases"))
+RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml") if path.stem not in recipe.TABLES)
 MODELS = sorted(path.stem for path in (ROOT / "recipes" / "models").glob("*.yaml"))
 HARDWARE = sorted(path.stem for path in (ROOT / "recipes" / "hardware").glob("*.yaml"))
 

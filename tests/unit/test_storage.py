@@ -17,10 +17,13 @@ from mtrl.converters.readers.picture import Rejected
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import symlink
 from mtrl.demo import releases
-from mtrl.evaluate import predictions
+from mtrl.evaluate.identity import AskedWith, Identity
+from mtrl.evaluate.recording import Recording
 from mtrl.runs import checkpoints
 from tests.unit.releases_fixture import run, table_task
 from tests.unit.test_checkpoints import a_run
+
+IDENTITY = Identity(path="m", method="zero_shot", style="sft", sampling=AskedWith(votes=1), tasks={})
 
 METHODS = {
     "stored": zipfile.ZIP_STORED,
@@ -73,7 +76,7 @@ def test_a_path_through_a_file_is_the_users_mistake(cli, tmp_path: Path) -> None
         assert done.code == 2 and "--out" in done.err and "Traceback" not in done.err
     assert (tmp_path / "file").read_text() == "mine"
     with pytest.raises(UserError, match="is a file, and a folder is needed"):
-        predictions.Store(tmp_path / "file" / "e", {"tasks": {}})
+        Recording(tmp_path / "file" / "e", IDENTITY)
 
 
 @pytest.fixture
@@ -109,7 +112,7 @@ def test_a_read_only_folder_is_said(cli, tmp_path: Path, read_only: Path) -> Non
         run(task, tmp_path / "raw", read_only / "data")
     assert error.value.then == "choose a folder that you may write to, or change its permissions"
     with pytest.raises(UserError, match="may not be written to"):
-        predictions.Store(read_only / "e", {"tasks": {}})
+        Recording(read_only / "e", IDENTITY)
 
 
 def test_file_systems_without_links_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from mtrl.core.files import read_json, sha256_file
 from mtrl.core.rundir import Run
 from mtrl.demo.pipeline import tiny
 from mtrl.evaluate import requests
-from mtrl.evaluate.run import subject
+from mtrl.evaluate.subject import subject
 from mtrl.runs import checkpoints
 from tests.unit.standin import asked_text, completion, standin
 
@@ -214,9 +214,12 @@ def line(**change: object) -> str:
     [
         ({"prompt_sha256": "0" * 64}, "line 4 answers another prompt of task demo_quality"),
         ({"vote": 1}, "line 4 is vote 1"),
-        ({"task": "demo_safety"}, "line 4 answers task 'demo_safety', which eval.json does not hold"),
-        ({"id": "foreign"}, "an answer to sample 'foreign' of task demo_quality, order given, vote 0, not asked here"),
-        ({"order": "turned"}, "order turned, vote 0, not asked here"),
+        ({"task": "demo_safety"}, "line 4 answers task 'demo_safety', which eval.json does not have"),
+        (
+            {"id": "foreign"},
+            "an answer to sample 'foreign' of task demo_quality, order given, vote 0, which is not asked",
+        ),
+        ({"order": "turned"}, "order turned, vote 0, which is not asked"),
     ],
 )
 def test_a_foreign_row_is_named_and_not_counted(cli, exported: Path, change: dict[str, object], says: str) -> None:
@@ -266,5 +269,5 @@ def test_answers_of_nobody_are_not_taken_over(cli, exported: Path) -> None:
         before = Path("runs/eval-m/predictions.jsonl").read_bytes()
         Path("runs/eval-m/eval.json").unlink()
         done = cli(*command)
-    assert done.code == 2 and "holds answers, and eval.json, which says whose they are, is missing" in done.err
+    assert done.code == 2 and "has answers, but eval.json, which says whose they are, is missing" in done.err
     assert Path("runs/eval-m/predictions.jsonl").read_bytes() == before and not Path("runs/eval-m/eval.json").exists()
