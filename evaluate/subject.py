@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from mtrl.config import recipe, task_files
 from mtrl.config.published import table_tasks
 from mtrl.config.recipe_types import Image, Style
 from mtrl.config.tasks import Task
-from mtrl.core import search_path
+from mtrl.core import rundir, search_path
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_yaml, sha256_file
 from mtrl.models import card, experts, integrity, model_folder
@@ -123,6 +124,33 @@ def subject(checkpoint: str, style: Style | None = None, prompts: str = "export"
         prompts=prompts,
         files=files,
     )
+
+
+def named(
+    ckpt: str | None, endpoint: str | None, served_model: str | None, style: Style | None, prompts: str = "export"
+) -> Subject:
+    """The judge that the options of these names choose. Raises UserError where they do not go together."""
+    if endpoint and served_model:
+        return served(served_model, ckpt, style, prompts)
+    if endpoint:
+        raise UserError(
+            "--endpoint needs --served-model, the name that the model is served under",
+            f"curl {endpoint}/models lists the names",
+        )
+    if served_model:
+        raise UserError("--served-model needs --endpoint", "add --endpoint URL, or pass a folder as --ckpt")
+    if not ckpt:
+        raise UserError("Pass --ckpt PATH, or --endpoint URL and --served-model NAME.")
+    return subject(ckpt, style, prompts)
+
+
+def evaluation_folder(ckpt: str | None, served_model: str | None) -> Path:
+    """Where an evaluation is written by default, below the folder of runs: RUN/eval, or eval-NAME of a foreign model."""
+    if not served_model and ckpt and Path(ckpt).exists():
+        if told := card.read(Path(ckpt)):
+            return Path(told.run) / "eval"
+        ckpt = os.path.abspath(ckpt)
+    return Path(rundir.evaluation(served_model or Path(str(ckpt)).name))
 
 
 def served(model: str, checkpoint: str | None = None, style: Style | None = None, prompts: str = "export") -> Subject:

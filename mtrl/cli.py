@@ -32,6 +32,7 @@ from mtrl.commands import (
     prompts,
     reproduce,
     reward,
+    score,
     select,
     status,
     tables,
@@ -39,7 +40,7 @@ from mtrl.commands import (
     train,
 )
 from mtrl.core import hints
-from mtrl.core.errors import PLAIN, Interrupted, MtrlError, printable, remedy
+from mtrl.core.errors import FILE_SYSTEM, Interrupted, MtrlError, printable, remedy
 
 
 class Verb(TyperCommand):
@@ -89,7 +90,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Evaluate": {
         "eval": evaluate.command,
         "judge": judge.command,
-        "score": evaluate.score_command,
+        "score": score.command,
         "compare": compare.command,
         "tables": tables.command,
         "reward": reward.command,
@@ -129,13 +130,18 @@ def main(arguments: list[str] | None = None) -> None:
         print(printable(f"mtrl: {error}" + (f"\nnext: {error.then}" if error.then else "")), file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in PLAIN:
+        if error.errno not in FILE_SYSTEM:
             raise
         where = error.filename2 or error.filename or "writing failed"
         print(
             f"mtrl: {error.strerror}: {where}\nnext: {remedy(error, 'run the same command: it goes on')}",
             file=sys.stderr,
         )
+        sys.exit(1)
+    except RuntimeError as error:
+        if not str(error).startswith("Symlink loop"):  # how Path.resolve reports a circle of links before Python 3.13
+            raise
+        print(printable(f"mtrl: {error}\nnext: choose another path"), file=sys.stderr)
         sys.exit(1)
     except Interrupted as stop:
         print(f"mtrl: stopped by {stop}; the same command goes on from here", file=sys.stderr)

@@ -6,12 +6,13 @@ It shows what report.html shows, by the same cards and script, and is as inert.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from mtrl.evaluate import predictions
 from mtrl.evaluate.compare import Compared
 from mtrl.evaluate.html import cards, page
+from mtrl.evaluate.html.content import Card, Content
 from mtrl.evaluate.metrics import conclusion
 from mtrl.evaluate.metrics.paired import Comparison, Kind
 
@@ -37,22 +38,17 @@ def write(
 ) -> Path:
     """Writes `target` from two evaluation folders and what compare.folders found in them. Raises UserError."""
     runs = [predictions.load(folder) for folder in folders]
-    about, shown = {}, []
+    tasks, shown = {}, []
     for name, numbers in found.tasks.items():
         kinds = {(d.id, d.order): d.kind for d in numbers.disagreements}
-        about[name], of_task = cards.of_task(name, runs, data, _flags_by(kinds), set(kinds))
+        tasks[name], of_task = cards.of_task(name, runs, data, partial(_found_by, kinds), set(kinds))
         shown += of_task
     sides = named(folders)
     return page.write(
         target,
         "compare.html.jinja",
+        Content(shown, tasks, FILTERS, sides),
         data,
-        shown,
-        {
-            "tasks": about,
-            "sides": sides,
-            "filters": cards.found(shown, FILTERS),
-        },
         tick,
         sides=sides,
         runs=[run.identity for run in runs],
@@ -70,12 +66,9 @@ def named(folders: tuple[Path, Path]) -> tuple[str, str]:
     return f"A: {page.run_name(folders[0])}", f"B: {page.run_name(folders[1])}"
 
 
-def _flags_by(kinds: dict[cards.Item, Kind]) -> cards.Flags:
-    def flags(answers: list[dict[str, Any]], card: dict[str, Any]) -> list[str]:
-        kind = kinds[(card["id"], card["order"])]
-        return [kind, "invalid"] if any(answer["verdict"] is None for answer in answers) else [kind]
-
-    return flags
+def _found_by(kinds: dict[cards.Item, Kind], card: Card) -> list[str]:
+    kind = kinds[(card.id, card.order)]
+    return [kind, "invalid"] if any(answer.verdict is None for answer in card.answers) else [kind]
 
 
 def _reach(found: dict[str, Comparison]) -> float:

@@ -34,11 +34,11 @@ def command(
     from mtrl.converters.pipeline import counts as findings
     from mtrl.converters.pipeline import images
     from mtrl.converters.pipeline.convert import convert
+    from mtrl.core import targets
     from mtrl.core.console import bar, check, say, table
     from mtrl.core.errors import UserError
-    from mtrl.core.files import check_folder
 
-    check_folder(out)
+    targets.check_folder(out)
     rows = []
     for task in tasks.select(names):
 

@@ -8,14 +8,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from mtrl import envs
-from mtrl.backends import easyr1_grpo
+from mtrl.backends import easyr1_grpo, envs
+from mtrl.backends.envs.tested import TESTED
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import read_json
 from mtrl.core.finding import Check
 from mtrl.core.rundir import Run
-from mtrl.envs.tested import TESTED
 from mtrl.models import model_folder
 from mtrl.preflight import ray_rules
 from mtrl.preflight.ray_rules import Names, Rule, divisor

@@ -6,14 +6,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from mtrl import envs
-from mtrl.backends import registry
+from mtrl.backends import envs, registry
+from mtrl.backends.envs.tested import TESTED
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import MtrlError
 from mtrl.core.files import read_json
 from mtrl.core.finding import Check
 from mtrl.core.rundir import Run
-from mtrl.envs.tested import TESTED
 from mtrl.models import model_folder
 from mtrl.preflight import (
     amounts,

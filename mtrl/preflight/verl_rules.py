@@ -12,7 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from mtrl import envs
+from mtrl.backends import envs
+from mtrl.backends.envs.tested import TESTED
 from mtrl.backends.jobs import verl_check
 from mtrl.config.recipe_types import Recipe
 from mtrl.core import child
@@ -20,7 +21,6 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import write_text
 from mtrl.core.finding import Check
 from mtrl.core.rundir import Run
-from mtrl.envs.tested import TESTED
 from mtrl.preflight import ray_rules
 from mtrl.preflight.ray_rules import Names, Rule, divisor
 from mtrl.preflight.rendered import Rendered

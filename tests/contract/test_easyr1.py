@@ -15,13 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
-from mtrl import envs
-from mtrl.backends import checkpoint_folders, easyr1_grpo
+from mtrl.backends import checkpoint_folders, easyr1_grpo, envs
+from mtrl.backends.envs.tested import TESTED
 from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
 from mtrl.core.errors import UserError
 from mtrl.core.rundir import Run
-from mtrl.envs.tested import TESTED
 from mtrl.preflight import keys
 from mtrl.runs import checkpoints
 from tests.conftest import mtrl

@@ -19,8 +19,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from mtrl import envs
-from mtrl.backends import checkpoint_folders, inputs, verl_grpo
+from mtrl.backends import checkpoint_folders, envs, inputs, verl_grpo
 from mtrl.backends.jobs import verl_check
 from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe

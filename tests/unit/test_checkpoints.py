@@ -111,8 +111,8 @@ def test_a_run_that_is_not_done_is_exported_on_request(cli, tmp_path: Path, monk
     ("to", "says"),
     [
         ("file", "exists already"),
-        ("file/x", "lies below"),
-        ("file/a/x", "lies below"),
+        ("file/x", "is a file, and a folder is needed"),
+        ("file/a/x", "is a file, and a folder is needed"),
         ("folder", "exists already"),
     ],
 )

@@ -83,7 +83,7 @@ def test_a_table_of_mixed_tasks_to_jsonl_and_csv(cli) -> None:
     assert one["reasoning"].startswith("=HYPERLINK") and "image_2" not in one and "flipped" not in one
     assert (two["verdict"], two["reasoning"], two["response"]) == ("invalid", "", "I cannot say") and "label" not in two
     assert (pair["image"], pair["image_2"], pair["verdict"], pair["flipped"]) == ("pics/0.png", "pics/2.png", "1", True)
-    assert "0 of 2 as labelled" in done.out and "\x1b[2J" not in done.out and "[red]x[/red]" in done.out
+    assert "0 of 2 verdicts are as labelled" in done.out and "\x1b[2J" not in done.out and "[red]x[/red]" in done.out
     with Path("v.csv").open(newline="") as stream:
         cells = list(csv.DictReader(stream))
     assert [row["verdict"] for row in cells] == ["yes", "invalid", "1"]
@@ -311,7 +311,7 @@ def test_two_equal_commands_at_once(cli, out: str, monkeypatch: pytest.MonkeyPat
     [
         ("pics", "is a folder, not a file"),
         ("taken.jsonl", "is a folder, not a file"),
-        ("pics/0.png/v.csv", "which is a file and no folder"),
+        ("pics/0.png/v.csv", "is a file, and a folder is needed"),
         ("/proc/v.csv", "/proc/.v.csv.part.jsonl cannot be written to"),
         ("pipe.jsonl", "is not a regular file"),
     ],

@@ -20,7 +20,8 @@ from mtrl.config.tasks import load
 from mtrl.core.errors import UserError
 from mtrl.evaluate import compare, predictions, requests, unreadable
 from mtrl.evaluate.engines.base import Answer
-from mtrl.evaluate.html import cards, compare_page, report, thumbnails
+from mtrl.evaluate.html import cards, compare_page, content, report, thumbnails
+from mtrl.evaluate.html.content import Card
 from mtrl.evaluate.identity import Identity
 from mtrl.evaluate.metrics.prediction import Prediction
 from mtrl.evaluate.recording import Recording
@@ -220,7 +221,7 @@ def test_votes(project: Path) -> None:
     for card in shown:
         answer = card["answers"][0]
         assert answer["sure"] == pytest.approx(answer["votes"].count(answer["verdict"]) / 3)
-        assert ("split" in card["is"]) == (len(set(answer["votes"])) > 1)
+        assert ("split" in card["found_by"]) == (len(set(answer["votes"])) > 1)
 
 
 def test_what_is_gone_is_said_to_be_gone(folder: Path) -> None:
@@ -242,8 +243,8 @@ def test_a_very_long_response_is_cut_and_says_so(project: Path) -> None:
     page = file.read_text()
     assert "reasoning, 100,006 characters" in browse(file)
     kept = data_of(page, "cards")[0]["answers"][0]["responses"][0]
-    assert len(kept) < cards.LONG + 100 and "MIDDLE" not in kept and kept.endswith("<answer>yes</answer>")
-    left = len(text) - cards.LONG
+    assert len(kept) < content.LONG + 100 and "MIDDLE" not in kept and kept.endswith("<answer>yes</answer>")
+    left = len(text) - content.LONG
     assert f"{left:,} characters are only in predictions.jsonl" in kept
 
 
@@ -294,7 +295,7 @@ def test_compare_shows_where_two_disagree(folder: Path) -> None:
     for card in shown:
         about_it = apart[(card["task"], card["id"], card["order"])]
         assert [a["verdict"] for a in card["answers"]] == [about_it.a, about_it.b]
-        assert card["is"][0] == about_it.kind
+        assert card["found_by"][0] == about_it.kind
     assert about["sides"] == ["A: x", "B: y"] and "http" not in text.replace("http-equiv", "")
     for m in found.tasks.values():
         assert f"<b>{'+' if m.macro_f1.difference > 0 else ''}{100 * m.macro_f1.difference:.1f}</b>" in text
@@ -338,12 +339,12 @@ def test_a_card_shows_the_caption_first_and_the_file_name_and_is_found_by_it(pro
 
 
 def test_rows_of_one_group_stand_next_to_each_other() -> None:
-    def card(name: str, group: str) -> dict[str, Any]:
-        return {"id": name, "group": group, "images": ["x"]}
+    def card(name: str, group: str) -> Card:
+        return Card("t", name, "given", images=["x"], group=group)
 
     made = [card("a", "g"), card("b", ""), card("c", "h"), card("d", "g"), card("e", "alone"), card("f", "h")]
     found = cards.together(made)
-    assert [(c["id"], c["group"]) for c in found] == [
+    assert [(c.id, c.group) for c in found] == [
         ("a", "g"), ("d", "g"), ("b", ""), ("c", "h"), ("f", "h"), ("e", ""),
     ]  # fmt: skip
 
@@ -420,7 +421,7 @@ def test_a_page_that_cannot_be_written_is_said_in_one_line(folder: Path, cli: An
     evaluated(Path("runs/y/eval"), "rl", reasoned)
     for out, says in (
         ("data", "is a folder, not a file"),
-        ("recipes/paper.yaml/c.html", "which is a file and no folder"),
+        ("recipes/paper.yaml/c.html", "is a file, and a folder is needed"),
         ("/proc/c.html", "/proc/c.html"),
     ):
         done = cli("compare", "x", "y", "--out", out)

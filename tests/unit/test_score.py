@@ -42,7 +42,7 @@ def stale(path: Path, name: str = predictions.FILE) -> Path:
 def test_verdicts_are_todays(tmp_path: Path, cli) -> None:
     folder = stale(tmp_path / "e")
     done = cli("score", folder / predictions.FILE)
-    assert done.code == 0 and "4 answers read again: 3 verdicts changed (3 of the lenient parse)" in done.out
+    assert done.code == 0 and "4 answers parsed again: 3 verdicts changed (3 by the lenient parse)" in done.out
     rows = predictions.load(folder).rows
     assert {row.id: row.response for row in rows} == RESPONSES
     assert [row.verdict for row in rows] == ["yes", "no", None, "yes"]

@@ -94,7 +94,7 @@ def test_eval_without_tasks_scores_its_own_and_says_how_to_score_others(project:
     with standin(lambda *_: completion("yes")) as server:
         done = cli("eval", "--endpoint", server.url, "--served-model", "m", "--ckpt", "exports/x")
     assert done.code == 0, done.err
-    assert "demo_safety" in done.out and "Pass --tasks A,B to score others" in done.out
+    assert "demo_safety" in done.out and "Pass --tasks A,B for others" in done.out
     result = json.loads(Path("runs/eval-m/metrics.json").read_text())
     assert set(DEMO) & set(result) == {"demo_safety"}
     assert result["judged_by"] == {"name": "m", "step": 3, "model": "tiny", "trained_on": ["demo_safety"]}
