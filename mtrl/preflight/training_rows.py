@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mtrl.backends import inputs
-from mtrl.config import prompting, samples, tasks
+from mtrl.config import datacard, prompting, samples, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.converters.checks.converted import altered
 from mtrl.converters.pipeline import counts
@@ -34,9 +34,9 @@ def _task(recipe: Recipe, data: Path, name: str) -> Iterator[Check]:
     if not card_file.exists():
         yield Check("error", f"task {name} is not converted ({card_file} is missing)", again)
         return
-    card = samples.card(data, name)
-    rows = {split: sum(verdicts.values()) for split, verdicts in card["counts"].items()}
-    if card["prompts"].get(recipe.style) != prompting.sha256(task, recipe.style):
+    card = datacard.read(data, name)
+    rows = {split: sum(verdicts.values()) for split, verdicts in card.counts.items()}
+    if card.prompts.get(recipe.style) != prompting.sha256(task, recipe.style):
         yield Check("error", f"task {name}: its {recipe.style} prompt has changed since it was converted", again)
     yield from counts.fields(task, data)
     if empty := [split for split in SPLITS if not rows.get(split)]:
@@ -44,7 +44,7 @@ def _task(recipe: Recipe, data: Path, name: str) -> Iterator[Check]:
     yield from counts.untrainable(task, data, inputs.chosen(rows["train"], recipe, name), again)
     files = [f"{name}/sft_{split}.json" if recipe.sft else f"{name}/rl_{split}.parquet" for split in SPLITS]
     yield from altered(data, name, [*files, *sorted(_images(data, [name], SPLITS))], again)
-    limited = f", at most {card['limit']} per split" if card.get("limit") else ""
+    limited = f", at most {card.limit} per split" if card.limit else ""
     yield Check("ok", f"task {name}: train {rows['train']:,}, val {rows['val']:,} rows{limited}")
 
 

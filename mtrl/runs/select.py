@@ -23,7 +23,8 @@ from mtrl.core.locks import take
 from mtrl.core.rundir import SELECTED, Run
 from mtrl.evaluate.metrics.task import TaskMetrics
 from mtrl.evaluate.scores import read
-from mtrl.runs.checkpoints import best_of, export, require_done
+from mtrl.runs.export import export
+from mtrl.runs.steps import best_of, require_done
 
 
 def select(run: Run, data: Path, by: str, say: Callable[[str], None], unfinished: bool = False) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from mtrl.config import recipe
 from mtrl.core.errors import UserError
 from mtrl.core.rundir import Run
 from mtrl.preflight import keys
-from mtrl.runs import checkpoints
+from mtrl.runs import export
 from tests.conftest import mtrl
 from tests.unit.test_easyr1 import HARDWARE, MODELS, saved
 
@@ -261,7 +261,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[recipe.Recipe, P
     assert list(checkpoint_folders.steps(run)) == [5]
     before = sorted(path.name for path in step.rglob("*"))
     run.set("done")
-    card = checkpoints.export(run, "last", home / "out")
+    card = export.export(run, "last", home / "out")
     assert card["step"] == 5 and not list(home.glob(".out.*"))
     assert sorted(path.name for path in step.rglob("*")) == before
     return found, home / "out"
