@@ -10,6 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from mtrl.config import prompting, samples
+from mtrl.config.samples import Order, Sample
 from mtrl.config.tasks import Task
 from mtrl.converters.pipeline import unchanged
 from mtrl.core import hints
@@ -40,7 +41,9 @@ def build(
                 f" a {sample.kind} sample {sample.id} labelled {sample.answer}",
                 "use data that was converted by the task that the judge was trained with, or --prompts local",
             )
-        shown_as = {"given": sample, **({"turned": sample.turned()} if task.kind == "pairwise" else {})}
+        shown_as: dict[Order, Sample] = {"given": sample}
+        if task.kind == "pairwise":
+            shown_as["turned"] = sample.swapped()
         for order, shown in shown_as.items():
             images = tuple(data / name for name in shown.images)
             for vote in range(votes):

@@ -1,208 +1,34 @@
-"""Scoring one checkpoint: what it is, what to ask, asking, and metrics.json from what was answered."""
+"""Scoring one judge: what to ask, asking, and metrics.json from what was answered."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from mtrl.config import prompting, recipe, samples, task_files
-from mtrl.config.published import table_tasks
-from mtrl.config.recipe_types import Image
-from mtrl.config.tasks import Task
-from mtrl.core import search_path
+from mtrl.config import prompting, samples, task_files
+from mtrl.config.samples import SplitName
 from mtrl.core.errors import UserError
-from mtrl.core.files import read_object, read_yaml, sha256_file
-from mtrl.evaluate import predictions, requests, rescore
+from mtrl.core.files import read_object, sha256_file
+from mtrl.evaluate import predictions, requests, rescore, scores
 from mtrl.evaluate.engines.base import Engine, Sampling
-from mtrl.evaluate.scoring import score
-from mtrl.models import card, experts, integrity, model_folder
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The judge to be scored and how it was trained to be asked. `told_by` names the file that says so.
-
-    `side` is what its image processor rounds to: a merged patch, in pixels. `name` is its run's or the model's, `model` the
-    preset it was made from. `run` and `trained` are the run that it is of and the tasks it was trained on; "" and none where
-    mtrl did not train it. `home` is the folder of its own tasks and prompts, None where it carries none. `prompts` says which are asked with: "export", the judge's own; "local", those of the
-    working directory and of mtrl, which are also taken for every task that the judge does not carry. `files` are an export's.
-    """
-
-    checkpoint: str
-    method: str
-    style: str
-    image: Image
-    max_new_tokens: int
-    fingerprint: str
-    told_by: str
-    side: int
-    name: str
-    model: str = ""
-    step: int | None = None
-    run: str = ""
-    trained: tuple[str, ...] = ()
-    home: Path | None = None
-    prompts: str = "export"
-    files: integrity.Files | None = field(default=None, compare=False)
-
-    def check(self, tick: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Raises UserError where the files of the judge are not, or no longer, those that it is known by.
-
-        `tick` gets (megabytes read, of all): an export is hashed, where it looks otherwise than when it was last hashed.
-        """
-        if self.files:
-            self.files.check(tick)
-        elif self.fingerprint != self.checkpoint and fingerprint(Path(self.checkpoint)) != self.fingerprint:
-            raise UserError(f"{self.checkpoint} has been changed since this command began", "start the command again")
-
-    def task(self, name: str) -> Task:
-        """The task as this judge is to be asked it. Raises UserError."""
-        return task_files.load(name, self.home if self.prompts == "export" else None)
-
-    @property
-    def default_tasks(self) -> list[str]:
-        """What it is scored on where nothing is named: Table 2's tasks; a judge of one task, or of tasks that Table 2
-        does not have, on those it was trained on."""
-        table2, own = table_tasks(2), list(self.trained)
-        return own if own and (self.method.endswith("_single") or set(own) - set(table2)) else table2
-
-    def remarks(self, names: Iterable[str]) -> Iterator[str]:
-        """What a user should know of where the tasks and prompts of `names` come from, one line each."""
-        if not self.run:
-            return
-        if self.home is None:
-            yield (
-                f"{self.checkpoint} carries no prompts (an older mtrl exported it): it is asked with those here, whatever"
-                " it was trained with"
-            )
-            return
-        new = []
-        for name in names:
-            own, here = task_files.load(name, self.home), task_files.local(name)
-            if own.home is None:
-                new.append(name)
-            elif here and (keys := task_files.differing(own, here, self.style)):
-                used, other = ("the judge's own", "--prompts local uses those here")
-                if self.prompts == "local":
-                    used, other = ("those here", "--prompts export uses the judge's own")
-                yield f"task {name}: {', '.join(keys)} differ here from what the judge was trained with; {used} are used ({other})"
-        if new:
-            yield f"the judge was not trained on {', '.join(new)}: asked with the tasks and prompts here"
-
-
-def subject(checkpoint: str, style: str | None = None, prompts: str = "export") -> Subject:
-    """Reads mtrl.json beside the weights, or for a foreign checkpoint recipes/zero_shot.yaml. Raises UserError."""
-    folder = Path(checkpoint)
-    # "organisation/name" is a hub id, unless such a folder is here or its first part is
-    is_local = folder.exists() or checkpoint.count("/") != 1 or checkpoint[0] in "./~" or folder.parent.is_dir()
-    told = card.read(folder) if is_local else None
-    if is_local and not told and not experts.headers(folder):
-        raise UserError(
-            f"--ckpt {checkpoint} holds no safetensors weights; others, such as .bin, can run code and are not read",
-            "name a folder with .safetensors files",
-        )
-    if not told:
-        return _foreign(checkpoint, style, fingerprint(folder) if is_local else checkpoint)
-    files = integrity.Files(folder, told.files, (*model_folder.BESIDE, "config.json"))
-    files.check(only=task_files.FOLDER)  # they are read before anything is asked
-    asked, model = style or told.style, told.recipe.model
-    return Subject(
-        checkpoint=checkpoint,
-        method=told.method,
-        style=asked,
-        image=told.image,
-        max_new_tokens=told.max_new_tokens if asked == told.style else _room(asked, model.name),
-        fingerprint=fingerprint(folder),
-        told_by=str(folder / card.FILE),
-        side=model.patch_size * model.merge_size,
-        name=told.run,
-        model=model.name,
-        step=told.step,
-        run=told.run,
-        trained=told.tasks,
-        home=home if (home := folder / task_files.FOLDER).is_dir() else None,
-        prompts=prompts,
-        files=files,
-    )
-
-
-def served(model: str, checkpoint: str | None = None, style: str | None = None, prompts: str = "export") -> Subject:
-    """What an endpoint calls `model`: asked as `checkpoint` says, which nobody can check, else by recipes/zero_shot.yaml.
-
-    Its name is its identity: where it is served may change. Raises UserError.
-    """
-    told = subject(checkpoint, style, prompts) if checkpoint else _foreign(model, style, model)
-    return replace(told, checkpoint=model, fingerprint=model, name=model, files=None)
-
-
-def _foreign(name: str, style: str | None, fingerprint: str) -> Subject:
-    """A judge that mtrl did not train."""
-    preset = _preset_of(name)
-    plain = recipe.load("zero_shot", model=preset)
-    asked = style or plain.style
-    return Subject(
-        checkpoint=name,
-        method=plain.method,
-        style=asked,
-        image=plain.image,
-        max_new_tokens=_room(asked, preset),
-        fingerprint=fingerprint,
-        told_by="recipes/zero_shot.yaml",
-        side=plain.model.patch_size * plain.model.merge_size,
-        name=Path(name).name if Path(name).exists() else name,
-        model=preset or "",
-    )
-
-
-def _room(style: str, preset: str | None) -> int:
-    """Tokens an answer may have, in a style it was not trained in: a bare verdict's 16, or what the RL recipe gives."""
-    if style == "sft":
-        return 16
-    known = preset if preset in search_path.listing("recipes", "models", ".yaml") else None
-    found = recipe.load("rl_multitask", model=known)
-    return found.max_new_tokens
-
-
-def _preset_of(checkpoint: str) -> str | None:
-    """The model preset whose weights these are, if one is: it may narrow the image range."""
-    for name, file in search_path.listing("recipes", "models", ".yaml").items():
-        path = str(read_yaml(file).get("path", ""))
-        if path == checkpoint or (
-            path.startswith("./") and (file.parent / path).resolve() == Path(checkpoint).resolve()
-        ):
-            return name
-    return None
-
-
-def fingerprint(folder: Path) -> str:
-    """Identity of local weights: the listed hashes of an export, which `Subject.check` verifies; of a foreign folder its config,
-    tensor names and shapes, size and time of its weights, and the small files."""
-    if (folder / card.FILE).exists():
-        return sha256_file(folder / card.FILE)
-    parts = [(folder / "config.json").read_text()]
-    parts += [f"{name} {file.name} {shape}" for name, (file, shape) in sorted(experts.headers(folder).items())]
-    parts += [
-        f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in sorted(folder.glob("*.safetensors"))
-    ]
-    parts += [f"{name} {sha256_file(folder / name)}" for name in model_folder.BESIDE if (folder / name).is_file()]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+from mtrl.evaluate.identity import AskedTask, AskedWith, Identity
+from mtrl.evaluate.recording import Recording
+from mtrl.evaluate.subject import Subject
+from mtrl.models import integrity
 
 
 def evaluate(
     judge: Subject,
     names: list[str],
     data: Path,
-    split: str,
+    split: SplitName,
     out: Path,
     votes: int,
     limit: int | None,
     engine: Callable[[Subject, int], Engine],
     tick: Callable[[int, int], None],
     confidence: bool = False,
-) -> dict[str, Any]:
+) -> scores.Scores:
     """Asks what is not yet answered in `out`, and writes metrics.json. `tick` gets (answered, total). Raises MtrlError.
 
     `engine` makes the engine from the judge and the most images a request has; it is not called when nothing is left.
@@ -213,55 +39,52 @@ def evaluate(
         raise UserError(f"task {empty[0]} has no rows in split {split}", f"mtrl check {empty[0]}")
     sampling = Sampling(judge.max_new_tokens, 1.0 if votes > 1 else 0.0, confidence=confidence)
     prompt_hash = {name: prompting.sha256(task, judge.style) for name, task in chosen.items()}
-    identity = {
-        "schema": 1,
-        "checkpoint": judge.fingerprint,
-        "path": judge.checkpoint,
-        "name": judge.name,
-        "model": judge.model,
-        "step": judge.step,
-        "run": judge.run,
-        "trained": list(judge.trained),
-        "prompts": judge.prompts,
-        "method": judge.method,
-        "style": judge.style,
-        "image": judge.image.model_dump(),
-        "sampling": {
-            "max_tokens": sampling.max_tokens,
-            "temperature": sampling.temperature,
-            "votes": votes,
-            "confidence": confidence,
+    identity = Identity(
+        schema=1,
+        checkpoint=judge.fingerprint,
+        path=judge.checkpoint,
+        name=judge.name,
+        model=judge.model,
+        step=judge.step,
+        run=judge.run,
+        trained=list(judge.trained),
+        prompts=judge.prompts,
+        method=judge.method,
+        style=judge.style,
+        image=judge.image.model_dump(),
+        sampling=AskedWith(
+            max_tokens=sampling.max_tokens, temperature=sampling.temperature, votes=votes, confidence=confidence
+        ),
+        tasks={
+            name: AskedTask(
+                split=split,
+                prompt_sha256=prompt_hash[name],
+                samples_sha256=sha256_file(samples.path_of(data, name, split)),
+                limit=limit,
+                conversion_limit=_conversion_limit(data, name),
+                requests=len(asked[name]),
+                choices=task.choices,
+            )
+            for name, task in chosen.items()
         },
-        "tasks": {
-            name: {
-                "split": split,
-                "prompt_sha256": prompt_hash[name],
-                "samples_sha256": sha256_file(samples.path_of(data, name, split)),
-                "limit": limit,
-                "conversion_limit": _conversion_limit(data, name),
-                "requests": len(asked[name]),
-                "choices": list(chosen[name].choices),
-            }
-            for name in names
-        },
-    }
-    with predictions.Store(out, identity) as store:
-        store.check(request for found in asked.values() for request in found)
+    )
+    with Recording(out, identity) as recording:
+        recording.check(request for found in asked.values() for request in found)
         task_files.write(chosen.values(), out / task_files.FOLDER)
-        left = [request for found in asked.values() for request in found if request.key not in store.rows]
+        left = [request for found in asked.values() for request in found if request.key not in recording.rows]
         total = sum(map(len, asked.values()))
         tick(total - len(left), total)
         if left:
             images = max(len(request.images) for request in left)
             asked_of = engine(judge, images)
-            store.note(engine=asked_of.describe())
+            recording.note(engine=asked_of.describe())
             answers = integrity.watched(asked_of.answers(left, sampling), judge.check)
-            rows = (predictions.row_of(a, judge.style, prompt_hash[a.request.task]) for a in answers)
-            for done, _ in enumerate(store.append(rows), start=total - len(left) + 1):
+            rows = (predictions.of_answer(a, judge.style, prompt_hash[a.request.task]) for a in answers)
+            for done, _ in enumerate(recording.append(rows), start=total - len(left) + 1):
                 tick(done, total)
-            store.note(engine=asked_of.describe())  # now it knows what an endpoint refused
+            recording.note(engine=asked_of.describe())  # now it knows what an endpoint refused
     rescore.reread(out)  # an evaluation that goes on may hold answers read by an older parser
-    return score(out)
+    return scores.score(out)
 
 
 def _conversion_limit(data: Path, task: str) -> int | None:

@@ -1,118 +1,139 @@
-"""metrics.json as types: what tables and `mtrl reproduce` read of it. A file that does not fit gives one line that says why.
+"""metrics.json: computed from predictions.jsonl and eval.json, and read again by tables, the report and `mtrl reproduce`.
 
-Keys that an older mtrl did not write are None here; whatever is there has the right type and range, with no NaN and no
-infinity.
+Whatever is read has the right type and range, with no NaN and no infinity; else one line says what is wrong.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt
 
-from mtrl.config.recipe_types import METHODS
+from mtrl.config.published import table_tasks
+from mtrl.config.recipe_types import METHODS, Style
 from mtrl.core import hints
 from mtrl.core.errors import UserError
-from mtrl.core.files import read_json
-from mtrl.evaluate.metrics import task as metrics
+from mtrl.core.files import read_json, write_json
+from mtrl.core.schema import Stored, validate
+from mtrl.evaluate import predictions
+from mtrl.evaluate.identity import Identity
+from mtrl.evaluate.metrics.prediction import Fraction, Prediction
+from mtrl.evaluate.metrics.task import SCHEMA, TaskMetrics, of_task
 
-Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # since 1970
-
-
-class _Part(BaseModel):
-    """Other keys are passed over: metrics.json holds more than these."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+METRICS = "metrics.json"
+OF_TASK = ("split", "limit", "conversion_limit", "samples_sha256", "prompt_sha256")  # repeated from eval.json
 
 
-class Pairs(_Part):
-    consistent_accuracy: Fraction
-
-
-class Judge(_Part):
-    """Who was asked: `name` is the run's, or the model's; `model` the preset or base model it was trained from.
-
-    `trained_on` is None for a judge that mtrl did not train.
-    """
+class Judge(Stored):
+    """Who was asked."""
 
     name: str = Field(min_length=1)
+    """The judge's run, or the model's name."""
     step: NonNegativeInt | None = None
+    """The training step."""
     model: str = ""
+    """The model preset or base model that it was trained from."""
     trained_on: list[str] | None = None
+    """Tasks; None for a judge that mtrl did not train."""
 
 
-class TaskScores(_Part):
-    """One task's numbers (fractions) and what they are of. `answered`: when its last answer was generated."""
-
-    macro_f1: Fraction
-    macro_f1_ci95: Annotated[list[Fraction], Field(min_length=2, max_length=2)] | None
-    accuracy: Fraction | None = None
-    invalid_rate: Fraction
-    confusion: dict[str, dict[str, NonNegativeInt]]
-    n: PositiveInt | None = None
-    one_class: str | None = None
-    pairwise: Pairs | None = None
-    split: Literal["train", "val", "test"] = "test"
-    limit: PositiveInt | None = None
-    conversion_limit: PositiveInt | None = None
-    samples_sha256: str | None = None
-    prompt_sha256: str | None = None
-    answered: Seconds | None = None
-
-
-class Scores(_Part):
-    """One evaluation. `tasks` are those whose numbers can be read, `broken` the others with the reason."""
+class Scores(Stored):
+    """One evaluation. What an older mtrl did not write is None or ""."""
 
     file: Path
-    method: str
-    votes: PositiveInt
+    """The metrics.json."""
+    method: Literal[*METHODS]  # type: ignore[valid-type]
     checkpoint: str = ""
+    """The folder, hub id or served name that was asked."""
     fingerprint: str = ""
-    style: Literal["sft", "rl"] | None = None
+    """The judge's identity."""
+    style: Style | None = None
+    votes: PositiveInt
+    """Answers per item and order."""
     judge: Judge | None = Field(default=None, alias="judged_by")
-    tasks: dict[str, TaskScores] = {}
+    """Who was asked."""
+    mean_macro_f1: Fraction | None = None
+    """Over Table 2's tasks; None where one is missing or has only one class."""
+    tasks: dict[str, TaskMetrics] = {}
+    """The tasks whose numbers can be read."""
     broken: dict[str, str] = {}
+    """The other tasks of the file, with what is wrong."""
+
+
+def score(out: Path, file: str = predictions.FILE) -> Scores:
+    """Writes metrics.json: every task whose predictions are complete. Raises UserError.
+
+    Predictions of another name get metrics of that name, NAME.metrics.json, which tables do not look for.
+    """
+    identity, rows, _ = predictions.load(out, file)
+    by_task: dict[str, list[Prediction]] = {}
+    for row in rows:
+        by_task.setdefault(row.task, []).append(row)
+    tasks = {}
+    for name, asked in identity.tasks.items():
+        found = by_task.get(name, [])
+        if len(found) > asked.requests:
+            raise UserError(
+                f"{out / file} has {len(found):,} answers to task {name}, and {asked.requests:,} were asked for",
+                "start the same mtrl eval again: it names what is not of this evaluation",
+            )
+        if len(found) == asked.requests and any(row.order == "given" for row in found):
+            of = {**{key: getattr(asked, key) for key in OF_TASK}, "answered": identity.answered.get(name)}
+            tasks[name] = of_task(found, asked.choices).model_copy(update=of)
+    result = Scores(
+        file=out / (METRICS if file == predictions.FILE else f"{Path(file).stem}.{METRICS}"),
+        method=identity.method,
+        checkpoint=identity.path,
+        fingerprint=identity.checkpoint,
+        style=identity.style,
+        votes=identity.sampling.votes,
+        judged_by=_judge(identity),
+        mean_macro_f1=_mean(tasks),
+        tasks=tasks,
+    )
+    write_json(result.file, _content(result))
+    return result
+
+
+def _mean(tasks: dict[str, TaskMetrics]) -> float | None:
+    of = table_tasks(2)
+    whole = all(name in tasks and not tasks[name].one_class for name in of)
+    return sum(tasks[name].macro_f1 for name in of) / len(of) if whole else None
+
+
+def _judge(identity: Identity) -> Judge | None:
+    """None where an older mtrl did not record it."""
+    if not identity.name:
+        return None
+    trained_on = identity.trained if identity.run else None
+    return Judge(name=identity.name, step=identity.step, model=identity.model or "", trained_on=trained_on)
+
+
+def _content(scores: Scores) -> dict[str, Any]:
+    """What is written: the tasks next to the keys of the evaluation."""
+    about = scores.model_dump(by_alias=True, exclude={"file", "tasks", "broken", "mean_macro_f1"})
+    tasks = {name: task.model_dump(exclude_unset=True) for name, task in scores.tasks.items()}
+    return {"schema": SCHEMA, **about, **tasks, "mean_macro_f1": scores.mean_macro_f1}
 
 
 def read(file: Path) -> Scores:
-    """Raises UserError, in one line, where the file is no metrics.json of today's schema."""
-    data = read_json(file)
+    """A metrics.json. Raises UserError, with one line, where it is none of this schema or its own part is broken."""
+    again = hints.line("score", file.parent)
+    data = read_json(file, again)
     schema = data.get("schema") if isinstance(data, dict) else None
-    if schema != metrics.SCHEMA or not isinstance(data, dict) or not {"method", "votes"} <= set(data):
-        kind = f"of schema {schema!r}" if schema is not None and schema != metrics.SCHEMA else "no metrics of mtrl"
-        raise UserError(f"{file}: {kind}; this mtrl reads schema {metrics.SCHEMA}", hints.line("score", file.parent))
-    if not isinstance(data["method"], str) or data["method"] not in METHODS:
-        raise UserError(f"{file}: method {_short(data['method'])} is not one of {', '.join(METHODS)}")
-    tasks: dict[str, TaskScores] = {}
+    if schema != SCHEMA or not {"method", "votes"} <= set(data):
+        kind = f"of schema {schema!r}" if schema is not None and schema != SCHEMA else "no metrics of mtrl"
+        raise UserError(f"{file}: {kind}; this mtrl reads schema {SCHEMA}", again)
+    tasks: dict[str, TaskMetrics] = {}
     broken: dict[str, str] = {}
-    for name, about in data.items():
-        if name == "judged_by" or not isinstance(about, dict):
+    own = {}
+    for name, value in data.items():
+        if name == "judged_by" or not isinstance(value, dict):
+            own[name] = value
             continue
         try:
-            tasks[name] = TaskScores.model_validate(about)
-        except ValidationError as error:
-            broken[name] = _why(error)
-    try:
-        return Scores.model_validate(
-            {**{k: v for k, v in data.items() if k not in ("tasks", "broken")}, "file": file}
-        ).model_copy(update={"tasks": tasks, "broken": broken})
-    except ValidationError as error:
-        raise UserError(f"{file}: {_why(error)}", hints.line("score", file.parent)) from None
-
-
-def _why(error: ValidationError) -> str:
-    """The first mistake, and how many more there are."""
-    first, *more = error.errors(include_url=False)
-    where = ".".join(map(str, first["loc"]))
-    if first["type"] == "missing":
-        text = f"{where} is missing"
-    else:
-        text = f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}, not {_short(first['input'])}"
-    return text + (f" (and {len(more)} more)" if more else "")
-
-
-def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 40 else text[:37] + "..."
+            tasks[name] = validate(TaskMetrics, value, "")
+        except UserError as error:
+            broken[name] = str(error)
+    return validate(Scores, {**own, "file": file, "tasks": tasks, "broken": broken}, str(file), again)

@@ -26,11 +26,13 @@ from mtrl.commands import (
     fetch,
     fit_labels,
     judge,
+    new_task,
     options,
     plan,
     prompts,
     reproduce,
     reward,
+    score,
     select,
     status,
     tables,
@@ -38,7 +40,7 @@ from mtrl.commands import (
     train,
 )
 from mtrl.core import hints
-from mtrl.core.errors import PLAIN, Interrupted, MtrlError, printable, remedy
+from mtrl.core.errors import FILE_SYSTEM, Interrupted, MtrlError, printable, remedy
 
 
 class Verb(TyperCommand):
@@ -70,6 +72,7 @@ app = typer.Typer(
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Data": {
         "tasks": tasks.command,
+        "new-task": new_task.command,
         "fetch": fetch.command,
         "convert": convert.command,
         "check": check.command,
@@ -87,7 +90,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Evaluate": {
         "eval": evaluate.command,
         "judge": judge.command,
-        "score": evaluate.score_command,
+        "score": score.command,
         "compare": compare.command,
         "tables": tables.command,
         "reward": reward.command,
@@ -127,7 +130,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(printable(f"mtrl: {error}" + (f"\nnext: {error.then}" if error.then else "")), file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in PLAIN:
+        if error.errno not in FILE_SYSTEM:
             raise
         where = error.filename2 or error.filename or "writing failed"
         print(
@@ -135,6 +138,11 @@ def main(arguments: list[str] | None = None) -> None:
             file=sys.stderr,
         )
         sys.exit(1)
+    except RuntimeError as error:
+        if not str(error).startswith("Symlink loop"):  # how Path.resolve reports a circle of links before Python 3.13
+            raise
+        print(printable(f"mtrl: {error}\nnext: choose another path"), file=sys.stderr)
+        sys.exit(1)
     except Interrupted as stop:
         print(f"mtrl: stopped by {stop}; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(Interrupted.exit_code)

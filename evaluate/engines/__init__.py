@@ -1,5 +1,5 @@
-"""What answers requests: vLLM in this process, vLLM replicas on Ray, an OpenAI endpoint. base.py is the interface.
+"""What answers requests: vLLM in this process, vLLM replicas on Ray, an OpenAI endpoint. base.py has the interface.
 
-In: Request. Out: Answer, in any order, with log-probabilities where asked.
+In: Request. Out: Answer, in any order, with log-probabilities where they were asked for.
 May import: core, config, models, converters.readers, converters.pipeline.
 """

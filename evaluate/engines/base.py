@@ -1,7 +1,4 @@
-"""What an engine is: requests in, answers out as they finish, in any order. vllm_engine.py is the one here.
-
-Whoever writes another (an endpoint, replicas on Ray) provides `answers` and `describe`, and evaluation asks no more.
-"""
+"""The interface of an engine: requests in, answers out as they finish, in any order."""
 
 from __future__ import annotations
 
@@ -11,43 +8,59 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mtrl.evaluate.engines import confidence
 from mtrl.evaluate.engines.confidence import Step
 from mtrl.evaluate.engines.request import Request
+
+CONTINUES = "run the same command again; it continues from there"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`finish_reason` is the engine's ("stop", "length"), or "rejected: why" for a request it would not take.
-
-    `tokens` counts what was generated, `latency` is in seconds from asking to the last token. `steps`, one a token, are
-    there where the sampling asked for confidence and the engine could say.
-    """
+    """What an engine brings back for one request."""
 
     request: Request
     response: str
+    """The judge's text."""
     tokens: int
+    """Number of generated tokens."""
     finish_reason: str
+    """The engine's "stop" or "length", or "rejected: why" for a request that it would not take."""
     latency: float
+    """Seconds from asking to the last token."""
     steps: Sequence[Step] | None = None
+    """One per token, where the sampling asked for confidence and the engine has log-probabilities."""
+
+    def confidence(self, style: str, verdict: str | None) -> float | None:
+        """How sure the judge was of `verdict`, its strict parse, to 6 digits; None where it is not known."""
+        sure = confidence.of(self.steps or (), style, verdict, self.request.choices)
+        return None if sure is None else round(sure, 6)
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Greedy at temperature 0. `max_tokens` caps what is generated for one answer; `confidence` wants log-probabilities."""
+    """How answers are generated."""
 
     max_tokens: int
+    """Most tokens of one answer."""
     temperature: float = 0.0
+    """0 is greedy."""
     top_p: float = 1.0
     seed: int = 0
     confidence: bool = False
+    """Whether log-probabilities are wanted."""
 
     def seed_of(self, request: Request) -> int:
-        """A request's own seed. One seed for all would draw the same numbers for every item, and bend a vote one way."""
+        """A request's own seed. With one seed for all, every item would draw the same numbers, which biases the votes."""
         name = json.dumps([self.seed, request.task, request.id, request.order, request.vote])
         return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1  # 31 bits: every server takes it
 
 
 class Engine(Protocol):
-    def answers(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Answer]: ...
+    """offline.py, replicas.py and endpoint.py have one each."""
 
-    def describe(self) -> dict[str, Any]: ...
+    def answers(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Answer]:
+        """One answer for every request, as they finish. Raises MtrlError where the engine fails."""
+
+    def describe(self) -> dict[str, Any]:
+        """What eval.json records of the engine: its name, its version and what it did not do as asked."""

@@ -5,7 +5,7 @@ has finished, about twice a second. A request is handed to one replica at a time
 has it: what a killed replica, or a node that left, still held is handed out again, in front of the rest.
 
 The driver alone writes predictions.jsonl: one process, one file. Replicas need no disk to write to, and no part files
-are merged, so nothing can be torn but the file's last line, which predictions.Store takes away. Actors die with their
+are merged, so nothing can be torn but the file's last line, which Recording removes. Actors die with their
 driver. Of a driver that was killed, the answers under way are lost and asked again; those written are never asked again.
 """
 
@@ -21,11 +21,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mtrl.config.samples import Key
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.evaluate.engines import ray_cluster
-from mtrl.evaluate.engines.base import Answer, Sampling
+from mtrl.evaluate.engines.base import CONTINUES, Answer, Sampling
 from mtrl.evaluate.engines.offline import WINDOW, VllmEngine
-from mtrl.evaluate.engines.request import Key, Request
+from mtrl.evaluate.engines.request import Request
 
 AHEAD = 64  # requests beyond vLLM's own window that a replica holds, so that a finished one's place is filled at once
 SLICE = 0.5  # seconds of answers that travel together: a turn costs the driver and Ray a few milliseconds
@@ -165,7 +166,7 @@ class Replicas:
         ended, _ = ray.wait(list(calls), timeout=10)
         if not ended:
             if ray_cluster.places(self._need) == 0:
-                raise MtrlError("no node is left that can hold a replica", "the same command goes on from here")
+                raise MtrlError("no node is left that can hold a replica", CONTINUES)
             return []
         slot = calls[ended[0]]
         slot.call = None
@@ -195,7 +196,7 @@ class Replicas:
         if slot.deaths == DEATHS:
             raise MtrlError(
                 f"replica {slot.number} died {DEATHS} times without an answer in between: {reason}",
-                f"its log is in {ray_cluster.LOGS} on its node; the same command goes on from here",
+                f"its log is in {ray_cluster.LOGS} on its node; {CONTINUES}",
             )
         self._say(
             f"replica {slot.number} died ({reason}); it starts again, {len(slot.held)} requests are handed out again"

@@ -6,33 +6,38 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtrl.config import prompting
-
-Key = tuple[str, str, str, int]
+from mtrl.config.samples import Key, Order
 
 
 @dataclass(frozen=True)
 class Request:
-    """`prompt` holds one <image> marker an image; `images` are files; `label` and `choices` are verdicts.
-
-    `orient`: images are turned upright by their EXIF before they are sent, as the task says.
-    `cluster` names the rows that belong together, see clusters.py: they are not independent, and intervals must know.
-    """
+    """Raises ValueError where the prompt has not one <image> marker per image."""
 
     id: str
+    """The sample's id."""
     task: str
-    order: str
+    """The task's name."""
+    order: Order
+    """In which order the images of a pair are shown."""
     vote: int
+    """Which of the votes on this item and order it is, from 0."""
     prompt: str
+    """The text, with an <image> marker per image."""
     images: tuple[Path, ...]
+    """Image files, in the order of the markers."""
     label: str
+    """The right verdict for this order; it is never shown to the judge."""
     choices: tuple[str, str]
+    """The task's two verdicts."""
     cluster: str = ""
+    """Samples with the same cluster are not independent, see metrics/groups.py; "" where that is not known."""
     orient: bool = False
+    """Whether images are rotated by their EXIF before they are sent, as the task says."""
 
     def __post_init__(self) -> None:
-        if self.prompt.count(prompting.MARKER) != len(self.images):  # vLLM would answer it, and say nothing
+        if self.prompt.count(prompting.MARKER) != len(self.images):  # vLLM would answer it without an error
             raise ValueError(f"{self.key}: {self.prompt.count(prompting.MARKER)} markers, {len(self.images)} images")
 
     @property
     def key(self) -> Key:
-        return (self.task, self.id, self.order, self.vote)
+        return Key(self.task, self.id, self.order, self.vote)

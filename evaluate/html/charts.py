@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from markupsafe import Markup
+
+from mtrl.evaluate.metrics.calibration import Bin
+from mtrl.evaluate.metrics.task import VotesPoint
 
 PLOT, LEFT, TOP = 180.0, 34.0, 8.0  # pixels: the plot's side, and the room for the axis labels left of and above it
 COUNTS = 36.0  # height of the bars under the reliability diagram
@@ -39,24 +41,24 @@ def interval(
     return _svg(200, 22, said, parts, "interval")
 
 
-def reliability(bins: Sequence[dict[str, Any]]) -> Markup:
-    """The share of right answers over the stated confidence, one dot a bin {n, confidence, accuracy, low, high}; below,
+def reliability(bins: Sequence[Bin]) -> Markup:
+    """The share of right answers over the stated confidence, one dot per bin; below,
     how many answers each bin has. The dots of a calibrated judge lie on the diagonal.
     """
-    shown = [b for b in bins if b["n"]]
-    most = max((b["n"] for b in shown), default=1)
+    shown = [b for b in bins if b.n]
+    most = max((b.n for b in shown), default=1)
     # a verdict of two choices is seldom less sure than one half, which lies in the bin that begins at 7 / 15
-    begin = 0.4 if min((b["low"] for b in shown), default=0.0) > 0.4 else 0.0
+    begin = 0.4 if min((b.low for b in shown), default=0.0) > 0.4 else 0.0
     parts = _frame(begin, 1.0, 0.0, 1.0)
     parts.append(_line("ideal", *_at(begin, begin, begin, 1, 0, 1), *_at(1, 1, begin, 1, 0, 1)))
     bottom = TOP + PLOT + 22 + COUNTS
     for one in shown:
-        said = f"confidence {percent(one['confidence'])}: {percent(one['accuracy'])} right, {one['n']} answers"
-        x, y = _at(one["confidence"], one["accuracy"], begin, 1, 0, 1)
-        parts.append(_line("gap", x, y, *_at(one["confidence"], one["confidence"], begin, 1, 0, 1)))
-        parts.append(_dot("dot", x, y, 3 + 4 * math.sqrt(one["n"] / most), said))
-        left, right = (_at(one[k], 0, begin, 1, 0, 1)[0] for k in ("low", "high"))
-        tall = max(1.0, COUNTS * one["n"] / most)
+        said = f"confidence {percent(one.confidence)}: {percent(one.accuracy)} right, {one.n} answers"
+        x, y = _at(one.confidence, one.accuracy, begin, 1, 0, 1)
+        parts.append(_line("gap", x, y, *_at(one.confidence, one.confidence, begin, 1, 0, 1)))
+        parts.append(_dot("dot", x, y, 3 + 4 * math.sqrt(one.n / most), said))
+        left, right = (_at(k, 0, begin, 1, 0, 1)[0] for k in (one.low, one.high))
+        tall = max(1.0, COUNTS * one.n / most)
         parts.append(
             f'<rect class="count" x="{left + 1:.1f}" y="{bottom - tall:.1f}" width="{max(1.0, right - left - 2):.1f}" '
             f'height="{tall:.1f}"><title>{said}</title></rect>'
@@ -66,17 +68,17 @@ def reliability(bins: Sequence[dict[str, Any]]) -> Markup:
     return _svg(LEFT + PLOT + 16, bottom + 18, "share of right answers over confidence", parts, "chart")
 
 
-def votes(points: Sequence[dict[str, Any]]) -> Markup:
-    """Macro-F1 over the number of votes: points {votes, macro_f1, invalid_rate}, in order."""
-    first, last = points[0]["votes"], max(points[-1]["votes"], points[0]["votes"] + 1)
-    scores = [p["macro_f1"] for p in points]
+def votes(points: Sequence[VotesPoint]) -> Markup:
+    """Macro-F1 over the number of votes, which are in order."""
+    first, last = points[0].votes, max(points[-1].votes, points[0].votes + 1)
+    scores = [p.macro_f1 for p in points]
     low, high = math.floor(min(scores) * 20) / 20, math.ceil(max(scores) * 20) / 20  # whole steps of 5 per cent
     low, high = (low, high) if high > low else (max(0.0, low - 0.05), min(1.0, high + 0.05))
-    places = [_at(p["votes"], p["macro_f1"], first, last, low, high) for p in points]
+    places = [_at(p.votes, p.macro_f1, first, last, low, high) for p in points]
     parts = _frame(first, last, low, high, whole=True)
     parts.append(f'<polyline class="curve" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>')
     for one, (x, y) in zip(points, places, strict=True):
-        said = f"{one['votes']} votes: Macro-F1 {percent(one['macro_f1'])}, invalid {percent(one['invalid_rate'])}"
+        said = f"{one.votes} votes: Macro-F1 {percent(one.macro_f1)}, invalid {percent(one.invalid_rate)}"
         parts.append(_dot("dot", x, y, 4, said))
     return _svg(LEFT + PLOT + 16, TOP + PLOT + 22, "Macro-F1 over the number of votes", parts, "chart")
 

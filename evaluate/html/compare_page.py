@@ -6,12 +6,15 @@ It shows what report.html shows, by the same cards and script, and is as inert.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from mtrl.evaluate import predictions
+from mtrl.evaluate.compare import Compared
 from mtrl.evaluate.html import cards, page
+from mtrl.evaluate.html.content import Card, Content
 from mtrl.evaluate.metrics import conclusion
+from mtrl.evaluate.metrics.paired import Comparison, Kind
 
 FILE = "compare.html"
 FILTERS = {
@@ -29,35 +32,32 @@ TERMS = (
 def write(
     target: Path,
     folders: tuple[Path, Path],
-    found: dict[str, Any],
+    found: Compared,
     data: Path,
     tick: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Writes `target` from two evaluation folders and what compare.folders found in them. Raises UserError."""
     runs = [predictions.load(folder) for folder in folders]
-    about, shown = {}, []
-    for name, numbers in found["tasks"].items():
-        kinds = {(d["id"], d["order"]): d["kind"] for d in numbers["disagreements"]}
-        about[name], of_task = cards.of_task(name, runs, data, _flags_by(kinds), set(kinds))
+    tasks, shown = {}, []
+    for name, numbers in found.tasks.items():
+        kinds = {(d.id, d.order): d.kind for d in numbers.disagreements}
+        tasks[name], of_task = cards.of_task(name, runs, data, partial(_found_by, kinds), set(kinds))
         shown += of_task
     sides = named(folders)
     return page.write(
         target,
         "compare.html.jinja",
+        Content(shown, tasks, FILTERS, sides),
         data,
-        shown,
-        {
-            "tasks": about,
-            "sides": sides,
-            "filters": cards.found(shown, FILTERS),
-        },
         tick,
         sides=sides,
-        runs=[identity for identity, _ in runs],
-        reach=_reach(found["tasks"]),
-        conclusion=conclusion.sentence(found["tasks"], sides),
+        runs=[run.identity for run in runs],
+        reach=_reach(found.tasks),
+        conclusion=conclusion.sentence(found.tasks, sides),
         terms=TERMS,
-        **found,
+        tasks=found.tasks,
+        passed_over=found.passed_over,
+        notes=found.notes,
     )
 
 
@@ -66,15 +66,12 @@ def named(folders: tuple[Path, Path]) -> tuple[str, str]:
     return f"A: {page.run_name(folders[0])}", f"B: {page.run_name(folders[1])}"
 
 
-def _flags_by(kinds: dict[cards.Item, str]) -> cards.Flags:
-    def flags(answers: list[dict[str, Any]], card: dict[str, Any]) -> list[str]:
-        kind = kinds[(card["id"], card["order"])]
-        return [kind, "invalid"] if any(answer["verdict"] is None for answer in answers) else [kind]
-
-    return flags
+def _found_by(kinds: dict[cards.Item, Kind], card: Card) -> list[str]:
+    kind = kinds[(card.id, card.order)]
+    return [kind, "invalid"] if any(answer.verdict is None for answer in card.answers) else [kind]
 
 
-def _reach(found: dict[str, Any]) -> float:
+def _reach(found: dict[str, Comparison]) -> float:
     """How far the axis of the differences goes to either side of nothing, so that all intervals fit: a whole 5 per cent."""
-    ends = [abs(end) for m in found.values() for end in (m["macro_f1"]["ci95"] or [m["macro_f1"]["difference"]])]
+    ends = [abs(end) for m in found.values() for end in (m.macro_f1.ci95 or [m.macro_f1.difference])]
     return max(0.05, -(-max(ends, default=0.0) // 0.05) * 0.05)

@@ -8,126 +8,113 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from mtrl.config.samples import Order
+from mtrl.config.tasks import INVALID
 from mtrl.evaluate import unreadable
-from mtrl.evaluate.html import cards, page
-from mtrl.evaluate.items import Bad, Item
-from mtrl.evaluate.run import Subject
-from mtrl.reward_plugins import judge as parser
+from mtrl.evaluate.html import page
+from mtrl.evaluate.html.content import (
+    FILTERS,
+    Card,
+    CardAnswer,
+    Content,
+    PageTask,
+    cut,
+    flags,
+    parted,
+    why_invalid,
+)
+from mtrl.evaluate.image_items import Bad, Item
+from mtrl.evaluate.subject import Subject
+from mtrl.evaluate.verdict import Verdict
+from mtrl.reward_plugins import judge
 
 LISTED = 100  # items that could not be judged, which the page names
 TERMS = ("verdict", "label", "invalid", "confidence", "accuracy", "flipped")
-FILTERS = {
-    "wrong": "wrong",
-    "invalid": "invalid",
-    "low": f"low confidence, under {cards.LOW:.0%}",
-    "flipped": "flipped by the order",
-}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """One task's items, by verdict; and how many of those with a label got it."""
+
+    items: int
+    verdicts: dict[str, int]
+    right: int
+    labelled: int
 
 
 def write(
     target: Path,
-    judge: Subject,
+    subject: Subject,
     items: list[Item | Bad],
-    rows: list[dict[str, Any]],
+    judged: list[Verdict | Bad],
     tick: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
-    """Writes `target` from the items and the row of each. Raises UserError and MtrlError."""
-    shown: list[dict[str, Any]] = []
-    by_task: dict[str, list[tuple[Item, dict[str, Any]]]] = {}
-    for item, row in zip(items, rows, strict=True):
-        if isinstance(item, Item):
+    """Writes `target` from the items and the verdict on each. Raises UserError and MtrlError."""
+    shown: list[Card] = []
+    by_task: dict[str, list[tuple[Item, Verdict]]] = {}
+    for item, row in zip(items, judged, strict=True):
+        if isinstance(item, Item) and isinstance(row, Verdict):
             by_task.setdefault(item.task.name, []).append((item, row))
-    about: dict[str, dict[str, Any]] = {}
-    counts = {}
+    tasks: dict[str, PageTask] = {}
+    counts: dict[str, Counts] = {}
+    upright: set[str] = set()
     for name, asked in by_task.items():
-        before, after, questions = cards.parted({place: item.prompt for place, (item, _) in enumerate(asked)})
-        for place, (item, row) in enumerate(asked):
-            shown += _cards(item, row, judge.style, questions[place], target.parent)
         task = asked[0][0].task
-        about[name] = {
-            "choices": list(task.choices),
-            "pair": task.kind == "pairwise",
-            "blur": task.capability == "safety",
-            "prompts": [[before, after, False]],
-        }
-        counts[name] = _counts([row for _, row in asked], task.choices)
-    verdicts = list(dict.fromkeys(choice for task in about.values() for choice in task["choices"]))
-    filters = {**{f"says_{choice}": f"verdict {choice}" for choice in verdicts}, **FILTERS}
-    turned = {name for card in shown if by_task[card["task"]][0][0].task.orient for name in card["images"]}
+        prompt, questions = parted({place: item.prompt for place, (item, _) in enumerate(asked)})
+        orders: list[Order] = ["given", "turned"]
+        made = [
+            _card(item, row, order, subject.style, questions[place], target.parent)
+            for place, (item, row) in enumerate(asked)
+            for order in orders[: 1 if row.response_turned is None else 2]
+        ]
+        counts[name] = _counted([row for _, row in asked], task.choices)
+        shown += made
+        upright |= {image for card in made for image in card.images} if task.orient else set()
+        tasks[name] = PageTask(task.choices, task.kind == "pairwise", task.capability == "safety", [prompt])
+    verdicts = dict.fromkeys(choice for task in tasks.values() for choice in task.choices)
     bad = [item for item in items if isinstance(item, Bad)]
     return page.write(
         target,
         "judge.html.jinja",
+        Content(shown, tasks, {**{f"says_{choice}": f"verdict {choice}" for choice in verdicts}, **FILTERS}),
         target.parent,
-        shown,
-        {"tasks": about, "sides": [""], "filters": cards.found(shown, filters)},
         tick,
-        turned,
-        judge=judge,
+        upright,
+        judge=subject,
         counts=counts,
         bad=bad[:LISTED],
         bad_total=len(bad),
         unread=unreadable.found(
-            rows, judge.style, {name: tuple(task["choices"]) for name, task in about.items()}, judge.max_new_tokens
+            [row for row in judged if isinstance(row, Verdict)],
+            subject.style,
+            {name: task.choices for name, task in tasks.items()},
+            subject.max_new_tokens,
         ),
         terms=TERMS,
     )
 
 
-def _counts(rows: list[dict[str, Any]], choices: tuple[str, str]) -> dict[str, Any]:
-    """{items, verdicts: {verdict: how many}, right: (right, labelled) or None} of one task."""
-    found = Counter(row["verdict"] for row in rows)
-    labelled = [row for row in rows if "label" in row]
-    return {
-        "items": len(rows),
-        "verdicts": {verdict: found[verdict] for verdict in (*choices, "invalid")},
-        "right": (sum(row["correct"] for row in labelled), len(labelled)) if labelled else None,
-    }
+def _counted(rows: list[Verdict], choices: tuple[str, str]) -> Counts:
+    found = Counter(row.verdict for row in rows)
+    labelled = [row for row in rows if row.label]
+    verdicts = {verdict: found[verdict] for verdict in (*choices, INVALID)}
+    return Counts(len(rows), verdicts, sum(row.correct for row in labelled), len(labelled))
 
 
-def _cards(item: Item, row: dict[str, Any], style: str, question: str, folder: Path) -> list[dict[str, Any]]:
-    """The card of each order that the item was asked in."""
-    found = []
-    for order, key in (("given", "response"), ("turned", "response_turned")):
-        if key not in row:
-            continue
-        back = slice(None, None, -1 if order == "turned" else 1)
-        read, ended = parser.read(row[key], style, item.task.choices), row["finish_reason"]
-        sure = row["confidence"] if order == "given" else None
-        label = item.label if order == "given" or not item.label else {"1": "2", "2": "1"}[item.label]
-        flags = {
-            f"says_{read.verdict}": read.verdict is not None,
-            "wrong": bool(label) and read.verdict != label,
-            "invalid": read.verdict is None,
-            "low": sure is not None and sure < cards.LOW,
-            "flipped": bool(row.get("flipped")),
-        }
-        why = "" if read.verdict else read.reason
-        if why and order == "given" and ended != "stop":
-            why += f"; {'out of tokens' if ended == 'length' else ended}"
-        answer = {
-            "verdict": read.verdict,
-            "why": why,
-            "sure": sure,
-            "votes": [],
-            "responses": [cards.cut(row[key], cards.LONG)],
-            "question": question,
-        }
-        found.append(
-            {
-                "task": item.task.name,
-                "id": item.id,
-                "order": order,
-                "label": label,
-                "images": [os.path.relpath(path.absolute(), folder.resolve()) for path in item.images[back]],
-                "names": [] if " ".join(item.names) == item.id else list(item.names[back]),
-                "fields": [[name, text] for name, text in item.fields.items()],
-                "group": "",
-                "answers": [answer],
-                "is": [name for name, holds in flags.items() if holds],
-            }
-        )
-    return found
+def _card(item: Item, row: Verdict, order: Order, style: str, question: str, folder: Path) -> Card:
+    """The item in one order. Of the swapped order neither the confidence nor the reason of the end is recorded."""
+    given = order == "given"
+    response = (row.response if given else row.response_turned) or ""
+    verdict = judge.parse(response, style, item.task.choices)
+    why = "" if verdict else why_invalid(response, style, item.task.choices, row.finish_reason if given else "")
+    answer = CardAnswer(verdict, why, row.confidence if given else None, [], [cut(response)], question)
+    label = item.label if given or not item.label else {"1": "2", "2": "1"}[item.label]
+    found_by = [*([f"says_{verdict}"] if verdict else []), *flags(answer, label), *(["flipped"] if row.flipped else [])]
+    images = [os.path.relpath(path.absolute(), folder.resolve()) for path in item.images]
+    names = [] if " ".join(item.names) == item.id else list(item.names)
+    step = 1 if given else -1
+    fields = list(item.fields.items())
+    return Card(item.task.name, item.id, order, label, images[::step], names[::step], fields, "", [answer], found_by)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mtrl.core import targets
 from mtrl.core.errors import MtrlError
-from mtrl.core.files import check_target, written
+from mtrl.core.files import written
 from mtrl.evaluate.html import charts, terms, thumbnails
+from mtrl.evaluate.html.content import Content
 
 NARROWEST = 120  # pixels of the column that holds a sample's image; two images have up to 400
 
@@ -22,17 +25,17 @@ NARROWEST = 120  # pixels of the column that holds a sample's image; two images 
 def write(
     target: Path,
     template: str,
+    content: Content,
     data: Path,
-    cards: list[dict[str, Any]],
-    about: dict[str, Any],
     tick: Callable[[int, int], None],
     upright: Collection[str] = (),
     **values: Any,
 ) -> Path:
-    """Writes `target`. `about` is what the script needs besides the cards (page.js.jinja), `values` the template's own.
+    """Writes `target`; the images of its cards are below `data`, and `values` are the template's own.
 
-    `tick` gets (thumbnails made, all); `upright` names the images to be turned by their EXIF. Images are linked from where the page lies; it knows where that was, to see when
-    it was moved away from `data`. Raises UserError where `target` cannot be written.
+    `tick` gets (thumbnails made, all); `upright` names the images to be turned by their EXIF. Images are linked relative
+    to the page, which records its own place and so notices when it is moved away from `data`. Raises UserError where
+    `target` cannot be written.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -41,13 +44,13 @@ def write(
     )
     environment.filters["pct"] = charts.percent
     environment.globals.update(term=terms.term, glossary=terms.glossary, charts=charts)
-    check_target(target)
-    names = list(dict.fromkeys(name for card in cards for name in card["images"]))
+    targets.check_file(target)
+    names = list(dict.fromkeys(name for card in content.cards for name in card.images))
     side = thumbnails.side_for([data / name for name in names])
     page = environment.get_template(template).generate(
-        about=inert({**about, **_links(target, data)}),
+        about=inert({**_about(content), **_links(target, data)}),
         gone=None if data.is_dir() else str(data),
-        cards=_array(cards),
+        cards=_array(map(asdict, content.cards)),
         pictures=_array(thumbnails.make(data, names, side, tick, upright)),
         column=max(NARROWEST, side),
         **values,
@@ -66,6 +69,12 @@ def run_name(folder: Path) -> str:
     """What a page calls an evaluation folder: its run, or the folder itself."""
     folder = folder.resolve()
     return folder.parent.name if folder.name == "eval" else folder.name
+
+
+def _about(content: Content) -> dict[str, Any]:
+    """What the script needs besides the cards."""
+    tasks = {name: asdict(task) for name, task in content.tasks.items()}
+    return {"tasks": tasks, "sides": list(content.sides), "filters": content.counted}
 
 
 def _links(target: Path, data: Path) -> dict[str, str]:

@@ -1,5 +1,5 @@
-"""One metric per module, from prediction rows alone. Fractions; scikit-learn and scipy compute, we choose.
+"""One metric per module, from predictions alone. scikit-learn and scipy compute them; rates are fractions.
 
-In: rows of predictions. Out: the keys of metrics.json.
+In: Prediction. Out: TaskMetrics (a task in metrics.json), Comparison (of two judges).
 May import: core, config, converters.pipeline (which rows belong together).
 """

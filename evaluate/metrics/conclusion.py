@@ -1,27 +1,26 @@
-"""One sentence about two judges: which is better, by how much, and how certain that is. Numbers are compare.py's."""
+"""One sentence about two judges: which is better, by how much, and how certain that is. Numbers are paired.py's."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from mtrl.evaluate.metrics import intervals
+from mtrl.evaluate.metrics.paired import Comparison, Difference
 
 
-def sentence(found: dict[str, dict[str, Any]], sides: tuple[str, str]) -> str:
-    """`found` holds compare.compare's result by task, `sides` the names of A and B.
+def sentence(found: dict[str, Comparison], sides: tuple[str, str]) -> str:
+    """`found` is by task, `sides` are the names of A and B.
 
     A difference is clear where its 95% interval leaves out 0. Without an interval (one cluster) nothing is certain.
     """
-    rated = {task: numbers for task, numbers in found.items() if not numbers["one_class"]}
+    rated = {task: numbers for task, numbers in found.items() if not numbers.one_class}
     if not rated:
-        apart = ", ".join(f"{100 * m['accuracy']['difference']:+.1f} points on {task}" for task, m in found.items())
+        apart = ", ".join(f"{100 * m.accuracy.difference:+.1f} points on {task}" for task, m in found.items())
         return f"Macro-F1 cannot tell {sides[0]} and {sides[1]} apart, since all labels are the same; accuracy, B - A: {apart}."
     found = rated
     if len(found) == 1:
         ((task, numbers),) = found.items()
         return _of_one(task, numbers, sides)
-    mean = sum(numbers["macro_f1"]["difference"] for numbers in found.values()) / len(found)
-    clear = [[task + _rough(m) for task, m in found.items() if _clear(m["macro_f1"]) == side] for side in (-1, 1)]
+    mean = sum(numbers.macro_f1.difference for numbers in found.values()) / len(found)
+    clear = [[task + _rough(m) for task, m in found.items() if _clear(m.macro_f1) == side] for side in (-1, 1)]
     for side in (0, 1):
         if clear[side] and not clear[1 - side]:
             points = f"on average over {len(found)} tasks its Macro-F1 is {_points(abs(mean))} {'higher' if _ahead(mean, side) else 'lower'}"
@@ -40,9 +39,9 @@ def sentence(found: dict[str, dict[str, Any]], sides: tuple[str, str]) -> str:
     )
 
 
-def _of_one(task: str, numbers: dict[str, Any], sides: tuple[str, str]) -> str:
-    macro_f1, rough = numbers["macro_f1"], _rough(numbers)
-    difference, interval = macro_f1["difference"], macro_f1["ci95"]
+def _of_one(task: str, numbers: Comparison, sides: tuple[str, str]) -> str:
+    macro_f1, rough = numbers.macro_f1, _rough(numbers)
+    difference, interval = macro_f1.difference, macro_f1.ci95
     better = sides[difference > 0], sides[difference <= 0]
     points = f"its Macro-F1 on {task} is {_points(abs(difference))} higher"
     if interval is None:
@@ -63,17 +62,17 @@ def _of_one(task: str, numbers: dict[str, Any], sides: tuple[str, str]) -> str:
     )
 
 
-def _clear(macro_f1: dict[str, Any]) -> int:
+def _clear(macro_f1: Difference) -> int:
     """1 where B is clearly better, -1 where A is, else 0."""
-    interval = macro_f1["ci95"]
+    interval = macro_f1.ci95
     if interval is None or interval[0] <= 0 <= interval[1]:
         return 0
     return 1 if interval[0] > 0 else -1
 
 
-def _rough(numbers: dict[str, Any]) -> str:
-    few = numbers["clusters"] < min(intervals.FEW, numbers["n"])
-    return f" (a rough interval, of {numbers['clusters']} clusters)" if few else ""
+def _rough(numbers: Comparison) -> str:
+    few = numbers.clusters < min(intervals.FEW, numbers.n)
+    return f" (a rough interval, of {numbers.clusters} clusters)" if few else ""
 
 
 def _ahead(mean: float, side: int) -> bool:

@@ -10,8 +10,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from mtrl import envs
+from mtrl.backends import envs
 from mtrl.config.recipe_types import Recipe
+from mtrl.core import child
 from mtrl.core.errors import MtrlError
 from mtrl.core.files import dump_yaml, write_text
 
@@ -24,11 +25,10 @@ def scratch_folder(where: Path) -> Iterator[Path]:
 
 
 def run(command: list[str], what: str) -> None:
-    """Raises MtrlError with the merger's last line and the command. `what` names merger and checkpoint: "X failed on Y"."""
+    """Raises MtrlError with the merger's reason and the command. `what` names merger and checkpoint: "X failed on Y"."""
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["(no output)"])[-1]
-        raise MtrlError(f"{what}: {last}", shlex.join(command))
+        raise MtrlError(f"{what}: {child.reason(done.stderr)}", shlex.join(command))
 
 
 @contextlib.contextmanager

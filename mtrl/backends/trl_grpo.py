@@ -7,11 +7,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from mtrl import envs
-from mtrl.backends import batches, checkpoint_folders, inputs, logs, merging, rendering
+from mtrl.backends import batches, checkpoint_folders, envs, inputs, logs, merging, rendering
 from mtrl.backends.base import Job
 from mtrl.backends.jobs import grpo
-from mtrl.backends.overlay import Kinds
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_jsonl
@@ -24,11 +22,6 @@ class Trl:
     name = "trl"
     environment = "main"
     packages: tuple[str, ...] = ("trl", "transformers", "torch")
-    kinds = Kinds(
-        counts=("grpo.per_device_train_batch_size", "grpo.save_total_limit"),
-        nullable=("grpo.deepspeed", "grpo.save_total_limit"),
-        transformers=True,
-    )
 
     def data_files(self, recipe: Recipe, data: Path) -> list[Path]:
         return inputs.rl_files(recipe, data)
@@ -60,8 +53,7 @@ class Trl:
         return rendering.render(
             recipe,
             run,
-            self.kinds,
-            FURTHER_BUDGET,
+            FURTHER_BUDGET if hardware.gpus_per_node else None,
             lora=hardware.lora,
             tensor_parallel=math.gcd(recipe.model.tensor_parallel_size, hardware.world_size),
             per_device=share.per_device,
@@ -70,7 +62,7 @@ class Trl:
             updates_per_rollout=updates,
         )
 
-    def job(self, recipe: Recipe, run: Run, data: Path) -> Job:
+    def job(self, recipe: Recipe, run: Run) -> Job:
         gpus = recipe.hardware.gpus_per_node
         env = {
             "HF_HUB_OFFLINE": "1" if Path(recipe.model.path).exists() else "0",
@@ -83,7 +75,7 @@ class Trl:
         # --standalone: a port that is free
         several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(gpus)] if gpus > 1 else []
         command = [str(envs.interpreter(self.environment)), *several, "-m", grpo.__name__, "upstream.yaml"]
-        return Job(self.config(recipe, run, data), command, env)
+        return Job(command, env)
 
     def begin(self, run: Run) -> None:
         """Nothing: the job finds its newest checkpoint itself."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mtrl.commands import options
+
+if TYPE_CHECKING:
+    from mtrl.evaluate.metrics.paired import Comparison, Difference
 
 SHOWN = 10  # disagreements a task printed in the terminal
 WORDS = {"only_a": "A right", "only_b": "B right", "both_wrong": "both wrong"}
@@ -21,8 +25,8 @@ def command(
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Compare two evaluations: difference B - A with a 95% paired interval, and the samples where they disagree."""
+    from mtrl.core import targets
     from mtrl.core.console import bar, say, table
-    from mtrl.core.files import check_target
     from mtrl.evaluate import compare
     from mtrl.evaluate.html import compare_page
     from mtrl.evaluate.metrics import conclusion
@@ -30,29 +34,26 @@ def command(
 
     a, b = folder(first, runs), folder(second, runs)
     target = out or b / compare_page.FILE
-    check_target(target)
+    targets.check_file(target)
     found = compare.folders(a, b)
-    names, remarks = scored.sides((a, b), list(found["tasks"]), data)
-    found["notes"] += remarks
-    say(conclusion.sentence(found["tasks"], compare_page.named((a, b))))
+    names, remarks = scored.sides((a, b), list(found.tasks), data)
+    found = replace(found, notes=[*found.notes, *remarks])
+    say(conclusion.sentence(found.tasks, compare_page.named((a, b))))
     table(
         f"A: {names[0]}\nB: {names[1]}\nper cent; B - A with its 95% paired bootstrap interval",
         COLUMNS,
-        map(_row, *zip(*found["tasks"].items(), strict=True)),
+        map(_row, *zip(*found.tasks.items(), strict=True)),
     )
-    for name, about in found["tasks"].items():
-        differing = about["disagreements"]
-        rows = [
-            [d["id"], d["order"], d["label"], d["a"] or "invalid", d["b"] or "invalid", WORDS[d["kind"]]]
-            for d in differing[:SHOWN]
-        ]
+    for name, about in found.tasks.items():
+        differing = about.disagreements
+        rows = [[d.id, d.order, d.label, d.a or "invalid", d.b or "invalid", WORDS[d.kind]] for d in differing[:SHOWN]]
         if rows:
             some = f", the first {SHOWN} of them" if len(differing) > SHOWN else ""
             title = f"{name}: answers that differ: {len(differing):,}{some}"
             table(title, ["sample", "order", "label", "A", "B", ""], rows)
-    for line in found["notes"]:
+    for line in found.notes:
         say(f"note: {line}")
-    for line in found["passed_over"]:
+    for line in found.passed_over:
         say(f"not compared: {line}")
     with bar("thumbnails") as update:
         page = compare_page.write(target, (a, b), found, data, update)
@@ -73,30 +74,30 @@ COLUMNS = [
 ]
 
 
-def _row(name: str, m: dict[str, Any]) -> list[Any]:
+def _row(name: str, m: Comparison) -> list[Any]:
     return [
         name,
-        m["n"],
-        m["clusters"],
-        f"{100 * m['a']['macro_f1']:.2f}",
-        f"{100 * m['b']['macro_f1']:.2f}",
-        _difference(m["macro_f1"]),
-        _difference(m["accuracy"]),
-        m["only_a"],
-        m["only_b"],
-        "-" if m["mcnemar_p"] is None else f"{m['mcnemar_p']:.3g}",
+        m.n,
+        m.clusters,
+        f"{100 * m.a.macro_f1:.2f}",
+        f"{100 * m.b.macro_f1:.2f}",
+        _difference(m.macro_f1),
+        _difference(m.accuracy),
+        m.only_a,
+        m.only_b,
+        "-" if m.mcnemar_p is None else f"{m.mcnemar_p:.3g}",
     ]
 
 
-def _difference(about: dict[str, Any]) -> str:
-    interval = " [{:+.1f}, {:+.1f}]".format(*(100 * bound for bound in about["ci95"])) if about["ci95"] else ""
-    return f"{100 * about['difference']:+.2f}{interval}"
+def _difference(about: Difference) -> str:
+    interval = " [{:+.1f}, {:+.1f}]".format(*(100 * bound for bound in about.ci95)) if about.ci95 else ""
+    return f"{100 * about.difference:+.2f}{interval}"
 
 
 def folder(name: str, runs: Path) -> Path:
     """The evaluation folder that `name` means: itself, a run directory's eval/, or that of a run below `runs`. Raises UserError."""
     from mtrl.core.errors import UserError, nearest
-    from mtrl.evaluate.predictions import IDENTITY
+    from mtrl.evaluate.identity import IDENTITY
 
     places = [Path(name), Path(name) / "eval", runs / name, runs / name / "eval"]
     for place in places:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from mtrl.commands import options
 
+if TYPE_CHECKING:
+    from mtrl.evaluate.image_items import Bad
+    from mtrl.evaluate.verdict import Verdict
+
+COLUMNS = ("verdict", "flipped", "label", "confidence", "reasoning", "skipped")  # those that some item has are shown
 SHOWN, LETTERS = 50, 300  # rows of the table on the terminal, and characters of a row's reasoning
 
 
@@ -41,73 +47,79 @@ def command(
     ] = None,
 ) -> None:
     """Judge your own images."""
-    from mtrl.commands.evaluate import engine_maker, judge_of
     from mtrl.converters.pipeline import images as stored
     from mtrl.core.console import bar, check, say, say_unread
     from mtrl.core.errors import UserError
-    from mtrl.evaluate import items, judge_files, judge_out, unreadable, verdicts
+    from mtrl.evaluate import image_items, image_sources, judging, subject, unreadable, verdict_file
     from mtrl.evaluate.html import judge_page
+    from mtrl.evaluate.loading import Loader
+    from mtrl.evaluate.verdict import Verdict
 
     if out:
-        judge_out.check(out)
+        verdict_file.check(out)
     if wrong := [given for given in field or [] if "=" not in given]:
-        raise UserError(f"--field {wrong[0]} should be name=text", "for instance --field caption='a red square'")
+        raise UserError(f"--field {wrong[0]} should be name=text", "for example --field caption='a red square'")
     fields = {name.strip(): text for name, _, text in (given.partition("=") for given in field or [])}
-    who = judge_of(ckpt, endpoint, served_model, style, prompts)
-    given = items.read(images, tasks, who.style, fields, recursive, skip_bad, who.task)
-    say(f"{who.checkpoint}: style {who.style}, by {who.told_by}; {len(given.items)} items")
-    for line in who.remarks(dict.fromkeys(item.task.name for item in given.items if isinstance(item, items.Item))):
+    judge = subject.named(ckpt, endpoint, served_model, style, prompts)
+    given = image_items.read(images, tasks, judge.style, fields, recursive, skip_bad, judge.task)
+    asked = {item.task.name: item.task for item in given.items if isinstance(item, image_items.Item)}
+    say(f"{judge.checkpoint}: style {judge.style}, by {judge.told_by}; {len(given.items)} items")
+    for line in judge.remarks(asked):
         say(line)
     if given.skipped:
-        check("warning", f"{given.skipped.total():,} files left out: {judge_files.said(given.skipped)}")
+        check("warning", f"{given.skipped.total():,} files left out: {image_sources.in_words(given.skipped)}")
     for name, number in given.rotated.items():
         check("warning", f"{number:,} items of task {name} have images with an {stored.ROTATED}", stored.upright(name))
+    engine = Loader(endpoint, tensor_parallel)
     with bar("judge") as update:
-        rows = verdicts.run(who, given.items, out, engine_maker(endpoint, tensor_parallel), update, judge_page.write)
-    _show(rows)
-    choices = {item.task.name: item.task.choices for item in given.items if isinstance(item, items.Item)}
-    say_unread(unreadable.found(rows, who.style, choices, who.max_new_tokens))
+        judged = judging.run(judge, given.items, out, engine, update, judge_page.write)
+    _show(judged)
+    answers = [one for one in judged if isinstance(one, Verdict)]
+    choices = {name: task.choices for name, task in asked.items()}
+    say_unread(unreadable.found(answers, judge.style, choices, judge.max_new_tokens))
     if out:
         say(f"written: {out}")
 
 
-def _show(rows: list[dict[str, Any]]) -> None:
+def _show(judged: Sequence[Verdict | Bad]) -> None:
     from mtrl.core.console import check, say, table
+    from mtrl.evaluate.verdict import Verdict
 
-    columns = [
-        c
-        for c in ("verdict", "flipped", "label", "confidence", "reasoning", "skipped")
-        if any(row.get(c) not in (None, "") for row in rows)
-    ]
-    several = len({row["task"] for row in rows}) > 1
+    rows = [_cells(one) for one in judged[:SHOWN]]
+    columns = [name for name in COLUMNS if any(row.get(name) for row in rows)]
+    several = len({one.task for one in judged}) > 1
     names = ["image", *(["task"] if several else []), *columns]
-    shown = [
-        [" | ".join(_plain(row[c]) for c in ("image", "image_2") if c in row), *(_cell(row, c) for c in names[1:])]
-        for row in rows[:SHOWN]
-    ]
-    table("" if several else rows[0]["task"], names, shown)
-    if len(rows) > SHOWN:
-        say(f"and {len(rows) - SHOWN} more: --out FILE.jsonl or FILE.csv has all")
-    labelled = [row for row in rows if "label" in row]
-    if labelled:
-        say(f"{sum(row['correct'] for row in labelled)} of {len(labelled)} as labelled")
-    if bad := [row for row in rows if "skipped" in row]:
-        check("warning", f"{len(bad):,} of {len(rows):,} items were not judged; the first: {_plain(bad[0]['skipped'])}")
-    refused = [row for row in rows if str(row.get("finish_reason")).startswith("rejected")]
-    if refused:
-        say(f"{len(refused)} were not taken by the judge; the first: {refused[0]['finish_reason']}")
+    table("" if several else judged[0].task, names, [[row.get(name, "") for name in names] for row in rows])
+    if len(judged) > SHOWN:
+        say(f"and {len(judged) - SHOWN:,} more: pass --out FILE.jsonl, FILE.csv or FILE.html for all")
+    answers = [one for one in judged if isinstance(one, Verdict)]
+    if labelled := [one for one in answers if one.label]:
+        say(f"{sum(one.correct for one in labelled):,} of {len(labelled):,} verdicts are as labelled")
+    if bad := [one for one in judged if not isinstance(one, Verdict)]:
+        check("warning", f"{len(bad):,} of {len(judged):,} items were not judged; the first: {_plain(bad[0].reason)}")
+    if rejected := [one.finish_reason for one in answers if one.finish_reason.startswith("rejected")]:
+        say(f"{len(rejected):,} requests were rejected; the first: {rejected[0]}")
 
 
-def _cell(row: dict[str, Any], column: str) -> str:
-    value = row.get(column)
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    text = "" if value is None else _plain(str(value))
-    return text if len(text) <= LETTERS else text[:LETTERS] + "..."
+def _cells(one: Verdict | Bad) -> dict[str, str]:
+    """A row of the table by column; a column that the item does not have is missing or ""."""
+    from mtrl.evaluate.verdict import SKIPPED, Verdict
+
+    if not isinstance(one, Verdict):
+        image = " | ".join(map(_plain, one.names))
+        return {"image": image, "task": one.task, "verdict": SKIPPED, "skipped": _plain(one.reason)}
+    return {
+        "image": " | ".join(_plain(name) for name in (one.image, one.image_2) if name),
+        "task": one.task,
+        "verdict": one.verdict,
+        "flipped": "" if one.flipped is None else "yes" if one.flipped else "no",
+        "label": one.label,
+        "confidence": "" if one.confidence is None else f"{one.confidence:.3f}",
+        "reasoning": _plain(one.reasoning),
+    }
 
 
 def _plain(text: str) -> str:
-    """Without what would steer a terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    """One line of printable characters, cut."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= LETTERS else line[:LETTERS] + "..."

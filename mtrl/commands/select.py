@@ -22,8 +22,8 @@ def command(
     from mtrl.core import hints, rundir
     from mtrl.core.console import say, table, then
     from mtrl.runs import validation
-    from mtrl.runs.checkpoints import best_of, trainers_scores
     from mtrl.runs.select import select
+    from mtrl.runs.steps import best_of, trainers_scores
 
     found = rundir.find(run, runs)
     chosen = select(found, data, by, say, unfinished)

@@ -14,9 +14,12 @@ from typing import Any
 from mtrl.config import sizes, unused
 from mtrl.config.recipe_types import Hardware, ModelPreset, Recipe
 from mtrl.core import search_path
+from mtrl.core.deep_merge import merge
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, read_yaml
 from mtrl.core.schema import validate
+
+TABLES = ("paper", "releases", "gpus", "measured")  # what is in recipes/ and is not a recipe
 
 __all__ = ["Recipe", "load"]
 
@@ -37,7 +40,7 @@ def load(
     if not path.is_file():
         if path.parent not in (Path(), Path("recipes")):
             raise UserError(f"there is no recipe {file}", "name a file, or one of mtrl's own: sft_unified")
-        known = [name for name in search_path.listing("recipes", "", ".yaml") if name not in ("paper", "releases")]
+        known = [name for name in search_path.listing("recipes", "", ".yaml") if name not in TABLES]
         if path.stem not in known:
             raise UserError(f"there is no recipe {path.stem!r}.{nearest(path.stem, known)}")
         path = search_path.find("recipes", f"{path.stem}.yaml", "recipe")
@@ -53,7 +56,7 @@ def load(
         {"name": hardware_file.stem, **read_yaml(hardware_file)},
     )
     for preset in (model_data, hardware_data):
-        merge(data, preset.get("recipe") or {})
+        merge(data, preset.get("recipe") or {}, new_blocks=False)  # a preset has blocks for SFT and for RL
     data["model"] = validate(ModelPreset, model_data, str(model_file)).model_dump(exclude={"recipe"})
     data["hardware"] = validate(Hardware, hardware_data, str(hardware_file)).model_dump(exclude={"recipe"})
     if data["model"]["path"].startswith("./"):
@@ -69,16 +72,6 @@ def load(
     if recipe.stage:
         unused.by_trainer(recipe.trainer, [key for key, _ in changes])
     return sizes.resolved(recipe, autos, folder)
-
-
-def merge(base: dict[str, Any], over: dict[str, Any]) -> None:
-    """Lays `over` on `base`. A block that the base does not have is not added: a preset speaks of SFT and RL alike."""
-    for key, value in over.items():
-        if isinstance(value, dict):
-            if isinstance(base.get(key), dict):
-                merge(base[key], value)
-        else:
-            base[key] = value
 
 
 def _preset(kind: str, name: str) -> Path:

@@ -11,16 +11,14 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from functools import partial
 from pathlib import Path
 
-from mtrl.core import hints
+from mtrl.core import child, hints
 from mtrl.core.console import say
-from mtrl.core.errors import Interrupted, MtrlError
+from mtrl.core.errors import MtrlError
 
 POINTWISE = ("demo_quality", "demo_alignment", "demo_safety")
 PAIRS = "demo_pairs"
@@ -75,16 +73,7 @@ def _mtrl(home: Path, again: str, *arguments: str) -> None:
     shown = [os.path.relpath(a, home) if a == str(tiny()) else a for a in arguments]
     say(f"\n$ {hints.typed(shown)}")
     sys.stdout.flush()
-    process = subprocess.Popen([sys.executable, "-m", "mtrl", *arguments], cwd=home)
-    try:
-        code = process.wait()
-    except Interrupted:
-        process.send_signal(signal.SIGINT)  # it ends its trainer, and must be given the time to
-        process.wait()
-        raise
-    if code == 130:
-        raise Interrupted("SIGINT")
-    if code:
+    if code := child.run_mtrl(arguments, cwd=home):
         raise MtrlError(
             f"the demo stopped: {hints.typed(shown)} ended with status {code}; it goes on from there", again
         )

@@ -62,21 +62,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             except ProcessLookupError:
                 return
             time.sleep(0.1)
-
-
-def last_words(log: Path, since: int = 0, lines: int = 6) -> list[str]:
-    """The lines of a failed job's log that matter: from the last error line on, else the last ones.
-
-    `since` is the log's size when the job began: earlier attempts stand in the same file.
-    """
-    if not log.exists():
-        return []
-    with log.open("rb") as file:
-        file.seek(max(since, log.stat().st_size - 200_000))
-        tail = [
-            line.strip()
-            for line in file.read().decode(errors="replace").replace("\r", "\n").splitlines()
-            if line.strip()
-        ]
-    errors = [i for i, line in enumerate(tail) if "Error" in line.split(":")[0] or line.startswith("Killed")]
-    return tail[errors[-1] :][:lines] if errors else tail[-lines:]

@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mtrl.backends import checkpoint_folders
 from mtrl.config import samples
-from mtrl.core import hints, staging
-from mtrl.core.errors import Interrupted, MtrlError, UserError
+from mtrl.core import child, hints, staging
+from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import sha256_file, write_json
 from mtrl.core.locks import take
 from mtrl.core.rundir import SELECTED, Run
-from mtrl.evaluate.scores import TaskScores, read
-from mtrl.runs.checkpoints import best_of, export, require_done
+from mtrl.evaluate.metrics.task import TaskMetrics
+from mtrl.evaluate.scores import read
+from mtrl.runs.export import export
+from mtrl.runs.steps import best_of, require_done
 
 
 def select(run: Run, data: Path, by: str, say: Callable[[str], None], unfinished: bool = False) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def _scored(
     say: Callable[[str], None],
     again: str,
     lock: int,
-) -> dict[str, TaskScores]:
+) -> dict[str, TaskMetrics]:
     """The metrics of one step on val. A process of its own each: vLLM gives memory back when its process ends.
 
     It inherits `lock`: if this command is killed, its model is in use for as long as it lives.
@@ -83,15 +84,8 @@ def _scored(
         shutil.rmtree(folder)
     export(run, str(number), model, unfinished=True)
     say(f"step {number}: asking it")
-    command = [sys.executable, "-m", "mtrl", "eval", "--ckpt", str(model), "--tasks", ",".join(tasks)]
-    done = subprocess.run(
-        [*command, "--split", "val", "--out", str(folder), "--data", str(data)],
-        stdout=subprocess.DEVNULL,
-        pass_fds=[lock],
-    )
-    if done.returncode == 130:
-        raise Interrupted("SIGINT")
-    if done.returncode != 0:
+    command = ["eval", "--ckpt", str(model), "--tasks", ",".join(tasks), "--split", "val", "--out", str(folder)]
+    if child.run_mtrl([*command, "--data", str(data)], stdout=subprocess.DEVNULL, locks=(lock,)):
         raise MtrlError(
             f"scoring step {number} failed, for the reason above; what is scored is kept",
             again,

@@ -27,7 +27,3 @@ def shown(run: Run) -> dict[str, str]:
         by = "" if chosen.by == "accuracy" else "Macro-F1 "
         found[VERDICTS] = f"{by}{chosen.scores[str(chosen.best)]:.4g} (step {chosen.best}, mtrl select)"
     return found
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 
 from mtrl.evaluate.metrics import intervals
 from mtrl.evaluate.metrics import task as metrics
+from mtrl.evaluate.metrics.prediction import Prediction
 
 TASKS = {  # rows of Table 1's test split, and rows a cluster: SeeTRUE 11.7 a caption, ImageReward 2,720 / 466 prompts
     "agin_nat": (605, 1.0),
@@ -23,7 +25,7 @@ TASKS = {  # rows of Table 1's test split, and rows a cluster: SeeTRUE 11.7 a ca
 CHOICES = ("yes", "no")
 
 
-def rows(task: str, seed: int = 0) -> list[dict]:  # type: ignore[type-arg]
+def rows(task: str, seed: int = 0) -> list[Prediction]:
     size, share = TASKS[task]
     draw = random.Random(f"{task}-{seed}")
     found = []
@@ -32,8 +34,10 @@ def rows(task: str, seed: int = 0) -> list[dict]:  # type: ignore[type-arg]
         verdict = label if draw.random() < 0.75 else draw.choice([*CHOICES, None])
         together = str(number if share == 1 else draw.randrange(int(size / share)))
         found.append(
-            {"task": task, "id": str(number), "order": "given", "vote": 0, "cluster": together, "label": label,
-             "verdict": verdict, "lenient": verdict or "no", "confidence": draw.uniform(0.5, 1) if verdict else None}
+            Prediction(
+                task=task, id=str(number), order="given", vote=0, response="", cluster=together, label=label,
+                verdict=verdict, lenient=verdict or "no", confidence=draw.uniform(0.5, 1) if verdict else None,
+            )
         )  # fmt: skip
     return found
 
@@ -44,18 +48,16 @@ def main() -> None:
     begun = time.process_time()
     found = {task: metrics.of_task(drawn[task], CHOICES) for task in TASKS}
     took = time.process_time() - begun
-    sizes = ", ".join(f"{task} {m['clusters']:,}" for task, m in found.items())
-    print(f"{took:.2f} s for {sum(m['n'] for m in found.values()):,} rows and {intervals.RESAMPLES:,} resamples a task")
+    sizes = ", ".join(f"{task} {m.clusters:,}" for task, m in found.items())
+    print(f"{took:.2f} s for {sum(m.n for m in found.values()):,} rows and {intervals.RESAMPLES:,} resamples a task")
     print(f"clusters: {sizes}")
     together = [
-        {**row, "id": f"{task}/{row['id']}", "cluster": f"{task}/{row['cluster']}"}
-        for task in TASKS
-        for row in drawn[task]
+        replace(row, id=f"{task}/{row.id}", cluster=f"{task}/{row.cluster}") for task in TASKS for row in drawn[task]
     ]
     begun = time.process_time()
     metrics.of_task(together, CHOICES)
     print(f"{time.process_time() - begun:.2f} s for the same rows as one task")
-    apart = [{**row, "cluster": str(number // 50)} for number, row in enumerate(together)]
+    apart = [replace(row, cluster=str(number // 50)) for number, row in enumerate(together)]
     begun = time.process_time()
     metrics.of_task(apart, CHOICES)
     print(f"{time.process_time() - begun:.2f} s for them in clusters of 50, nearly all of them different")

@@ -53,7 +53,7 @@ def measure(replicas: int, cores: int, samples: int) -> None:
     from mtrl.evaluate.engines.base import Sampling
     from mtrl.evaluate.engines.offline import VllmEngine
     from mtrl.evaluate.engines.replicas import Replicas
-    from mtrl.evaluate.run import subject
+    from mtrl.evaluate.subject import subject
 
     judge, data = subject(str(tiny())), Path("data")
     each = -(-samples // len(TASKS))

@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,10 @@ def draw(job: tuple[Path, int, list[int]]) -> dict[int, str]:
 
 def generate(home: Path, rows: int, side: int) -> None:
     from mtrl.config import samples, tasks
-    from mtrl.evaluate import predictions, requests, run
+    from mtrl.evaluate import predictions, requests, scores
     from mtrl.evaluate.engines.base import Answer
+    from mtrl.evaluate.identity import Identity
+    from mtrl.evaluate.recording import Recording
 
     names: dict[int, str] = {}
     with ProcessPoolExecutor() as pool:
@@ -104,19 +107,17 @@ def generate(home: Path, rows: int, side: int) -> None:
         "tasks": {TASK: {**about, "choices": ["yes", "no"]}},
     }  # fmt: skip
 
-    def row(request: Any) -> dict[str, Any]:
+    def row(request: Any) -> Any:
         why = " ".join(rng.choice(WORDS, 100_000 // 5 if rng.random() < 0.001 else int(rng.integers(40, 300))))
         verdict = request.label if rng.random() < 0.8 else {"yes": "no", "no": "yes"}[request.label]
         text = f"<think>{why}</think><answer>{verdict}</answer>" if rng.random() < 0.98 else why
-        return {
-            **predictions.row_of(Answer(request, text, 200, "stop", 1.0), "rl", ""),
-            "confidence": float(rng.beta(8, 1)),
-        }
+        said = predictions.of_answer(Answer(request, text, 200, "stop", 1.0), "rl", "")
+        return replace(said, confidence=float(rng.beta(8, 1)))
 
-    with predictions.Store(home / "eval", identity) as store:
+    with Recording(home / "eval", Identity.model_validate(identity)) as store:
         for _ in store.append(map(row, asked)):
             pass
-    run.score(home / "eval")
+    scores.score(home / "eval")
 
 
 def measured(home: Path) -> None:

@@ -36,7 +36,7 @@ def test_grpo_config_takes_it(name: str, model: str, tmp_path: Path) -> None:
     from trl import GRPOConfig
 
     found = recipe.load(name, model, "cpu", "seetrue" if name == "rl_single" else None)
-    config = yaml.safe_load(TRL.job(found, Run(tmp_path / "run"), tmp_path).config)
+    config = yaml.safe_load(TRL.config(found, Run(tmp_path / "run"), tmp_path))
     arguments = GRPOConfig(**config["grpo"])
     assert arguments.num_generations == found.rl.n
     assert arguments.generation_batch_size == found.rl.rollout_batch_size * found.rl.n
@@ -100,7 +100,7 @@ def test_the_reward_file_is_loaded_by_its_path() -> None:
 
 
 if __name__ == "__main__":
-    from mtrl.preflight.plan import TESTED
+    from mtrl.backends.envs.tested import TESTED
 
-    head = f"# GRPOConfig's keys in TRL {TESTED['trl']}, written by python -m tests.contract.test_trl\n"
+    head = f"# GRPOConfig's keys in TRL {TESTED['trl'].version}, written by python -m tests.contract.test_trl\n"
     keys.file("trl").write_text(head + "".join(f"{key}\n" for key in taken()))

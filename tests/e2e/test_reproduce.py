@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from mtrl.config.published import layout, table_tasks
 from mtrl.core.files import read_jsonl
 from mtrl.core.rundir import Run
-from mtrl.paper.tables import layout, table_tasks
 from tests.conftest import ROOT, mtrl
 from tests.e2e.test_faults import wait_for
 

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtrl.evaluate.html import charts
+from mtrl.evaluate.metrics.calibration import Bin
+from mtrl.evaluate.metrics.task import VotesPoint
 
 share = st.floats(0, 1)
 
@@ -44,8 +46,8 @@ def test_an_interval_is_to_scale() -> None:
 
 def test_reliability_puts_a_calibrated_bin_on_the_diagonal() -> None:
     bins = [
-        {"low": 0.6, "high": 0.667, "n": 10, "confidence": 0.65, "accuracy": 0.65},
-        {"low": 0.933, "high": 1.0, "n": 40, "confidence": 0.97, "accuracy": 0.7},
+        Bin(low=0.6, high=0.667, n=10, confidence=0.65, accuracy=0.65),
+        Bin(low=0.933, high=1.0, n=40, confidence=0.97, accuracy=0.7),
     ]
     svg = parsed(charts.reliability(bins))
     (ideal,), dots, counts = of(svg, "line", "ideal"), of(svg, "circle", "dot"), of(svg, "rect", "count")
@@ -60,13 +62,13 @@ def test_reliability_puts_a_calibrated_bin_on_the_diagonal() -> None:
 
 @given(st.lists(st.fixed_dictionaries({"n": st.integers(0, 9), "confidence": share, "accuracy": share}), max_size=5))
 def test_reliability_of_anything_is_a_picture(found: list[dict[str, float]]) -> None:
-    svg = parsed(charts.reliability([{**b, "low": 0.2 * i, "high": 0.2 * i + 0.2} for i, b in enumerate(found)]))
+    svg = parsed(charts.reliability([Bin(**b, low=0.2 * i, high=0.2 * i + 0.2) for i, b in enumerate(found)]))
     assert len(of(svg, "circle", "dot")) == sum(b["n"] > 0 for b in found)
 
 
 @given(st.lists(share, min_size=1, max_size=9))
 def test_votes_of_anything_stay_in_the_plot(scores: list[float]) -> None:
-    points = [{"votes": k, "macro_f1": s, "invalid_rate": 0.0} for k, s in enumerate(scores, 1)]
+    points = [VotesPoint(votes=k, macro_f1=s, invalid_rate=0.0) for k, s in enumerate(scores, 1)]
     dots = of(parsed(charts.votes(points)), "circle", "dot")
     assert len(dots) == len(scores)
     for dot in dots:

@@ -222,7 +222,7 @@ def test_a_prompt_too_long_is_found_before_the_launch(cli, project: Path) -> Non
 def test_gpus_that_are_not_there(cli, project: Path) -> None:
     arguments = [*SETS[:2], "--hardware", "8x80gb", *SETS[4:]]
     found = cli("plan", "sft_unified", *arguments)
-    assert found.code == 2 and "wants 8 GPUs on this node" in found.out
+    assert found.code == 2 and "needs 8 GPUs on this node" in found.out
 
 
 def test_dry_run_writes_a_plan_that_blocks_nothing(cli, project: Path) -> None:
@@ -330,12 +330,12 @@ def test_a_runs_name_is_a_name(cli, project: Path, name: str) -> None:
 def test_an_evaluation_goes_below_runs_whatever_the_model_is_called(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mtrl.commands.evaluate import _folder
+    from mtrl.evaluate.subject import evaluation_folder
 
     shutil.copytree(tiny(), "judge")
     Path("judge/inner").mkdir()
     monkeypatch.chdir("judge")
-    assert {_folder(ckpt, None) for ckpt in (".", "inner/..", "../judge")} == {Path("eval-judge")}
-    assert _folder("some/..", None) == Path("eval-..") and _folder(None, "../../out side") == Path(
+    assert {evaluation_folder(ckpt, None) for ckpt in (".", "inner/..", "../judge")} == {Path("eval-judge")}
+    assert evaluation_folder("some/..", None) == Path("eval-..") and evaluation_folder(None, "../../out side") == Path(
         "eval-..-..-out-side"
     )

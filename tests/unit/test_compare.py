@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +12,22 @@ from scipy.stats import binomtest
 
 from mtrl.core.errors import UserError
 from mtrl.evaluate import compare
-from mtrl.evaluate.metrics import conclusion
+from mtrl.evaluate.metrics import conclusion, paired
+from mtrl.evaluate.metrics.classification import Classification
+from mtrl.evaluate.metrics.paired import Comparison, Difference, Disagreement
+from mtrl.evaluate.metrics.prediction import Prediction
+from mtrl.evaluate.predictions import as_line
 
 CHOICES = ("yes", "no")
 NO = {"yes": "no", "no": "yes"}
 
 
-def row(name: str, label: str, verdict: str | None, cluster: str = "", **more: object) -> dict:
+def row(name: str, label: str, verdict: str | None, cluster: str = "") -> Prediction:
     base = {"id": name, "task": "t", "order": "given", "vote": 0, "response": verdict or "?", "lenient": verdict}
-    return {**base, "cluster": cluster or name, "label": label, "verdict": verdict, "correct": verdict == label, **more}
+    return Prediction(**base, cluster=cluster or name, label=label, verdict=verdict)
 
 
-def two(seed: int, clusters: int, size: int) -> tuple[list[dict], list[dict]]:
+def two(seed: int, clusters: int, size: int) -> tuple[list[Prediction], list[Prediction]]:
     """Two judges that find the same clusters hard; the second is somewhat better."""
     draw, a, b = np.random.default_rng(seed), [], []
     for number in range(clusters):
@@ -46,9 +51,9 @@ def macro_f1(labels: np.ndarray, verdicts: np.ndarray) -> float:
 @pytest.mark.parametrize(("clusters", "size"), [(300, 1), (60, 5)])
 def test_the_interval_is_that_of_drawing_the_same_clusters_for_both(clusters: int, size: int) -> None:
     a, b = two(1, clusters, size)
-    found = compare.compare(a, b, CHOICES)
-    labels = np.array([r["label"] for r in a])
-    says = [np.array([r["verdict"] for r in rows]) for rows in (a, b)]
+    found = paired.compare(a, b, CHOICES)
+    labels = np.array([r.label for r in a])
+    says = [np.array([r.verdict for r in rows]) for rows in (a, b)]
     draw, drawn = np.random.default_rng(2), []
     for _ in range(1500):
         index = (draw.integers(0, clusters, clusters)[:, None] * size + np.arange(size)).ravel()
@@ -56,26 +61,27 @@ def test_the_interval_is_that_of_drawing_the_same_clusters_for_both(clusters: in
         right = [(labels[index] == verdicts[index]).mean() for verdicts in says]
         drawn.append((f1[1] - f1[0], right[1] - right[0]))
     for key, values in zip(("macro_f1", "accuracy"), np.array(drawn).T, strict=True):
-        assert found[key]["difference"] == pytest.approx(found["b"][key] - found["a"][key])
-        assert found[key]["ci95"] == pytest.approx(list(np.percentile(values, [2.5, 97.5])), abs=0.01), key
-    assert found["clusters"] == clusters
+        of = getattr(found, key)
+        assert of.difference == pytest.approx(getattr(found.b, key) - getattr(found.a, key))
+        assert of.ci95 == pytest.approx(list(np.percentile(values, [2.5, 97.5])), abs=0.01), key
+    assert found.clusters == clusters
 
 
 def test_pairing_makes_the_interval_narrower() -> None:
     a, b = two(3, 300, 1)
-    low, high = compare.compare(a, b, CHOICES)["accuracy"]["ci95"]
-    right = [r["correct"] for r in b]
+    low, high = paired.compare(a, b, CHOICES).accuracy.ci95
+    right = [r.correct for r in b]
     np.random.default_rng(0).shuffle(right)  # as good a judge, but no longer right where the first one is
-    other = [row(r["id"], r["label"], r["label"] if good else NO[r["label"]]) for r, good in zip(b, right, strict=True)]
-    wide = compare.compare(a, other, CHOICES)["accuracy"]["ci95"]
+    other = [row(r.id, r.label, r.label if good else NO[r.label]) for r, good in zip(b, right, strict=True)]
+    wide = paired.compare(a, other, CHOICES).accuracy.ci95
     assert high - low < 0.9 * (wide[1] - wide[0])
 
 
 def test_a_judge_does_not_differ_from_itself() -> None:
     a, _ = two(4, 50, 2)
-    found = compare.compare(a, a, CHOICES)
-    assert found["macro_f1"] == found["accuracy"] == {"difference": 0.0, "ci95": [0.0, 0.0]}
-    assert found["disagreements"] == [] and found["mcnemar_p"] is None
+    found = paired.compare(a, a, CHOICES)
+    assert found.macro_f1 == found.accuracy == Difference(0.0, [0.0, 0.0])
+    assert found.disagreements == [] and found.mcnemar_p is None
 
 
 def test_where_they_disagree_and_mcnemars_exact_test() -> None:
@@ -85,29 +91,24 @@ def test_where_they_disagree_and_mcnemars_exact_test() -> None:
         row(str(i), y, v)
         for i, (y, v) in enumerate(zip(label, ["yes"] * 2 + ["no"] * 6 + ["yes", "no", None, "no"], strict=True))
     ]
-    found = compare.compare(a, b, CHOICES)
-    assert [found[k] for k in ("both_right", "only_a", "only_b", "both_wrong")] == [2, 6, 1, 3]
-    assert found["mcnemar_p"] == pytest.approx(binomtest(6, 7).pvalue)
-    assert [d["kind"] for d in found["disagreements"]] == ["only_a"] * 6 + ["only_b"] + ["both_wrong"] * 2
-    assert found["disagreements"][-1] == {
-        "id": "11",
-        "order": "given",
-        "kind": "both_wrong",
-        "label": "yes",
-        "a": None,
-        "b": "no",
-    }
-    shared = [{**r, "cluster": "same"} for r in a]
-    assert compare.compare(shared, b, CHOICES)["mcnemar_p"] is None  # rows that share a cluster are not independent
-    assert compare.compare(shared, b, CHOICES)["macro_f1"]["ci95"] is None
+    found = paired.compare(a, b, CHOICES)
+    assert [found.both_right, found.only_a, found.only_b, found.both_wrong] == [2, 6, 1, 3]
+    assert found.mcnemar_p == pytest.approx(binomtest(6, 7).pvalue)
+    assert [d.kind for d in found.disagreements] == ["only_a"] * 6 + ["only_b"] + ["both_wrong"] * 2
+    assert found.disagreements[-1] == Disagreement(
+        id="11", order="given", kind="both_wrong", label="yes", a=None, b="no"
+    )
+    shared = [replace(r, cluster="same") for r in a]
+    assert paired.compare(shared, b, CHOICES).mcnemar_p is None  # rows that share a cluster are not independent
+    assert paired.compare(shared, b, CHOICES).macro_f1.ci95 is None
 
 
 def test_only_what_both_answered_counts() -> None:
     a, b = two(5, 30, 1)
-    found = compare.compare(a[:20], b[10:], CHOICES)
-    assert found["n"] == 10
+    found = paired.compare(a[:20], b[10:], CHOICES)
+    assert found.n == 10
     with pytest.raises(UserError, match="no sample in common"):
-        compare.compare(a[:5], b[10:], CHOICES)
+        paired.compare(a[:5], b[10:], CHOICES)
 
 
 def folder(path: Path, rows: list[dict], style: str = "sft", **task: object) -> Path:
@@ -131,7 +132,7 @@ def folder(path: Path, rows: list[dict], style: str = "sft", **task: object) -> 
         "tasks": {"t": about},
     }
     (path / "eval.json").write_text(json.dumps(identity))
-    (path / "predictions.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    (path / "predictions.jsonl").write_text("".join(map(as_line, rows)))
     return path
 
 
@@ -143,12 +144,12 @@ def test_other_samples_are_not_compared_and_other_prompts_are_noted(tmp_path: Pa
     folder(runs / "other" / "eval", b, samples_sha256="z")
     folder(runs / "part", b[:25])
     found = compare.folders(runs / "one" / "eval", runs / "two" / "eval")
-    assert found["notes"] == ["t: the prompts differ"] and found["tasks"]["t"]["n"] == 40
+    assert found.notes == ["t: the prompts differ"] and found.tasks["t"].n == 40
     few = [folder(runs / name, rows) for name, rows in zip(("few_a", "few_b"), two(6, 8, 5), strict=True)]
-    assert compare.folders(*few)["notes"] == ["t: the interval resamples 8 clusters; so few make a rough one"]
+    assert compare.folders(*few).notes == ["t: the interval resamples 8 clusters; so few make a rough one"]
     done = cli("compare", "one", "two", "--runs", runs)
     assert done.code == 0 and "the prompts differ" in done.out and "answers that differ" in done.out
-    assert f"{100 * found['tasks']['t']['macro_f1']['difference']:+.2f} [" in done.out
+    assert f"{100 * found.tasks['t'].macro_f1.difference:+.2f} [" in done.out
     done = cli("compare", "one", runs / "part", "--runs", runs)
     assert done.code == 0 and "compared are the 25 samples both answered" in done.out
     done = cli("compare", "one", "other", "--runs", runs)
@@ -157,8 +158,13 @@ def test_other_samples_are_not_compared_and_other_prompts_are_noted(tmp_path: Pa
     assert done.code == 2 and "Did you mean 'two'?" in done.err
 
 
-def numbers(difference: float, ci95: list[float] | None, clusters: int = 100) -> dict:
-    return {"n": 100, "clusters": clusters, "one_class": None, "macro_f1": {"difference": difference, "ci95": ci95}}
+def numbers(difference: float, ci95: list[float] | None, clusters: int = 100) -> Comparison:
+    side = Classification(n=100, macro_f1=0.5, accuracy=0.5, kappa=0.0, invalid_rate=0.0, per_class={}, confusion={})
+    counts = {"both_right": 0, "only_a": 0, "only_b": 0, "both_wrong": 0, "mcnemar_p": None, "disagreements": []}
+    return Comparison(
+        n=100, clusters=clusters, one_class=None, a=side, b=side, macro_f1=Difference(difference, ci95),
+        accuracy=Difference(0.0, None), **counts,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -193,7 +199,7 @@ def test_labels_of_one_class_have_no_macro_f1_to_compare(tmp_path: Path, cli) ->
 def test_page_and_terminal_begin_with_the_conclusion(tmp_path: Path, cli) -> None:
     a, b = two(6, 40, 1)
     paths = [folder(tmp_path / "runs" / name / "eval", rows) for name, rows in (("one", a), ("two", b))]
-    said = conclusion.sentence(compare.folders(*paths)["tasks"], ("A: one", "B: two"))
+    said = conclusion.sentence(compare.folders(*paths).tasks, ("A: one", "B: two"))
     done = cli("compare", "one", "two", "--runs", tmp_path / "runs", "--data", tmp_path)
     assert done.code == 0 and done.out.startswith(said[:100]), done.out
     page = (paths[1] / "compare.html").read_text()

@@ -323,7 +323,7 @@ def test_mtrl_eval_over_an_endpoint_that_dies_half_way(project: Path, cli, monke
 def test_options_that_do_not_go_together(cli) -> None:
     assert "--endpoint needs --served-model" in cli("eval", "--endpoint", "http://127.0.0.1:1/v1").err
     assert "add --endpoint" in cli("eval", "--served-model", "m").err
-    assert "which judge?" in cli("eval").err
+    assert "Pass --ckpt PATH, or --endpoint URL and --served-model NAME." in cli("eval").err
 
 
 def test_ctrl_c_does_not_wait_for_a_slow_endpoint(project: Path) -> None:

@@ -22,8 +22,11 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, sweep, written
 from mtrl.core.rundir import Run
 from mtrl.demo import releases
-from mtrl.evaluate import predictions
+from mtrl.evaluate.identity import AskedWith, Identity
+from mtrl.evaluate.recording import Recording
 from tests.unit.releases_fixture import hashes, run
+
+IDENTITY = Identity(path="m", method="zero_shot", style="sft", sampling=AskedWith(votes=1), tasks={})
 
 GROUPS = (["imagereward"], ["unsafebench", "seetrue"], ["mjbench_alignment", "mjbench_safety"], ["mjbench_quality"])
 
@@ -182,7 +185,7 @@ def test_a_run_and_an_evaluation_without_file_locks_say_so(tmp_path: Path, monke
                 with Run(folder).held():
                     pass
             else:
-                predictions.Store(folder, {"tasks": {}})
+                Recording(folder, IDENTITY)
         assert str(folder) in str(error.value) and "is writing" not in str(error.value)
     assert not Run(tmp_path / "run").locked()
 
@@ -222,4 +225,4 @@ def test_without_file_locks_a_conversion_works(raw: Path, tmp_path: Path, monkey
     monkeypatch.setattr(fcntl, "flock", _no_flock)
     card, _ = run(tasks.load("unsafebench"), raw, tmp_path / "data")
     assert card["counts"] and not list((tmp_path / "data").rglob("*.lease.lock"))
-    assert conversion.convert(tasks.load("unsafebench"), raw, tmp_path / "data")["unchanged"]
+    assert conversion.convert(tasks.load("unsafebench"), raw, tmp_path / "data").unchanged

@@ -17,7 +17,7 @@ from PIL import Image
 
 from mtrl.core.files import read_jsonl
 from mtrl.evaluate.engines import endpoint
-from mtrl.evaluate.verdicts import reasoning
+from mtrl.evaluate.verdict import reasoning
 from tests.unit.standin import Reply, asked_text, completion, error, standin
 from tests.unit.test_report import browse, data_of
 
@@ -83,7 +83,7 @@ def test_a_table_of_mixed_tasks_to_jsonl_and_csv(cli) -> None:
     assert one["reasoning"].startswith("=HYPERLINK") and "image_2" not in one and "flipped" not in one
     assert (two["verdict"], two["reasoning"], two["response"]) == ("invalid", "", "I cannot say") and "label" not in two
     assert (pair["image"], pair["image_2"], pair["verdict"], pair["flipped"]) == ("pics/0.png", "pics/2.png", "1", True)
-    assert "0 of 2 as labelled" in done.out and "\x1b[2J" not in done.out and "[red]x[/red]" in done.out
+    assert "0 of 2 verdicts are as labelled" in done.out and "\x1b[2J" not in done.out and "[red]x[/red]" in done.out
     with Path("v.csv").open(newline="") as stream:
         cells = list(csv.DictReader(stream))
     assert [row["verdict"] for row in cells] == ["yes", "invalid", "1"]
@@ -127,9 +127,9 @@ def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
         done = judge(cli, server, "list.csv", "pics", "--tasks", "mine")
         assert done.code == 2 and not server.asked
     for words in (
-        "8 problem(s) in 8 item(s)",
+        "8 of 8 items cannot be judged:",
         "list.csv, row 1: task mine needs the field where: --field where=..., or a column where",
-        "list.csv, row 3: label 'perhaps' is no verdict of task mine: yes or no",
+        "list.csv, row 3: label 'perhaps' is not a verdict of task mine: yes or no",
         "list.csv, row 4: task mine takes 1 image(s) in image, and 0 are given",
         "and 3 more",
     ):
@@ -140,7 +140,7 @@ def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["pics/0.png"], "which task?"),
+        (["pics/0.png"], "its task is not known"),
         (["pics/0.png", "--tasks", "minee"], "Did you mean 'mine'?"),
         (["pics/0.png", "--tasks", "mine", "--field", "where"], "should be name=text"),
         (["pics/none.png", "--tasks", "mine", "--field", "where=x"], "No such file"),
@@ -150,7 +150,7 @@ def test_all_that_is_wrong_is_said_before_anything_is_asked(cli) -> None:
         (["semicolons.csv", "--tasks", "mine"], "the columns are separated by semicolons, not commas: image;where"),
         (["other.csv", "--tasks", "mine"], "no column image, nor image_1 and image_2; its columns: picture, where"),
         (["torn.jsonl", "--tasks", "mine"], "torn.jsonl, line 2 is not valid JSON"),
-        (["recipes", "--tasks", "mine"], "holds no images"),
+        (["recipes", "--tasks", "mine"], "has no images"),
         (["pics/0.png", "--tasks", "mjbench_alignment", "--field", "caption=x"], "two images, and 1 are given"),
         (["pics", "--tasks", "mjbench_alignment", "--field", "caption=x"], "does not say which"),
         (["pics", "--tasks", "mine", "--out", "v.xlsx"], "neither .jsonl nor .csv"),
@@ -187,7 +187,7 @@ def test_every_file_that_a_folder_leaves_out_is_counted_with_its_reason(cli) -> 
         assert done.code == 0 and len(server.asked) == 3
         for words in (
             "8 files left out: ",
-            "2 .raw, which is no image format",
+            "2 .raw, which is not an image format",
             "2 in a folder below (--recursive reads those too)",
             "1 .txt,",
             "1 no ending,",
@@ -264,7 +264,7 @@ def test_a_file_that_mtrl_judge_did_not_write_is_left_alone(cli, text: str) -> N
             Path(name).write_text(text)
             out = "notes.jsonl" if name == "notes.jsonl" else "v.csv"
             done = judge(cli, server, "pics", "--tasks", "mine", "--field", "where=x", "--out", out)
-            assert done.code == 2 and "left as it is" in done.err and not server.asked, done.err
+            assert done.code == 2 and "is not changed" in done.err and not server.asked, done.err
             assert Path(name).read_text() == text and not Path("v.csv").exists()
 
 
@@ -311,7 +311,7 @@ def test_two_equal_commands_at_once(cli, out: str, monkeypatch: pytest.MonkeyPat
     [
         ("pics", "is a folder, not a file"),
         ("taken.jsonl", "is a folder, not a file"),
-        ("pics/0.png/v.csv", "which is a file and no folder"),
+        ("pics/0.png/v.csv", "is a file, and a folder is needed"),
         ("/proc/v.csv", "/proc/.v.csv.part.jsonl cannot be written to"),
         ("pipe.jsonl", "is not a regular file"),
     ],
@@ -349,7 +349,7 @@ def test_a_tables_labels_may_be_the_tasks_own_words(cli) -> None:
         assert found[0]["id"] == "pics/0.png" and found[3]["id"] == "pics/0.png (list.csv, row 4)"
         for word, says in (
             ("yes", "the other meaning"),
-            ("perhaps", "is no verdict of task mine: yes or no (or its own words:"),
+            ("perhaps", "is not a verdict of task mine: yes or no (or its own words:"),
         ):
             Path("list.csv").write_text(f"image,where,label\npics/0.png,here,{word}\n")
             refused = judge(cli, server, "list.csv", "--tasks", "mine")

@@ -6,6 +6,7 @@ import gzip
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def one(picture: Path, reply: Reply, style: str = "sft") -> Answer:
 
 
 def sure(answer: Answer) -> Any:
-    return predictions.row_of(answer, "sft", "")["confidence"]
+    return predictions.of_answer(answer, "sft", "").confidence
 
 
 def token(**more: Any) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def token(**more: Any) -> dict[str, Any]:
 def test_log_probabilities_that_cannot_be_used_cost_the_confidence_only(picture: Path, logprobs: Any) -> None:
     answer = one(picture, with_logprobs(logprobs))
     assert answer.response == "yes" and sure(answer) is None
-    json.dumps(predictions.row_of(answer, "sft", ""), allow_nan=False)
+    json.dumps(asdict(predictions.of_answer(answer, "sft", "")), allow_nan=False)
 
 
 def test_log_probabilities_that_can_be_used(picture: Path) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,14 @@ import pytest
 from mtrl.config import prompting
 from mtrl.config.tasks import load
 from mtrl.core.errors import UserError
-from mtrl.evaluate import compare, predictions, requests, run, unreadable
+from mtrl.evaluate import compare, predictions, requests, unreadable
 from mtrl.evaluate.engines.base import Answer
-from mtrl.evaluate.html import cards, compare_page, report, thumbnails
+from mtrl.evaluate.html import cards, compare_page, content, report, thumbnails
+from mtrl.evaluate.html.content import Card
+from mtrl.evaluate.identity import Identity
+from mtrl.evaluate.metrics.prediction import Prediction
+from mtrl.evaluate.recording import Recording
+from mtrl.evaluate.scores import score
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"><!-- yes"
 NAMES = ("demo_safety", "demo_pairs")
@@ -46,15 +52,15 @@ def evaluated(out: Path, style: str, answer: Callable[[int, Any], tuple[str, flo
             for n, r in found.items()
         },
     }
-    with predictions.Store(out, identity) as store:
+    with Recording(out, Identity.model_validate(identity)) as store:
         for asked in found.values():
             for n, request in enumerate(asked):
                 text, sure = answer(n, request)
-                row = predictions.row_of(
+                row = predictions.of_answer(
                     Answer(request, text, 3, "stop", 0.1), style, prompting.sha256(load(request.task), style)
                 )
-                list(store.append([{**row, "confidence": sure}]))
-    run.score(out)
+                list(store.append([replace(row, confidence=sure)]))
+    score(out)
     return out
 
 
@@ -121,17 +127,17 @@ def test_it_is_self_contained_and_inert(folder: Path) -> None:
 
 
 def test_the_numbers_need_no_script(folder: Path) -> None:
-    result = run.score(folder)
+    result = score(folder).tasks
     page = re.sub(r"<script.*?</script>", "", report.write(folder, Path("data")).read_text(), flags=re.DOTALL)
     for name in NAMES:
         found = result[name]
-        assert f"<b>{100 * found['macro_f1']:.2f}</b>" in page
-        for cell in next(iter(found["confusion"].values())).values():
+        assert f"<b>{100 * found.macro_f1:.2f}</b>" in page
+        for cell in next(iter(found.confusion.values())).values():
             assert f">{cell}</td>" in page
-        assert f"ECE {100 * found['calibration']['ece']:.1f}" in page
+        assert f"ECE {100 * found.calibration.ece:.1f}" in page
     assert page.count('class="interval"') == 2 and page.count('aria-label="share of right answers') == 2
     assert "right in both orders" in page and "first image named" in page and "Macro-F1 over votes" not in page
-    assert f"<td>{100 * result['demo_pairs']['pairwise']['flip_rate']:.1f}</td>" in page
+    assert f"<td>{100 * result['demo_pairs'].pairwise.flip_rate:.1f}</td>" in page
 
 
 def test_an_unfinished_evaluation_has_a_page_and_one_of_another_schema_a_message(folder: Path) -> None:
@@ -142,7 +148,7 @@ def test_an_unfinished_evaluation_has_a_page_and_one_of_another_schema_a_message
     page = report.write(folder, Path("data")).read_text()
     assert "demo_pairs: not all 60 answers are there yet" in page and "<h3>demo_safety</h3>" in page
     (folder / "metrics.json").write_text(json.dumps({**result, "schema": 1}))
-    with pytest.raises(UserError, match="is not of schema 2") as error:
+    with pytest.raises(UserError, match="of schema 1; this mtrl reads schema 2") as error:
         report.write(folder, Path("data"))
     assert error.value.then == f"mtrl score {folder}"
 
@@ -168,17 +174,17 @@ def test_in_a_browser(folder: Path) -> None:
 def test_every_filter_finds_its_own(project: Path) -> None:
     out = evaluated(Path("runs/y/eval"), "rl", reasoned)
     page = report.write(out, Path("data"))
-    rows = predictions.load(out)[1]
+    rows = predictions.load(out).rows
     pairs: dict[str, list[Any]] = {}
     for row in rows:
-        pairs.setdefault(f"{row['task']} {row['id']}", []).append(row["verdict"])
+        pairs.setdefault(f"{row.task} {row.id}", []).append(row.verdict)
     expected = {
-        "show=wrong": sum(not row["correct"] for row in rows),
-        "show=invalid": sum(row["verdict"] is None for row in rows),
-        "show=low": sum(row["confidence"] == 0.6 for row in rows),
+        "show=wrong": sum(not row.correct for row in rows),
+        "show=invalid": sum(row.verdict is None for row in rows),
+        "show=low": sum(row.confidence == 0.6 for row in rows),
         "show=flipped": 2 * sum(len(v) == 2 and v[0] is not None and v[0] == v[1] for v in pairs.values()),
-        "show=wrong&task=demo_pairs": sum(not r["correct"] for r in rows if r["task"] == "demo_pairs"),
-        "label=yes": sum(row["label"] == "yes" for row in rows),
+        "show=wrong&task=demo_pairs": sum(not r.correct for r in rows if r.task == "demo_pairs"),
+        "label=yes": sum(row.label == "yes" for row in rows),
         "search=NUMBER 17 and": 2,
         "search=no such words": 0,
         "": 90,
@@ -215,7 +221,7 @@ def test_votes(project: Path) -> None:
     for card in shown:
         answer = card["answers"][0]
         assert answer["sure"] == pytest.approx(answer["votes"].count(answer["verdict"]) / 3)
-        assert ("split" in card["is"]) == (len(set(answer["votes"])) > 1)
+        assert ("split" in card["found_by"]) == (len(set(answer["votes"])) > 1)
 
 
 def test_what_is_gone_is_said_to_be_gone(folder: Path) -> None:
@@ -237,8 +243,8 @@ def test_a_very_long_response_is_cut_and_says_so(project: Path) -> None:
     page = file.read_text()
     assert "reasoning, 100,006 characters" in browse(file)
     kept = data_of(page, "cards")[0]["answers"][0]["responses"][0]
-    assert len(kept) < cards.LONG + 100 and "MIDDLE" not in kept and kept.endswith("<answer>yes</answer>")
-    left = len(text) - cards.LONG
+    assert len(kept) < content.LONG + 100 and "MIDDLE" not in kept and kept.endswith("<answer>yes</answer>")
+    left = len(text) - content.LONG
     assert f"{left:,} characters are only in predictions.jsonl" in kept
 
 
@@ -284,17 +290,17 @@ def test_compare_shows_where_two_disagree(folder: Path) -> None:
     page = compare_page.write(Path("compare.html"), (folder, other), found, Path("data"))
     text = page.read_text()
     shown, about = data_of(text, "cards"), data_of(text, "about")
-    apart = {(n, d["id"], d["order"]): d for n, m in found["tasks"].items() for d in m["disagreements"]}
+    apart = {(n, d.id, d.order): d for n, m in found.tasks.items() for d in m.disagreements}
     assert {(c["task"], c["id"], c["order"]) for c in shown} == set(apart) and shown
     for card in shown:
         about_it = apart[(card["task"], card["id"], card["order"])]
-        assert [a["verdict"] for a in card["answers"]] == [about_it["a"], about_it["b"]]
-        assert card["is"][0] == about_it["kind"]
+        assert [a["verdict"] for a in card["answers"]] == [about_it.a, about_it.b]
+        assert card["found_by"][0] == about_it.kind
     assert about["sides"] == ["A: x", "B: y"] and "http" not in text.replace("http-equiv", "")
-    for m in found["tasks"].values():
-        assert f"<b>{'+' if m['macro_f1']['difference'] > 0 else ''}{100 * m['macro_f1']['difference']:.1f}</b>" in text
+    for m in found.tasks.values():
+        assert f"<b>{'+' if m.macro_f1.difference > 0 else ''}{100 * m.macro_f1.difference:.1f}</b>" in text
     assert "prompt style differs: sft and rl" in text
-    only_b = sum(d["kind"] == "only_b" for d in apart.values())
+    only_b = sum(d.kind == "only_b" for d in apart.values())
     drawn = browse(page, "#show=only_b")
     assert f"{only_b} of {len(apart)}" in drawn and "<h4>A: x</h4>" in drawn and "<title>owned" not in drawn
 
@@ -333,12 +339,12 @@ def test_a_card_shows_the_caption_first_and_the_file_name_and_is_found_by_it(pro
 
 
 def test_rows_of_one_group_stand_next_to_each_other() -> None:
-    def card(name: str, group: str) -> dict[str, Any]:
-        return {"id": name, "group": group, "images": ["x"]}
+    def card(name: str, group: str) -> Card:
+        return Card("t", name, "given", images=["x"], group=group)
 
     made = [card("a", "g"), card("b", ""), card("c", "h"), card("d", "g"), card("e", "alone"), card("f", "h")]
     found = cards.together(made)
-    assert [(c["id"], c["group"]) for c in found] == [
+    assert [(c.id, c.group) for c in found] == [
         ("a", "g"), ("d", "g"), ("b", ""), ("c", "h"), ("f", "h"), ("e", ""),
     ]  # fmt: skip
 
@@ -394,24 +400,28 @@ def test_not_one_readable_answer_is_explained_on_page_and_terminal(project: Path
         ("sft", "The picture shows a", "length", "cut off at 16 tokens"),
         ("rl", "<think>and so on and so on", "length", "repeats itself"),
         ("sft", "", "stop", "--reasoning-parser"),
-        ("sft", "Yes, it is.", "stop", "out of form"),
+        ("sft", "Yes, it is.", "stop", "not in the required form"),
         ("sft", "1", "stop", "answers 1 or 2, and this task's verdicts are yes or no"),
         ("sft", "I am a language model", "stop", "do not name yes or no"),
         ("sft", "", "rejected: image too large\x1b[2J", "took none of the requests (rejected: image too large"),
     ],
 )  # fmt: skip
 def test_the_likely_cause(style: str, response: str, finish: str, cause: str) -> None:
-    rows = [{"task": "t", "verdict": None, "response": response, "finish_reason": finish}] * 4
+    one = Prediction(
+        id="1", task="t", order="given", vote=0, response=response, verdict=None, lenient=None, label="yes",
+        finish_reason=finish,
+    )  # fmt: skip
+    rows = [one] * 4
     ((tasks, answers, said),) = unreadable.found(rows, style, {"t": ("yes", "no")}, 16)
     assert tasks == ["t"] and cause in said and len(answers) == 1, said
-    assert unreadable.found([*rows, {**rows[0], "verdict": "no"}], style, {"t": ("yes", "no")}) == []
+    assert unreadable.found([*rows, replace(one, verdict="no")], style, {"t": ("yes", "no")}) == []
 
 
 def test_a_page_that_cannot_be_written_is_said_in_one_line(folder: Path, cli: Any) -> None:
     evaluated(Path("runs/y/eval"), "rl", reasoned)
     for out, says in (
         ("data", "is a folder, not a file"),
-        ("recipes/paper.yaml/c.html", "which is a file and no folder"),
+        ("recipes/paper.yaml/c.html", "is a file, and a folder is needed"),
         ("/proc/c.html", "/proc/c.html"),
     ):
         done = cli("compare", "x", "y", "--out", out)

@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from mtrl.config import samples
+from mtrl.config.published import table_tasks
 from mtrl.core.files import sha256_file, write_json
 from mtrl.core.rundir import Run
 from mtrl.evaluate.metrics import task as metrics
-from mtrl.paper import matrix, progress, tables
-from mtrl.paper.matrix import Cell, Place
+from mtrl.paper import matrix, progress
+from mtrl.paper.cell import LOCK, STEPS, Cell, Place
+from tests.unit.metrics_fixture import task_metrics
+from tests.unit.test_tables import texts
 
 PRESETS = ["--model", "tiny", "--hardware", "cpu"]
 PLACE = Place(Path("data"), Path("runs"))
@@ -34,10 +37,18 @@ def cells(number: int = 2, seeds: tuple[int, ...] = (), sets: tuple[str, ...] = 
     return matrix.cells(number, "tiny", "cpu", list(seeds), list(sets), PLACE)
 
 
+def summary(found: list[Cell] | None = None) -> dict[str, dict[str, str]]:
+    return texts(progress.summary(2, found or cells(), PLACE.data).rows)
+
+
+def shown(found: list[Cell]) -> dict[str, list[str]]:
+    """The matrix: each cell's label and what is shown of it."""
+    return {name: [name, *row.values()] for name, row in texts(progress.matrix("", found, ()).rows).items()}
+
+
 def bring_back(cell: Cell, score: float) -> None:
     """The scores of a cell, as they come from another machine: its evaluation's folder and nothing else."""
-    one = {"n": 10, "macro_f1": score, "macro_f1_ci95": [score - 0.1, score + 0.1], "split": "test", "limit": None}
-    one |= {"invalid_rate": 0.0, "confusion": {}}
+    one = task_metrics(macro_f1=score, macro_f1_ci95=[score - 0.1, score + 0.1])
     files = {task: samples.path_of(PLACE.data, task, "test") for task in cell.columns}
     of_task = {t: {**one, "samples_sha256": sha256_file(f) if f.exists() else "?"} for t, f in files.items()}
     judge = {"name": cell.name, "step": 1, "model": "tiny", "trained_on": cell.recipe.tasks}
@@ -82,7 +93,7 @@ def test_a_setting_goes_to_the_stages_it_speaks_of(home: Path) -> None:
     assert sft.recipe.sft and sft.recipe.sft.epochs == 9 and sft.recipe.upstream == {}
     assert rl.recipe.rl and rl.recipe.rl.n == 4 and rl.recipe.upstream == {"grpo": {"max_steps": 3}}
     assert sft.recipe.max_rows_per_task == rl.recipe.max_rows_per_task == 7
-    assert sft.recipe.tasks == rl.recipe.tasks == tables.table_tasks(2)  # this folder's own, not the paper's
+    assert sft.recipe.tasks == rl.recipe.tasks == table_tasks(2)  # this folder's own, not the paper's
 
 
 @pytest.mark.parametrize(
@@ -92,10 +103,10 @@ def test_a_setting_goes_to_the_stages_it_speaks_of(home: Path) -> None:
         (["--set", "seed=3"], "--seeds"),
         (["--seeds", "one"], "not a list of numbers"),
         (["--only", "sft_unifed"], "Did you mean 'sft_unified'?"),
-        (["--only", "sft_single:demo_quality:7"], "no such cell"),
-        (["--only", ":demo_quality"], "no such cell"),
+        (["--only", "sft_single:demo_quality:7"], "there is no such cell"),
+        (["--only", ":demo_quality"], "there is no such cell"),
         (["--set", "sft.epoch=1"], "Did you mean 'epochs'?"),
-        (["--set", "sft:rl.n=3"], "rl.n is no key of the sft stage"),
+        (["--set", "sft:rl.n=3"], "the sft stage has no key rl.n"),
     ],
 )
 def test_mistakes_end_with_2(cli, home: Path, wrong: list[str], words: str) -> None:
@@ -106,7 +117,7 @@ def test_mistakes_end_with_2(cli, home: Path, wrong: list[str], words: str) -> N
 def test_what_is_not_converted_is_named_or_converted(cli, project: Path) -> None:
     Path("data/demo_quality/card.json").unlink()
     found = cli("reproduce", "table2", *PRESETS)
-    assert found.code == 2 and "not converted yet: demo_quality" in found.err and "--raw" in found.err
+    assert found.code == 2 and "these tasks are not converted: demo_quality" in found.err and "--raw" in found.err
     dry = cli("reproduce", "table2", *PRESETS, "--raw", "raw", "--dry-run")
     assert dry.code == 0 and not Path("runs").exists()
     lines = [line for line in dry.out.splitlines() if line.startswith("mtrl ")]
@@ -159,7 +170,7 @@ def test_scores_of_other_data_are_not_this_cells(cli, home: Path) -> None:
     write_json(file, result)
     state, why = cells()[1].state()
     assert state == "failed" and "of other samples than data/demo_quality holds now" in why
-    assert progress.summary(2, cells())[2][1][1] == "-"
+    assert summary()["SFT-Single"]["demo_quality"] == "-"
     done = cli("reproduce", "table2", *PRESETS, "--only", cell.label)
     assert done.code == 1 and "of other samples" in done.out and not (cell.folder / "log.txt").exists()
 
@@ -173,7 +184,7 @@ def test_a_cell_brought_back_is_done_and_counted(cli, home: Path) -> None:
     only = ["--only", "sft_single", "--only", "zero_shot", "--seeds", "1,2,3"]
     done = cli("reproduce", "table2", *PRESETS, *only)
     assert done.code == 0, done.err
-    rows = {row[0]: row[1:] for row in progress.summary(2, found)[2]}
+    rows = {name: list(cells.values()) for name, cells in summary(found).items()}
     assert rows["SFT-Single"] == ["70.00 ± 10.00 (3)"] * 4  # three tasks and their mean, over seeds
     assert rows["Off-the-shelf"] == ["50.00 [40.0, 60.0]"] * 3 + ["50.00"] and rows["RL-Single"][0] == "-"
     assert "70.00 ± 10.00 (3)" in done.out
@@ -194,8 +205,8 @@ def test_part_of_a_split_is_no_score(home: Path) -> None:
 def test_the_papers_number_stands_beside(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     bring_back(cells()[0], 0.7)
-    assert progress.summary(2, cells())[2][0][1] == "70.00 [60.0, 80.0]\npaper 67.99 (+2.01)"
-    assert progress.summary(2, cells())[2][0][-1] == "70.00\npaper 67.31 (+2.69)"
+    assert summary()["Off-the-shelf"]["agin_nat"] == "70.00 [60.0, 80.0]\npaper 67.99 (+2.01)"
+    assert summary()["Off-the-shelf"]["mean"] == "70.00\npaper 67.31 (+2.69)"
 
 
 def test_a_run_of_another_recipe_is_never_shown_as_this_one(cli, home: Path) -> None:
@@ -231,9 +242,9 @@ def test_a_cell_that_another_process_holds_is_passed_over(cli, home: Path) -> No
     with one.run.held():
         assert one.state()[0] == "running"
         done = cli("reproduce", "table2", *PRESETS, "--only", "sft_single:demo_quality", "--only", two.label)
-        assert done.code == 1 and "is running already; passed over" in done.out
+        assert done.code == 1 and "is already running; skipped" in done.out
         assert "1 of 2 cells are not done: sft_single:demo_quality" in done.err
-    with one.run.held(matrix.LOCK):  # another driver, between two steps
+    with one.run.held(LOCK):  # another driver, between two steps
         assert one.state()[0] == "running"
     assert one.state()[0] == "left"
 
@@ -243,23 +254,21 @@ def test_hours_count_every_attempt_and_estimates_say_what_they_are_from(home: Pa
     begun(one, started=1000.0, spent=3600.0)
     status = json.loads((one.folder / "status.json").read_text())
     write_json(one.folder / "status.json", {**status, "updated": 1000.0 + 7200.0})
-    (one.folder / matrix.STEPS).write_text(
-        '{"step": "eval", "seconds": 1800, "code": 0}\n{"step": "train", "seconds": 9}\n'
-    )
+    (one.folder / STEPS).write_text('{"step": "eval", "seconds": 1800, "code": 0}\n{"step": "train", "seconds": 9}\n')
     assert one.hours() == pytest.approx(3.5)
-    rows = {row[0]: row for row in progress.show(cells(), ())[1]}
+    rows = shown(cells())
     assert rows[one.label][2] == "done" and rows[one.label][-1] == "" and rows[one.label][-2] == "3.50"
     assert rows[two.label][-1] == "~3.00"  # as many rows and epochs
     assert rows["rl_multitask"][-1] == "?"
     begun(two, "failed", reason="RuntimeError: out of memory")
     (two.folder / "metrics.jsonl").write_text('{"step": 30, "total_steps": 60}\n')
     write_json(two.folder / "status.json", {"state": "failed", "started": 0.0, "spent": 0.0, "updated": 3600.0})
-    rows = {row[0]: row for row in progress.show(cells(), ())[1]}
+    rows = shown(cells())
     assert rows[two.label][1:3] == ["failed", "30/60"] and rows[two.label][-1] == "1.00"
 
 
 def test_the_published_step_time_bounds_what_is_left(home: Path) -> None:
     found = matrix.cells(2, "qwen3-vl-30b-a3b", "8x80gb", [], [], PLACE)
-    rows = {row[0]: row for row in progress.show(found, ())[1]}
+    rows = shown(found)
     # 15 epochs of 1,500 rows, 512 prompts of 20 answers a step: 30 steps, each 4 times the 2,560 answers of 4,600 s
     assert rows["rl_multitask"][-1] == f"<{30 * 4600 * 4 / 3600:,.0f}" and rows["sft_unified"][-1] == "?"

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.evaluate import predictions, run
-from mtrl.evaluate.rescore import reread
+from mtrl.evaluate import predictions
+from mtrl.evaluate.identity import IDENTITY
+from mtrl.evaluate.rescore import Reread, reread
+from mtrl.evaluate.scores import score
 
 RESPONSES = {"0": "yes", "1": "No.", "2": "I know", "3": "yes"}
 
@@ -27,7 +29,7 @@ def stale(path: Path, name: str = predictions.FILE) -> Path:
         "choices": ["yes", "no"],
     }
     identity = {"method": "zero_shot", "path": "m", "style": "sft", "sampling": {"votes": 1}, "tasks": {"t": about}}
-    (path / predictions.IDENTITY).write_text(json.dumps(identity))
+    (path / IDENTITY).write_text(json.dumps(identity))
     rows = [
         {"id": i, "task": "t", "order": "given", "vote": 0, "response": text, "verdict": verdicts[i], "lenient": verdicts[i],
          "label": "yes" if i in "03" else "no", "correct": False, "confidence": sure[i], "tokens": 2, "extra": "kept"}
@@ -40,17 +42,18 @@ def stale(path: Path, name: str = predictions.FILE) -> Path:
 def test_verdicts_are_todays(tmp_path: Path, cli) -> None:
     folder = stale(tmp_path / "e")
     done = cli("score", folder / predictions.FILE)
-    assert done.code == 0 and "4 answers read again: 3 verdicts changed (3 of the lenient parse)" in done.out
-    _, rows = predictions.load(folder)
-    assert {row["id"]: row["response"] for row in rows} == RESPONSES
-    assert [row["verdict"] for row in rows] == ["yes", "no", None, "yes"]
-    assert [row["correct"] for row in rows] == [True, True, False, True]
-    assert [row["confidence"] for row in rows] == [0.9, None, None, 0.4]  # of the other verdict: 1 - 0.6
-    assert all(row["extra"] == "kept" for row in rows)
+    assert done.code == 0 and "4 answers parsed again: 3 verdicts changed (3 by the lenient parse)" in done.out
+    rows = predictions.load(folder).rows
+    assert {row.id: row.response for row in rows} == RESPONSES
+    assert [row.verdict for row in rows] == ["yes", "no", None, "yes"]
+    assert [row.correct for row in rows] == [True, True, False, True]
+    assert [row.confidence for row in rows] == [0.9, None, None, 0.4]  # of the other verdict: 1 - 0.6
+    lines = [json.loads(line) for line in (folder / predictions.FILE).read_text().splitlines()]
+    assert all(line["extra"] == "kept" for line in lines)
     found = json.loads((folder / "metrics.json").read_text())
     assert found["t"]["accuracy"] == 0.75 and found["t"]["invalid_rate"] == 0.25
     before = (folder / predictions.FILE).stat()
-    assert reread(folder) == {"answers": 4, "verdict": 0, "lenient": 0}
+    assert reread(folder) == Reread(answers=4, verdict=0, lenient=0)
     assert (folder / predictions.FILE).stat().st_ino == before.st_ino  # nothing changed, nothing written
 
 
@@ -67,7 +70,7 @@ def test_a_judge_that_gives_one_answer_to_every_image_is_said_to(tmp_path: Path,
 
 def test_a_file_of_another_name_keeps_the_tables_metrics(tmp_path: Path, cli) -> None:
     folder = stale(tmp_path / "e")
-    run.score(folder)
+    score(folder)
     before = (folder / "metrics.json").read_bytes()
     stale(folder, "mended.jsonl")
     assert cli("score", folder / "mended.jsonl").code == 0
@@ -91,9 +94,9 @@ def test_an_evaluation_that_is_writing_is_left_alone(tmp_path: Path, cli) -> Non
         (lambda f: (f / predictions.FILE).unlink(), "no predictions"),
         (lambda f: (f / predictions.FILE).write_text(""), "no predictions"),
         (lambda f: (f / predictions.FILE).write_text("id,label\n1,yes\n"), "line 1 is not valid JSON"),
-        (lambda f: (f / predictions.FILE).write_text('{"id": 1, "answer": "yes"}\n'), "line 1 is no prediction: id: Input should be a valid string (given: 1); task is missing"),
-        (lambda f: (f / predictions.IDENTITY).unlink(), "there is no eval.json"),
-        (lambda f: (f / predictions.IDENTITY).write_text('{"tasks": {"t": {"split": "test"}}}'), "another version"),
+        (lambda f: (f / predictions.FILE).write_text('{"id": 1, "answer": "yes"}\n'), "line 1 is not a prediction: id: Input should be a valid string (given: 1); task is missing"),
+        (lambda f: (f / IDENTITY).unlink(), "it has no eval.json"),
+        (lambda f: (f / IDENTITY).write_text('{"tasks": {"t": {"split": "test"}}}'), "another version"),
     ],
 )  # fmt: skip
 def test_what_is_no_evaluation_is_said_in_words(tmp_path: Path, cli, spoil, says: str) -> None:
@@ -135,7 +138,7 @@ def test_a_damaged_prediction_is_one_line_of_error(tmp_path: Path, cli, key: str
             )
     if key in ("id", "task", "order", "vote", "response", "verdict", "lenient", "label"):
         (folder / predictions.FILE).write_text(damaged({}, drop=key))
-        assert f"line 1 is no prediction: {key} is missing" in cli("score", folder).err
+        assert f"line 1 is not a prediction: {key} is missing" in cli("score", folder).err
 
 
 @pytest.mark.parametrize(
@@ -169,7 +172,7 @@ TYPES = {  # what a reader may take, by place in eval.json
 @pytest.mark.parametrize("place", TYPES)
 def test_a_damaged_eval_json_is_one_line_of_error(tmp_path: Path, cli, place: tuple[str, ...]) -> None:
     folder = stale(tmp_path / "e")
-    whole = (folder / predictions.IDENTITY).read_text()
+    whole = (folder / IDENTITY).read_text()
     for value in [*WRONG, [], {}]:
         spoiled = json.loads(whole)
         inside = spoiled
@@ -177,11 +180,11 @@ def test_a_damaged_eval_json_is_one_line_of_error(tmp_path: Path, cli, place: tu
             inside = inside[part]
         if place:
             inside[place[-1]] = value
-        (folder / predictions.IDENTITY).write_text(json.dumps(spoiled if place else value))
+        (folder / IDENTITY).write_text(json.dumps(spoiled if place else value))
         done = cli("score", folder)
         if not TYPES[place](value):
             assert done.code == 2 and "eval.json" in done.err and done.err.count("\n") == 2, (place, value, done)
-    (folder / predictions.IDENTITY).write_text(whole.replace('"t"', '"../t"'))
+    (folder / IDENTITY).write_text(whole.replace('"t"', '"../t"'))
     assert cli("score", folder).code == 2
 
 

@@ -15,12 +15,16 @@ import pytest
 from mtrl.config import recipe
 from mtrl.core.errors import UserError
 from mtrl.demo.pipeline import tiny
-from mtrl.evaluate import predictions, run, scores, scoring
+from mtrl.evaluate import predictions, run, scores
 from mtrl.evaluate.engines.base import Answer
 from mtrl.evaluate.engines.request import Request
-from mtrl.evaluate.run import Subject, subject
-from mtrl.paper import scored, tables
+from mtrl.evaluate.identity import Identity
+from mtrl.evaluate.recording import Recording
+from mtrl.evaluate.subject import Subject, served, subject
+from mtrl.paper import results, scored
 from tests.conftest import DEMO
+from tests.unit.metrics_fixture import task_metrics
+from tests.unit.test_tables import texts
 
 DATA, RUNS = Path("data"), Path("runs")
 
@@ -38,7 +42,7 @@ class Always:
         return (Answer(one, self.text, 1, "stop", 0.1) for one in asked)
 
 
-def evaluate(judge: Subject, tasks: Iterable[str], out: str, answer: str = "yes") -> dict[str, Any]:
+def evaluate(judge: Subject, tasks: Iterable[str], out: str, answer: str = "yes") -> scores.Scores:
     return run.evaluate(
         judge, list(tasks), DATA, "test", RUNS / out, 1, None, lambda *_: Always(answer), lambda *_: None
     )
@@ -46,13 +50,12 @@ def evaluate(judge: Subject, tasks: Iterable[str], out: str, answer: str = "yes"
 
 def judge(name: str, method: str = "sft_single", *trained_on: str, **more: Any) -> Subject:
     """A judge that an endpoint serves under this name."""
-    told = run.served(name)
+    told = served(name)
     return replace(told, method=method, trained=trained_on, run=name if trained_on else "", model="tiny", **more)
 
 
 def row(label: str, number: int = 2) -> dict[str, str]:
-    found = tables.results(number, RUNS, DATA)
-    return dict(zip(found.columns, found.rows[label], strict=True))
+    return texts(results.of_runs(number, RUNS, DATA).rows)[label]
 
 
 def test_six_single_judges_fill_their_own_columns_only(project: Path, cli) -> None:
@@ -70,7 +73,7 @@ def test_single_judges_of_two_kinds_make_two_rows(project: Path) -> None:
     for stem in ("big", "small"):
         for task in DEMO[:2]:
             evaluate(judge(f"{stem}-{task}", "sft_single", task), [task], f"{stem}-{task}/eval")
-    assert set(tables.results(2, RUNS, DATA).rows) >= {"SFT-Single: big", "SFT-Single: small"}
+    assert set(results.of_runs(2, RUNS, DATA).rows.index) >= {"SFT-Single: big", "SFT-Single: small"}
 
 
 def test_a_judge_is_scored_on_what_it_was_trained_on(project: Path) -> None:
@@ -91,7 +94,7 @@ def test_eval_without_tasks_scores_its_own_and_says_how_to_score_others(project:
     with standin(lambda *_: completion("yes")) as server:
         done = cli("eval", "--endpoint", server.url, "--served-model", "m", "--ckpt", "exports/x")
     assert done.code == 0, done.err
-    assert "demo_safety" in done.out and "Pass --tasks A,B to score others" in done.out
+    assert "demo_safety" in done.out and "Pass --tasks A,B for others" in done.out
     result = json.loads(Path("runs/eval-m/metrics.json").read_text())
     assert set(DEMO) & set(result) == {"demo_safety"}
     assert result["judged_by"] == {"name": "m", "step": 3, "model": "tiny", "trained_on": ["demo_safety"]}
@@ -101,12 +104,12 @@ def test_two_judges_of_one_method_are_two_rows_that_name_them(project: Path) -> 
     """Scoring the older one again must not put its numbers in place of the newer one's."""
     evaluate(judge("old/model", "zero_shot"), DEMO, "a", "no")
     evaluate(judge("new/model", "zero_shot"), DEMO[:1], "b", "yes")
-    before = tables.results(2, RUNS, DATA).rows
+    before = texts(results.of_runs(2, RUNS, DATA).rows)
     assert {"Off-the-shelf: old/model", "Off-the-shelf: new/model"} <= set(before) and "Off-the-shelf" not in before
     assert row("Off-the-shelf: new/model")["demo_safety"] == "-" and row("Off-the-shelf: new/model")["mean"] == "-"
     time.sleep(0.05)
-    run.score(RUNS / "a")
-    assert tables.results(2, RUNS, DATA).rows == before
+    scores.score(RUNS / "a")
+    assert texts(results.of_runs(2, RUNS, DATA).rows) == before
 
 
 def test_newest_is_when_the_answers_were_generated(project: Path) -> None:
@@ -115,20 +118,21 @@ def test_newest_is_when_the_answers_were_generated(project: Path) -> None:
     time.sleep(0.2)
     evaluate(one, DEMO[:1], "second", "yes")
     newest = row("Off-the-shelf")["demo_quality"]
-    again = run.score(RUNS / "first")  # its file is the newer one now
-    assert again["demo_quality"]["answered"] == first["demo_quality"]["answered"]
+    again = scores.score(RUNS / "first")  # its file is the newer one now
+    assert again.tasks["demo_quality"].answered == first.tasks["demo_quality"].answered
     assert row("Off-the-shelf")["demo_quality"] == newest
     assert json.loads((RUNS / "first/eval.json").read_text())["answered"] == {
-        "demo_quality": first["demo_quality"]["answered"]
+        "demo_quality": first.tasks["demo_quality"].answered
     }
 
 
 def test_answers_of_a_killed_evaluation_have_their_time(project: Path) -> None:
     evaluate(judge("m", "zero_shot"), DEMO[:1], "a")
     identity = json.loads((RUNS / "a/eval.json").read_text())
-    rows = (RUNS / "a/predictions.jsonl").read_text().splitlines()
-    store = predictions.Store(RUNS / "b", {k: v for k, v in identity.items() if k != "answered"})
-    next(iter(store.append([json.loads(rows[0])])))  # and is killed here
+    rows = predictions.load(RUNS / "a").rows
+    again = Identity.model_validate({k: v for k, v in identity.items() if k != "answered"})
+    store = Recording(RUNS / "b", again)
+    next(iter(store.append([rows[0]])))  # and is killed here
     assert json.loads((RUNS / "b/eval.json").read_text())["answered"]["demo_quality"] >= identity["answered"][DEMO[0]]
     store.__exit__()
 
@@ -180,11 +184,12 @@ def test_an_older_evaluation_says_how_to_complete_it(project: Path, cli) -> None
     file = RUNS / "a/metrics.json"
     new = json.loads(file.read_text())
     old = {k: v for k, v in new.items() if k not in ("judged_by", "fingerprint")}
-    old["demo_quality"] = {k: v for k, v in old["demo_quality"].items() if k not in scoring.OF_TASK[2:]}
+    old["demo_quality"] = {k: v for k, v in old["demo_quality"].items() if k not in scores.OF_TASK[2:]}
     file.write_text(json.dumps({**old}))
     assert "of samples that are not recorded: mtrl score runs/a" in cli("tables", 2).out
     assert cli("score", "runs/a").code == 0 and "†" not in row("Off-the-shelf")["demo_quality"]
-    single = evaluate(judge("s", "rl_single", "demo_quality"), DEMO[:1], "s")
+    evaluate(judge("s", "rl_single", "demo_quality"), DEMO[:1], "s")
+    single = json.loads((RUNS / "s/metrics.json").read_text())
     (RUNS / "s/metrics.json").write_text(json.dumps({k: v for k, v in single.items() if k != "judged_by"}))
     assert row("RL-Single")["demo_quality"] == "-"  # nobody knows what it was trained on
 
@@ -213,8 +218,8 @@ def test_a_test_split_of_one_class_has_no_macro_f1(project: Path, cli) -> None:
     write(path_of(DATA, "demo_safety", "test"), samples)
     Path("data/demo_safety/inputs.json").unlink()  # as if it had been converted so
     result = evaluate(judge("m", "zero_shot"), DEMO, "a")
-    assert result["demo_safety"]["one_class"] == "yes" and result["demo_quality"]["one_class"] is None
-    assert result["mean_macro_f1"] is None
+    assert result.tasks["demo_safety"].one_class == "yes" and result.tasks["demo_quality"].one_class is None
+    assert result.mean_macro_f1 is None
     found = row("Off-the-shelf")
     assert found["demo_safety"] == "one class (yes, accuracy 100.0)" and found["mean"] == "-"
     done = cli("score", "runs/a")
@@ -245,14 +250,7 @@ def _samples(task: str) -> list[Any]:
     return list(read(DATA, task, "test"))
 
 
-TASK = {
-    "macro_f1": 0.5,
-    "macro_f1_ci95": [0.4, 0.6],
-    "invalid_rate": 0.0,
-    "confusion": {},
-    "split": "test",
-    "limit": None,
-}
+TASK = task_metrics()
 WRONG: list[Any] = [None, "0.5", True, [], {}, float("nan"), float("inf"), float("-inf"), -0.1, 1.5, 10**400]
 
 
@@ -270,7 +268,7 @@ def test_a_wrong_number_is_no_cell_and_gets_one_line(tmp_path: Path, cli, key: s
     (tmp_path / "a/metrics.json").write_text(json.dumps(content))
     done = cli("tables", 2, "--runs", tmp_path, "--data", tmp_path / "data")
     assert done.code == 0, done.err
-    lines = [line for line in done.out.splitlines() if line.startswith("not a cell: ")]
+    lines = [line for line in done.out.splitlines() if line.startswith("not in the table: ")]
     assert len(lines) == 1 and len(lines[0]) < 400
     if (
         isinstance(value, float | int) and abs(value) > 2
@@ -298,4 +296,4 @@ def test_a_wrong_file_is_one_line(tmp_path: Path, cli, wrong: Any) -> None:
         scores.read(file)
     assert "\n" not in str(said.value) and str(file) in str(said.value)
     done = cli("tables", 2, "--runs", tmp_path)
-    assert done.code == 0 and f"not a cell: {file}" in done.out
+    assert done.code == 0 and f"not in the table: {file}" in done.out

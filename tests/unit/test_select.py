@@ -9,12 +9,13 @@ from mtrl.config import samples
 from mtrl.core.files import sha256_file
 from mtrl.evaluate.metrics import task as metrics
 from mtrl.runs import select
+from tests.unit.metrics_fixture import task_metrics
 
 
 def val_scores(data: Path, tasks: list[str]) -> str:
     """A metrics.json of `tasks` on the val samples that `data` holds now."""
-    cell = {"macro_f1": 0.5, "macro_f1_ci95": None, "accuracy": 0.5, "invalid_rate": 0.0, "split": "val"}
-    cell["confusion"] = {"yes": {"yes": 1, "no": 1, "invalid": 0}, "no": {"yes": 1, "no": 1, "invalid": 0}}
+    confusion = {"yes": {"yes": 1, "no": 1, "invalid": 0}, "no": {"yes": 1, "no": 1, "invalid": 0}}
+    cell = task_metrics(macro_f1_ci95=None, split="val", confusion=confusion)
     cells = {task: {**cell, "samples_sha256": sha256_file(samples.path_of(data, task, "val"))} for task in tasks}
     return json.dumps({"schema": metrics.SCHEMA, "method": "sft_unified", "checkpoint": "m", "votes": 1, **cells})
 

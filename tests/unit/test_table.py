@@ -13,7 +13,7 @@ from mtrl.config.tasks import Task
 from mtrl.converters.readers.tables import read_table
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.demo.releases import blocks, encoded
-from mtrl.evaluate import items
+from mtrl.evaluate import image_items as items
 from tests.unit.releases_fixture import run, table_task
 
 DRAW = blocks(3)

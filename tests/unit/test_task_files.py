@@ -14,8 +14,8 @@ from mtrl.core.files import read_json, sha256_file
 from mtrl.core.rundir import Run
 from mtrl.demo.pipeline import tiny
 from mtrl.evaluate import requests
-from mtrl.evaluate.run import subject
-from mtrl.runs import checkpoints
+from mtrl.evaluate.subject import subject
+from mtrl.runs import export
 from tests.unit.standin import asked_text, completion, standin
 
 TASKS = ("demo_quality", "demo_safety")
@@ -36,14 +36,14 @@ def run(cli, project: Path) -> Run:
 
 @pytest.fixture
 def exported(run: Run) -> Path:
-    checkpoints.export(run, "last", Path("exports/x"))
+    export.export(run, "last", Path("exports/x"))
     return Path("exports/x")
 
 
 def test_an_export_carries_the_prompts_that_the_run_was_started_with(run: Run) -> None:
     before = PROMPT.read_bytes()
     PROMPT.write_text("<image>\nSomething else? Answer yes or no.")
-    card = checkpoints.export(run, "last", Path("exports/x"))
+    card = export.export(run, "last", Path("exports/x"))
     names = {f"task_files/recipes/tasks/{t}.yaml" for t in TASKS}
     names |= {f"task_files/prompts/{style}/{t}.jinja" for style in ("sft", "rl") for t in TASKS}
     assert {name for name in card["files"] if "/" in name} == names
@@ -55,7 +55,7 @@ def test_changed_files_of_the_run_are_not_exported(run: Run) -> None:
     kept = run.inputs / task_files.FOLDER / PROMPT
     kept.write_text(kept.read_text() + " Really?")
     with pytest.raises(UserError, match=r"different now: task_files/prompts/sft/demo_quality.jinja"):
-        checkpoints.export(run, "last", Path("exports/x"))
+        export.export(run, "last", Path("exports/x"))
     assert not Path("exports/x").exists() and not list(Path("exports").glob(".*"))
 
 
@@ -198,7 +198,7 @@ def test_a_run_of_an_older_mtrl_is_exported_without(run: Run) -> None:
     shutil.rmtree(run.inputs / task_files.FOLDER)
     inputs = {k: v for k, v in read_json(run.path / "inputs.json").items() if "task_files" not in k}
     (run.path / "inputs.json").write_text(json.dumps(inputs))
-    checkpoints.export(run, "last", Path("exports/x"))
+    export.export(run, "last", Path("exports/x"))
     assert not Path("exports/x/task_files").exists()
     assert "carries no prompts" in next(iter(subject("exports/x").remarks(TASKS)))
 
@@ -214,9 +214,12 @@ def line(**change: object) -> str:
     [
         ({"prompt_sha256": "0" * 64}, "line 4 answers another prompt of task demo_quality"),
         ({"vote": 1}, "line 4 is vote 1"),
-        ({"task": "demo_safety"}, "line 4 answers task 'demo_safety', which eval.json does not hold"),
-        ({"id": "foreign"}, "an answer to sample 'foreign' of task demo_quality, order given, vote 0, not asked here"),
-        ({"order": "turned"}, "order turned, vote 0, not asked here"),
+        ({"task": "demo_safety"}, "line 4 answers task 'demo_safety', which eval.json does not have"),
+        (
+            {"id": "foreign"},
+            "an answer to sample 'foreign' of task demo_quality, order given, vote 0, which is not asked",
+        ),
+        ({"order": "turned"}, "order turned, vote 0, which is not asked"),
     ],
 )
 def test_a_foreign_row_is_named_and_not_counted(cli, exported: Path, change: dict[str, object], says: str) -> None:
@@ -266,5 +269,5 @@ def test_answers_of_nobody_are_not_taken_over(cli, exported: Path) -> None:
         before = Path("runs/eval-m/predictions.jsonl").read_bytes()
         Path("runs/eval-m/eval.json").unlink()
         done = cli(*command)
-    assert done.code == 2 and "holds answers, and eval.json, which says whose they are, is missing" in done.err
+    assert done.code == 2 and "has answers, but eval.json, which says whose they are, is missing" in done.err
     assert Path("runs/eval-m/predictions.jsonl").read_bytes() == before and not Path("runs/eval-m/eval.json").exists()

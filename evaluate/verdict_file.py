@@ -1,8 +1,8 @@
-"""Where verdicts go: rows as they come to a JSONL file, and at the end the .jsonl, .csv or .html that was asked for.
+"""The --out file of `mtrl judge`: rows go to a JSONL file as they come; a .csv or a page is written from them at the end.
 
 A file that `mtrl judge` did not write is never changed: each line of what goes on must be a row of this command. One
-process at a time holds the file. JSONL is put into the order of the items at the end; a .csv and a page are written then,
-from a JSONL next to them.
+process at a time holds the file. At the end JSONL is put into the order of the items. For a .csv and a page the JSONL is
+next to them until then.
 """
 
 from __future__ import annotations
@@ -12,30 +12,27 @@ import csv
 import fcntl
 import json
 import os
-import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+from mtrl.core import targets
 from mtrl.core.errors import MtrlError, UserError
-from mtrl.core.files import check_target, written
+from mtrl.core.files import write_text, written
 from mtrl.core.parsing import parse_json
+from mtrl.core.schema import validate
+from mtrl.evaluate.engines.base import CONTINUES
+from mtrl.evaluate.image_items import Bad
+from mtrl.evaluate.verdict import COLUMNS, Verdict, row
 
 KINDS = (".jsonl", ".csv", ".html")
-COLUMNS = (
-    "id", "image", "image_2", "task", "verdict", "flipped", "label", "correct", "confidence", "reasoning", "response",
-    "response_turned", "finish_reason", "skipped", "asked",
-)  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that begins so
-ASKED = re.compile("[0-9a-f]{64}")
-
-Row = dict[str, Any]
 
 
 def check(out: Path) -> None:
     """Raises UserError where verdicts cannot be written to `out`; asked before a model is loaded."""
-    check_target(out)
+    targets.check_file(out)
     if out.suffix not in KINDS:
         raise UserError(f"--out {out} is neither .jsonl nor .csv nor .html")
     if out.suffix != ".jsonl" and out.exists():
@@ -44,14 +41,17 @@ def check(out: Path) -> None:
         raise UserError(f"--out {out}: there is no folder {out.parent}", f"mkdir -p {shlex.quote(str(out.parent))}")
 
 
-class Out:
-    """The rows of one --out, by `asked`. Use as a context manager.
+class VerdictFile:
+    """The verdicts of one --out, by `asked`. Use as a context manager.
 
-    Raises UserError where the file is not this command's, holds other verdicts than `wanted`, or is written to by another
-    process. Rows of an earlier start are in `rows`, without those that were skipped: they may be well by now.
+    `verdicts` has those of an earlier start, without the items that were skipped: they may be fixed by now.
     """
 
     def __init__(self, out: Path, wanted: set[str]) -> None:
+        """`wanted` are the values of `asked` that this command can write.
+
+        Raises UserError where the file is not this command's, has other verdicts, or another process writes to it.
+        """
         check(out)
         self.out = out
         self.kept = out if out.suffix == ".jsonl" else out.with_name(f".{out.name}.part.jsonl")
@@ -59,85 +59,89 @@ class Out:
         self._stream = _locked(self.kept)
         try:
             check(out)  # again: the process that held the lock may have ended just now
-            self.rows = self._earlier(wanted)
+            self.verdicts = self._earlier(wanted)
         except BaseException:
             if self._is_new:
                 self.kept.unlink(missing_ok=True)
             self._stream.close()
             raise
 
-    def _earlier(self, wanted: set[str]) -> dict[str, Row]:
+    def _earlier(self, wanted: set[str]) -> dict[str, Verdict]:
         data = self.kept.read_bytes()
         whole = data[: data.rfind(b"\n") + 1]
-        rows: dict[str, Row] = {}
+        if data and not whole:
+            raise UserError(f"{self.kept} was not written by mtrl judge, so it is not changed", "pass another --out")
+        found: dict[str, Verdict] = {}
         for number, line in enumerate(whole.decode("utf-8", "replace").split("\n")[:-1], start=1):
-            row = _row(line)
-            if row is None:
+            try:
+                verdict = _verdict(line)
+            except UserError:
                 raise UserError(
-                    f"{self.kept}, line {number} is no row of mtrl judge, so the file is left as it is",
+                    f"{self.kept}, line {number} is not a row of mtrl judge, so the file is not changed",
                     "pass another --out",
-                )
-            rows[row["asked"]] = row
-        if data and not rows:
-            raise UserError(f"{self.kept} was not written by mtrl judge, so it is left as it is", "pass another --out")
-        rows = {key: row for key, row in rows.items() if "skipped" not in row}
-        if strange := rows.keys() - wanted:
+                ) from None
+            if verdict:
+                found[verdict.asked] = verdict
+        if strange := found.keys() - wanted:
             raise UserError(
-                f"{self.kept} holds {len(strange)} verdicts that this command would not ask for: another judge, prompt or list",
+                f"{self.kept} has {len(strange)} verdicts that this command would not ask for: another judge, prompt or"
+                " list",
                 f"pass another --out, or remove {self.kept}",
             )
         if len(whole) < len(data):  # what a kill left of a last line
             self._stream.truncate(len(whole))
-        return rows
+        return found
 
-    def append(self, row: Row) -> None:
+    def append(self, verdict: Verdict) -> None:
         """Raises MtrlError where the disk is full."""
-        self.rows[row["asked"]] = row
+        self.verdicts[verdict.asked] = verdict
         try:
-            self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._stream.write(_line(verdict))
             self._stream.flush()
         except OSError as error:
             raise _failed(self.kept, error) from error
 
-    def finish(self, rows: list[Row], page: Callable[[Path], object]) -> None:
-        """Writes what was asked for; `page` writes the HTML. Raises MtrlError, and UserError where `out` exists by now."""
+    def finish(self, judged: list[Verdict | Bad], page: Callable[[Path], object]) -> None:
+        """Writes `out`; `page` writes the HTML. Raises MtrlError, and UserError where `out` exists by now."""
         try:
             if self.out.suffix == ".jsonl":
-                with written(self.out) as beside:
-                    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-                    beside.write_text(text, encoding="utf-8")
+                write_text(self.out, "".join(map(_line, judged)))
                 return
             check(self.out)  # again: this may have taken hours
             if self.out.suffix == ".csv":
-                _write_csv(self.out, rows)
+                _write_csv(self.out, [row(one) for one in judged])
             else:
                 page(self.out)
             self.kept.unlink()
         except OSError as error:
             raise _failed(self.out, error) from error
 
-    def __enter__(self) -> Out:
+    def __enter__(self) -> VerdictFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._is_new and not self.rows:
+        if self._is_new and not self.verdicts:
             self.kept.unlink(missing_ok=True)  # nothing was answered: nothing is left behind
         with contextlib.suppress(OSError):  # on a full disk, closing tries to write again; `append` has said so
             self._stream.close()
 
 
 def _failed(file: Path, error: OSError) -> MtrlError:
-    return MtrlError(f"writing {file} failed: {error.strerror or error}", "make room; the same command goes on")
+    return MtrlError(f"writing {file} failed: {error.strerror or error}", f"make room; {CONTINUES}")
 
 
-def _row(line: str) -> Row | None:
-    """A line as a row of this command, or None where it is none."""
-    try:
-        row = parse_json(line, "a row")
-    except UserError:
+def _line(judged: Verdict | Bad) -> str:
+    return json.dumps(row(judged), ensure_ascii=False) + "\n"
+
+
+def _verdict(line: str) -> Verdict | None:
+    """None for an item that was skipped. Raises UserError where the line is no row of mtrl judge."""
+    content = parse_json(line, "a row")
+    if isinstance(content, dict) and "skipped" in content:
+        content = {"confidence": None, "response": "", "finish_reason": "", **content}
+        validate(Verdict, content, "a row")
         return None
-    ours = isinstance(row, dict) and {"id", "image", "task", "verdict"} <= row.keys()
-    return row if ours and isinstance(row.get("asked"), str) and ASKED.fullmatch(row["asked"]) else None
+    return validate(Verdict, content, "a row")
 
 
 def _locked(file: Path) -> TextIO:
@@ -164,7 +168,7 @@ def _locked(file: Path) -> TextIO:
         stream.close()
 
 
-def _write_csv(out: Path, rows: list[Row]) -> None:
+def _write_csv(out: Path, rows: list[dict[str, Any]]) -> None:
     columns = [name for name in COLUMNS if any(name in row for row in rows)]
     with written(out) as beside, beside.open("w", encoding="utf-8", newline="") as stream:
         table = csv.DictWriter(stream, columns, restval="")

@@ -1,0 +1,106 @@
+"""`mtrl judge`: every item asked, a pair in both orders, and one verdict for each item.
+
+`Verdict.asked` is the hash of judge, prompt and images: the same command continues where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from mtrl.config.samples import Order
+from mtrl.config.tasks import INVALID
+from mtrl.core.files import sha256_file
+from mtrl.evaluate.engines.base import Answer, Engine, Sampling
+from mtrl.evaluate.engines.request import Request
+from mtrl.evaluate.image_items import Bad, Item
+from mtrl.evaluate.subject import Subject
+from mtrl.evaluate.verdict import Verdict
+from mtrl.evaluate.verdict_file import VerdictFile
+from mtrl.models.integrity import watched
+from mtrl.reward_plugins import judge as parser
+
+
+def run(
+    judge: Subject,
+    items: list[Item | Bad],
+    out: Path | None,
+    engine: Callable[[Subject, int], Engine],
+    tick: Callable[[int, int], None],
+    page: Callable[[Path, Subject, list[Item | Bad], list[Verdict | Bad]], Path],
+) -> list[Verdict | Bad]:
+    """The verdict on each item, in the order of the items; a bad item stays as it is. Raises UserError and MtrlError.
+
+    `engine` makes the engine from the judge and the most images an item has; it is not called when nothing is left.
+    `page` writes the verdicts as an HTML page, where `out` is one. `tick` gets (answered, all).
+    """
+    keys = {index: _key(judge, item) for index, item in enumerate(items) if isinstance(item, Item)}
+    wanted = {keys[index]: item for index, item in enumerate(items) if isinstance(item, Item)}
+    with VerdictFile(out, set(wanted)) if out else contextlib.nullcontext() as file:
+        done = dict(file.verdicts) if file else {}
+        left = {key: item for key, item in wanted.items() if key not in done}
+        tick(len(done), len(wanted))
+        if left:
+            asked = engine(judge, max(len(item.images) for item in left.values()))
+            for verdict in _ask(judge, left, asked):
+                done[verdict.asked] = verdict
+                if file:
+                    file.append(verdict)
+                tick(len(done), len(wanted))
+        judged = [item if isinstance(item, Bad) else done[keys[index]] for index, item in enumerate(items)]
+        if file:
+            file.finish(judged, lambda target: page(target, judge, items, judged))
+    return judged
+
+
+def _key(judge: Subject, item: Item) -> str:
+    seen = [judge.fingerprint, judge.style, str(judge.max_new_tokens), judge.image.model_dump_json()]
+    seen += [item.id, item.task.name, item.prompt, item.label, *item.names, *map(sha256_file, item.images)]
+    seen += ["orient"] * item.task.orient
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+
+
+def _ask(judge: Subject, left: dict[str, Item], engine: Engine) -> Iterator[Verdict]:
+    """The verdict on each item, once all its orders are answered."""
+    requests = []
+    for key, item in left.items():
+        task = item.task
+        shown: dict[Order, tuple[Path, ...]] = {"given": item.images}
+        if len(item.images) > 1:
+            shown["turned"] = item.images[::-1]
+        requests += [
+            Request(key, task.name, order, 0, item.prompt, images, item.label, task.choices, orient=task.orient)
+            for order, images in shown.items()
+        ]
+    found: dict[str, dict[Order, Answer]] = {key: {} for key in left}
+    for answer in watched(engine.answers(requests, Sampling(judge.max_new_tokens, confidence=True)), judge.check):
+        key = answer.request.id
+        found[key][answer.request.order] = answer
+        if len(found[key]) == len(left[key].images):
+            yield _verdict(key, left[key], judge.style, found.pop(key))
+
+
+def _verdict(key: str, item: Item, style: str, answers: dict[Order, Answer]) -> Verdict:
+    given, swapped = answers["given"], answers.get("turned")
+    verdict = parser.parse(given.response, style, item.task.choices)
+    flipped = None
+    if swapped:  # with the images swapped, the same judgement is the other number
+        other = parser.parse(swapped.response, style, item.task.choices)
+        flipped = None if verdict is None or other is None else verdict == other
+    return Verdict(
+        id=item.id,
+        image=item.names[0],
+        image_2=item.names[1] if len(item.names) > 1 else None,
+        task=item.task.name,
+        verdict=verdict or INVALID,
+        flipped=flipped,
+        label=item.label,
+        confidence=given.confidence(style, verdict),
+        response=given.response,
+        response_turned=swapped.response if swapped else None,
+        finish_reason=given.finish_reason,
+        asked=key,
+    )

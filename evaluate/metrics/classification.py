@@ -1,0 +1,117 @@
+"""How the verdicts of one task match its labels. An invalid answer is a third verdict: wrong, never dropped or flipped.
+
+scikit-learn computes; rates are fractions.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from mtrl.config.tasks import INVALID
+from mtrl.core.schema import Stored
+from mtrl.evaluate.metrics import intervals
+from mtrl.evaluate.metrics.prediction import Fraction, Voted
+
+Interval = Annotated[list[Fraction], Field(min_length=2, max_length=2)]
+
+
+class ClassScores(Stored):
+    """One verdict as the class that is to be found."""
+
+    precision: Fraction
+    """Of the items with this verdict, those that have this label."""
+    recall: Fraction
+    """Of the items with this label, those that got this verdict."""
+    f1: Fraction
+    """Harmonic mean of both; 0 where it is 0 / 0."""
+    support: NonNegativeInt
+    """Items with this label."""
+
+
+class Classification(Stored):
+    """Verdicts against labels."""
+
+    n: PositiveInt
+    """Items."""
+    macro_f1: Fraction
+    """Mean of both classes' F1: `f1_score(labels=both, average="macro", zero_division=0)`."""
+    accuracy: Fraction
+    """Share of right verdicts."""
+    kappa: Annotated[float, Field(ge=-1, le=1)] | None
+    """Cohen's kappa; None where labels and verdicts are all one value."""
+    invalid_rate: Fraction
+    """Share of answers that cannot be read."""
+    per_class: dict[str, ClassScores]
+    """By verdict."""
+    confusion: dict[str, dict[str, NonNegativeInt]]
+    """Items by label, then by verdict, with the invalid ones last."""
+
+
+class Baseline(Stored):
+    """What a constant answer gets."""
+
+    macro_f1: Fraction
+    accuracy: Fraction
+
+
+def classification(items: Sequence[Voted], choices: tuple[str, str]) -> Classification:
+    from sklearn.metrics import (
+        accuracy_score,
+        cohen_kappa_score,
+        confusion_matrix,
+        f1_score,
+        precision_recall_fscore_support,
+    )
+
+    labels, verdicts = [item.label for item in items], [item.verdict for item in items]
+    named = [*choices, INVALID]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn warns where kappa is 0 / 0, which is None here
+        kappa = float(cohen_kappa_score(labels, verdicts, labels=named))
+    by_class = precision_recall_fscore_support(labels, verdicts, labels=list(choices), zero_division=0)
+    return Classification(
+        n=len(items),
+        macro_f1=float(f1_score(labels, verdicts, labels=list(choices), average="macro", zero_division=0)),
+        accuracy=float(accuracy_score(labels, verdicts)),
+        kappa=None if kappa != kappa else kappa,
+        invalid_rate=verdicts.count(INVALID) / len(items),
+        per_class={
+            choice: ClassScores(precision=float(p), recall=float(r), f1=float(f), support=int(n))
+            for choice, p, r, f, n in zip(choices, *by_class, strict=True)
+        },
+        confusion={
+            label: dict(zip(named, map(int, counts), strict=True))
+            for label, counts in zip(choices, confusion_matrix(labels, verdicts, labels=named)[:2], strict=True)
+        },
+    )
+
+
+def cells(items: Sequence[Voted], choices: tuple[str, str]) -> list[int]:
+    """Each item's cell of the 2 x 3 matrix: 3 * label + verdict, invalid last."""
+    named = [*choices, INVALID]
+    return [3 * choices.index(item.label) + named.index(item.verdict) for item in items]
+
+
+def interval(items: Sequence[Voted], choices: tuple[str, str]) -> list[float] | None:
+    """95% interval [low, high] of the Macro-F1 by resampling clusters; None where there is only one."""
+    drawn = intervals.resampled(cells(items, choices), [item.unit for item in items], 6)
+    return None if drawn is None else intervals.bounds(intervals.macro_f1(drawn.reshape(-1, 2, 3)))
+
+
+def baselines(labels: Counter[str], choices: tuple[str, str]) -> dict[str, Baseline]:
+    """ "majority": always the most frequent label (of these very labels: the best that a constant answer can do).
+
+    "always_first", for pairs: always the first image in the seeded order; over both orders it is right half the time.
+    """
+    constant = {"majority": max(choices, key=lambda choice: labels[choice])}
+    if choices == ("1", "2"):
+        constant["always_first"] = "1"
+    total = max(1, sum(labels.values()))
+    shares = {name: labels[choice] / total for name, choice in constant.items()}
+    # one class is never named and has F1 0; the other has precision p and recall 1, so F1 2p / (1 + p)
+    return {name: Baseline(macro_f1=share / (1 + share), accuracy=share) for name, share in shares.items()}

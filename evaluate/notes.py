@@ -1,0 +1,36 @@
+"""What a reader of an evaluation's numbers should know, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mtrl.evaluate.metrics.intervals import FEW
+from mtrl.evaluate.metrics.prediction import Prediction
+from mtrl.evaluate.metrics.task import TaskMetrics
+
+
+def of_task(name: str, task: TaskMetrics) -> Iterator[str]:
+    """Where the numbers of a task say little: one label, few clusters, one answer to everything."""
+    if task.one_class:
+        yield (
+            f'{name}: every item of the {task.split} split has the label "{task.one_class}", so Macro-F1 is meaningless.'
+            " Use the accuracy, or convert with a label rule or a split that gives both labels"
+        )
+    if task.clusters < task.n:
+        rough = ", too few for a precise one" if task.clusters < FEW else ""
+        yield (
+            f"{name}: some rows share a caption, an image or a source, so the interval resamples {task.clusters:,}"
+            f" clusters{rough}"
+        )
+    for verdict in task.confusion:
+        if sum(row[verdict] for row in task.confusion.values()) == task.n:
+            yield f"{name}: the judge answered {verdict} to all {task.n:,} rows, whatever they show"
+
+
+def rejected(rows: Sequence[Prediction]) -> Iterator[str]:
+    """The requests that the engine did not take."""
+    if reasons := [row.finish_reason for row in rows if row.finish_reason.startswith("rejected")]:
+        yield (
+            f"{len(reasons):,} of {len(rows):,} requests were rejected, and count as invalid answers. The first:"
+            f" {reasons[0]}"
+        )
