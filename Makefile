@@ -1,10 +1,10 @@
 # Every target is one line that calls mtrl. MODEL=, HARDWARE=, TASK=, SEEDS=, RAW=, DATA= change what it runs on.
 # setup targets: DEVICE=cpu or DEVICE=gpu; by default the environment's own device, or what nvidia-smi says.
 MTRL := .venv/bin/mtrl
-BUILD := python3 mtrl/envs/build.py $(if $(DEVICE),--device $(DEVICE))
+BUILD := python3 mtrl/backends/envs/build.py $(if $(DEVICE),--device $(DEVICE))
 PRESETS := $(if $(MODEL),--model $(MODEL)) $(if $(HARDWARE),--hardware $(HARDWARE))
 # mypy does not follow setuptools' package-dir: it gets a folder of links laid out as the installed package is.
-TYPES = mkdir -p build/types/mtrl && ln -sfn $(CURDIR)/mtrl/* $(CURDIR)/converters $(CURDIR)/evaluate $(CURDIR)/reward_plugins \
+TYPES = rm -rf build/types/mtrl && mkdir -p build/types/mtrl && ln -sfn $(CURDIR)/mtrl/* $(CURDIR)/converters $(CURDIR)/evaluate $(CURDIR)/reward_plugins \
 	$(CURDIR)/recipes $(CURDIR)/prompts build/types/mtrl/ && cd build/types && ../../.venv/bin/mypy -p mtrl --config-file ../../pyproject.toml
 RAW ?= raw
 DATA ?= data

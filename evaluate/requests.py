@@ -43,7 +43,7 @@ def build(
             )
         shown_as: dict[Order, Sample] = {"given": sample}
         if task.kind == "pairwise":
-            shown_as["turned"] = sample.turned()
+            shown_as["turned"] = sample.swapped()
         for order, shown in shown_as.items():
             images = tuple(data / name for name in shown.images)
             for vote in range(votes):

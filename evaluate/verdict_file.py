@@ -17,8 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+from mtrl.core import targets
 from mtrl.core.errors import MtrlError, UserError
-from mtrl.core.files import check_target, write_text, written
+from mtrl.core.files import write_text, written
 from mtrl.core.parsing import parse_json
 from mtrl.core.schema import validate
 from mtrl.evaluate.engines.base import CONTINUES
@@ -31,7 +32,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell tha
 
 def check(out: Path) -> None:
     """Raises UserError where verdicts cannot be written to `out`; asked before a model is loaded."""
-    check_target(out)
+    targets.check_file(out)
     if out.suffix not in KINDS:
         raise UserError(f"--out {out} is neither .jsonl nor .csv nor .html")
     if out.suffix != ".jsonl" and out.exists():

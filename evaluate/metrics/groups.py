@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mtrl.config import samples
 from mtrl.config.samples import Sample
-from mtrl.converters.pipeline.near import Union
+from mtrl.converters.pipeline.near import components
 from mtrl.converters.pipeline.splits import text
 
 
@@ -22,15 +22,11 @@ def of_split(data: Path, task: str, split: str, texts: Sequence[str]) -> dict[st
 
 def of_samples(rows: Iterable[Sample], texts: Sequence[str]) -> dict[str, str]:
     """sample id -> cluster, which is the id of the cluster's first sample in file order."""
-    union = Union()
-    ids = []
-    for row in rows:
-        ids.append(row.id)
-        union.find(("row", row.id))
-        keys = [("group", row.group), *(("image", name) for name in row.images)]
-        keys += [("text", text(row.fields.get(name, ""))) for name in texts]
-        for key in keys:
-            if key[1]:
-                union.join(("row", row.id), key)
-    first: dict[object, str] = {}
-    return {name: first.setdefault(union.find(("row", name)), name) for name in ids}
+    known = list(rows)
+
+    def keys(row: Sample) -> list[tuple[str, str]]:
+        found = [("group", row.group), *(("image", name) for name in row.images)]
+        found += [("text", text(row.fields.get(name, ""))) for name in texts]
+        return [key for key in found if key[1]]
+
+    return {row.id: known[first].id for row, first in zip(known, components(map(keys, known)), strict=True)}

@@ -32,7 +32,7 @@ class Backend(Protocol):
     name: str
     """The trainer as recipes name it (`Recipe.trainer`), and the name of its template."""
     environment: str
-    """The environment (mtrl.envs) that it runs in."""
+    """The environment (mtrl.backends.envs) that it runs in."""
     packages: tuple[str, ...]
     """The packages whose versions are recorded in env.json; the trainer's own is the first."""
     kinds: Kinds

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl import envs
-from mtrl.backends import checkpoint_folders, inputs, logs, merging, ray_trainers, rendering
+from mtrl.backends import checkpoint_folders, envs, inputs, logs, merging, ray_trainers, rendering
 from mtrl.backends.base import Job
 from mtrl.backends.overlay import Kinds
 from mtrl.config.recipe_types import Recipe

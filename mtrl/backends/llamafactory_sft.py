@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mtrl import envs
-from mtrl.backends import batches, checkpoint_folders, inputs, logs, merging, rendering
+from mtrl.backends import batches, checkpoint_folders, envs, inputs, logs, merging, rendering
 from mtrl.backends.base import Job
 from mtrl.backends.overlay import Kinds
 from mtrl.config.recipe_types import Recipe

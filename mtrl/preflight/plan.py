@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from mtrl import envs
-from mtrl.backends import inputs, registry
-from mtrl.config import prompting, samples, tasks
+from mtrl.backends import envs, inputs, registry
+from mtrl.backends.envs.tested import TESTED
+from mtrl.config import datacard, prompting, samples, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.converters.checks.converted import altered
 from mtrl.converters.pipeline import counts as findings
@@ -24,7 +24,6 @@ from mtrl.core.errors import MtrlError
 from mtrl.core.files import parse_yaml, read_json
 from mtrl.core.finding import Check
 from mtrl.core.rundir import Run
-from mtrl.envs.tested import TESTED
 from mtrl.models import budget, model_folder
 from mtrl.preflight import amounts, keys, memory, network, shared
 from mtrl.reward_plugins import judge
@@ -86,9 +85,9 @@ def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
         if not card_file.exists():
             yield Check("error", f"task {name} is not converted ({card_file} is missing)", again)
             continue
-        card = samples.card(data, name)
-        rows = {split: sum(verdicts.values()) for split, verdicts in card["counts"].items()}
-        if card["prompts"].get(recipe.style) != prompting.sha256(task, recipe.style):
+        card = datacard.read(data, name)
+        rows = {split: sum(verdicts.values()) for split, verdicts in card.counts.items()}
+        if card.prompts.get(recipe.style) != prompting.sha256(task, recipe.style):
             yield Check("error", f"task {name}: its {recipe.style} prompt has changed since it was converted", again)
         yield from findings.fields(task, data)
         if empty := [split for split in ("train", "val") if not rows.get(split)]:
@@ -99,7 +98,7 @@ def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
             for split in ("train", "val")
         )
         yield from altered(data, name, [*files, *sorted(_images(data, [name], ("train", "val")))], again)
-        limited = f", limited to {card['limit']} a split" if card.get("limit") else ""
+        limited = f", limited to {card.limit} per split" if card.limit else ""
         yield Check("ok", f"task {name}: train {rows['train']:,}, val {rows['val']:,} rows{limited}")
 
     trained = _images(data, recipe.tasks, ("train",))

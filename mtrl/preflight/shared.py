@@ -11,8 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from mtrl import envs
-from mtrl.backends import registry
+from mtrl.backends import envs, registry
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.finding import Check

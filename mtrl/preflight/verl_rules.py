@@ -15,15 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl import envs
-from mtrl.backends import registry, verl_grpo
+from mtrl.backends import envs, registry, verl_grpo
+from mtrl.backends.envs.tested import TESTED
 from mtrl.backends.jobs import verl_check
 from mtrl.config.recipe_types import Recipe
 from mtrl.core import child
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, write_text
 from mtrl.core.rundir import Run
-from mtrl.envs.tested import TESTED
 from mtrl.preflight.easyr1_rules import signature
 from mtrl.preflight.fitting import Found, batches, divisor, settable
 

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtrl import __version__, envs
-from mtrl.backends import checkpoint_folders, registry
+from mtrl import __version__
+from mtrl.backends import checkpoint_folders, envs, registry
 from mtrl.backends.base import Backend, Job
 from mtrl.config import task_files, tasks
 from mtrl.config.recipe_types import Recipe

@@ -15,15 +15,14 @@ from typing import Any
 import pytest
 import yaml
 
-from mtrl import envs
-from mtrl.backends import checkpoint_folders, easyr1_grpo
+from mtrl.backends import checkpoint_folders, easyr1_grpo, envs
+from mtrl.backends.envs.tested import TESTED
 from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
 from mtrl.core.errors import UserError
 from mtrl.core.rundir import Run
-from mtrl.envs.tested import TESTED
 from mtrl.preflight import easyr1_rules
-from mtrl.runs import checkpoints
+from mtrl.runs import export
 from tests.conftest import mtrl
 from tests.unit.test_easyr1 import HARDWARE, MODELS, saved
 
@@ -263,7 +262,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[recipe.Recipe, P
     assert list(checkpoint_folders.steps(run)) == [5]
     before = sorted(path.name for path in step.rglob("*"))
     run.set("done")
-    card = checkpoints.export(run, "last", home / "out")
+    card = export.export(run, "last", home / "out")
     assert card["step"] == 5 and not list(home.glob(".out.*"))
     assert sorted(path.name for path in step.rglob("*")) == before
     return found, home / "out"

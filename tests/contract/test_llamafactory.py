@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import envs
+from mtrl.backends import envs
 from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
 from mtrl.config.prompting import parts
@@ -152,7 +152,7 @@ def test_token_counts_are_the_processors(size: tuple[int, int], budget: tuple[in
 
 
 if __name__ == "__main__":
-    from mtrl.envs.tested import TESTED
+    from mtrl.backends.envs.tested import TESTED
 
     head = f"# LLaMA-Factory's keys at {TESTED['llamafactory'].version}, written by python -m tests.contract.test_llamafactory\n"
     keys.file("llamafactory").write_text(head + "".join(f"{key}\n" for key in in_environment(KEYS)))  # type: ignore[attr-defined]

@@ -78,7 +78,7 @@ def test_the_reward_file_is_loaded_by_its_path() -> None:
 
 
 if __name__ == "__main__":
-    from mtrl.envs.tested import TESTED
+    from mtrl.backends.envs.tested import TESTED
 
     head = f"# GRPOConfig's keys in TRL {TESTED['trl'].version}, written by python -m tests.contract.test_trl\n"
     keys.file("trl").write_text(head + "".join(f"{key}\n" for key in taken()))

@@ -19,15 +19,14 @@ import pytest
 import yaml
 from PIL import Image
 
-from mtrl import envs
-from mtrl.backends import checkpoint_folders, inputs, verl_grpo
+from mtrl.backends import checkpoint_folders, envs, inputs, verl_grpo
 from mtrl.backends.jobs import verl_check
 from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
 from mtrl.core.files import read_jsonl, write_text
 from mtrl.core.rundir import Run
 from mtrl.preflight import plan
-from mtrl.runs import checkpoints
+from mtrl.runs import export
 from tests.unit.test_verl import HARDWARE, MODELS, load, saved
 
 VERL = BACKENDS["verl"]
@@ -360,7 +359,7 @@ def test_its_merger_makes_what_export_writes(tmp_path: Path) -> None:
     before = sorted(path.name for path in run.checkpoints.rglob("*"))
     run.set("done")
     for step in (5, 10):
-        assert checkpoints.export(run, str(step), tmp_path / f"out-{step}")["step"] == step
+        assert export.export(run, str(step), tmp_path / f"out-{step}")["step"] == step
     assert not list(tmp_path.glob(".out*")) and sorted(path.name for path in run.checkpoints.rglob("*")) == before
 
     def tensors(folder: Path) -> dict[str, torch.Tensor]:

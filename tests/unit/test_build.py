@@ -10,28 +10,28 @@ from pathlib import Path
 
 import pytest
 
-from mtrl import envs
-from mtrl.envs import build
+from mtrl.backends import envs
+from mtrl.backends.envs import build
 from tests.conftest import ROOT, mtrl
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """What build.py reads, with requirements that every new environment fulfils."""
-    shutil.copytree(ROOT / "mtrl" / "envs", tmp_path / "mtrl" / "envs")
+    shutil.copytree(ROOT / "mtrl" / "backends" / "envs", tmp_path / "mtrl" / "backends" / "envs")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    for file in (tmp_path / "mtrl" / "envs").glob("*.txt"):
+    for file in (tmp_path / "mtrl" / "backends" / "envs").glob("*.txt"):
         file.write_text(f"# {file.name}\npip\n")
     return tmp_path
 
 
 def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, checkout / "mtrl" / "envs" / "build.py", *arguments]
+    command = [sys.executable, checkout / "mtrl" / "backends" / "envs" / "build.py", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 def test_a_requirement_that_cannot_be_had_is_no_traceback(checkout: Path) -> None:
-    for file in (checkout / "mtrl" / "envs").glob("easyr1-*.txt"):
+    for file in (checkout / "mtrl" / "backends" / "envs").glob("easyr1-*.txt"):
         file.write_text("/nowhere/none-1.0-py3-none-any.whl\n")
     done = run(checkout, "easyr1")
     assert done.returncode == 1 and "Traceback" not in done.stderr
@@ -48,7 +48,7 @@ def test_an_environment_keeps_its_device_until_another_is_asked_for(checkout: Pa
     assert run(checkout, "verl").stdout == ".venv-verl: up to date (verl-gpu.txt)\n"
     marker = checkout / ".venv-verl" / "marker"
     marker.touch()
-    (checkout / "mtrl" / "envs" / "verl-gpu.txt").write_text("pip\nsetuptools\n")
+    (checkout / "mtrl" / "backends" / "envs" / "verl-gpu.txt").write_text("pip\nsetuptools\n")
     completed = run(checkout, "verl").stdout
     assert "device gpu (its own device)" in completed and "installing verl-gpu.txt" in completed
     assert marker.exists()  # other requirements: completed, not built again

@@ -18,7 +18,7 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import parse_yaml, write_text
 from mtrl.core.rundir import Run
 from mtrl.preflight import easyr1_rules
-from mtrl.runs import checkpoints, launch
+from mtrl.runs import launch, steps
 from tests.conftest import ROOT
 
 EASYR1 = BACKENDS["easyr1"]
@@ -301,10 +301,10 @@ def test_the_best_is_by_accuracy_among_what_is_there(tmp_path: Path) -> None:
     write_text(run.checkpoints / "checkpoint_tracker.json", '{"best_global_step": 5, "last_global_step": 20}')
     write_text(run.path / "recipe.yaml", "method: rl_multitask\ntasks: [a]\n")
     launch.write_metrics(run, EASYR1.metrics(run))
-    assert checkpoints.choose(run, "best")[1] == 20  # of equals the later; step 15 is gone, step 0 is no checkpoint
-    assert checkpoints.choose(run, "last")[1] == 20 and checkpoints.choose(run, "5")[1] == 5
+    assert steps.choose(run, "best")[1] == 20  # of equals the later; step 15 is gone, step 0 is no checkpoint
+    assert steps.choose(run, "last")[1] == 20 and steps.choose(run, "5")[1] == 5
     with pytest.raises(UserError, match="complete checkpoints: 5, 10, 20"):
-        checkpoints.choose(run, "15")
+        steps.choose(run, "15")
 
 
 def test_it_has_had_enough_after_patience_validations_without_improvement() -> None:

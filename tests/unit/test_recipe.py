@@ -116,7 +116,7 @@ def test_mistakes_are_named(sets: list[str], words: list[str]) -> None:
 
 
 def test_the_format_gate_is_no_key_and_why() -> None:
-    with pytest.raises(UserError, match="format_gate is no key: the gate is always on"):
+    with pytest.raises(UserError, match="rl has no key format_gate: the gate is always on"):
         recipe.load("rl_multitask", sets=["rl.format_gate=true"])
 
 

@@ -15,7 +15,7 @@ from mtrl.core.rundir import Run
 from mtrl.demo.pipeline import tiny
 from mtrl.evaluate import requests
 from mtrl.evaluate.subject import subject
-from mtrl.runs import checkpoints
+from mtrl.runs import export
 from tests.unit.standin import asked_text, completion, standin
 
 TASKS = ("demo_quality", "demo_safety")
@@ -36,14 +36,14 @@ def run(cli, project: Path) -> Run:
 
 @pytest.fixture
 def exported(run: Run) -> Path:
-    checkpoints.export(run, "last", Path("exports/x"))
+    export.export(run, "last", Path("exports/x"))
     return Path("exports/x")
 
 
 def test_an_export_carries_the_prompts_that_the_run_was_started_with(run: Run) -> None:
     before = PROMPT.read_bytes()
     PROMPT.write_text("<image>\nSomething else? Answer yes or no.")
-    card = checkpoints.export(run, "last", Path("exports/x"))
+    card = export.export(run, "last", Path("exports/x"))
     names = {f"task_files/recipes/tasks/{t}.yaml" for t in TASKS}
     names |= {f"task_files/prompts/{style}/{t}.jinja" for style in ("sft", "rl") for t in TASKS}
     assert {name for name in card["files"] if "/" in name} == names
@@ -55,7 +55,7 @@ def test_changed_files_of_the_run_are_not_exported(run: Run) -> None:
     kept = run.inputs / task_files.FOLDER / PROMPT
     kept.write_text(kept.read_text() + " Really?")
     with pytest.raises(UserError, match=r"different now: task_files/prompts/sft/demo_quality.jinja"):
-        checkpoints.export(run, "last", Path("exports/x"))
+        export.export(run, "last", Path("exports/x"))
     assert not Path("exports/x").exists() and not list(Path("exports").glob(".*"))
 
 
@@ -198,7 +198,7 @@ def test_a_run_of_an_older_mtrl_is_exported_without(run: Run) -> None:
     shutil.rmtree(run.inputs / task_files.FOLDER)
     inputs = {k: v for k, v in read_json(run.path / "inputs.json").items() if "task_files" not in k}
     (run.path / "inputs.json").write_text(json.dumps(inputs))
-    checkpoints.export(run, "last", Path("exports/x"))
+    export.export(run, "last", Path("exports/x"))
     assert not Path("exports/x/task_files").exists()
     assert "carries no prompts" in next(iter(subject("exports/x").remarks(TASKS)))
 

@@ -20,7 +20,7 @@ from mtrl.core.files import parse_yaml, write_json, write_text
 from mtrl.core.rundir import Run
 from mtrl.preflight import verl_rules
 from mtrl.reward_plugins import judge
-from mtrl.runs import checkpoints, launch
+from mtrl.runs import export, launch, steps
 from tests.unit import test_easyr1
 from tests.unit.test_easyr1 import HARDWARE, MODELS
 
@@ -280,7 +280,7 @@ def test_a_folder_of_verl_and_easyr1_is_refused(tmp_path: Path) -> None:
     saved(run, 5), test_easyr1.saved(run, 10)
     for act in (
         lambda: VERL.begin(run),
-        lambda: checkpoints.export(run, "5", tmp_path / "out"),
+        lambda: export.export(run, "5", tmp_path / "out"),
         lambda: EASYR1.begin(run),
     ):
         with pytest.raises(UserError, match=r"is trained by (verl|easyr1)") as error:
@@ -373,7 +373,7 @@ def test_metrics_join_the_attempts_and_weigh_the_tasks(converted: Path, tmp_path
     saved(run, 2), saved(run, 4)
     launch.write_metrics(run, rows)
     write_text(run.path / "recipe.yaml", "method: rl_multitask\ntasks: [a]\n")
-    assert checkpoints.choose(run, "best")[1] == 4
+    assert steps.choose(run, "best")[1] == 4
     assert "for 1 validations: best 0.5500 at step 2" in VERL.plateaued(
         load("rl_multitask", "tiny", "8x80gb", ["rl.patience=1"]), [rows[2], {"step": 4, "eval_accuracy": 0.3}]
     )
@@ -390,7 +390,7 @@ def test_a_plateau_ends_the_job_and_the_run_is_done(converted: Path, tmp_path: P
     with run.held() as lock:
         launch.launch(run, Job("", ["sh", "-c", script], {}), found, lock, lambda rows: None)
     assert run.status["state"] == "done" and "best 0.5500 at step 5" in run.status["reason"]
-    assert run.status["seconds"] < 30 and checkpoints.trainers_scores(run) == {5: 0.55, 10: 0.5}
+    assert run.status["seconds"] < 30 and steps.trainers_scores(run) == {5: 0.55, 10: 0.5}
 
 
 def test_a_resumed_run_validates_first_only_where_the_log_has_no_score(converted: Path, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+from mtrl.backends.envs.build import ENVIRONMENTS, ROOT, SHIM
 from mtrl.core.errors import UserError
-from mtrl.envs.build import ENVIRONMENTS, ROOT, SHIM
 
 
 def interpreter(name: str) -> Path:

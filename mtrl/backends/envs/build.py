@@ -1,4 +1,4 @@
-"""Builds one of mtrl's virtual environments: `python3 mtrl/envs/build.py NAME [--device cpu|gpu] [pip arguments]`.
+"""Builds one of mtrl's virtual environments: `python3 mtrl/backends/envs/build.py NAME [--device cpu|gpu] [pip arguments]`.
 
 Standard library only, since it runs before anything is installed. The requirements of environment NAME are in
 NAME-cpu.txt and NAME-gpu.txt, or in NAME.txt where they are the same. What is in NAME-*.last.txt is installed after
@@ -25,7 +25,7 @@ import venv
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
+ROOT = HERE.parents[2]
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 ENVIRONMENTS = {"main": ".venv", "llamafactory": ".venv-llamafactory", "easyr1": ".venv-easyr1", "verl": ".venv-verl"}
 DEVICES = ("cpu", "gpu")
