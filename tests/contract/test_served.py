@@ -22,7 +22,7 @@ from mtrl.core.files import read_jsonl
 from mtrl.demo.pipeline import tiny
 from mtrl.evaluate.engines.image_url import data_url
 from mtrl.models import experts
-from mtrl.preflight.plan import image_tokens
+from mtrl.preflight.lengths import image_tokens
 from tests.conftest import mtrl
 
 pytestmark = pytest.mark.e2e
