@@ -1,7 +1,7 @@
 """Answers written to an evaluation folder as they arrive.
 
-An evaluation that was killed continues: a torn last line is dropped, and only what is not in the file is asked. Another
-checkpoint, prompt, sampling or other data in the same folder is an error.
+An evaluation that was killed continues: a torn last line is dropped, and only what is not in the file is asked.
+Another checkpoint, prompt, sampling or other data in the same folder is an error.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mtrl.core import targets
 from mtrl.core.errors import MtrlError, UserError, remedy
-from mtrl.core.files import check_folder
 from mtrl.core.locks import take
 from mtrl.evaluate.engines.base import CONTINUES
 from mtrl.evaluate.engines.request import Request
@@ -31,7 +31,7 @@ class Recording:
 
     def __init__(self, folder: Path, identity: Identity) -> None:
         """Raises UserError where the folder has another evaluation, or another process writes to it."""
-        check_folder(folder)
+        targets.check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.file = folder, folder / FILE
         self._stream = self.file.open("a+", encoding="utf-8")

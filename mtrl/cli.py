@@ -39,8 +39,9 @@ from mtrl.commands import (
     tasks,
     train,
 )
+from mtrl.commands.examples import EXAMPLES
 from mtrl.core import hints
-from mtrl.core.errors import PLAIN, Interrupted, MtrlError, printable, remedy
+from mtrl.core.errors import FILE_SYSTEM, Interrupted, MtrlError, printable, remedy
 
 
 class Verb(TyperCommand):
@@ -100,7 +101,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
 }
 for panel, verbs in PANELS.items():
     for verb, function in verbs.items():
-        app.command(verb, cls=Verb, rich_help_panel=panel)(function)
+        app.command(verb, cls=Verb, rich_help_panel=panel, epilog=EXAMPLES[verb])(function)
 
 
 def _version(value: bool) -> None:
@@ -130,13 +131,18 @@ def main(arguments: list[str] | None = None) -> None:
         print(printable(f"mtrl: {error}" + (f"\nnext: {error.then}" if error.then else "")), file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in PLAIN:
+        if error.errno not in FILE_SYSTEM:
             raise
         where = error.filename2 or error.filename or "writing failed"
         print(
             f"mtrl: {error.strerror}: {where}\nnext: {remedy(error, 'run the same command: it goes on')}",
             file=sys.stderr,
         )
+        sys.exit(1)
+    except RuntimeError as error:
+        if not str(error).startswith("Symlink loop"):  # how Path.resolve reports a circle of links before Python 3.13
+            raise
+        print(printable(f"mtrl: {error}\nnext: choose another path"), file=sys.stderr)
         sys.exit(1)
     except Interrupted as stop:
         print(f"mtrl: stopped by {stop}; the same command goes on from here", file=sys.stderr)

@@ -13,8 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mtrl.core import targets
 from mtrl.core.errors import MtrlError
-from mtrl.core.files import check_target, written
+from mtrl.core.files import written
 from mtrl.evaluate.html import charts, terms, thumbnails
 from mtrl.evaluate.html.content import Content
 
@@ -43,7 +44,7 @@ def write(
     )
     environment.filters["pct"] = charts.percent
     environment.globals.update(term=terms.term, glossary=terms.glossary, charts=charts)
-    check_target(target)
+    targets.check_file(target)
     names = list(dict.fromkeys(name for card in content.cards for name in card.images))
     side = thumbnails.side_for([data / name for name in names])
     page = environment.get_template(template).generate(

@@ -25,8 +25,8 @@ def command(
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Compare two evaluations: difference B - A with a 95% paired interval, and the samples where they disagree."""
+    from mtrl.core import targets
     from mtrl.core.console import bar, say, table
-    from mtrl.core.files import check_target
     from mtrl.evaluate import compare
     from mtrl.evaluate.html import compare_page
     from mtrl.evaluate.metrics import conclusion
@@ -34,7 +34,7 @@ def command(
 
     a, b = folder(first, runs), folder(second, runs)
     target = out or b / compare_page.FILE
-    check_target(target)
+    targets.check_file(target)
     found = compare.folders(a, b)
     names, remarks = scored.sides((a, b), list(found.tasks), data)
     found = replace(found, notes=[*found.notes, *remarks])

@@ -80,7 +80,7 @@ class Run:
     """One run directory. Creating the object touches nothing."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.resolve()
+        self.path = Path(os.path.realpath(path))  # resolve() raises RuntimeError for a circle of links
 
     @property
     def name(self) -> str:

@@ -12,8 +12,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from mtrl.core import targets
 from mtrl.core.errors import UserError
-from mtrl.core.files import check_place
 from mtrl.core.locks import NoLocks, take
 
 LOCK = ".lock"
@@ -28,7 +28,7 @@ def folder(target: Path, option: str = "--out") -> Iterator[Path]:
     """
     if target.exists() or target.is_symlink():
         raise UserError(f"{target} exists already", f"pass another {option}, or remove it")
-    check_place(target, option)
+    targets.check_new(target, option)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.name in sweep(target.parent):
         raise UserError(f"another command is writing {target}", f"wait for it, or pass another {option}")

@@ -36,10 +36,10 @@ class Enough(Exception):
     """The validation score has stopped to improve: the job is ended, and its run is done."""
 
 
-def prepare(run: Run, recipe: Recipe, data: Path) -> Job:
+def prepare(run: Run, recipe: Recipe, data: Path, config: str) -> Job:
     """Claims the run directory, which the caller holds, and writes all that a launch needs into it. Raises UserError.
 
-    The run is then "planned", which never blocks a later start; a run that was started before keeps its state.
+    `config` is the text of upstream.yaml. The run is then "planned", which never blocks a later start; a run that was started before keeps its state.
     """
     trainer = registry.of(recipe)
     files = [file for file in trainer.data_files(recipe, data) if file.exists()]
@@ -49,8 +49,8 @@ def prepare(run: Run, recipe: Recipe, data: Path) -> Job:
         task_files.write(map(tasks.load, recipe.tasks), home)
     run.claim(recipe.model_dump(mode="json", exclude_none=True), hashes(data, files) | task_files.hashes(home))
     trainer.link_inputs(recipe, run, data.resolve())
-    job = trainer.job(recipe, run, data.resolve())
-    write_text(run.path / "upstream.yaml", job.config)
+    job = trainer.job(recipe, run)
+    write_text(run.path / "upstream.yaml", config)
     write_text(run.path / "command.sh", script(run, job))
     command = run.path / "command.sh"
     command.chmod(command.stat().st_mode | (command.stat().st_mode & 0o444) >> 2)  # whoever may read it may run it
@@ -143,7 +143,7 @@ def assist(run: Run, recipe: Recipe, data: Path, rank: int) -> None:
                 f"node 0 has not begun run {run.name} in {ASSIST_PATIENCE} s", "start it there with NODE_RANK=0"
             )
         time.sleep(1)
-    job, log = registry.of(recipe).job(recipe, run, data.resolve()), run.path / f"log-{rank}.txt"
+    job, log = registry.of(recipe).job(recipe, run), run.path / f"log-{rank}.txt"
     with run.held(f"lock-{rank}") as lock:
         code = process.run(job.command, job.env, run.path, log, lock, lambda pid: None, lambda: None)
     if code != 0:

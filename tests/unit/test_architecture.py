@@ -26,6 +26,15 @@ DATA = {"recipes", "prompts"}  # package data: files, no code
 OUTSIDE = ("converters", "evaluate", "reward_plugins", "recipes", "prompts")  # package-dir: mtrl.<name> is ./<name>
 UPSTREAM = {"llamafactory", "easyr1", "verl", "trl", "vllm", "ray", "datasets", "transformers", "torch", "peft"}
 LINES = 300
+# Scripts that run in other environments than mtrl's own, and all that they may import there beyond the standard library.
+ELSEWHERE = {
+    "backends.jobs.verl_check": {"verl", "hydra", "omegaconf"},
+    "demo.base": {"mtrl", "torch", "transformers", "PIL", "jinja2", "pyarrow"},  # by PYTHONPATH, with LLaMA-Factory
+    "backends.envs.build": set(),
+    "backends.envs.torchvision_ops": {"torch", "torchvision"},
+    "reward_plugins.judge": set(),
+}
+IN_MAIN = {"backends.jobs.grpo"}
 
 
 def modules() -> dict[str, Path]:
@@ -116,6 +125,27 @@ def test_no_backend_imports_another() -> None:
     assert len(trainers) == len(BACKENDS)
     for name, backend in BACKENDS.items():
         assert isinstance(backend, Backend) and backend.name == name
+
+
+def packages(module: str) -> set[str]:
+    """The packages outside the standard library that a module imports, itself or through modules of mtrl."""
+    done: set[str] = set()
+    found: set[str] = set()
+    left = {module}
+    while left:
+        name = left.pop()
+        done.add(name)
+        tree = ast.parse(modules()[name].read_text())
+        found |= {alias.name for node in _walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        found |= {node.module or "" for node in _walk(tree) if isinstance(node, ast.ImportFrom)}
+        left |= (imported(modules()[name]) & set(modules())) - done
+    return {name.partition(".")[0] for name in found} - sys.stdlib_module_names
+
+
+def test_scripts_import_only_what_their_environment_has() -> None:
+    assert {name for name in modules() if name.startswith("backends.jobs.")} <= ELSEWHERE.keys() | IN_MAIN
+    for name, allowed in ELSEWHERE.items():
+        assert packages(name) <= allowed, name
 
 
 if __name__ == "__main__":

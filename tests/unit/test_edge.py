@@ -17,7 +17,7 @@ from mtrl.config import recipe
 from mtrl.core import files, rundir, schema
 from mtrl.core.errors import UserError
 from mtrl.core.parsing import DEPTH, parse_json, parse_yaml
-from mtrl.runs import checkpoints
+from mtrl.runs import steps
 
 
 @contextmanager
@@ -132,8 +132,8 @@ def special(tmp_path: Path) -> dict[str, tuple[Path, str]]:
     return {
         "nothing": (tmp_path / "none", "No such file"),
         "a folder": (tmp_path, "it is a folder"),
-        "a named pipe": (tmp_path / "pipe", "no regular file"),
-        "a device": (Path("/dev/zero"), "no regular file"),
+        "a named pipe": (tmp_path / "pipe", "not a regular file"),
+        "a device": (Path("/dev/zero"), "not a regular file"),
         "below a file": (tmp_path / "latin" / "x", "Not a directory"),
         "a NUL in the name": (tmp_path / "a\0b", "null byte"),
         "a long name": (tmp_path / ("x" * 300), "too long"),
@@ -243,7 +243,7 @@ def test_a_log_shows_what_fits(run: Path, cli) -> None:
     (run / "metrics.jsonl").write_text("\n".join([*odd, *rows, '{"step": 5, "lo']))
     done = cli("status", "one")
     assert done.code == 0 and "nan" in done.out and "4/?" in done.out, done
-    assert checkpoints.trainers_scores(rundir.Run(run)) == {}
+    assert steps.trainers_scores(rundir.Run(run)) == {}
 
 
 def test_a_damaged_card_is_one_line(tmp_path: Path, cli) -> None:
@@ -269,3 +269,14 @@ def test_an_error_moves_no_cursor(cli, project: Path) -> None:
     (project / "recipes" / "tasks" / "evil.yaml").write_text('title: t\ncapability: quality\n"\\e[2J\\e[31m": 1\n')
     done = cli("prompts", "evil")
     assert done.code == 2 and "\x1b" not in done.err
+
+
+@pytest.mark.parametrize("name", ["upstream.yaml", "status.json", "inputs.json"])
+def test_a_folder_or_a_circle_of_links_in_the_way_is_one_line(cli, project: Path, name: str) -> None:
+    command = ("sft", "sft_unified", "--model", "tiny", "--hardware", "cpu", "--set", "tasks=demo_safety", "--dry-run")
+    Path("runs/a", name).mkdir(parents=True)
+    Path("runs/b").symlink_to("b")
+    for run in ("a", "b"):
+        done = cli(*command, "--name", run)
+        assert done.code in (1, 2) and f"runs/{run}" in done.err and done.err.count("\n") <= 2, done.err
+        assert "Traceback" not in done.err

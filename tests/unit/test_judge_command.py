@@ -311,7 +311,7 @@ def test_two_equal_commands_at_once(cli, out: str, monkeypatch: pytest.MonkeyPat
     [
         ("pics", "is a folder, not a file"),
         ("taken.jsonl", "is a folder, not a file"),
-        ("pics/0.png/v.csv", "which is a file and no folder"),
+        ("pics/0.png/v.csv", "is a file, and a folder is needed"),
         ("/proc/v.csv", "/proc/.v.csv.part.jsonl cannot be written to"),
         ("pipe.jsonl", "is not a regular file"),
     ],

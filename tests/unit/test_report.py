@@ -421,7 +421,7 @@ def test_a_page_that_cannot_be_written_is_said_in_one_line(folder: Path, cli: An
     evaluated(Path("runs/y/eval"), "rl", reasoned)
     for out, says in (
         ("data", "is a folder, not a file"),
-        ("recipes/paper.yaml/c.html", "which is a file and no folder"),
+        ("recipes/paper.yaml/c.html", "is a file, and a folder is needed"),
         ("/proc/c.html", "/proc/c.html"),
     ):
         done = cli("compare", "x", "y", "--out", out)

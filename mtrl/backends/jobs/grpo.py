@@ -1,7 +1,7 @@
-"""The process that trains by GRPO: `python -m mtrl.backends.jobs.grpo upstream.yaml`, with TRL's GRPOTrainer.
+"""Training by GRPO with TRL's GRPOTrainer: `python -m mtrl.backends.jobs.grpo upstream.yaml`.
 
-Reads the RL parquet, the reward file by its path, and the run's own checkpoints, from the newest of which it resumes.
-Validation draws one answer a prompt; training stops when its accuracy has not risen for `patience` validations.
+Reads the RL parquet, the reward file by its path, and the run's checkpoints; it resumes from the newest one.
+Validation samples one answer per prompt. Training stops when its accuracy has not improved for `patience` validations.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def main(file: str) -> None:
         return
 
     import torch
+    from peft import LoraConfig
     from transformers import AutoProcessor, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
     grpo = dict(config["grpo"])
-    dtype = "bfloat16" if grpo.get("bf16") else "float32"
-    grpo.setdefault("model_init_kwargs", {"dtype": dtype})
+    grpo.setdefault("model_init_kwargs", {"dtype": config["dtype"]})
     arguments = GRPOConfig(**grpo)
     processor = AutoProcessor.from_pretrained(
         config["model"], padding_side="left", trust_remote_code=False, size=size_of(config["image"])
@@ -45,7 +45,7 @@ def main(file: str) -> None:
     output.mkdir(parents=True, exist_ok=True)
 
     class Watch(TrainerCallback):  # type: ignore[misc]
-        """Writes TRL's own log lines to a file, and stops when validation accuracy has stopped rising."""
+        """Writes TRL's own log lines to a file, and stops training when validation accuracy no longer improves."""
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if state.is_world_process_zero:
@@ -67,20 +67,21 @@ def main(file: str) -> None:
         eval_dataset=dataset(Path(config["val"])),
         processing_class=processor,
         callbacks=[Watch()],
+        peft_config=LoraConfig(task_type="CAUSAL_LM", **config["lora"]) if "lora" in config else None,
     )
     torch.manual_seed(arguments.seed)
     print(f"resuming from {newest.name}" if newest else "starting from the base model", flush=True)
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     trainer.save_model(str(output))
     processor.save_pretrained(str(output))
-    trainer.save_state()  # last: its file says that the training came to its end
+    trainer.save_state()  # last: its file marks the training as finished
 
 
 def dataset(folder: Path) -> Any:
-    """The folder's parquet files as TRL wants them: prompt (one user message), images, answer, id, task.
+    """The folder's parquet files with TRL's columns: prompt (one user message), images, answer, id, task.
 
-    Images are decoded when a row is taken, by our own reader: `datasets`' Image turns them by their EXIF, and no other
-    trainer here does, nor the evaluation.
+    Images are decoded when a row is read, by mtrl's own reader: `datasets`' Image rotates them by their EXIF data, which
+    no other trainer here does, nor the evaluation.
     """
     from datasets import load_dataset
 
@@ -93,13 +94,13 @@ def dataset(folder: Path) -> Any:
 
 
 def _decoded(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    if "images" not in rows:  # another column alone was asked for
+    if "images" not in rows:  # only another column was asked for
         return rows
     return {**rows, "images": [[load_rgb(BytesIO(image["bytes"])) for image in row] for row in rows["images"]]}
 
 
 def reward_function(file: str, **settings: Any) -> Any:
-    """`trl_reward` of the reward file, loaded by path as EasyR1 does, with its keyword arguments set."""
+    """`trl_reward` of the reward file, loaded by path as EasyR1 loads it, with its keyword arguments set."""
     spec = importlib.util.spec_from_file_location("reward_file", file)
     if spec is None or spec.loader is None:
         raise SystemExit(f"{file} is not a Python file")

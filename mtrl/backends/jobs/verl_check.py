@@ -1,9 +1,9 @@
-"""What verl itself says of a configuration: `python verl_check.py FILE...`, in verl's environment, one line of JSON.
+"""verl's own check of configurations: `python verl_check.py FILE...` in verl's environment prints one line of JSON.
 
-{FILE: {"unknown": keys that are none of verl's, "error": what its own check raises or "", "engine": dp or megatron}};
-with unknown keys also "near": for each the key of verl's that is most like it, or "".
-A key that verl does not know is taken from a file without a word: hydra refuses it on a command line only.
-The rank of an adapter is not checked where vLLM is not installed: verl asks vLLM for the ranks that it takes.
+{FILE: {"unknown": keys that verl does not have, "error": what its own check raises or "", "engine": "dp" or "megatron"}};
+with unknown keys also "near": {unknown key: verl's most similar key, or ""}.
+verl accepts an unknown key in a file without a message; hydra reports it on a command line only.
+The rank of an adapter is not checked where vLLM is not installed: verl asks vLLM for the ranks that it supports.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-FREE = (  # dictionaries whose keys another library knows
+FREE = (  # blocks whose keys belong to another library
     "env_vars", "reward_kwargs", "override_config", "override_optimizer_config", "override_transformer_config",
     "override_mcore_model_config", "override_ddp_config", "engine_kwargs", "vllm", "sampler_kwargs", "mm_processor_kwargs",
     "apply_chat_template_kwargs", "mbridge_config",
@@ -26,9 +26,6 @@ FREE = (  # dictionaries whose keys another library knows
 
 
 def main(files: list[str]) -> dict[str, dict[str, Any]]:
-    sys.path[:] = [
-        folder for folder in sys.path if not Path(folder, Path(__file__).name).exists()
-    ]  # there verl.py is mtrl's
     import verl
     from hydra import initialize_config_dir
 
@@ -38,7 +35,7 @@ def main(files: list[str]) -> dict[str, dict[str, Any]]:
     found = {}
     for file in files:
         with initialize_config_dir(str(Path(file).parent.resolve()), version_base=None):
-            result, config = _judge(file)
+            result, config = _check(file)
         if config is not None:
             if (engine := config.model_engine) not in known:
                 with initialize_config_dir(own, version_base=None):
@@ -63,8 +60,8 @@ def _plain(config: Any) -> Any:
     return OmegaConf.to_container(config, resolve=False)
 
 
-def _judge(file: str) -> tuple[dict[str, Any], Any]:
-    """verl's verdict, and the composed configuration where there is one."""
+def _check(file: str) -> tuple[dict[str, Any], Any]:
+    """The result of verl's check, and the composed configuration, None where verl could not compose it."""
     from omegaconf import open_dict
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
     from verl.utils.config import omega_conf_to_dataclass, validate_config
@@ -80,13 +77,13 @@ def _judge(file: str) -> tuple[dict[str, Any], Any]:
         validate_config(checked, need_reference_policy(checked), need_critic(checked))
         for part in (checked.actor_rollout_ref.rollout, checked.algorithm):
             omega_conf_to_dataclass(part)
-    except Exception as error:  # hydra, omegaconf and verl have no common one
+    except Exception as error:  # hydra, omegaconf and verl have no base class in common
         result["error"] = f"{type(error).__name__}: {error}".strip().replace("\n", " ")[:300]
     return result, config
 
 
 def _unknown(ours: dict[str, Any], known: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(key, the most like it of verl's) for each key that verl does not have."""
+    """(key, verl's most similar key or "") for each key that verl does not have."""
     for key, value in ours.items():
         if key not in known and key not in FREE:
             yield f"{prefix}{key}", next(iter(difflib.get_close_matches(key, known, n=1)), "")
