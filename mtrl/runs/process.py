@@ -1,4 +1,4 @@
-"""Running one upstream job: its output goes to a file, signals go to its whole process group, and Ctrl-C leaves no orphan.
+"""Running one upstream job: output to a file, signals to its whole process group, no orphan after Ctrl-C.
 
 The job writes into log.txt itself, so it survives if mtrl is killed; its run stays locked while it lives.
 """
