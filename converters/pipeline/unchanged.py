@@ -1,4 +1,4 @@
-"""Is a conversion still what it would be? data/<task>/inputs.json, written last, says what it was made from and made.
+"""Would a conversion give again what is there? data/<task>/inputs.json, written last, says what was read and written.
 
 Made from: the rows as the converter gives them, every setting and the code, in one digest; the release's tables by sha256; its
 images and archives by size and time. Made: files by sha256, which a stored image has for a name. A file that was made is
@@ -14,11 +14,11 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import mtrl.converters
 from mtrl import __version__
-from mtrl.config import labels, prompting, samples, tasks
+from mtrl.config import datacard, labels, prompting, samples, tasks
+from mtrl.config.datacard import DataCard
 from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.base import Row
 from mtrl.converters.pipeline import release
@@ -26,7 +26,7 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import LARGE, read_json, sha256_bytes, sha256_file, write_json
 
 FILE = "inputs.json"
-PRINTS = "fingerprints.json"
+FINGERPRINTS = "fingerprints.json"
 Stamp = str | list[int]  # a sha256, or size and time of change in ns; [] for a file that is not there
 
 
@@ -43,7 +43,7 @@ class Inputs:
 
 
 def tables(rows: Iterable[Row]) -> dict[Path, str]:
-    """{file: sha256} of the files that hold the rows' labels. Raises UserError for one that cannot be read."""
+    """{file: sha256} of the files with the rows' labels. Raises UserError for one that cannot be read."""
     try:
         return {file: sha256_file(file) for file in sorted({row.file for row in rows})}
     except OSError as error:
@@ -66,24 +66,23 @@ def record(task: Task, data: Path, made_from: Inputs) -> None:
     write_json(data / task.name / FILE, {**asdict(made_from), "outputs": outputs})
 
 
-def unchanged(task: Task, data: Path, made_from: Inputs) -> dict[str, Any] | None:
+def unchanged(task: Task, data: Path, made_from: Inputs) -> DataCard | None:
     """The card of the conversion that is there, if converting again would give the same."""
     folder = data / task.name
     try:
         before = read_json(folder / FILE, limit=LARGE)
         if before["settings"] != made_from.settings or before["release"] != made_from.release:
             return None
-        names = [*(f"{task.name}/{name}" for name in _outputs()), *read_json(folder / PRINTS, limit=LARGE)]
+        names = [*(f"{task.name}/{name}" for name in _outputs()), *read_json(folder / FINGERPRINTS, limit=LARGE)]
         if next(altered(data, task.name, names), None):
             return None
-        card: dict[str, Any] = read_json(folder / "card.json")
+        return datacard.read(data, task.name)
     except (OSError, UserError, KeyError, AttributeError, TypeError):
         return None
-    return card
 
 
 def written(data: Path, task: str) -> dict[str, str] | None:
-    """{file relative to the data folder: sha256} of what the conversion wrote; None where it did not end or is too old."""
+    """{file relative to the data folder: sha256} of what the conversion wrote; None where it did not finish or is of an earlier version."""
     try:
         outputs = read_json(data / task / FILE, limit=LARGE)["outputs"]
         return {f"{task}/{name}": digest for name, digest in outputs.items() if isinstance(digest, str)} or None
@@ -92,7 +91,7 @@ def written(data: Path, task: str) -> dict[str, str] | None:
 
 
 def altered(data: Path, task: str, names: Iterable[str]) -> Iterator[str]:
-    """Those of the task's files and stored images that are gone, or no longer what its conversion wrote."""
+    """The `names` (files of the task, stored images) that are missing, or not what the conversion wrote."""
     outputs = written(data, task) or {}
     since = (data / task / FILE).stat().st_mtime_ns if outputs else 0
     for name in names:
@@ -117,12 +116,12 @@ def _stamp(path: Path) -> list[int]:
 def _outputs() -> list[str]:
     exports = [f"{kind}_{split}.{ending}" for split in SPLITS
                for kind, ending in (("samples", "parquet"), ("sft", "json"), ("rl", "parquet"))]  # fmt: skip
-    return [*exports, PRINTS, "card.json"]
+    return [*exports, FINGERPRINTS, datacard.FILE]
 
 
 def _settings(task: Task, rows: list[Row], limit: int | None, links: bool) -> str:
     given = hashlib.sha256(release.code(task))
-    own = [Path(module.__file__ or "") for module in (labels, prompting, samples, tasks)]
+    own = [Path(module.__file__ or "") for module in (datacard, labels, prompting, samples, tasks)]
     for file in sorted(Path(mtrl.converters.__file__ or "").parent.rglob("*.py")) + own:
         given.update(file.read_bytes())
     for row in rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from mtrl.config import samples, tasks
+from mtrl.config import datacard, tasks
 from mtrl.config.published import layout, table_tasks, titled
 from mtrl.config.recipe_types import METHODS
 from mtrl.config.tasks import SPLITS
@@ -39,7 +39,7 @@ def counts(data: Path) -> Table:
     def count(name: str, split: str) -> Count:
         paper, ours = about.get(split, {}).get(name), None
         if name not in missing and name in known:
-            labels = Counter(samples.card(data, name)["counts"].get(split, {}))
+            labels = Counter(datacard.read(data, name).counts.get(split, {}))
             ours = (labels[known[name]], labels.total() - labels[known[name]])
         broken = name not in missing and name not in known
         return Count(ours, tuple(paper) if paper else None, "task YAML is broken" if broken else "-")

@@ -1,6 +1,6 @@
-"""Running one upstream job: output kept in a file, signals passed to its whole process group, nothing orphaned by Ctrl-C.
+"""Running one upstream job: output to a file, signals to its whole process group, no orphan after Ctrl-C.
 
-The job writes straight into log.txt, so it outlives an mtrl that was killed, and its run stays locked while it lives.
+The job writes into log.txt itself, so it survives if mtrl is killed; its run stays locked while it lives.
 """
 
 from __future__ import annotations
@@ -12,25 +12,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from mtrl.backends.base import Job
+
 GRACE = 20  # seconds between asking a job to stop and killing it
 
 
-def run(
-    command: list[str],
-    env: dict[str, str],
-    cwd: Path,
-    log: Path,
-    lock: int,
-    started: Callable[[int], None],
-    tick: Callable[[], None],
-) -> int:
-    """Runs `command` to its end and returns its exit status. `started` gets its pid, `tick` is called twice a second.
+def run(job: Job, cwd: Path, log: Path, lock: int, started: Callable[[int], None], tick: Callable[[], None]) -> int:
+    """Runs the job in `cwd` to its end and returns its exit status. Its output is appended to `log`.
 
-    However it ends, Interrupted included, no process of the job's group is left.
+    `started` gets its pid, `tick` is called twice per second. However it ends, Interrupted included, no process of the
+    job's group is left.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command, cwd=cwd, env={**os.environ, **env}, stdin=subprocess.DEVNULL, stdout=output,
+            job.command, cwd=cwd, env={**os.environ, **job.env}, stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT, start_new_session=True, pass_fds=(lock,),
         )  # fmt: skip
     try:
@@ -40,7 +35,7 @@ def run(
             time.sleep(0.5)
         return process.returncode
     finally:
-        # a second Ctrl-C must not leave the job half stopped
+        # so that a second Ctrl-C does not leave parts of the job running
         before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
         _end(process)
         for number, handler in before.items():
@@ -48,7 +43,7 @@ def run(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends what is left of the job's process group, politely first."""
+    """Ends what is left of the job's process group: asks first, then kills."""
     for number, wait in ((signal.SIGTERM, GRACE), (signal.SIGKILL, 5)):
         try:
             os.killpg(process.pid, number)

@@ -25,8 +25,8 @@ from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
 from mtrl.core.files import read_jsonl, write_text
 from mtrl.core.rundir import Run
-from mtrl.preflight import plan
-from mtrl.runs import checkpoints
+from mtrl.runs import export
+from tests.unit import launches
 from tests.unit.test_verl import HARDWARE, MODELS, load, saved
 
 VERL = BACKENDS["verl"]
@@ -191,9 +191,9 @@ def test_its_own_check_takes_every_rendered_recipe(tmp_path: Path) -> None:
 def test_plan_says_what_verl_says(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(converted)
     found = recipe.load("rl_multitask", "tiny", "8x80gb", sets=[TASKS, "backend=verl", "upstream.data.max_pixel=3"])
-    texts = [check.text for check in plan.plan(found, Path("data")) if check.level == "error"]
-    assert "upstream.data.max_pixel is no key that verl takes, and it would not say so" in texts
-    assert [text for text in texts if "wants 8 GPUs" not in text and "max_pixel" not in text] == []
+    texts = launches.errors(launches.preflight(found))
+    assert "verl has no key 'data.max_pixel', and would pass over it silently." in texts
+    assert [text for text in texts if "needs 8 GPUs" not in text and "max_pixel" not in text] == []
 
 
 # at tiny's budget the first three end elsewhere if they are resized twice
@@ -202,7 +202,7 @@ SIZES = [(810, 270), (1000, 333), (530, 410), (20, 30)]
 
 @pytest.fixture(scope="module")
 def rendered(converted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[recipe.Recipe, Run]:
-    """The demo's tasks, and one of odd images, two a row, as pairs have them."""
+    """The demo's tasks, and one of odd images, two per row, as pairs have them."""
     data = tmp_path_factory.mktemp("verl") / "data"
     data.mkdir()
     for task in TASKS.removeprefix("tasks=").split(","):
@@ -230,7 +230,7 @@ def rendered(converted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 def test_main_reads_the_file_that_is_written(rendered: tuple[recipe.Recipe, Run]) -> None:
     """verl's own entry point, by the command that would train, told to print its configuration in place of it."""
     found, run = rendered
-    job = VERL.job(found, run, Path("data"))
+    job = VERL.job(found, run)
     command = [*job.command, "--cfg", "job"]
     done = subprocess.run(
         command, env={**os.environ, **job.env}, cwd=run.path, capture_output=True, text=True, timeout=300
@@ -239,7 +239,7 @@ def test_main_reads_the_file_that_is_written(rendered: tuple[recipe.Recipe, Run]
     config = yaml.safe_load(done.stdout)
     assert config["reward"]["custom_reward_function"]["name"] == "verl_score"
     assert config["data"]["image_patch_size"] == 16 and config["actor_rollout_ref"]["actor"]["strategy"] == "fsdp"
-    assert config["trainer"]["total_training_steps"] is None  # one of verl's own, beside ours
+    assert config["trainer"]["total_training_steps"] is None  # a key of verl's own
     assert sorted(path.name for path in run.path.iterdir()) == [
         "inputs",
         "upstream.yaml",
@@ -310,7 +310,7 @@ def test_its_rollouts_ask_our_rows_to_the_token(rendered: tuple[recipe.Recipe, R
     assert odd == 2 * len(SIZES)
     with_budget = [len(tokens) for source, _, _, tokens in theirs["val"]["seen"] if source == "odd"]
     differences = [a - b for a, b in zip(with_budget, theirs["val"]["bare"], strict=True)]
-    assert differences == [2 * (52 - 56), 2 * (52 - 56), 2 * (63 - 54), 0]  # two images a row
+    assert differences == [2 * (52 - 56), 2 * (52 - 56), 2 * (63 - 54), 0]  # two images per row
 
 
 def test_its_reward_manager_and_its_log_are_what_we_take_them_for(
@@ -359,7 +359,7 @@ def test_its_merger_makes_what_export_writes(tmp_path: Path) -> None:
     before = sorted(path.name for path in run.checkpoints.rglob("*"))
     run.set("done")
     for step in (5, 10):
-        assert checkpoints.export(run, str(step), tmp_path / f"out-{step}")["step"] == step
+        assert export.export(run, str(step), tmp_path / f"out-{step}")["step"] == step
     assert not list(tmp_path.glob(".out*")) and sorted(path.name for path in run.checkpoints.rglob("*")) == before
 
     def tensors(folder: Path) -> dict[str, torch.Tensor]:

@@ -23,6 +23,7 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import read_jsonl
 from mtrl.demo.pipeline import tiny
 from mtrl.evaluate.engines.base import Sampling
+from mtrl.evaluate.engines.offline import VllmModel
 from mtrl.evaluate.engines.replicas import Replica
 from mtrl.evaluate.engines.request import Request
 from tests.conftest import DEMO, Result, mtrl
@@ -159,7 +160,7 @@ def cluster() -> Iterator[object]:
 def test_a_node_that_leaves_a_cluster(project: Path, one: dict[str, object], cluster) -> None:  # type: ignore[no-untyped-def]
     leaving = cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
     few = mtrl(*EVAL, "--out", "r", "--replicas", "3", "--ray-address", cluster.address, cwd=project)
-    assert few.code == 2 and "there is room for 2 replicas of 1 CPU, and 3 were asked for" in few.err, few.err
+    assert few.code == 2 and "there is room for 2 replicas of 1 CPU; 3 were asked for" in few.err, few.err
     driver = Driver(project, "--ray-address", cluster.address)
     driver.until(rows=1)
     actors = driver.actors()
@@ -228,12 +229,12 @@ def test_replicas_that_die_again_and_again_stop_with_the_reason(project: Path) -
 
 def test_a_path_that_one_node_lacks_is_named_with_the_node(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"node [\d.]+ of the Ray cluster has no {tmp_path}/data"):
-        Replica().load([str(tmp_path / "data")])
+        Replica().load([str(tmp_path / "data")], VllmModel("m", 1, 1, 1, 1))
     asked = Request("1", "t", "given", 0, "<image>?", (tmp_path / "gone.jpg",), "yes", ("yes", "no"))
     with pytest.raises(
         UserError, match=r"gone\.jpg"
     ):  # and not a rejected request, which would count as a wrong answer
-        Replica().turn([asked], Sampling(16))
+        Replica().exchange([asked], Sampling(16))
 
 
 @pytest.mark.long
