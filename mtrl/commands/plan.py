@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from mtrl.commands import options
 
 
@@ -14,6 +18,7 @@ def command(
     name: options.RunName = None,
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
+    price: Annotated[float | None, typer.Option(min=0, help="Money per GPU-hour: adds the cost to the time.")] = None,
 ) -> None:
     """Check a recipe in seconds, without a GPU: keys, data, lengths, batches, environment, memory, disk."""
     from mtrl.config import recipe as recipes
@@ -32,7 +37,7 @@ def command(
         )
     say(f"{resolved.method} of {resolved.model.name} on {resolved.hardware.name}: {', '.join(resolved.tasks)}")
     run = Run(runs / checked(name or resolved.default_name))
-    checks = preflight(resolved, run, data, Rendered(resolved, run, data))
+    checks = preflight(resolved, run, data, Rendered(resolved, run, data), price)
     for found in checks:
         check(*found)
     errors = [found for found in checks if found.level == "error"]

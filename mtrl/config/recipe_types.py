@@ -122,8 +122,6 @@ class ModelPreset(Model):
     # GPUs that share the experts of a mixture in verl, which then trains with Megatron; 1, or fewer GPUs: with FSDP
     expert_parallel_size: PositiveInt = 1
     shape: Shape | None = None  # None: mtrl plan does not estimate times
-    rl_step_seconds: PositiveFloat | None = None  # a published figure for one RL step of 2,560 answers on 8 GPUs
-    rl_step_source: str = ""
     recipe: dict[str, Any] = {}
 
 
@@ -140,6 +138,7 @@ class Hardware(Model):
     name: str
     nodes: PositiveInt = 1
     gpus_per_node: int = Field(ge=0)
+    gpu: str | None = None  # its name in recipes/gpus.yaml, for estimates of time
     gpu_memory: PositiveFloat | None = None  # GB of one GPU, for mtrl plan on a machine without them
     precision: Literal["bf16", "fp32"]
     rl_backend: Literal["easyr1", "verl", "trl"]

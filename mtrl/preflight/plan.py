@@ -23,6 +23,7 @@ from mtrl.preflight import (
     memory,
     network,
     shared,
+    times,
     training_rows,
     verl_rules,
 )
@@ -32,10 +33,11 @@ from mtrl.reward_plugins import judge
 RULES = {"easyr1": easyr1_rules.check, "verl": verl_rules.check}
 
 
-def preflight(recipe: Recipe, run: Run, data: Path, rendered: Rendered) -> list[Check]:
+def preflight(recipe: Recipe, run: Run, data: Path, rendered: Rendered, price: float | None = None) -> list[Check]:
     """The checks of the run that will be launched, in the order in which their subjects are used. Changes nothing.
 
     `rendered` is the upstream.yaml of this recipe and run. `mtrl plan`, `mtrl sft`, `mtrl rl` and `mtrl reproduce` call this.
+    `price` is money per GPU-hour.
     """
     checks: list[Check] = []
     parts = (
@@ -45,6 +47,7 @@ def preflight(recipe: Recipe, run: Run, data: Path, rendered: Rendered) -> list[
         lengths.check(recipe, data),
         _reward(recipe),
         amounts.check(recipe, data),
+        times.check(recipe, data, price),
         _environment(recipe),
         network.check(recipe),
         shared.check(recipe, run, data),
