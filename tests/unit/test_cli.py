@@ -182,7 +182,7 @@ def test_a_missing_image_in_the_release(cli, project: Path) -> None:
     gone = next(Path("raw/agin/AGIN_512x512").glob("*"))
     gone.unlink()
     found = cli("convert", "demo_quality", "--raw", "raw")
-    assert found.code == 2 and "1 of 800 images are not there" in found.err and gone.name in found.err
+    assert found.code == 2 and "1 of 800 images are missing" in found.err and gone.name in found.err
 
 
 def test_a_wrong_folder_says_what_it_looked_for_and_found(cli, project: Path) -> None:
