@@ -145,6 +145,8 @@ class Hardware(Model):
     deepspeed: Literal["zero3"] | None = None  # how SFT shards weights, gradients and optimizer over the GPUs
     sft_per_device_batch_size: PositiveInt
     rl_per_device_batch_size: PositiveInt
+    # of a GPU's memory, for vLLM's rollouts in RL; None: the trainer's own, 0.6 in EasyR1 and verl, 0.3 in TRL
+    vllm_share: float | None = Field(None, gt=0, lt=1)
     lora: Lora | None = None  # None: every parameter is trained
     env: dict[str, str] = {}
     recipe: dict[str, Any] = {}
