@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mtrl.core.deep_merge import merge
 from mtrl.core.errors import UserError
+from mtrl.core.nested import merge
 
 
 @dataclass(frozen=True)

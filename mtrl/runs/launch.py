@@ -25,6 +25,7 @@ from mtrl.config.recipe_types import Recipe
 from mtrl.core import child
 from mtrl.core.errors import Interrupted, MtrlError, UserError
 from mtrl.core.files import write_json, write_text
+from mtrl.core.run_files import Environment
 from mtrl.core.rundir import Run, hashes
 from mtrl.preflight import network
 from mtrl.runs import causes, process
@@ -44,7 +45,7 @@ def prepare(run: Run, recipe: Recipe, data: Path) -> Job:
     trainer = registry.of(recipe)
     files = [file for file in trainer.data_files(recipe, data) if file.exists()]
     home = run.inputs / task_files.FOLDER
-    if run.status.get("state", "planned") == "planned":  # later, what it was trained with stays
+    if run.status.state == "planned":  # later, what it was trained with stays
         shutil.rmtree(home, ignore_errors=True)
         task_files.write(map(tasks.load, recipe.tasks), home)
     run.claim(recipe.model_dump(mode="json", exclude_none=True), hashes(data, files) | task_files.hashes(home))
@@ -54,8 +55,8 @@ def prepare(run: Run, recipe: Recipe, data: Path) -> Job:
     write_text(run.path / "command.sh", script(run, job))
     command = run.path / "command.sh"
     command.chmod(command.stat().st_mode | (command.stat().st_mode & 0o444) >> 2)  # whoever may read it may run it
-    write_json(run.path / "env.json", describe(trainer, job))
-    if run.status.get("state", "planned") == "planned":
+    write_json(run.path / "env.json", describe(trainer, job).model_dump())
+    if run.status.state == "planned":
         run.set("planned", method=recipe.method, data=str(data.resolve()))
     return job
 
@@ -65,9 +66,7 @@ def settle(run: Run, recipe: Recipe) -> None:
 
     Raises UserError where the run is another recipe's.
     """
-    if run.status.get("state") not in ("interrupted", "failed") or not (
-        reason := registry.of(recipe).ended(recipe, run)
-    ):
+    if run.status.state not in ("interrupted", "failed") or not (reason := registry.of(recipe).ended(recipe, run)):
         return
     run.same_recipe(recipe.model_dump(mode="json", exclude_none=True))
     with run.held():
@@ -86,7 +85,7 @@ def launch(run: Run, job: Job, recipe: Recipe, lock: int, watch: Callable[[list[
     written_before = run.log.stat().st_size if run.log.exists() else 0
 
     def started(pid: int) -> None:
-        attempts = int(run.status.get("attempts", 0)) + 1
+        attempts = run.status.attempts + 1
         run.set(
             "running", method=recipe.method, pid=pid, attempts=attempts, started=round(begun, 1), spent=spent, reason=""
         )
@@ -135,7 +134,7 @@ def assist(run: Run, recipe: Recipe, data: Path, rank: int) -> None:
     for wrong in network.check(recipe):
         raise UserError(wrong.text, wrong.then)
     deadline = time.monotonic() + ASSIST_PATIENCE
-    while (state := run.status.get("state")) != "running":
+    while (state := run.status.state) != "running":
         if state == "done":  # node 0 found it so
             return
         if time.monotonic() > deadline:
@@ -165,7 +164,7 @@ def script(run: Run, job: Job) -> str:
     return f"#!/bin/sh\n# The job of run {run.name}, by itself.\ncd {shlex.quote(str(run.path))} || exit 1\n{exports}exec {shlex.join(job.command)}\n"
 
 
-def describe(trainer: Backend, job: Job) -> dict[str, Any]:
+def describe(trainer: Backend, job: Job) -> Environment:
     """Versions, git revision, machine and environment: what another person needs to see the same."""
 
     def output(*command: str) -> list[str]:
@@ -174,14 +173,14 @@ def describe(trainer: Backend, job: Job) -> dict[str, Any]:
         except (OSError, subprocess.SubprocessError):
             return []
 
-    return {
-        "mtrl": __version__,
-        "git": next(iter(output("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD")), ""),
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "gpus": [line for line in output("nvidia-smi", "-L") if line],
-        "interpreter": str(envs.interpreter(trainer.environment)),
-        "packages": envs.versions(envs.interpreter(trainer.environment), trainer.packages),
-        "command": job.command,
-        "environment": job.env,
-    }
+    return Environment(
+        mtrl=__version__,
+        git=next(iter(output("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD")), ""),
+        python=sys.version.split()[0],
+        platform=platform.platform(),
+        gpus=[line for line in output("nvidia-smi", "-L") if line],
+        interpreter=str(envs.interpreter(trainer.environment)),
+        packages=envs.versions(envs.interpreter(trainer.environment), trainer.packages),
+        command=job.command,
+        environment=job.env,
+    )
