@@ -39,6 +39,7 @@ from mtrl.commands import (
     tasks,
     train,
 )
+from mtrl.commands.examples import EXAMPLES
 from mtrl.core import hints
 from mtrl.core.errors import FILE_SYSTEM, Interrupted, MtrlError, printable, remedy
 
@@ -100,7 +101,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
 }
 for panel, verbs in PANELS.items():
     for verb, function in verbs.items():
-        app.command(verb, cls=Verb, rich_help_panel=panel)(function)
+        app.command(verb, cls=Verb, rich_help_panel=panel, epilog=EXAMPLES[verb])(function)
 
 
 def _version(value: bool) -> None:

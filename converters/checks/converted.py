@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mtrl.config import prompting, samples
+from mtrl.config import datacard, prompting, samples
+from mtrl.config.datacard import DataCard
 from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.checks.table1 import compare
 from mtrl.converters.pipeline import counts as findings
@@ -20,16 +21,16 @@ from mtrl.core.finding import Check
 def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
     """All checks of one converted task. Raises nothing for what a check can say."""
     again = hints.conversion(task.name, data)
-    card_file = data / task.name / "card.json"
+    card_file = datacard.path_of(data, task.name)
     if not card_file.exists():
         yield Check("error", f"{task.name} is not converted ({card_file} is missing)", again)
         return
     try:
-        card = samples.card(data, task.name)
+        card = datacard.read(data, task.name)
     except UserError as error:
         yield Check("error", str(error), error.then)
         return
-    if "release_counts" not in card:
+    if not card.release_counts:
         yield Check("error", f"{task.name} was converted by an earlier mtrl", again)
         return
     written = unchanged.written(data, task.name)
@@ -43,27 +44,27 @@ def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
         return  # the other checks read these
     try:
         for style in prompting.STYLES:
-            if card["prompts"].get(style) != prompting.sha256(task, style):
+            if card.prompts.get(style) != prompting.sha256(task, style):
                 yield Check("error", f"{task.name}: its {style} prompt has changed since it was converted", again)
         yield from findings.fields(task, data)
     except UserError as error:  # a prompt that nothing could be asked with
         yield Check("error", str(error), error.then)
-    if card.get("orient", False) != task.orient:
+    if card.orient != task.orient:
         yield Check("error", f"{task.name}: its key orient has changed since it was converted", again)
     for split in SPLITS:
         yield from _split(task, data, split, card, again)
     yield from findings.of_card(task.name, card)
-    for kind, shared in card["leakage"].items():
+    for kind, shared in card.leakage.items():
         if found := [f"{number} {pair.replace('_', ' ')}" for pair, number in shared.items() if number]:
             grouped = again + " --protocol grouped"
             yield Check("warning", f"{task.name}: the same {kind} in two splits: {', '.join(found)}", grouped)
-    for reason, number in card["rejects"].items():
+    for reason, number in card.rejects.items():
         yield Check("warning", f"{task.name}: {number} rows rejected: {reason}")
-    if card["duplicates"]:
+    if card.duplicates:
         yield Check(
-            "warning", f"{task.name}: {card['duplicates']} rows ask what an earlier row asks (source.duplicate_of)"
+            "warning", f"{task.name}: {card.duplicates} rows ask what an earlier row asks (source.duplicate_of)"
         )
-    for note, number in card["images"]["notes"].items():
+    for note, number in card.images.notes.items():
         if note == images.ROTATED:
             yield Check("warning", f"{task.name}: {number} images: {note}", images.upright(task.name))
         else:
@@ -97,10 +98,10 @@ def _changed(data: Path, written: dict[str, str]) -> list[str]:
     return found
 
 
-def _split(task: Task, data: Path, split: str, card: dict, again: str) -> Iterator[Check]:  # type: ignore[type-arg]
+def _split(task: Task, data: Path, split: str, card: DataCard, again: str) -> Iterator[Check]:
     import pyarrow.parquet as pq
 
-    folder, expected = data / task.name, sum(card["counts"][split].values())
+    folder, expected = data / task.name, sum(card.counts[split].values())
     gone, bad = [], []
     names: set[str] = set()
     for sample in samples.read(data, task.name, split):

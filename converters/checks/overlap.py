@@ -14,7 +14,7 @@ from typing import NamedTuple
 from mtrl.config import samples, tasks
 from mtrl.converters.pipeline.near import clusters
 from mtrl.converters.pipeline.splits import text
-from mtrl.converters.pipeline.unchanged import PRINTS
+from mtrl.converters.pipeline.unchanged import FINGERPRINTS
 from mtrl.core.errors import UserError
 from mtrl.core.files import LARGE, read_json
 from mtrl.core.finding import Check
@@ -62,12 +62,12 @@ def report(data: Path, names: list[str] | None = None) -> Iterator[Check]:
 
 
 def _parts(data: Path) -> list[Part]:
-    prints: dict[str, str] = {}
+    fingerprints: dict[str, str] = {}
     converted = [card.parent.name for card in sorted(data.glob("*/card.json"))]
     for name in converted:
-        if (file := data / name / PRINTS).exists():
-            prints.update({image: found[0] for image, found in read_json(file, limit=LARGE).items()})
-    near = clusters(prints.values())
+        if (file := data / name / FINGERPRINTS).exists():
+            fingerprints.update({image: found[0] for image, found in read_json(file, limit=LARGE).items()})
+    near = clusters(fingerprints.values())
     parts = []
     for name in converted:
         try:
@@ -77,7 +77,7 @@ def _parts(data: Path) -> list[Part]:
         for split in tasks.SPLITS:
             rows = list(samples.read(data, name, split)) if samples.count(data, name, split) else []
             images = {image for row in rows for image in row.images}
-            looks = {near.get(prints.get(image, ""), image) for image in images}
+            looks = {near.get(fingerprints.get(image, ""), image) for image in images}
             captions = {text(row.fields.get(field, "")) for row in rows for field in task.split.texts} - {""}
             if rows:
                 parts.append(

@@ -8,8 +8,8 @@ which 19 of 20 such cuts lie (hypergeometric); nothing is done to hit the paper'
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from mtrl.config.datacard import DataCard
 from mtrl.config.tasks import SPLITS, Task
 from mtrl.core import hints
 from mtrl.core.finding import Check
@@ -33,21 +33,21 @@ def beside(task: Task) -> dict[str, str]:
     return said
 
 
-def compare(task: Task, card: dict[str, Any]) -> Iterator[Check]:
+def compare(task: Task, card: DataCard) -> Iterator[Check]:
     """One line a cell; level "error" names a cell that must agree and does not."""
     if not task.expected or not task.table1_positive:
         yield Check("ok", f"{task.name} is not in Table 1")
         return
-    if card["limit"]:
+    if card.limit:
         yield Check(
             "error",
-            f"{task.name} was converted with --limit {card['limit']}",
+            f"{task.name} was converted with --limit {card.limit}",
             hints.line("convert", task.name, raw="raw"),
         )
         return
     fit = f"mtrl fit-labels {task.name} --raw raw"
     positive = task.table1_positive
-    ours = {place: (sum(found.values()), found[positive]) for place, found in card["release_counts"].items()}
+    ours = {place: (sum(found.values()), found[positive]) for place, found in card.release_counts.items()}
     paper = {split: (cell["rows"], cell["positive"]) for split, cell in task.expected.items()}
 
     def cell(where: str, what: str, found: int, published: int, must: bool, then: str = "") -> Check:
@@ -67,7 +67,7 @@ def compare(task: Task, card: dict[str, Any]) -> Iterator[Check]:
     for split, (rows, positives) in ((split, ours[split]) for split in paper):
         is_official = split in kept
         # under the grouped protocol official train and val rows may have been dropped, and groups are not cut to size
-        must = card["protocol"] == "paper" or (is_official and split == "test")
+        must = card.protocol == "paper" or (is_official and split == "test")
         yield cell(split, "rows", rows, paper[split][0], must)
         if is_official:
             yield cell(split, f"positive ({positive})", positives, paper[split][1], must, fit)

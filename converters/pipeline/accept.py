@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -16,8 +17,16 @@ from mtrl.core.errors import UserError
 FOLDERS, NAMES = 2000, 20  # searched for images, and how many of them
 
 
-def accepted(task: Task, rows: list[Row], raw: Path) -> tuple[list[Row], Counter[str]]:
-    """The rows to convert, and how many the task leaves out by which key. Raises UserError."""
+@dataclass(frozen=True)
+class Accepted:
+    rows: list[Row]
+    """Those to convert."""
+    left_out: Counter[str]
+    """How many rows the task leaves out, per key of its YAML."""
+
+
+def accepted(task: Task, rows: list[Row], raw: Path) -> Accepted:
+    """Raises UserError."""
     yaml = f"recipes/tasks/{task.name}.yaml"
     if odd := next((row for row in rows if row.answer not in (*task.choices, DROP, TIES)), None):
         raise UserError(
@@ -31,7 +40,7 @@ def accepted(task: Task, rows: list[Row], raw: Path) -> tuple[list[Row], Counter
     _ids(task, kept)
     _splits(task, kept)
     _files(task, kept, raw)
-    return kept, left
+    return Accepted(kept, left)
 
 
 def parted(task: Task, rows: list[Row], places: list[str]) -> None:

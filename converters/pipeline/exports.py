@@ -1,18 +1,20 @@
-"""From samples to the files that trainers read: LLaMA-Factory's JSON and registry, and the RL parquet (EasyR1, TRL).
+"""From samples to files: the samples, what trainers read (LLaMA-Factory's JSON, the RL parquet), and LLaMA-Factory's registry.
 
-Both are written row by row, so memory stays flat, and beside their name first, so a killed export leaves nothing half.
+All are written row by row, so memory does not grow, and under a temporary name first, so a killed export leaves no part of a
+file.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypedDict
 
-from mtrl.config import prompting
-from mtrl.config.samples import Sample, card
+from mtrl.config import datacard, prompting, samples
+from mtrl.config.samples import Sample
 from mtrl.config.tasks import SPLITS, Task
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, sweep, write_json, written
@@ -20,6 +22,7 @@ from mtrl.core.locks import held
 
 RL_ROWS_PER_GROUP = 64
 RL_BYTES_PER_GROUP = 32 * 2**20  # what writer and reader hold in memory, a few times over, whatever the size of images
+Add = Callable[[Sample], None]
 
 
 class RlImage(TypedDict):
@@ -32,55 +35,64 @@ def ground_truth(sample: Sample) -> str:
     return json.dumps({"task": sample.task, "label": sample.answer, "id": sample.id}, ensure_ascii=False)
 
 
-def write_sft(path: Path, task: Task, samples: Iterable[Sample]) -> None:
-    """A JSON array, one row a line: messages, images (relative to the data folder), id, task."""
+def write_split(home: Path, task: Task, split: str, rows: Iterable[Sample], data: Path) -> Counter[str]:
+    """Writes the three files of one split, in one pass, and returns how many samples have which answer.
+
+    `home` is the data folder that is written to, `data` the one with the images.
+    """
+    folder = home / task.name
+    counted: Counter[str] = Counter()
+    with (
+        samples.writer(samples.path_of(home, task.name, split)) as keep,
+        _sft(folder / f"sft_{split}.json", task) as sft,
+        _rl(folder / f"rl_{split}.parquet", task, data) as rl,
+    ):
+        for sample in rows:
+            for add in (keep, sft, rl):
+                add(sample)
+            counted[sample.answer] += 1
+    return counted
+
+
+@contextlib.contextmanager
+def _sft(path: Path, task: Task) -> Iterator[Add]:
+    """A JSON array, one row per line: messages, images (relative to the data folder), id, task."""
     render = prompting.renderer(task, "sft")
-    with written(path) as beside, beside.open("w", encoding="utf-8") as file:
+    with written(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write("[")
-        for index, sample in enumerate(samples):
-            row = {
-                "messages": [
-                    {"role": "user", "content": render(sample)},
-                    {"role": "assistant", "content": sample.answer},
-                ],
-                "images": list(sample.images),
-                "id": sample.id,
-                "task": sample.task,
-            }
-            file.write((",\n" if index else "\n") + json.dumps(row, ensure_ascii=False))
+        before = "\n"
+
+        def add(sample: Sample) -> None:
+            nonlocal before
+            messages = [{"role": "user", "content": render(sample)}, {"role": "assistant", "content": sample.answer}]
+            row = {"messages": messages, "images": list(sample.images), "id": sample.id, "task": sample.task}
+            file.write(before + json.dumps(row, ensure_ascii=False))
+            before = ",\n"
+
+        yield add
         file.write("\n]\n")
 
 
-def write_rl(path: Path, task: Task, samples: Iterable[Sample], data: Path) -> None:
+@contextlib.contextmanager
+def _rl(path: Path, task: Task, data: Path) -> Iterator[Add]:
     """problem, answer, images list<struct<bytes, path>>, id, task; without Hugging Face's Image metadata.
 
     With that metadata EasyR1 would carry decoded pixels through Ray instead of compressed bytes.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    text = pa.string()
+    text, image = pa.string(), pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     schema = pa.schema([("problem", text), ("answer", text), ("images", pa.list_(image)), ("id", text), ("task", text)])
     render = prompting.renderer(task, "rl")
-    with (
-        written(path) as beside,
-        pq.ParquetWriter(beside, schema, use_dictionary=False, write_statistics=False, compression="none") as writer,
-    ):
-        rows: list[dict[str, object]] = []
-        held = 0
-        for sample in samples:
+    plain = {"use_dictionary": False, "write_statistics": False, "compression": "none"}
+    with samples.row_groups(path, schema, RL_ROWS_PER_GROUP, RL_BYTES_PER_GROUP, **plain) as write:
+
+        def add(sample: Sample) -> None:
             images = [RlImage(bytes=(data / name).read_bytes(), path=name) for name in sample.images]
-            rows.append(
-                {"problem": render(sample), "answer": ground_truth(sample), "images": images,
-                 "id": sample.id, "task": sample.task}
-            )  # fmt: skip
-            held += sum(len(image["bytes"]) for image in images)
-            if len(rows) == RL_ROWS_PER_GROUP or held >= RL_BYTES_PER_GROUP:
-                writer.write_table(pa.Table.from_pylist(rows, schema))
-                rows, held = [], 0
-        if rows:
-            writer.write_table(pa.Table.from_pylist(rows, schema))
+            row = {"problem": render(sample), "answer": ground_truth(sample), "images": images}
+            write({**row, "id": sample.id, "task": sample.task}, sum(len(image["bytes"]) for image in images))
+
+        yield add
 
 
 def register(data: Path) -> None:
@@ -96,7 +108,7 @@ def register(data: Path) -> None:
             entries = {n: e for n, e in read_json(registry).items() if (data / _file(n)).exists()}
         for task in sorted(file.parent.name for file in data.glob("*/card.json")):
             try:
-                counts = card(data, task)["counts"]
+                counts = datacard.read(data, task).counts
             except UserError:  # its conversion has just begun, or it is broken
                 continue
             for split in SPLITS:

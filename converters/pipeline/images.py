@@ -45,10 +45,10 @@ ROTATED = "EXIF rotation, which no loader applies"
 _one_large = threading.Lock()
 
 
-class Known(NamedTuple):
+class Decoded(NamedTuple):
     """What one decoding found: a fingerprint for near-duplicates ("" if too flat for one), and what loaders pass over."""
 
-    print: str = ""
+    fingerprint: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -68,7 +68,7 @@ def _open(file: BinaryIO) -> Image.Image:
     return Image.open(file)
 
 
-def check(data: bytes) -> tuple[str, Known]:
+def check(data: bytes) -> tuple[str, Decoded]:
     """Decodes the image; returns its file extension and what was found. Raises Rejected."""
     from PIL import Image, UnidentifiedImageError
 
@@ -87,7 +87,7 @@ def check(data: bytes) -> tuple[str, Known]:
                 raise Rejected("16-bit or floating-point grey, which every loader shows almost white")
             notes = _notes(image)
             with _one_large if image.width * image.height > LARGE else contextlib.nullcontext():
-                return extension, Known(_fingerprint(image), notes)
+                return extension, Decoded(_fingerprint(image), notes)
     except UnidentifiedImageError:
         raise Rejected(_unread(data)) from None
     except Image.DecompressionBombError:

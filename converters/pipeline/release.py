@@ -74,13 +74,15 @@ def _called(task: Task, function: str, raw: Path) -> Iterator[Any]:
 
 
 def _shipped(task: Task) -> ModuleType:
-    names = {module.name for module in pkgutil.iter_modules(mtrl.converters.__path__) if not module.ispkg} - {"base"}
-    if task.converter not in names:
+    names = {module.name for module in pkgutil.iter_modules(mtrl.converters.__path__) if not module.ispkg}
+    modules = {name: importlib.import_module(f"mtrl.converters.{name}") for name in names}
+    known = [name for name, module in modules.items() if hasattr(module, "rows")]
+    if task.converter not in known:
         raise UserError(
-            f"{_yaml(task)}: there is no converter {task.converter!r}.{nearest(task.converter, names)}",
+            f"{_yaml(task)}: there is no converter {task.converter!r}.{nearest(task.converter, known)}",
             f"for a file of your own write its path: converter: ./{task.converter}.py",
         )
-    return importlib.import_module(f"mtrl.converters.{task.converter}")
+    return modules[task.converter]
 
 
 def _own(task: Task) -> ModuleType:

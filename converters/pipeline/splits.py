@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from mtrl.config.tasks import SPLITS, Split
 from mtrl.converters.base import Row
-from mtrl.converters.pipeline.near import Union, clusters
+from mtrl.converters.pipeline.near import clusters, components
 
 STRONGEST = ("test", "val", "train")  # where rows collide, the one whose split stands first here stays
 DROPPED = "dropped"
@@ -73,19 +73,16 @@ def _left(rule: Split) -> dict[str, float]:
 
 def _joined(rows: list[Row], rule: Split, images: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
     """For each row the name of the set it belongs to: rows joined by group, text, image or near-duplicate image."""
-    near = clusters(print_ for row in images for _, print_ in row)
-    union = Union()
-    for index, row in enumerate(rows):
-        union.find(index)
-        keys: list[tuple[str, str]] = [("text", text(row.fields.get(name, ""))) for name in rule.texts]
-        keys.append(("group", row.group))
-        for name, print_ in images[index] if images else ():
-            keys += [("image", name), ("near", near.get(print_, ""))]
-        for key in keys:
-            if key[1]:
-                union.join(index, key)
-    first: dict[object, int] = {}
-    return [f"#{first.setdefault(union.find(index), index)}" for index in range(len(rows))]
+    near = clusters(fingerprint for row in images for _, fingerprint in row)
+
+    def keys(index: int) -> list[tuple[str, str]]:
+        found = [("text", text(rows[index].fields.get(name, ""))) for name in rule.texts]
+        found.append(("group", rows[index].group))
+        for name, fingerprint in images[index] if images else ():
+            found += [("image", name), ("near", near.get(fingerprint, ""))]
+        return [key for key in found if key[1]]
+
+    return [f"#{first}" for first in components(map(keys, range(len(rows))))]
 
 
 def text(value: str) -> str:

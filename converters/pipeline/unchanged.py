@@ -14,11 +14,11 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import mtrl.converters
 from mtrl import __version__
-from mtrl.config import labels, prompting, samples, tasks
+from mtrl.config import datacard, labels, prompting, samples, tasks
+from mtrl.config.datacard import DataCard
 from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.base import Row
 from mtrl.converters.pipeline import release
@@ -26,7 +26,7 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import LARGE, read_json, sha256_bytes, sha256_file, write_json
 
 FILE = "inputs.json"
-PRINTS = "fingerprints.json"
+FINGERPRINTS = "fingerprints.json"
 Stamp = str | list[int]  # a sha256, or size and time of change in ns; [] for a file that is not there
 
 
@@ -66,20 +66,19 @@ def record(task: Task, data: Path, made_from: Inputs) -> None:
     write_json(data / task.name / FILE, {**asdict(made_from), "outputs": outputs})
 
 
-def unchanged(task: Task, data: Path, made_from: Inputs) -> dict[str, Any] | None:
+def unchanged(task: Task, data: Path, made_from: Inputs) -> DataCard | None:
     """The card of the conversion that is there, if converting again would give the same."""
     folder = data / task.name
     try:
         before = read_json(folder / FILE, limit=LARGE)
         if before["settings"] != made_from.settings or before["release"] != made_from.release:
             return None
-        names = [*(f"{task.name}/{name}" for name in _outputs()), *read_json(folder / PRINTS, limit=LARGE)]
+        names = [*(f"{task.name}/{name}" for name in _outputs()), *read_json(folder / FINGERPRINTS, limit=LARGE)]
         if next(altered(data, task.name, names), None):
             return None
-        card: dict[str, Any] = read_json(folder / "card.json")
+        return datacard.read(data, task.name)
     except (OSError, UserError, KeyError, AttributeError, TypeError):
         return None
-    return card
 
 
 def written(data: Path, task: str) -> dict[str, str] | None:
@@ -117,12 +116,12 @@ def _stamp(path: Path) -> list[int]:
 def _outputs() -> list[str]:
     exports = [f"{kind}_{split}.{ending}" for split in SPLITS
                for kind, ending in (("samples", "parquet"), ("sft", "json"), ("rl", "parquet"))]  # fmt: skip
-    return [*exports, PRINTS, "card.json"]
+    return [*exports, FINGERPRINTS, datacard.FILE]
 
 
 def _settings(task: Task, rows: list[Row], limit: int | None, links: bool) -> str:
     given = hashlib.sha256(release.code(task))
-    own = [Path(module.__file__ or "") for module in (labels, prompting, samples, tasks)]
+    own = [Path(module.__file__ or "") for module in (datacard, labels, prompting, samples, tasks)]
     for file in sorted(Path(mtrl.converters.__file__ or "").parent.rglob("*.py")) + own:
         given.update(file.read_bytes())
     for row in rows:

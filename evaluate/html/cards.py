@@ -91,7 +91,7 @@ def _shown(name: str, split: str, data: Path, wanted: set[Item]) -> Iterator[tup
         for sample in samples.read(data, name, split):
             for order in ("given", "turned"):
                 if (sample.id, order) in wanted:
-                    yield (sample.id, order), sample.turned() if order == "turned" else sample
+                    yield (sample.id, order), sample.swapped() if order == "turned" else sample
 
 
 def _ask(task: tasks.Task, run: Asked, shown: dict[Item, Sample]) -> None:

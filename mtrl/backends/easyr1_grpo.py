@@ -15,7 +15,6 @@ from typing import Any
 
 from mtrl.backends import checkpoint_folders, envs, inputs, logs, merging, ray_trainers, rendering
 from mtrl.backends.base import Job
-from mtrl.backends.overlay import Kinds
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, read_jsonl, symlink, write_json
@@ -38,20 +37,6 @@ class EasyR1:
         "omegaconf",
         "flash-attn",
     )  # its package is called verl
-    kinds = Kinds(
-        counts=(
-            "data.rollout_batch_size", "data.mini_rollout_batch_size", "worker.actor.global_batch_size",
-            f"{MICRO_BATCH}_update", f"{MICRO_BATCH}_experience", "worker.actor.ulysses_size",
-            "worker.rollout.tensor_parallel_size", "trainer.nnodes", "trainer.n_gpus_per_node",
-        ),
-        examples=dict.fromkeys(
-            ("data.image_dir", "data.format_prompt", "data.override_chat_template", "trainer.load_checkpoint_path"), "text"
-        ),
-        nullable=(
-            "data.mini_rollout_batch_size", "worker.rollout.max_model_len",
-            "worker.actor.fsdp.torch_dtype", "worker.ref.fsdp.torch_dtype",
-        ),
-    )  # fmt: skip
 
     def data_files(self, recipe: Recipe, data: Path) -> list[Path]:
         return inputs.rl_files(recipe, data)
@@ -66,16 +51,15 @@ class EasyR1:
         return rendering.render(
             recipe,
             run,
-            self.kinds,
             **ray_trainers.values(recipe, run, self.metrics(run)),
             tensor_parallel=min(recipe.model.tensor_parallel_size, hardware.world_size),
             pure_bf16=hardware.precision == "bf16" and hardware.lora is None,
         )
 
-    def job(self, recipe: Recipe, run: Run, data: Path) -> Job:
+    def job(self, recipe: Recipe, run: Run) -> Job:
         python = envs.interpreter(self.environment)
         command = [str(python), "-m", "verl.trainer.main", "config=upstream.yaml"]
-        return Job(self.config(recipe, run, data), command, ray_trainers.environment(recipe, run, python))
+        return Job(command, ray_trainers.environment(recipe, run, python))
 
     def begin(self, run: Run) -> None:
         """Keeps the log of the attempt before, and lets the tracker name the newest complete checkpoint."""

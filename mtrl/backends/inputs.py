@@ -19,9 +19,15 @@ from mtrl.core.rundir import Run
 from mtrl.models import budget, model_folder
 
 
+def model_to_budget(recipe: Recipe) -> Path | None:
+    """The model whose processor gets the recipe's image budget; None if no such folder is on this machine."""
+    model = model_folder.local_model(recipe.model.path)
+    return model if model and (model / budget.FILE).exists() else None
+
+
 def budgeted_model(recipe: Recipe, run: Run) -> None:
-    """inputs/model: links to the model's files, with the recipe's image budget in its processor. Nothing for a model that is not on this machine."""
-    if model := model_folder.local_model(recipe.model.path):
+    """inputs/model: links to the model's files, with the recipe's image budget in its processor."""
+    if model := model_to_budget(recipe):
         budget.overlay(model, recipe.image.model_dump(), run.inputs / "model")
 
 

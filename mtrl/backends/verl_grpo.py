@@ -21,7 +21,6 @@ from typing import Any
 
 from mtrl.backends import checkpoint_folders, envs, inputs, logs, merging, ray_trainers, rendering
 from mtrl.backends.base import Job
-from mtrl.backends.overlay import Kinds
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import MtrlError
 from mtrl.core.files import read_jsonl, write_text
@@ -37,22 +36,6 @@ class Verl:
     environment = "verl"
     packages: tuple[str, ...] = (
         "verl", "vllm", "transformers", "torch", "ray", "hydra-core", "flash-attn", "megatron-bridge",
-    )  # fmt: skip
-    kinds = Kinds(
-        counts=(
-            "data.train_batch_size", f"{ACTOR}.ppo_mini_batch_size", f"{ACTOR}.ppo_micro_batch_size_per_gpu",
-            f"{ACTOR}.ulysses_sequence_parallel_size", f"{ROLLOUT}.tensor_model_parallel_size",
-            f"{ROLLOUT}.data_parallel_size", f"{ROLLOUT}.log_prob_micro_batch_size_per_gpu",
-            f"{REF}.log_prob_micro_batch_size_per_gpu",
-            "trainer.nnodes", "trainer.n_gpus_per_node", "trainer.max_actor_ckpt_to_keep",
-            *(f"{ACTOR}.megatron.{key}_parallel_size"
-              for key in ("tensor_model", "pipeline_model", "context", "expert_model", "expert_tensor")),
-        ),
-        examples={
-            f"{ACTOR}.megatron": {}, f"{ACTOR}.fsdp_config": {}, "actor_rollout_ref.model.lora_rank": 1,
-            f"{ROLLOUT}.log_prob_max_token_len_per_gpu": 1, f"{REF}.log_prob_max_token_len_per_gpu": 1,
-        },
-        nullable=(f"{ROLLOUT}.max_model_len", "trainer.max_actor_ckpt_to_keep"),
     )  # fmt: skip
 
     def data_files(self, recipe: Recipe, data: Path) -> list[Path]:
@@ -73,7 +56,6 @@ class Verl:
         return rendering.render(
             recipe,
             run,
-            self.kinds,
             "and in inputs/verl_*, row by row",
             **ray_trainers.values(recipe, run, self.metrics(run)),
             megatron=by_megatron(recipe),
@@ -84,7 +66,7 @@ class Verl:
             log=run.path / LOG,
         )
 
-    def job(self, recipe: Recipe, run: Run, data: Path) -> Job:
+    def job(self, recipe: Recipe, run: Run) -> Job:
         python = envs.interpreter(self.environment)
         env = {
             **ray_trainers.environment(recipe, run, python),
@@ -92,7 +74,7 @@ class Verl:
             "SWANLAB_LOG_DIR": str(run.path / "swanlab"),
         }
         where = ["--config-path", str(run.path), "--config-name", "upstream"]
-        return Job(self.config(recipe, run, data), [str(python), "-m", "verl.trainer.main_ppo", *where], env)
+        return Job([str(python), "-m", "verl.trainer.main_ppo", *where], env)
 
     def begin(self, run: Run) -> None:
         """Keeps the log of the attempt before, and lets the tracker name the newest complete checkpoint."""

@@ -46,19 +46,20 @@ def command(
             say(f"{name}: another mtrl convert is writing {out / name}; waiting for it")
 
         with bar(f"convert {task.name}") as update:
-            card = convert(task, raw, out, limit, update, protocol and protocol.value, hard_links, waiting)
-        if card.get("unchanged"):
+            done = convert(task, raw, out, limit, update, protocol and protocol.value, hard_links, waiting)
+        card = done.card
+        if done.unchanged:
             say(f"{task.name}: nothing has changed since it was converted")
         published = beside(task)
         for split in tasks.SPLITS:
-            counts = card["counts"][split]
+            counts = card.counts[split]
             labels = "  ".join(f"{verdict}: {number:,}" for verdict, number in counts.items())
             rows.append([task.name, split, f"{sum(counts.values()):,}", labels, published[split]])
-        for reason, number in card["rejects"].items():
-            say(f"{task.name}: {number} of {card['rows_in_release']} rows rejected: {reason}")
-        if turned := card["images"]["notes"].get(images.ROTATED):
-            say(f"warning: {task.name}: {turned} images: {images.ROTATED}; {images.upright(task.name)}")
-        if dropped := sum(card["release_counts"]["dropped"].values()):
+        for reason, number in card.rejects.items():
+            say(f"{task.name}: {number} of {card.rows_in_release} rows rejected: {reason}")
+        if rotated := card.images.notes.get(images.ROTATED):
+            say(f"warning: {task.name}: {rotated} images: {images.ROTATED}; {images.upright(task.name)}")
+        if dropped := sum(card.release_counts["dropped"].values()):
             say(f"{task.name}: {dropped} rows dropped: they share a text or an image with a held-out official split")
         for level, text, then in (*findings.of_card(task.name, card), *findings.fields(task, out)):
             check(level, text, then)

@@ -22,7 +22,7 @@ def command(
     from mtrl.core import hints, rundir
     from mtrl.core.console import say, then
     from mtrl.evaluate.subject import subject
-    from mtrl.runs.checkpoints import export
+    from mtrl.runs.export import export
 
     found = rundir.find(run, runs)
     card = export(found, step, out, unfinished)

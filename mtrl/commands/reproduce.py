@@ -1,14 +1,17 @@
-"""`mtrl reproduce table2`: a whole table of the paper, by one command that resumes."""
+"""`mtrl reproduce table2`: a whole table of the paper, by one command that can be resumed."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mtrl.commands import options
+
+if TYPE_CHECKING:
+    from mtrl.paper.shown import Table
 
 
 class Wanted(StrEnum):
@@ -25,23 +28,27 @@ def command(
     table: Annotated[Wanted, typer.Argument(help="Which table.")],
     model: options.Model = None,
     hardware: options.HardwareName = None,
-    seeds: Annotated[str | None, typer.Option(help="Seeds, by commas: every training once a seed.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="METHOD[:TASK[:SEED]]: this cell alone. Repeatable.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds, by commas: every training runs once per seed.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="METHOD[:TASK[:SEED]]: only this cell. Can be repeated.")
+    ] = None,
     set: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Override in every training; sft:KEY=VALUE or rl:KEY=VALUE in one stage's."),
+        typer.Option("--set", help="Override in every training; sft:KEY=VALUE or rl:KEY=VALUE in one stage only."),
     ] = None,
-    raw: Annotated[Path | None, typer.Option(help="Folder of the releases: convert what is not converted yet.")] = None,
+    raw: Annotated[
+        Path | None, typer.Option(help="Folder of the releases: tasks that are not converted are converted first.")
+    ] = None,
     keep: Annotated[
-        Keep, typer.Option(help="best: remove a finished cell's checkpoints; its export stays.")
+        Keep, typer.Option(help="best: remove the checkpoints of a finished cell; its export stays.")
     ] = Keep.all,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the matrix and the commands left; run nothing.")
+        bool, typer.Option("--dry-run", help="Print the matrix and the commands that are left; run nothing.")
     ] = False,
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
 ) -> None:
-    """Train, choose, export and score every checkpoint of Table 2 or 3. Started again, it goes on."""
+    """Train, select, export and score every checkpoint of Table 2 or 3. The same command again continues."""
     from mtrl.core import hints
     from mtrl.core.console import console, live, say
     from mtrl.core.errors import MtrlError, UserError
@@ -65,7 +72,7 @@ def command(
     convert = reproduce.conversion(chosen, raw or (Path("raw") if dry_run else None), place, with_raw)
     failures: dict[str, reproduce.Failure] = {}
 
-    def now() -> Any:
+    def now() -> Table:
         return progress.matrix(table.value, every, failures)
 
     if dry_run or not console.is_terminal:
@@ -86,7 +93,7 @@ def command(
         say(f"{label} failed: {failure.reason}\n  again: {failure.command}")
     if undone := [cell.label for cell in chosen if cell.state()[0] != "done"]:
         raise MtrlError(
-            f"{len(undone)} of {len(chosen)} cells are not done: {', '.join(undone)}. This command goes on"
-            f"{', once what is named above is fixed' if failures else ''}",
+            f"{len(undone)} of {len(chosen)} cells are not done: {', '.join(undone)}. The same command continues"
+            f"{', after the errors above are fixed' if failures else ''}",
             hints.line("reproduce", table.value, **same, raw=raw),
         )

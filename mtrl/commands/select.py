@@ -22,25 +22,23 @@ def command(
     from mtrl.core import hints, rundir
     from mtrl.core.console import say, table, then
     from mtrl.runs import validation
-    from mtrl.runs.checkpoints import best_of, trainers_scores
     from mtrl.runs.select import select
+    from mtrl.runs.steps import best_of, trainers_scores
 
     found = rundir.find(run, runs)
     chosen = select(found, data, by, say, unfinished)
-    scores = {int(step): score for step, score in chosen["scores"].items()}
+    scores = {int(step): score for step, score in chosen.scores.items()}
     own = validation.name(str(found.recipe["method"]))
     theirs = {step: score for step, score in trainers_scores(found).items() if step in scores}
     rows = [
         [
-            f"{step} (best)" if step == chosen["best"] else step,
+            f"{step} (best)" if step == chosen.best else step,
             f"{100 * score:.2f}",
             f"{100 * theirs[step]:.2f}" if step in theirs else "",
         ]
         for step, score in scores.items()
     ]
     table(f"{found.name} on val (per cent)", ["step", f"{by} of verdicts", f"the trainer's own {own}"], rows)
-    if theirs and best_of(theirs) != chosen["best"]:
+    if theirs and best_of(theirs) != chosen.best:
         say(f"the trainer's own {own} would have chosen step {best_of(theirs)}")
-    then(
-        hints.line("export", found.name, step="best", out=hints.free("exports", found.name, f"-step-{chosen['best']}"))
-    )
+    then(hints.line("export", found.name, step="best", out=hints.free("exports", found.name, f"-step-{chosen.best}")))

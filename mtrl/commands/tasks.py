@@ -7,7 +7,7 @@ from mtrl.commands import options
 
 def command(data: options.Data = options.DATA) -> None:
     """List the tasks, and which of them are converted."""
-    from mtrl.config import samples, tasks
+    from mtrl.config import datacard, tasks
     from mtrl.core.console import check, say, table
     from mtrl.core.errors import UserError
 
@@ -15,7 +15,7 @@ def command(data: options.Data = options.DATA) -> None:
         if not (data / name / "card.json").exists():
             return "not converted"
         try:
-            counts = samples.card(data, name)["counts"]
+            counts = datacard.read(data, name).counts
         except UserError:
             return "card.json is broken: convert again"
         return "  ".join(f"{split} {sum(counts[split].values()):,}" for split in tasks.SPLITS if counts.get(split))

@@ -1,6 +1,6 @@
-"""The types of a recipe: one field per key. Field comments give units and, where we chose a default, where it is from.
+"""The types of a recipe: one field per key. Comments give units, and the source of the defaults that we chose.
 
-The values in the shipped YAML files say their own source next to them.
+The shipped YAML files name the source of each value next to it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Style = Literal["sft", "rl"]
 
 
 class Image(Model):
-    """The one image budget, in pixels: SFT, RL and evaluation see the same."""
+    """The image budget in pixels, the same for SFT, RL and evaluation."""
 
     min_pixels: PositiveInt
     max_pixels: PositiveInt
@@ -37,7 +37,7 @@ class Image(Model):
 
 
 class Sft(Model):
-    """LLaMA-Factory's part. `batch_size` is global, in rows; accumulation is derived. `max_length` is in tokens."""
+    """Keys of SFT. `batch_size` is global, in rows; gradient accumulation is derived. `max_length` is in tokens."""
 
     batch_size: PositiveInt
     learning_rate: PositiveFloat
@@ -53,7 +53,7 @@ class Sft(Model):
 
 
 class Rl(Model):
-    """GRPO's part. Batch sizes are global, in prompts: each prompt is answered `n` times. Lengths are in tokens."""
+    """Keys of GRPO. Batch sizes are global, in prompts, with `n` answers per prompt. Lengths are in tokens."""
 
     batch_size: PositiveInt
     rollout_batch_size: PositiveInt
@@ -69,9 +69,7 @@ class Rl(Model):
     max_response_length: PositiveInt
     epochs: PositiveFloat
     format_weight: float = Field(ge=0, le=1)
-    length_cap: PositiveInt | None = (
-        None  # tokens from which a response earns nothing (MR. Judge: 1024); off as in the paper
-    )
+    length_cap: PositiveInt | None = None  # a response of as many tokens gets reward 0 (MR. Judge: 1024); paper: off
     validate_every: PositiveInt  # rollout steps; a checkpoint is saved each time
     patience: PositiveInt  # validations without improvement before training stops
 
@@ -79,7 +77,9 @@ class Rl(Model):
     @classmethod
     def _gated(cls, data: Any) -> Any:
         if isinstance(data, dict) and "format_gate" in data:
-            raise ValueError("format_gate is no key: the gate is always on, since only an answer in form has a verdict")
+            raise ValueError(
+                "rl has no key format_gate: the gate is always on, since only an answer in the required form has a verdict"
+            )
         return data
 
     @model_validator(mode="after")
@@ -117,29 +117,30 @@ class ModelPreset(Model):
     patch_size: PositiveInt
     merge_size: PositiveInt = 2
     parameters: PositiveFloat  # in billions
-    # GPUs that share one copy of it in RL's rollouts, where there are as many
+    # GPUs that share one copy of the model in RL's rollouts, where there are as many
     tensor_parallel_size: PositiveInt = 1
-    # GPUs that share a mixture's experts in verl, which then trains by Megatron; 1, or fewer GPUs: by FSDP
+    # GPUs that share the experts of a mixture in verl, which then trains with Megatron; 1, or fewer GPUs: with FSDP
     expert_parallel_size: PositiveInt = 1
+    shape: Shape | None = None  # None: mtrl plan does not estimate times
     rl_step_seconds: PositiveFloat | None = None  # a published figure for one RL step of 2,560 answers on 8 GPUs
     rl_step_source: str = ""
     recipe: dict[str, Any] = {}
 
 
 class Lora(Model):
-    """Adapters on all linear layers that are not frozen, in place of full-parameter training."""
+    """Adapters on all linear layers that are not frozen, instead of full-parameter training."""
 
     rank: PositiveInt
     alpha: PositiveInt
 
 
 class Hardware(Model):
-    """recipes/hardware/<name>.yaml. Per-device batch sizes are what fits at once: rows for SFT, completions for RL."""
+    """recipes/hardware/<name>.yaml. Per-device batch sizes are in rows for SFT, in completions for RL."""
 
     name: str
     nodes: PositiveInt = 1
     gpus_per_node: int = Field(ge=0)
-    gpu_memory: PositiveFloat | None = None  # GB of one GPU, for mtrl plan away from them
+    gpu_memory: PositiveFloat | None = None  # GB of one GPU, for mtrl plan on a machine without them
     precision: Literal["bf16", "fp32"]
     rl_backend: Literal["easyr1", "verl", "trl"]
     deepspeed: Literal["zero3"] | None = None  # how SFT shards weights, gradients and optimizer over the GPUs
@@ -155,21 +156,21 @@ class Hardware(Model):
 
 
 class Recipe(Model):
-    """One run, resolved: presets in place, nothing left to look up."""
+    """A resolved recipe: presets are in place, and nothing is left to look up."""
 
     method: Method
     style: Style
     tasks: list[str] = Field(min_length=1)
     model: ModelPreset
     hardware: Hardware
-    backend: Literal["easyr1", "verl", "trl"] | None = None  # RL's trainer; None: the hardware preset's
+    backend: Literal["easyr1", "verl", "trl"] | None = None  # RL's trainer; None: that of the hardware preset
     image: Image
     seed: int = 42
-    max_rows_per_task: PositiveInt | None = None  # of each task's train split; ours, the paper trains on all rows
+    max_rows_per_task: PositiveInt | None = None  # of each task's train split; [O], the paper trains on all rows
     sft: Sft | None = None
     rl: Rl | None = None
     logger: Literal["none", "wandb", "tensorboard", "swanlab"] = "none"
-    upstream: dict[str, Any] = {}  # passed through to the trainer's own configuration, last word
+    upstream: dict[str, Any] = {}  # overrides in the trainer's own configuration
 
     @field_validator("tasks", mode="before")
     @classmethod
@@ -183,7 +184,7 @@ class Recipe(Model):
             raise ValueError(f"method {self.method} needs a block {stage}:")
         if (other := {"sft": "rl", "rl": "sft"}.get(stage or "")) and getattr(self, other) is not None:
             raise ValueError(
-                f"method {self.method} trains by {stage}: nothing in the block {other}: would be used, remove it"
+                f"method {self.method} trains by {stage} and would not use the block {other}: (remove the block)"
             )
         if stage and self.style != stage:
             raise ValueError(
@@ -201,12 +202,12 @@ class Recipe(Model):
 
     @property
     def trainer(self) -> str:
-        """Which upstream trainer trains it."""
+        """The upstream trainer."""
         return "llamafactory" if self.stage == "sft" else self.backend or self.hardware.rl_backend
 
     @property
     def max_new_tokens(self) -> int:
-        """What evaluation may generate: 16 for a bare verdict, the recipe's response length for reasoning."""
+        """Tokens that evaluation may generate: 16 for a bare verdict, rl.max_response_length for reasoning."""
         return self.rl.max_response_length if self.style == "rl" and self.rl else 16
 
     @property

@@ -1,21 +1,24 @@
-"""A sample: the one record that every converter yields and every exporter and evaluation reads.
+"""A sample: the record that a conversion stores, and that exports, checks and evaluations read.
 
-On disk: data/<task>/samples_<split>.parquet, one row a sample, images by path below the data folder.
+On disk: data/<task>/samples_<split>.parquet, one row per sample, images by path below the data folder.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from mtrl.core import hints
 from mtrl.core.errors import UserError
-from mtrl.core.files import read_object, written
+from mtrl.core.files import written
 
 ROWS_PER_GROUP = 1024
+OTHER = {"1": "2", "2": "1"}  # the verdict on a pair whose images are swapped
 SplitName = Literal["train", "val", "test"]
 Order = Literal["given", "turned"]  # of a pair's images: as converted, or swapped; a single image has "given"
 
@@ -31,84 +34,101 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """`images` are paths relative to the data folder; `answer` a verdict; `group` what must not be parted by a split.
-
-    `source` says where the row came from, and in `files` what the release calls the images; for a pair also `swapped`:
-    whether the release had the images the other way.
-    """
+    """One item to be judged, with its right answer."""
 
     id: str
+    """The release's own; unique in the task."""
     task: str
     kind: str
+    """pointwise (one image) or pairwise (two)."""
     images: tuple[str, ...]
+    """Paths relative to the data folder, in the order they are shown."""
     fields: dict[str, str]
+    """The texts that prompts may use."""
     answer: str
+    """The verdict: yes or no, for a pair 1 or 2."""
     split: str
+    """train, val or test."""
     group: str = ""
+    """What the row comes from, such as a prompt or a source image; "": itself."""
     source: dict[str, Any] = field(default_factory=dict)
+    """More about the row. `files`: the images' names in the release. `swapped`, of a pair: whether the release has its images
+    in the other order. `duplicate_of`: the id of an earlier row that asks the same. The rest are the release's columns."""
 
-    def turned(self) -> Sample:
-        """A pair with its images, and so its answer, the other way round."""
-        answer = {"1": "2", "2": "1"}[self.answer]
+    def swapped(self) -> Sample:
+        """The pair with its images in the other order, and so the other answer."""
         source = {**self.source, "swapped": not self.source.get("swapped", False)}
         if "files" in source:
             source["files"] = source["files"][::-1]
-        return Sample(
-            self.id, self.task, self.kind, self.images[::-1], self.fields, answer, self.split, self.group, source
-        )
+        return replace(self, images=self.images[::-1], answer=OTHER[self.answer], source=source)
 
 
 def path_of(data: Path, task: str, split: str) -> Path:
     return data / task / f"samples_{split}.parquet"
 
 
-def card(data: Path, task: str) -> dict[str, Any]:
-    """data/<task>/card.json, with `counts` (split -> verdict -> rows) and `prompts` (style -> sha256) as they should be.
-
-    Raises UserError where there is none, or something else is in it.
+@contextlib.contextmanager
+def row_groups(
+    path: Path, schema: Any, rows: int, size: int = sys.maxsize, **options: Any
+) -> Iterator[Callable[..., None]]:
+    """A parquet file, written row by row: yields add(row, size=0), `size` in bytes. A row group ends at `rows` rows or `size`
+    bytes, so memory does not grow with the file. `schema` is pyarrow's; `options` are those of its ParquetWriter.
     """
-    file, again = data / task / "card.json", hints.conversion(task, data)
-    found = read_object(file, again)
-    try:
-        rows = [n for verdicts in found["counts"].values() for n in verdicts.values()]
-        whole = all(type(n) is int and n >= 0 for n in rows) and isinstance(found["prompts"], dict)
-    except (KeyError, AttributeError):
-        whole = False
-    if not whole:
-        raise UserError(f"{file} is broken: it lacks the counts of each split, or the prompts", again)
-    return found
-
-
-def write(path: Path, samples: Iterable[Sample]) -> None:
-    """Writes the samples in order, in row groups, so that memory does not grow with their number."""
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+    held: list[dict[str, Any]] = []
+    with written(path) as temporary, pq.ParquetWriter(temporary, schema, **options) as writer:
+        weight = 0
+
+        def add(row: dict[str, Any], bytes_: int = 0) -> None:
+            nonlocal weight
+            held.append(row)
+            weight += bytes_
+            if len(held) == rows or weight >= size:
+                flush()
+
+        def flush() -> None:
+            nonlocal weight
+            writer.write_table(pa.Table.from_pylist(held, schema))
+            held.clear()
+            weight = 0
+
+        yield add
+        if held:
+            flush()
+
+
+@contextlib.contextmanager
+def writer(path: Path) -> Iterator[Callable[[Sample], None]]:
+    """Yields the function that adds a sample to the file."""
+    import pyarrow as pa
 
     text = pa.string()
     schema = pa.schema(
         [(name, text) for name in ("id", "task", "kind", "answer", "split", "group", "fields", "source")]
         + [("images", pa.list_(text))]
     )
-    with written(path) as beside, pq.ParquetWriter(beside, schema) as writer:
-        rows: list[dict[str, Any]] = []
+    with row_groups(path, schema, ROWS_PER_GROUP) as add:
+        yield lambda sample: add(
+            {
+                **sample.__dict__,
+                "images": list(sample.images),
+                "fields": json.dumps(sample.fields, ensure_ascii=False),
+                "source": json.dumps(sample.source, ensure_ascii=False),
+            }
+        )
+
+
+def write(path: Path, samples: Iterable[Sample]) -> None:
+    """Writes the samples in order."""
+    with writer(path) as add:
         for sample in samples:
-            rows.append(
-                {
-                    **sample.__dict__,
-                    "images": list(sample.images),
-                    "fields": json.dumps(sample.fields, ensure_ascii=False),
-                    "source": json.dumps(sample.source, ensure_ascii=False),
-                }
-            )
-            if len(rows) == ROWS_PER_GROUP:
-                writer.write_table(pa.Table.from_pylist(rows, schema))
-                rows = []
-        if rows:
-            writer.write_table(pa.Table.from_pylist(rows, schema))
+            add(sample)
 
 
 def read(data: Path, task: str, split: str) -> Iterator[Sample]:
-    """Samples of one split in file order. Raises UserError where the task was not converted."""
+    """Samples of one split in file order. Raises UserError where the task is not converted."""
     import pyarrow.parquet as pq
 
     path = path_of(data, task, split)
@@ -122,7 +142,7 @@ def read(data: Path, task: str, split: str) -> Iterator[Sample]:
 
 
 def answers(data: Path, task: str, split: str) -> list[str]:
-    """The answers of one split in file order; none where the task was not converted."""
+    """The answers of one split in file order; none where the task is not converted."""
     import pyarrow.parquet as pq
 
     path = path_of(data, task, split)
@@ -130,6 +150,7 @@ def answers(data: Path, task: str, split: str) -> list[str]:
 
 
 def count(data: Path, task: str, split: str) -> int:
+    """The number of samples of one split; 0 where the task is not converted."""
     import pyarrow.parquet as pq
 
     path = path_of(data, task, split)

@@ -1,8 +1,8 @@
-"""What a recipe makes of the rows it trains on, and the sizes that are `auto` in it.
+"""Steps, updates and validations of a training, and the sizes that are `auto` in a recipe.
 
-A step is what a trainer counts and validates by: in SFT one update, in RL one rollout of `rollout_batch_size` prompts.
-`auto` gives an epoch at least 8 updates and 2 validations where the rows allow it, in sizes that the devices can share, and
-never exceeds what the paper's recipes have, so that the paper's tasks get the paper's batch sizes.
+A step is the trainer's unit of counting: one update in SFT, one rollout of `rollout_batch_size` prompts in RL. `auto` gives
+an epoch at least 8 updates and 2 validations where the rows allow it, in sizes that the devices can share. It never exceeds
+the values of the paper's recipes, so the paper's tasks get the paper's batch sizes.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.core.schema import validate
 
-UPDATES, VALIDATIONS = 8, 2  # in an epoch, at least
-AUTO = {  # the keys that may be `auto`, and the largest that each becomes: the unified recipes' own values
+UPDATES, VALIDATIONS = 8, 2  # at least, per epoch
+AUTO = {  # the keys that may be `auto`, with the largest value of each: that of the unified recipes
     "sft": {"batch_size": 256, "validate_every": 33},
     "rl": {"batch_size": 256, "rollout_batch_size": 512, "validate_every": 5},
 }
@@ -28,7 +28,7 @@ AUTO = {  # the keys that may be `auto`, and the largest that each becomes: the 
 
 @dataclass(frozen=True)
 class Schedule:
-    """`steps` and `updates` are an epoch's; `total` is the number of steps at most; `every` the steps between validations."""
+    """`steps` and `updates` are per epoch; `total` is the largest number of steps; `every` the steps per validation."""
 
     steps: int
     updates: int
@@ -41,12 +41,12 @@ class Schedule:
 
     @property
     def checkpoints(self) -> int:
-        """Every trainer saves its last step too."""
+        """One per validation; every trainer saves its last step too."""
         return math.ceil(self.total / self.every)
 
     @property
     def validations_an_epoch(self) -> int:
-        """To the nearest whole number; of a training shorter than an epoch, those of the whole training."""
+        """Rounded. If the training is shorter than an epoch: those of the whole training."""
         return round(min(self.steps, self.total) / self.every)
 
     @property
@@ -55,26 +55,26 @@ class Schedule:
 
 
 def rows(recipe: Recipe, data: Path) -> int:
-    """How many converted rows it trains on."""
+    """The number of converted rows it trains on."""
     counts = [samples.count(data, task, "train") for task in recipe.tasks]
     cap = recipe.max_rows_per_task
     return sum(counts if cap is None else (min(count, cap) for count in counts))
 
 
 def schedule(recipe: Recipe, rows: int) -> Schedule:
-    """Of a training recipe over so many rows. SFT trains on an incomplete last batch, RL drops it."""
+    """The schedule over N rows. SFT trains on an incomplete last batch, RL drops it."""
     if recipe.sft and recipe.stage == "sft":
         steps = math.ceil(rows / recipe.sft.batch_size)
         return Schedule(steps, steps, math.ceil(steps * recipe.sft.epochs), recipe.sft.validate_every)
     assert recipe.rl is not None
     steps = rows // recipe.rl.rollout_batch_size
     updates = steps * (recipe.rl.rollout_batch_size // recipe.rl.batch_size)
-    epochs = recipe.rl.epochs if recipe.trainer == "trl" else math.ceil(recipe.rl.epochs)  # the others count whole ones
+    epochs = recipe.rl.epochs if recipe.trainer == "trl" else math.ceil(recipe.rl.epochs)  # the others run whole epochs
     return Schedule(steps, updates, math.ceil(steps * epochs), recipe.rl.validate_every)
 
 
 def take(data: dict[str, Any]) -> list[tuple[str, str]]:
-    """The (stage, key) of a recipe's data that are `auto`, each replaced by a number that passes validation."""
+    """The (stage, key) of each `auto` in a recipe's data; each is replaced by a number that passes validation."""
     found = []
     for stage, keys in AUTO.items():
         block = data.get(stage)
@@ -88,15 +88,15 @@ def take(data: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def resolved(recipe: Recipe, autos: list[tuple[str, str]], data: Path) -> Recipe:
-    """The recipe with a number in place of each `auto`, from the converted rows. Raises UserError where a task has none."""
+    """The recipe with each `auto` derived from the converted rows. Raises UserError if a task has none."""
     keys = [key for stage, key in autos if stage == recipe.stage]
     if not keys:
         return recipe
     for task in recipe.tasks:
         if not samples.count(data, task, "train"):
             named = f"{recipe.stage}.{keys[0]}"
-            text = f"{named} is auto, which is derived from the training rows, and task {task} has none in {data} (a number in its place, by --set {named}=N, needs none)"
-            raise UserError(text, hints.conversion(task, data))
+            text = f"{named} is auto, which is derived from the training rows, and task {task} has none in {data}"
+            raise UserError(f"{text} (or pass a number: --set {named}=N)", hints.conversion(task, data))
     return derived(recipe, keys, rows(recipe, data))
 
 
@@ -112,13 +112,13 @@ def derived(recipe: Recipe, keys: Iterable[str], there: int) -> Recipe:
 
 
 def _changed(recipe: Recipe, **values: int) -> Recipe:
-    """Validated anew: a batch size that was given may not fit one that was derived."""
+    """Validated again: a given batch size may not fit a derived one."""
     stage, data = str(recipe.stage), recipe.model_dump()
     return validate(type(recipe), {**data, stage: {**data[stage], **values}}, "auto sizes")
 
 
 def _batches(recipe: Recipe, keys: Iterable[str], rows: int) -> dict[str, int]:
-    """The largest batch that leaves 8 updates an epoch, of the sizes that the devices can share; the smallest where none does."""
+    """The largest batch, of the sizes that the devices can share, with 8 updates per epoch; the smallest if none has."""
     unit, stage = recipe.hardware.world_size, str(recipe.stage)
     if recipe.rl and stage == "rl":
         unit = _unit(recipe, recipe.rl.n)
@@ -128,10 +128,10 @@ def _batches(recipe: Recipe, keys: Iterable[str], rows: int) -> dict[str, int]:
     assert recipe.rl is not None
     batch, rolled = recipe.rl.batch_size, recipe.rl.rollout_batch_size
     if "batch_size" in keys:
-        if "rollout_batch_size" not in keys:  # the given one is shared by it
+        if "rollout_batch_size" not in keys:  # which must be a multiple of it
             sizes = [size for size in sizes if rolled % size == 0] or sizes[:1]
         batch = _largest(sizes, rows // UPDATES)
-    if "rollout_batch_size" in keys:  # two updates of each rollout, as in the paper, where the rows allow it
+    if "rollout_batch_size" in keys:  # two updates per rollout, as in the paper, where the rows allow it
         rolled = 2 * batch if rows // (2 * batch) >= UPDATES // 2 else batch
     return {"batch_size": batch, "rollout_batch_size": rolled}
 
@@ -141,9 +141,9 @@ def _largest(sizes: list[int], at_most: int) -> int:
 
 
 def _unit(recipe: Recipe, n: int) -> int:
-    """Prompts of which every device gets as many, and their answers in whole per-device batches (EasyR1, verl)."""
+    """The smallest number of prompts that the devices share evenly, with answers in whole per-device batches."""
     world, each = recipe.hardware.world_size, recipe.hardware.rl_per_device_batch_size
-    if recipe.trainer == "trl":  # it shares answers, in per-device batches of any size
+    if recipe.trainer == "trl":  # it distributes answers, in per-device batches of any size
         return world // math.gcd(world, n)
     unit = world * (each // math.gcd(each, n))
-    return unit * 2 if unit * n % (2 * each) else unit  # EasyR1 takes log-probabilities of twice as many at once
+    return unit * 2 if unit * n % (2 * each) else unit  # EasyR1 computes log-probabilities in batches twice as large

@@ -53,7 +53,7 @@ class _Recipe(_Outside):
 
 
 class Card(_Outside):
-    """The keys that evaluation reads; see checkpoints.export for what else is there. `files` is {path: sha256}."""
+    """The keys that evaluation reads; see mtrl.runs.export for what else is there. `files` is {path: sha256}."""
 
     method: Method
     style: Style

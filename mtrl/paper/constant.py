@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from mtrl.config import samples
+from mtrl.config import datacard, samples
 from mtrl.evaluate.metrics.classification import baselines
 from mtrl.paper.scored import Scored
 from mtrl.paper.shown import Constant
@@ -29,7 +29,7 @@ def _labels(task: str, data: Path, evaluated: list[Scored]) -> Counter[str]:
     if holds or (evaluated and not card.exists()):
         confusion = (holds or evaluated)[0].numbers.confusion
         return Counter({label: sum(counts.values()) for label, counts in confusion.items()})
-    return Counter(samples.card(data, task)["counts"].get("test", {})) if card.exists() else Counter()
+    return Counter(datacard.read(data, task).counts.get("test", {})) if card.exists() else Counter()
 
 
 def _released(task: str, data: Path) -> Counter[str]:
@@ -37,7 +37,7 @@ def _released(task: str, data: Path) -> Counter[str]:
     if not samples.path_of(data, task, "test").exists():
         return Counter()
     pairs = [sample for sample in samples.read(data, task, "test") if sample.kind == "pairwise"]
-    return Counter((p.turned() if p.source.get("swapped") else p).answer for p in pairs)
+    return Counter((p.swapped() if p.source.get("swapped") else p).answer for p in pairs)
 
 
 def _constant(labels: Counter[str], name: str) -> Constant | str:

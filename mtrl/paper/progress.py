@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Container
 from pathlib import Path
 
-from mtrl.config import samples
+from mtrl.config import datacard
 from mtrl.config.published import layout
 from mtrl.config.recipe_types import METHODS
 from mtrl.config.tasks import SPLITS
@@ -47,7 +47,7 @@ def data(tasks: list[str], folder: Path) -> Table:
 
     rows = []
     for task in tasks:
-        counts = samples.card(folder, task)["counts"] if (folder / task / "card.json").exists() else {}
+        counts = datacard.read(folder, task).counts if (folder / task / "card.json").exists() else {}
         numbers = [f"{sum(counts.get(split, {}).values()):,}" if counts else "" for split in SPLITS]
         rows.append(["converted" if counts else "missing", *numbers])
     return Table(f"data in {folder}", "task", DataFrame(rows, tasks, ["", *SPLITS]))

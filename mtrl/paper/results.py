@@ -41,9 +41,9 @@ STAR = " *: the paper's number lies outside the interval."
 MEAN = "mean"
 SHARES = {"accuracy": "pair_accuracy", "right in both orders": "both_orders", "invalid": "invalid"}  # below the rows
 TYPES = {  # of a record: one judge's numbers of one task
-    **dict.fromkeys(("row", "task", "one_class", "marks"), "str"),
-    "seed": "int",
-    **dict.fromkeys(("macro_f1", "low", "high", "accuracy", "pair_accuracy", "both_orders", "invalid", "n"), "float"),
+    **dict.fromkeys(("row", "task", "one_class", "marks"), "object"),
+    **dict.fromkeys(("seed", "n"), "int"),
+    **dict.fromkeys(("macro_f1", "low", "high", "accuracy", "pair_accuracy", "both_orders", "invalid"), "float"),
 }
 
 
@@ -115,8 +115,8 @@ def build(number: int, rows: list[Row], data: Path) -> Table:
 
 
 def records(rows: list[Row], columns: list[str], footnotes: dict[str, int]) -> DataFrame:
-    """One record per judge and task, numbers in per cent, NaN where there is none; as task "mean" also the mean of each
-    judge that has all columns. `footnotes` gets the reason of each mark with its number."""
+    """One record per judge and task, with numbers in per cent, NaN where there is none; as task "mean" also the mean of
+    each judge that has all columns. `footnotes` gets the number of each mark, by its reason."""
     from pandas import DataFrame, concat
 
     found = [
@@ -130,7 +130,7 @@ def records(rows: list[Row], columns: list[str], footnotes: dict[str, int]) -> D
     by_judge = frame.pivot(index=["row", "seed"], columns="task", values="macro_f1").reindex(columns=columns)
     means = DataFrame({"macro_f1": by_judge.mean(axis=1, skipna=False).dropna()})
     means["marks"] = frame.groupby(["row", "seed"])["marks"].apply(lambda marks: " †" if any(marks) else "")
-    return concat([frame, means.reset_index().assign(task=MEAN, one_class="")])
+    return concat([frame, means.reset_index().assign(task=MEAN, one_class="", n=0)])
 
 
 def _record(one: Scored, footnotes: dict[str, int]) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _record(one: Scored, footnotes: dict[str, int]) -> dict[str, Any]:
     low, high = numbers.macro_f1_ci95 or (None, None)
     reasons = [f"{one.of.file.parent}: {mark.reason}" for mark in one.marks]
     fractions = {
-        "macro_f1": None if numbers.one_class else numbers.macro_f1,  # it says nothing of one class
+        "macro_f1": None if numbers.one_class else numbers.macro_f1,  # meaningless for one class
         "low": low,
         "high": high,
         "accuracy": numbers.accuracy,
@@ -152,7 +152,7 @@ def _record(one: Scored, footnotes: dict[str, int]) -> dict[str, Any]:
 
 
 def share(records: DataFrame, key: str) -> Number:
-    """Over the seeds of one row and task."""
+    """The value of `key` over the seeds of one row and task: one value, or mean and spread."""
     values = records[key].dropna()
     if not len(values):
         return Number()
@@ -160,13 +160,12 @@ def share(records: DataFrame, key: str) -> Number:
 
 
 def macro_f1(records: DataFrame, paper: float = nan) -> Number:
-    bounds = records[["low", "high"]].dropna()
+    """The same for Macro-F1, with its interval where there is one seed, and the paper's number (NaN: none)."""
+    low, high = map(float, records[["low", "high"]].iloc[0]) if len(records) == 1 else (nan, nan)
     return replace(
         share(records, "macro_f1"),
         paper=None if isnan(paper) else float(paper),
-        interval=(float(bounds["low"].iloc[0]), float(bounds["high"].iloc[0]))
-        if len(records) == len(bounds) == 1
-        else None,
+        interval=None if isnan(low) else (low, high),
         one_class=next(filter(None, records["one_class"]), ""),
         accuracy=share(records, "accuracy").ours,
         marks="".join(dict.fromkeys(records["marks"])),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from math import isnan
 from pathlib import Path
 
-from mtrl.config import samples, tasks
+from mtrl.config import datacard, tasks
 from mtrl.config.published import layout, table_tasks, titled
 from mtrl.config.recipe_types import METHODS
 from mtrl.config.tasks import SPLITS
@@ -40,7 +39,7 @@ def counts(data: Path) -> Table:
     def count(name: str, split: str) -> Count:
         paper, ours = about.get(split, {}).get(name), None
         if name not in missing and name in known:
-            labels = Counter(samples.card(data, name)["counts"].get(split, {}))
+            labels = Counter(datacard.read(data, name).counts.get(split, {}))
             ours = (labels[known[name]], labels.total() - labels[known[name]])
         broken = name not in missing and name not in known
         return Count(ours, tuple(paper) if paper else None, "task YAML is broken" if broken else "-")
@@ -75,9 +74,8 @@ def own(runs: Path, data: Path = Path("data")) -> Table | None:
     cells = {}
     for name in rows:
         of = records[(records["row"] == name) & (records["task"] != results.MEAN)]
-        n = of["n"].iloc[0]
         shares = (results.share(of, key) for key in ("accuracy", "invalid"))
-        cells[name] = ["-" if isnan(n) else f"{n:,.0f}", results.macro_f1(of), *shares]
+        cells[name] = [f"{of['n'].iloc[0]:,}", results.macro_f1(of), *shares]
     columns = ["n", "Macro-F1 [95%]", "accuracy", "invalid"]
     frame = DataFrame.from_dict(cells, orient="index", columns=columns, dtype=object)
     title = "Your tasks, on the test split (per cent)"

@@ -1,6 +1,6 @@
-"""Running one upstream job: output kept in a file, signals passed to its whole process group, nothing orphaned by Ctrl-C.
+"""Running one upstream job: output to a file, signals to its whole process group, no orphan after Ctrl-C.
 
-The job writes straight into log.txt, so it outlives an mtrl that was killed, and its run stays locked while it lives.
+The job writes into log.txt itself, so it survives if mtrl is killed; its run stays locked while it lives.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def run(
             time.sleep(0.5)
         return process.returncode
     finally:
-        # a second Ctrl-C must not leave the job half stopped
+        # so that a second Ctrl-C does not leave parts of the job running
         before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
         _end(process)
         for number, handler in before.items():
@@ -48,7 +48,7 @@ def run(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends what is left of the job's process group, politely first."""
+    """Ends what is left of the job's process group: asks first, then kills."""
     for number, wait in ((signal.SIGTERM, GRACE), (signal.SIGKILL, 5)):
         try:
             os.killpg(process.pid, number)

@@ -1,8 +1,8 @@
-"""Choosing a checkpoint by what it is for: its verdicts on the validation split, scored by the evaluation code.
+"""Choosing a checkpoint by its verdicts on the validation split, scored by the evaluation code.
 
-Upstream's own choice is another one: LLaMA-Factory's eval_accuracy is of tokens with the answer shown, EasyR1's tracker
-keeps the best overall reward. Each kept checkpoint is exported, asked by `mtrl eval --split val` and removed again;
-runs/<name>/select.json, written last, holds the scores and the best step, which `mtrl export --step best` then takes.
+Upstream's own choice differs: LLaMA-Factory's eval_accuracy is of tokens with the answer shown, EasyR1's tracker
+keeps the best overall reward. Each kept checkpoint is exported, asked by `mtrl eval --split val` and removed again.
+runs/<name>/select.json, written last, holds the scores and the best step, which `mtrl export --step best` then uses.
 One select of a run at a time holds its lock, and removes the models that a killed one left.
 """
 
@@ -11,8 +11,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from mtrl.backends import checkpoint_folders
 from mtrl.config import samples
@@ -20,16 +21,21 @@ from mtrl.core import child, hints, staging
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import sha256_file, write_json
 from mtrl.core.locks import take
+from mtrl.core.run_files import Selected
 from mtrl.core.rundir import SELECTED, Run
 from mtrl.evaluate.metrics.task import TaskMetrics
 from mtrl.evaluate.scores import read
-from mtrl.runs.checkpoints import best_of, export, require_done
+from mtrl.runs.export import export
+from mtrl.runs.steps import best_of, require_done
+
+By = Literal["accuracy", "macro_f1"]
 
 
-def select(run: Run, data: Path, by: str, say: Callable[[str], None], unfinished: bool = False) -> dict[str, Any]:
-    """Scores every complete checkpoint by `by` ("accuracy" or "macro_f1"), the mean over the run's tasks, and keeps the best.
+def select(run: Run, data: Path, by: By, say: Callable[[str], None], unfinished: bool = False) -> Selected:
+    """Scores every complete checkpoint by the mean of `by` over the run's tasks, and writes select.json.
 
-    Of equals the later wins. What is scored already is not asked again. Raises UserError where there is no checkpoint.
+    Of equals the later wins. A step that is scored already is not asked again. Raises UserError if there is no
+    checkpoint.
     """
     steps = checkpoint_folders.steps(run)
     if not steps:
@@ -37,7 +43,6 @@ def select(run: Run, data: Path, by: str, say: Callable[[str], None], unfinished
     again = hints.line("select", run.asked_as, by=None if by == "accuracy" else by, unfinished=unfinished)
     if not unfinished:
         require_done(run, f"{again} --unfinished")
-    tasks = run.recipe["tasks"]
     scores: dict[int, float] = {}
     home = run.path / "select"
     home.mkdir(exist_ok=True)
@@ -47,50 +52,51 @@ def select(run: Run, data: Path, by: str, say: Callable[[str], None], unfinished
         for folder in home.glob("step-*"):
             staging.sweep(folder)
             shutil.rmtree(folder / "model", ignore_errors=True)
+        scoring = _Scoring(run, run.recipe["tasks"], data, say, again, lock.fileno())
         for number in steps:
-            result = _scored(run, number, home / f"step-{number}", tasks, data, say, again, lock.fileno())
-            scores[number] = sum(getattr(result[task], by) for task in tasks) / len(tasks)
+            found = scoring.of(number).values()
+            scores[number] = sum(task.accuracy if by == "accuracy" else task.macro_f1 for task in found) / len(found)
             say(f"step {number}: {by} {100 * scores[number]:.2f} on val")
-    chosen = {
-        "by": by,
-        "split": "val",
-        "scores": {str(n): score for n, score in scores.items()},
-        "best": best_of(scores),
-    }
-    write_json(run.path / SELECTED, chosen)
+    chosen = Selected(by=by, scores={str(n): score for n, score in scores.items()}, best=best_of(scores))
+    write_json(run.path / SELECTED, {"split": "val", **chosen.model_dump()})
     return chosen
 
 
-def _scored(
-    run: Run,
-    number: int,
-    folder: Path,
-    tasks: list[str],
-    data: Path,
-    say: Callable[[str], None],
-    again: str,
-    lock: int,
-) -> dict[str, TaskMetrics]:
-    """The metrics of one step on val. A process of its own each: vLLM gives memory back when its process ends.
+@dataclass(frozen=True)
+class _Scoring:
+    """What the scoring of each step needs. `again` is the command that continues; `lock` is held by the child too."""
 
-    It inherits `lock`: if this command is killed, its model is in use for as long as it lives.
-    """
-    metrics, model = folder / "metrics.json", folder / "model"
-    if metrics.exists():
-        if current(metrics, tasks, data):
-            return read(metrics).tasks
-        say(f"step {number}: its scores are of other samples than {data} holds now; it is asked again")
-        shutil.rmtree(folder)
-    export(run, str(number), model, unfinished=True)
-    say(f"step {number}: asking it")
-    command = ["eval", "--ckpt", str(model), "--tasks", ",".join(tasks), "--split", "val", "--out", str(folder)]
-    if child.run_mtrl([*command, "--data", str(data)], stdout=subprocess.DEVNULL, locks=(lock,)):
-        raise MtrlError(
-            f"scoring step {number} failed, for the reason above; what is scored is kept",
-            again,
-        )
-    shutil.rmtree(model)
-    return read(metrics).tasks
+    run: Run
+    tasks: list[str]
+    data: Path
+    say: Callable[[str], None]
+    again: str
+    lock: int
+
+    def of(self, number: int) -> dict[str, TaskMetrics]:
+        """The metrics of one step on val, by task, from a process of its own: vLLM frees its memory at its end.
+
+        The child inherits the lock: if this command is killed, its model stays in use for as long as the child lives.
+        """
+        folder = self.run.path / "select" / f"step-{number}"
+        metrics, model = folder / "metrics.json", folder / "model"
+        if metrics.exists():
+            if current(metrics, self.tasks, self.data):
+                return self._read(metrics)
+            self.say(f"step {number}: its scores are of other samples than {self.data} holds now; it is asked again")
+            shutil.rmtree(folder)
+        export(self.run, str(number), model, unfinished=True)
+        self.say(f"step {number}: asking it")
+        command = ["eval", "--ckpt", str(model), "--tasks", ",".join(self.tasks), "--split", "val"]
+        command += ["--out", str(folder), "--data", str(self.data)]
+        if child.run_mtrl(command, stdout=subprocess.DEVNULL, locks=(self.lock,)):
+            raise MtrlError(f"scoring step {number} failed, see above; the steps scored so far are kept", self.again)
+        shutil.rmtree(model)
+        return self._read(metrics)
+
+    def _read(self, metrics: Path) -> dict[str, TaskMetrics]:
+        found = read(metrics).tasks
+        return {task: found[task] for task in self.tasks}
 
 
 def current(metrics: Path, tasks: list[str], data: Path) -> bool:

@@ -1,7 +1,7 @@
-"""What is known of a run's validation, each number under its own name.
+"""The validation scores of a run, each under its own name.
 
-LLaMA-Factory's `eval_accuracy` is of the answer's tokens with the answer shown; an RL trainer's is of the verdicts. What
-`mtrl select` measures is of the verdicts too.
+LLaMA-Factory's `eval_accuracy` is of the answer's tokens with the answer shown; an RL trainer's is of the verdicts,
+and so is the score of `mtrl select`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ TOKENS, VERDICTS = "token accuracy", "verdict accuracy"
 
 
 def name(method: str) -> str:
-    """What a trainer's `eval_accuracy` is, by the run's method or stage."""
+    """The name of a trainer's `eval_accuracy`, by the run's method or stage."""
     return TOKENS if method.startswith("sft") else VERDICTS
 
 
 def shown(run: Run) -> dict[str, str]:
-    """The last token accuracy and verdict accuracy of a run as text, "" where there is none. `mtrl select`'s goes first."""
+    """The last token accuracy and verdict accuracy of a run as text, "" if there is none.
+
+    The score of `mtrl select` takes precedence.
+    """
     rows = run.metrics
     last = next((row["eval_accuracy"] for row in reversed(rows) if "eval_accuracy" in row), None)
     found = {TOKENS: "", VERDICTS: ""}
@@ -27,7 +30,3 @@ def shown(run: Run) -> dict[str, str]:
         by = "" if chosen.by == "accuracy" else "Macro-F1 "
         found[VERDICTS] = f"{by}{chosen.scores[str(chosen.best)]:.4g} (step {chosen.best}, mtrl select)"
     return found
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -34,7 +34,9 @@ def rows_of(data: Path, task: Task) -> dict[str, list[Sample]]:
 
 
 def run(task: Task, raw: Path, data: Path, **options: Any) -> tuple[dict[str, Any], dict[str, list[Sample]]]:
-    return convert(task, raw, data, **options), rows_of(data, task)
+    """The card as it is written, with "unchanged" where nothing was converted; and the samples."""
+    done = convert(task, raw, data, **options)
+    return {**done.card.model_dump(), **({"unchanged": True} if done.unchanged else {})}, rows_of(data, task)
 
 
 def hashes(data: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mtrl.config import tasks
+from mtrl.config import datacard, tasks
 from mtrl.converters.checks.converted import examine
 from mtrl.converters.pipeline import counts as findings
 from mtrl.core.errors import MtrlError, UserError
@@ -154,8 +154,11 @@ def test_one_verdict_is_warned_of(tmp_path: Path, cli) -> None:  # type: ignore[
     raw = pictures(tmp_path / "raw")
     rows = [{"image": f"{n}.png", "label": 1, "part": ("train", "test")[n % 2]} for n in range(4)]
     task = table_task(raw, rows, split={"column": "part"})
-    card, _ = run(task, raw, tmp_path / "data")
-    for found in (findings.of_card(task.name, card), examine(task, tmp_path / "data")):
+    run(task, raw, tmp_path / "data")
+    for found in (
+        findings.of_card(task.name, datacard.read(tmp_path / "data", task.name)),
+        examine(task, tmp_path / "data"),
+    ):
         warned = [check.text for check in found if check.level == "warning" and "every row of" in check.text]
         assert [text.partition(":")[2].split(",")[0] for text in warned] == [
             " every row of train is 'yes'", " every row of test is 'yes'"]  # fmt: skip

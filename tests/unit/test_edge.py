@@ -17,7 +17,7 @@ from mtrl.config import recipe
 from mtrl.core import files, rundir, schema
 from mtrl.core.errors import UserError
 from mtrl.core.parsing import DEPTH, parse_json, parse_yaml
-from mtrl.runs import checkpoints
+from mtrl.runs import steps
 
 
 @contextmanager
@@ -243,7 +243,7 @@ def test_a_log_shows_what_fits(run: Path, cli) -> None:
     (run / "metrics.jsonl").write_text("\n".join([*odd, *rows, '{"step": 5, "lo']))
     done = cli("status", "one")
     assert done.code == 0 and "nan" in done.out and "4/?" in done.out, done
-    assert checkpoints.trainers_scores(rundir.Run(run)) == {}
+    assert steps.trainers_scores(rundir.Run(run)) == {}
 
 
 def test_a_damaged_card_is_one_line(tmp_path: Path, cli) -> None:

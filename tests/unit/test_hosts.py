@@ -225,4 +225,4 @@ def test_without_file_locks_a_conversion_works(raw: Path, tmp_path: Path, monkey
     monkeypatch.setattr(fcntl, "flock", _no_flock)
     card, _ = run(tasks.load("unsafebench"), raw, tmp_path / "data")
     assert card["counts"] and not list((tmp_path / "data").rglob("*.lease.lock"))
-    assert conversion.convert(tasks.load("unsafebench"), raw, tmp_path / "data")["unchanged"]
+    assert conversion.convert(tasks.load("unsafebench"), raw, tmp_path / "data").unchanged

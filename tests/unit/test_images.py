@@ -346,6 +346,6 @@ def test_any_id_and_caption_survives(tmp_path_factory: pytest.TempPathFactory, s
 
 def test_known_images_are_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(PLAIN, "PNG")
-    stored = store.store(Picture("a.png"), data, tmp_path, {})
+    stored = store.Store(tmp_path).put(Picture("a.png"), data)
     monkeypatch.setattr(images, "check", lambda data: pytest.fail("decoded twice"))
-    assert store.store(Picture("a.png"), data, tmp_path, {stored.name: stored.known}) == stored
+    assert store.Store(tmp_path, {stored.name: stored.decoded}).put(Picture("a.png"), data) == stored

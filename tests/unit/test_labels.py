@@ -5,18 +5,21 @@ from __future__ import annotations
 import random
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mtrl.config import tasks
+from mtrl.config.datacard import DataCard
 from mtrl.config.labels import Rule
 from mtrl.config.tasks import Task
 from mtrl.converters.checks import fit, table1
 from mtrl.converters.checks.converted import examine
 from mtrl.converters.pipeline import release
 from mtrl.core.errors import MtrlError, UserError
+from mtrl.core.schema import validate
 from mtrl.demo import releases
 from tests.unit.releases_fixture import run, task_with
 
@@ -80,6 +83,10 @@ def small(name: str, counts: dict[str, tuple[int, int]], **changes: object) -> T
     return task_with(name, expected=expected, **changes)
 
 
+def of(card: dict[str, Any]) -> DataCard:
+    return validate(DataCard, card, "card")
+
+
 def test_fit_finds_a_planted_rating_rule(tmp_path: Path) -> None:
     rng = random.Random(0)
     planted = [{"overall_rating": rng.randint(1, 7), "image_text_alignment_rating": rng.randint(1, 7),
@@ -98,7 +105,7 @@ def test_fit_finds_a_planted_rating_rule(tmp_path: Path) -> None:
     rule = {"column": best[0].column, "rule": {"when": best[0].when, "then": best[0].then}}
     task = small("imagereward", counts, label=rule, table1_positive="no")
     card, _ = run(task, tmp_path, tmp_path / "data")
-    assert {check.level for check in table1.compare(task, card)} == {"ok"}
+    assert {check.level for check in table1.compare(task, of(card))} == {"ok"}
 
 
 def test_fit_finds_a_shared_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,17 +135,17 @@ def test_table1_names_the_cells_that_differ(tmp_path: Path) -> None:
     """UnsafeBench at full size: the counts of the data card, cut by our seed, agree with Table 1."""
     positive = {"train": 3271, "test": 777}
     sizes = {"train": 8109, "test": 2037}
-    card = {"limit": None, "protocol": "paper", "release_counts": {
+    card: dict[str, Any] = {"counts": {}, "prompts": {}, "limit": None, "protocol": "paper", "release_counts": {
         "train": {"yes": 2944, "no": 4354}, "val": {"yes": 327, "no": 484}, "test": {"yes": 777, "no": 1260},
         "dropped": {"yes": 0, "no": 0}}}  # fmt: skip
     assert sum(sizes.values()) == 10146 and sum(positive.values()) == 4048
     task = tasks.load("unsafebench")
-    levels = {check.text.partition(":")[0]: check.level for check in table1.compare(task, card)}
+    levels = {check.text.partition(":")[0]: check.level for check in table1.compare(task, of(card))}
     assert set(levels.values()) == {"ok"}
     low, high = table1.interval(8109, 3271, 811)
     assert low <= 317 <= high and low >= 297 and high <= 358
-    card["release_counts"]["test"] = {"yes": 776, "no": 1261}  # type: ignore[index]
-    errors = [check.text for check in table1.compare(task, card) if check.level == "error"]
+    card["release_counts"]["test"] = {"yes": 776, "no": 1261}
+    errors = [check.text for check in table1.compare(task, of(card)) if check.level == "error"]
     assert [text.partition(",")[0] for text in errors] == [
         "unsafebench/all: 4", "unsafebench/all: 6", "unsafebench/test: 776 positive (yes)"]  # fmt: skip
 

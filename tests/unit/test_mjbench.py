@@ -17,7 +17,7 @@ def test_order_is_drawn_recorded_and_undoes(tmp_path: Path) -> None:
     assert 15 <= card["counts"]["test"]["1"] <= 45
     assert all(row.source["swapped"] == (row.answer == "2") for row in rows["test"])
     assert card["release_counts"]["test"] == {"1": 60, "2": 0}
-    turned = rows["test"][0].turned()
+    turned = rows["test"][0].swapped()
     assert turned.images == rows["test"][0].images[::-1]
     assert turned.source["swapped"] != rows["test"][0].source["swapped"]
 

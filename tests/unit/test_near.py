@@ -14,7 +14,7 @@ from tests.unit.releases_fixture import SHARED
 
 
 def look(image: Image.Image, kind: str = "PNG", **options: int) -> str:
-    return images.check(encoded(image, kind, **options))[1].print
+    return images.check(encoded(image, kind, **options))[1].fingerprint
 
 
 def alike(one: str, other: str) -> bool:
@@ -51,11 +51,9 @@ def test_pairs_agree_with_comparing_all() -> None:
     assert len(found) >= 5
 
 
-def test_union_is_transitive() -> None:
-    union = near.Union()
-    for number in range(50):
-        union.join(number, number + 1)
-    assert union.find(50) == union.find(0) != union.find(99)
+def test_components_are_transitive() -> None:
+    found = near.components([*([number, number + 1] for number in range(50)), [99]])
+    assert found[49] == found[0] == 0 and found[50] == 50
 
 
 def test_real_photos(tmp_path: Path) -> None:
@@ -67,7 +65,7 @@ def test_real_photos(tmp_path: Path) -> None:
     originals, found = [], 0
     for file in files:
         data = file.read_bytes()
-        originals.append(images.check(data)[1].print)
+        originals.append(images.check(data)[1].fingerprint)
         with Image.open(io.BytesIO(data)) as image:
             half = image.convert("RGB").resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
         found += alike(originals[-1], look(half, "JPEG", quality=60))

@@ -117,7 +117,7 @@ def test_mistakes_end_with_2(cli, home: Path, wrong: list[str], words: str) -> N
 def test_what_is_not_converted_is_named_or_converted(cli, project: Path) -> None:
     Path("data/demo_quality/card.json").unlink()
     found = cli("reproduce", "table2", *PRESETS)
-    assert found.code == 2 and "not converted yet: demo_quality" in found.err and "--raw" in found.err
+    assert found.code == 2 and "these tasks are not converted: demo_quality" in found.err and "--raw" in found.err
     dry = cli("reproduce", "table2", *PRESETS, "--raw", "raw", "--dry-run")
     assert dry.code == 0 and not Path("runs").exists()
     lines = [line for line in dry.out.splitlines() if line.startswith("mtrl ")]
@@ -242,7 +242,7 @@ def test_a_cell_that_another_process_holds_is_passed_over(cli, home: Path) -> No
     with one.run.held():
         assert one.state()[0] == "running"
         done = cli("reproduce", "table2", *PRESETS, "--only", "sft_single:demo_quality", "--only", two.label)
-        assert done.code == 1 and "is running already; passed over" in done.out
+        assert done.code == 1 and "is already running; skipped" in done.out
         assert "1 of 2 cells are not done: sft_single:demo_quality" in done.err
     with one.run.held(LOCK):  # another driver, between two steps
         assert one.state()[0] == "running"

@@ -19,9 +19,9 @@ from mtrl.core.files import symlink
 from mtrl.demo import releases
 from mtrl.evaluate.identity import AskedWith, Identity
 from mtrl.evaluate.recording import Recording
-from mtrl.runs import checkpoints
+from mtrl.runs import export
 from tests.unit.releases_fixture import run, table_task
-from tests.unit.test_checkpoints import a_run
+from tests.unit.test_export import a_run
 
 IDENTITY = Identity(path="m", method="zero_shot", style="sft", sampling=AskedWith(votes=1), tasks={})
 
@@ -123,7 +123,7 @@ def test_file_systems_without_links_are_said(tmp_path: Path, monkeypatch: pytest
     task = table_task(tmp_path / "raw", [{"image": "a.png", "label": 0}])
     monkeypatch.setattr(os, "link", none)
     monkeypatch.setattr(os, "symlink", none)
-    with pytest.raises(UserError, match="cannot hold hard links") as error:
+    with pytest.raises(UserError, match="cannot have hard links") as error:
         run(task, tmp_path / "raw", tmp_path / "data", links=True)
     assert "--hard-links" in error.value.then
     run(task, tmp_path / "raw", tmp_path / "data")  # needs no links
@@ -145,7 +145,7 @@ def test_no_file_is_wider_than_the_umask_allows(project: Path) -> None:
     before = os.umask(0o077)
     try:
         made = a_run(project / "out", "rl_multitask", [5])
-        checkpoints.export(made, "last", project / "out" / "x")
+        export.export(made, "last", project / "out" / "x")
     finally:
         os.umask(before)
     assert os.access(project / "out/x", os.R_OK)

@@ -15,7 +15,7 @@ from mtrl.core.rundir import Run
 from mtrl.demo.pipeline import tiny
 from mtrl.evaluate import requests
 from mtrl.evaluate.subject import subject
-from mtrl.runs import checkpoints
+from mtrl.runs import export
 from tests.unit.standin import asked_text, completion, standin
 
 TASKS = ("demo_quality", "demo_safety")
@@ -36,14 +36,14 @@ def run(cli, project: Path) -> Run:
 
 @pytest.fixture
 def exported(run: Run) -> Path:
-    checkpoints.export(run, "last", Path("exports/x"))
+    export.export(run, "last", Path("exports/x"))
     return Path("exports/x")
 
 
 def test_an_export_carries_the_prompts_that_the_run_was_started_with(run: Run) -> None:
     before = PROMPT.read_bytes()
     PROMPT.write_text("<image>\nSomething else? Answer yes or no.")
-    card = checkpoints.export(run, "last", Path("exports/x"))
+    card = export.export(run, "last", Path("exports/x"))
     names = {f"task_files/recipes/tasks/{t}.yaml" for t in TASKS}
     names |= {f"task_files/prompts/{style}/{t}.jinja" for style in ("sft", "rl") for t in TASKS}
     assert {name for name in card["files"] if "/" in name} == names
@@ -55,7 +55,7 @@ def test_changed_files_of_the_run_are_not_exported(run: Run) -> None:
     kept = run.inputs / task_files.FOLDER / PROMPT
     kept.write_text(kept.read_text() + " Really?")
     with pytest.raises(UserError, match=r"different now: task_files/prompts/sft/demo_quality.jinja"):
-        checkpoints.export(run, "last", Path("exports/x"))
+        export.export(run, "last", Path("exports/x"))
     assert not Path("exports/x").exists() and not list(Path("exports").glob(".*"))
 
 
@@ -88,7 +88,7 @@ def test_what_differs_here_is_said_and_used_on_request(exported: Path) -> None:
     judge, asked = subject(str(exported)), (*TASKS, "demo_pairs")
     first, second = judge.remarks(asked)
     assert "demo_quality: note, the sft prompt differ" in first and "--prompts local" in first
-    assert second == "the judge was not trained on demo_pairs: asked with the tasks and prompts here"
+    assert second == "the judge was not trained on demo_pairs: the local tasks and prompts are used"
     assert judge.task("demo_pairs").home is None
     own, local = (
         prompting.preview(j.task("demo_quality"), "sft") for j in (judge, subject(str(exported), None, "local"))
@@ -130,7 +130,7 @@ def test_data_of_another_kind_of_task_is_not_scored(exported: Path) -> None:
     Path("data/demo_pairs").rename("data/pairs")
     shutil.rmtree("data/demo_quality")
     Path("data/pairs").rename("data/demo_quality")
-    with pytest.raises(UserError, match="demo_quality is pointwise for this judge and answered by yes or no"):
+    with pytest.raises(UserError, match="demo_quality of this judge is pointwise with verdicts yes and no"):
         list(requests.build(subject(str(exported)).task("demo_quality"), "sft", Path("data"), "test"))
 
 
@@ -198,9 +198,9 @@ def test_a_run_of_an_older_mtrl_is_exported_without(run: Run) -> None:
     shutil.rmtree(run.inputs / task_files.FOLDER)
     inputs = {k: v for k, v in read_json(run.path / "inputs.json").items() if "task_files" not in k}
     (run.path / "inputs.json").write_text(json.dumps(inputs))
-    checkpoints.export(run, "last", Path("exports/x"))
+    export.export(run, "last", Path("exports/x"))
     assert not Path("exports/x/task_files").exists()
-    assert "carries no prompts" in next(iter(subject("exports/x").remarks(TASKS)))
+    assert "has no prompts" in next(iter(subject("exports/x").remarks(TASKS)))
 
 
 def line(**change: object) -> str:
@@ -245,7 +245,7 @@ def test_a_foreign_row_is_named_and_not_counted(cli, exported: Path, change: dic
         assert done.code == 2 and says in done.err and "next: " in done.err, done.err
         again = cli("score", "runs/eval-m")
         assert again.code == 2 and (
-            "line 4" in again.err or "4 answers to task demo_quality, and 3 were asked" in again.err
+            "line 4" in again.err or "4 answers to task demo_quality; 3 were asked" in again.err
         )
         assert Path("runs/eval-m/metrics.json").read_bytes() == metrics and len(server.asked) == 3
 

@@ -16,7 +16,7 @@ from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import read_json
 from mtrl.core.rundir import SELECTED, Run
 from mtrl.demo.pipeline import tiny
-from mtrl.runs import checkpoints
+from mtrl.runs import export, steps
 from tests.unit.test_select import val_scores
 
 
@@ -36,12 +36,12 @@ def test_last_is_the_last_step_whatever_lies_beside_it(tmp_path: Path) -> None:
     run = a_run(tmp_path, "sft_unified", [5, 10, 20])
     shutil.copy(tiny() / "model.safetensors", run.checkpoints / "model.safetensors")  # the trainer's own best
     (run.checkpoints / "trainer_state.json").write_text('{"global_step": 20}')
-    assert checkpoints.choose(run, "last") == (run.checkpoints / "checkpoint-20", 20)
-    assert checkpoints.choose(run, "10")[1] == 10
+    assert steps.choose(run, "last") == (run.checkpoints / "checkpoint-20", 20)
+    assert steps.choose(run, "10")[1] == 10
     with pytest.raises(UserError, match=r"of tokens, not of verdicts"):
-        checkpoints.choose(run, "best")
+        steps.choose(run, "best")
     with pytest.raises(UserError, match=r"complete checkpoints: 5, 10, 20"):
-        checkpoints.choose(run, "7")
+        steps.choose(run, "7")
 
 
 def test_best_of_rl_is_by_validation_accuracy_among_what_is_kept(tmp_path: Path) -> None:
@@ -50,9 +50,9 @@ def test_best_of_rl_is_by_validation_accuracy_among_what_is_kept(tmp_path: Path)
     (run.path / "metrics.jsonl").write_text(
         "".join(json.dumps({"step": s, "eval_accuracy": a}) + "\n" for s, a in scores.items())
     )
-    assert checkpoints.choose(run, "best")[1] == 10
+    assert steps.choose(run, "best")[1] == 10
     (run.checkpoints / "checkpoint-10" / "trainer_state.json").write_text('{"global')  # cut off by a kill
-    assert checkpoints.choose(run, "best")[1] == 20
+    assert steps.choose(run, "best")[1] == 20
 
 
 def test_an_export_says_when_select_chose_another_step(cli, tmp_path: Path) -> None:
@@ -67,13 +67,13 @@ def test_an_export_is_whole_and_carries_the_image_budget(tmp_path: Path) -> None
     run = a_run(tmp_path, "rl_multitask", [5])
     for name in ("preprocessor_config.json", "chat_template.jinja", "generation_config.json"):
         (run.checkpoints / "checkpoint-5" / name).unlink()  # TRL saves none of these
-    card = checkpoints.export(run, "last", tmp_path / "x")
+    card = export.export(run, "last", tmp_path / "x")
     assert (card["method"], card["style"], card["step"], card["max_new_tokens"]) == ("rl_multitask", "rl", 5, 32)
     size = read_json(tmp_path / "x" / "preprocessor_config.json")["size"]
     assert size == {"shortest_edge": card["image"]["min_pixels"], "longest_edge": card["image"]["max_pixels"]}
     assert {"chat_template.jinja", "generation_config.json", "model.safetensors"} <= set(card["files"])
     with pytest.raises(UserError, match="exists already"):
-        checkpoints.export(run, "last", tmp_path / "x")
+        export.export(run, "last", tmp_path / "x")
 
 
 def test_another_models_tensors_are_refused(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_another_models_tensors_are_refused(tmp_path: Path) -> None:
         file.read_bytes().replace(b"model.language_model.norm.weight", b"model.language_model.morn.weight", 1)
     )
     with pytest.raises(MtrlError, match="not the base model's"):
-        checkpoints.export(run, "last", tmp_path / "x")
+        export.export(run, "last", tmp_path / "x")
     assert not (tmp_path / "x").exists() and not list(tmp_path.glob(".x*"))
 
 

@@ -1,0 +1,73 @@
+"""data/<task>/card.json as a type: what a conversion read, kept, rejected and counted. Written last, so it says that all is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from mtrl.core import hints
+from mtrl.core.files import read_object
+from mtrl.core.schema import Stored, validate
+
+FILE = "card.json"
+Counts = dict[str, Annotated[int, Field(ge=0)]]
+PerSplit = dict[str, Counts]
+
+
+class Images(Stored):
+    stored: int = 0
+    """Different images of the kept rows."""
+    notes: Counts = {}
+    """What loaders pass over, such as transparency, and in how many images."""
+
+
+class DataCard(Stored):
+    """Of these, cards of earlier versions of mtrl may have only `counts` and `prompts`."""
+
+    task: str = ""
+    mtrl: str = ""
+    """The version that converted."""
+    protocol: str = "paper"
+    """The split protocol: paper or grouped."""
+    counts: PerSplit
+    """Rows per split and verdict."""
+    rows_in_release: int = 0
+    release_counts: PerSplit = {}
+    """Rows of the release per split and verdict, before any is rejected; "dropped" are those that no split may have."""
+    rejects: Counts = {}
+    """Rejected rows per reason."""
+    rejected_rows: dict[str, str] = {}
+    """{id: reason} of the first rejected rows."""
+    left_out: Counts = {}
+    """Rows per key of the task that leaves them out, such as label.drop."""
+    conflicts: int = 0
+    """Rows that ask what another row asks, and have another label."""
+    duplicates: int = 0
+    """Kept rows that ask what an earlier row asks."""
+    images: Images = Images()
+    limit: int | None = None
+    """--limit: rows per split at most."""
+    orient: bool = False
+    """Whether images are stored upright by their EXIF rotation."""
+    label: dict[str, Any] = {}
+    """The task's label rule, as in its YAML."""
+    split: dict[str, Any] = {}
+    """The task's split rule, as in its YAML."""
+    inputs: dict[str, str] = {}
+    """The sha256 of each file of the release that holds labels."""
+    prompts: dict[str, str]
+    """The sha256 of the prompt of each style."""
+    leakage: dict[str, Counts] = {}
+    """For image, near-duplicate image and caption: how many of one split are in another, such as "test_in_train"."""
+
+
+def path_of(data: Path, task: str) -> Path:
+    return data / task / FILE
+
+
+def read(data: Path, task: str) -> DataCard:
+    """Raises UserError where there is no card, or something else is in it."""
+    file, again = path_of(data, task), hints.conversion(task, data)
+    return validate(DataCard, read_object(file, again), f"{file} is broken", again)
