@@ -1,32 +1,24 @@
 """Starting a run: preflight, run directory, job, and the message when it ends.
 
-resolve recipe -> plan -> claim runs/<name> -> write upstream.yaml, command.sh, env.json -> run -> status
+resolve recipe -> plan -> prepare runs/<name> -> run the job -> status
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import platform
-import shlex
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtrl import __version__
-from mtrl.backends import checkpoint_folders, envs, registry
-from mtrl.backends.base import Backend, Job
-from mtrl.config import task_files, tasks
+from mtrl.backends import checkpoint_folders, registry
+from mtrl.backends.base import Job
 from mtrl.config.recipe_types import Recipe
 from mtrl.core import child
 from mtrl.core.errors import Interrupted, MtrlError, UserError
-from mtrl.core.files import write_json, write_text
-from mtrl.core.run_files import Environment
-from mtrl.core.rundir import Run, hashes
+from mtrl.core.files import write_text
+from mtrl.core.rundir import Run
 from mtrl.preflight import network
 from mtrl.runs import causes, process
 
@@ -35,30 +27,6 @@ ASSIST_PATIENCE = 600  # seconds that a further node waits for node 0
 
 class Enough(Exception):
     """The validation score no longer improves: the job is ended, and its run is done."""
-
-
-def prepare(run: Run, recipe: Recipe, data: Path, config: str) -> Job:
-    """Claims the run directory, which the caller holds, and writes all that a launch needs into it. Raises UserError.
-
-    `config` is the text of upstream.yaml. The run is then "planned", which never blocks a later start; a run that was started before keeps its state.
-    """
-    trainer = registry.of(recipe)
-    files = [file for file in trainer.data_files(recipe, data) if file.exists()]
-    home = run.inputs / task_files.FOLDER
-    if run.status.state == "planned":  # later, what it was trained with stays
-        shutil.rmtree(home, ignore_errors=True)
-        task_files.write(map(tasks.load, recipe.tasks), home)
-    run.claim(recipe.model_dump(mode="json", exclude_none=True), hashes(data, files) | task_files.hashes(home))
-    trainer.link_inputs(recipe, run, data.resolve())
-    job = trainer.job(recipe, run)
-    write_text(run.path / "upstream.yaml", config)
-    write_text(run.path / "command.sh", script(run, job))
-    command = run.path / "command.sh"
-    command.chmod(command.stat().st_mode | (command.stat().st_mode & 0o444) >> 2)  # whoever may read it may run it
-    write_json(run.path / "env.json", describe(trainer, job).model_dump())
-    if run.status.state == "planned":
-        run.set("planned", method=recipe.method, data=str(data.resolve()))
-    return job
 
 
 def settle(run: Run, recipe: Recipe) -> None:
@@ -104,7 +72,7 @@ def launch(run: Run, job: Job, recipe: Recipe, lock: int, watch: Callable[[list[
                 raise Enough(reason)
 
     try:
-        code = process.run(job.command, job.env, run.path, run.log, lock, started, tick)
+        code = process.run(job, run.path, run.log, lock, started, tick)
     except Enough as reason:
         code, enough = 0, str(reason)
     except Interrupted as error:
@@ -147,7 +115,7 @@ def assist(run: Run, recipe: Recipe, data: Path, rank: int) -> None:
         time.sleep(1)
     job, log = registry.of(recipe).job(recipe, run), run.path / f"log-{rank}.txt"
     with run.held(f"lock-{rank}") as lock:
-        code = process.run(job.command, job.env, run.path, log, lock, lambda pid: None, lambda: None)
+        code = process.run(job, run.path, log, lock, lambda pid: None, lambda: None)
     if code != 0:
         lines = child.last_lines_of_log(log)
         raise MtrlError(
@@ -159,32 +127,3 @@ def write_metrics(run: Run, rows: list[dict[str, Any]]) -> None:
     """metrics.jsonl, from the trainer's own logs. A full disk does not end the training: the next call writes it."""
     with contextlib.suppress(OSError):
         write_text(run.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-
-
-def script(run: Run, job: Job) -> str:
-    """command.sh: the job by itself, without mtrl."""
-    exports = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in sorted(job.env.items()))
-    go = f"cd {shlex.quote(str(run.path))} || exit 1\n"
-    return f"#!/bin/sh\n# The job of run {run.name}, by itself.\n{go}{exports}exec {shlex.join(job.command)}\n"
-
-
-def describe(trainer: Backend, job: Job) -> Environment:
-    """Versions, git revision, machine and environment: what another person needs to repeat the run."""
-
-    def output(*command: str) -> list[str]:
-        try:
-            return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.split("\n")
-        except (OSError, subprocess.SubprocessError):
-            return []
-
-    return Environment(
-        mtrl=__version__,
-        git=next(iter(output("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD")), ""),
-        python=sys.version.split()[0],
-        platform=platform.platform(),
-        gpus=[line for line in output("nvidia-smi", "-L") if line],
-        interpreter=str(envs.interpreter(trainer.environment)),
-        packages=envs.versions(envs.interpreter(trainer.environment), trainer.packages),
-        command=job.command,
-        environment=job.env,
-    )
