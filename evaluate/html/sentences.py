@@ -10,7 +10,9 @@ from mtrl.evaluate.metrics.task import TaskMetrics
 
 def overall(metrics: Mapping[str, TaskMetrics]) -> str:
     """On which tasks the judge is better than a constant answer; "" where no task has an interval."""
-    better, worse, unclear = [], [], []
+    better: list[str] = []
+    worse: list[str] = []
+    unclear: list[str] = []
     for name, one in metrics.items():
         if one.one_class or not one.macro_f1_ci95:
             continue
