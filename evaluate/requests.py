@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
-from mtrl.config import prompting, samples
+from mtrl.config import datacard, prompting, samples
 from mtrl.config.samples import Order, Sample
 from mtrl.config.tasks import Task
 from mtrl.converters.pipeline import unchanged
-from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.metrics import groups
@@ -23,7 +22,7 @@ def build(
     task: Task, style: str, data: Path, split: str, votes: int = 1, limit: int | None = None
 ) -> Iterator[Request]:
     """The requests of one task in file order; `limit` keeps the first so many samples. Raises UserError."""
-    again = hints.conversion(task.name, data)
+    again = datacard.convert_again(task.name, data)
     asked = (image for sample in islice(samples.read(data, task.name, split), limit) for image in sample.images)
     for name in unchanged.altered(
         data, task.name, chain([f"{task.name}/samples_{split}.parquet"], dict.fromkeys(asked))

@@ -80,7 +80,7 @@ def _model(recipe: Recipe, data: Path) -> Iterator[Check]:
 def _data(recipe: Recipe, data: Path) -> Iterator[Check]:
     for name in recipe.tasks:
         task = tasks.load(name)
-        again = hints.conversion(name, data)
+        again = datacard.convert_again(name, data)
         card_file = data / name / "card.json"
         if not card_file.exists():
             yield Check("error", f"task {name} is not converted ({card_file} is missing)", again)
