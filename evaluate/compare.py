@@ -52,22 +52,24 @@ def folders(first: Path, second: Path) -> Compared:
             continue
         rows_a, rows_b = ([row for row in side.rows if row.task == name] for side in (a, b))
         if not {row.id for row in rows_a} & {row.id for row in rows_b}:
-            passed_over.append(f"{name}: no sample that both answered")
+            passed_over.append(f"{name}: there is no sample that both answered")
             continue
         asked_a, asked_b = a.identity.tasks[name], b.identity.tasks[name]
         found[name] = one = compare(rows_a, rows_b, asked_a.choices)
         if one.macro_f1.ci95 and one.clusters < min(intervals.FEW, one.n):
-            notes.append(f"{name}: the interval resamples {one.clusters} clusters; so few make a rough one")
+            notes.append(f"{name}: the interval resamples {one.clusters} clusters; with so few it is a rough one")
         if one.one_class:
-            notes.append(f"{name}: all labels are {one.one_class}, so only the accuracy says something")
+            notes.append(f"{name}: all labels are {one.one_class}, so only the accuracy is meaningful")
         if asked_a.prompt_sha256 != asked_b.prompt_sha256 and a.identity.style == b.identity.style:
             notes.append(f"{name}: the prompts differ")
         if {len(rows_a), len(rows_b), asked_a.requests, asked_b.requests} != {len(rows_a)}:
-            notes.append(f"{name}: not all was asked of both; compared are the {one.n:,} samples both answered")
+            notes.append(
+                f"{name}: not both answered all requests; compared are the {one.n:,} samples that both answered"
+            )
     if not found:
         raise UserError(
             f"{first} and {second} have no task to compare: {'; '.join(passed_over) or 'both are empty'}",
-            "run mtrl eval with both, on the same --data, --tasks and --split",
+            "run mtrl eval with both judges, with the same --data, --tasks and --split",
         )
     return Compared(found, passed_over, notes)
 
@@ -80,7 +82,7 @@ def _why_not(name: str, a: Evaluation, b: Evaluation, folders: tuple[Path, Path]
     if asked_a.split != asked_b.split:
         return f"the two were asked different samples ({asked_a.split} and {asked_b.split})"
     if asked_a.samples_sha256 != asked_b.samples_sha256:
-        return "the two were asked different samples (converted anew in between)"
+        return "the two were asked different samples (the task was converted again in between)"
     return ""
 
 

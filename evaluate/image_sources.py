@@ -1,8 +1,8 @@
 """The images that `mtrl judge` is given, as rows: files, folders of images, and tables (.csv, .jsonl).
 
-A table has one row per item: `image`, or for a pair `image_1` and `image_2`, or in JSONL a list `images`. File names are
-relative to the table's folder. A folder gives the files whose ending names an image format, in the order of their names;
-every other entry is counted with its reason. Links to folders are not followed.
+A table has one row per item: `image`, or for a pair `image_1` and `image_2`, or in JSONL a list `images`. File names
+are relative to the table's folder. A folder gives the files whose ending names an image format, in the order of their
+names; every other entry is counted with its reason. Links to folders are not followed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Answers written to an evaluation folder as they arrive.
 
-An evaluation that was killed continues: a torn last line is dropped, and only what is not in the file is asked. Another
-checkpoint, prompt, sampling or other data in the same folder is an error.
+An evaluation that was killed continues: a torn last line is dropped, and only what is not in the file is asked.
+Another checkpoint, prompt, sampling or other data in the same folder is an error.
 """
 
 from __future__ import annotations

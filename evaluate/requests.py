@@ -1,6 +1,6 @@
-"""What is asked of a judge: one request a sample, order and vote, from the converted data.
+"""What a judge is asked: one request per sample, order and vote, from the converted data.
 
-Pairs are asked in both orders: "given" is the seeded order of the conversion, "turned" the other way round.
+Pairs are asked in both orders: "given" is the seeded order of the conversion, "turned" has the images swapped.
 """
 
 from __future__ import annotations
@@ -21,24 +21,16 @@ from mtrl.evaluate.metrics import groups
 def build(
     task: Task, style: str, data: Path, split: str, votes: int = 1, limit: int | None = None
 ) -> Iterator[Request]:
-    """The requests of one task in file order; `limit` keeps the first so many samples. Raises UserError."""
-    again = datacard.convert_again(task.name, data)
-    asked = (image for sample in islice(samples.read(data, task.name, split), limit) for image in sample.images)
-    for name in unchanged.altered(
-        data, task.name, chain([f"{task.name}/samples_{split}.parquet"], dict.fromkeys(asked))
-    ):
-        what = "has changed since it was converted" if (data / name).exists() else "is gone"
-        raise UserError(f"task {task.name}: {data / name} {what}", again)
+    """The requests of one task in file order, of the first `limit` samples. Raises UserError."""
+    _check_unchanged(task, data, split, limit)
     render = prompting.renderer(task, style)
-    together = groups.of_split(data, task.name, split, task.split.texts)
-    for number, sample in enumerate(samples.read(data, task.name, split)):
-        if limit is not None and number >= limit:
-            return
+    cluster_of = groups.of_split(data, task.name, split, task.split.texts)
+    for sample in islice(samples.read(data, task.name, split), limit):
         if sample.kind != task.kind or sample.answer not in task.choices:
             raise UserError(
-                f"task {task.name} is {task.kind} for this judge and answered by {' or '.join(task.choices)}, but {data} has"
-                f" a {sample.kind} sample {sample.id} labelled {sample.answer}",
-                "use data that was converted by the task that the judge was trained with, or --prompts local",
+                f"task {task.name} of this judge is {task.kind} with verdicts {' and '.join(task.choices)}, but sample"
+                f" {sample.id} in {data} is {sample.kind} and labelled {sample.answer}",
+                "use data converted by the task that the judge was trained with, or pass --prompts local",
             )
         shown_as: dict[Order, Sample] = {"given": sample}
         if task.kind == "pairwise":
@@ -48,5 +40,14 @@ def build(
             for vote in range(votes):
                 yield Request(
                     sample.id, task.name, order, vote, render(shown), images, shown.answer, task.choices,
-                    cluster=together[sample.id], orient=task.orient,
+                    cluster=cluster_of[sample.id], orient=task.orient,
                 )  # fmt: skip
+
+
+def _check_unchanged(task: Task, data: Path, split: str, limit: int | None) -> None:
+    """Raises UserError where a file that will be read is not as it was converted."""
+    asked = (image for sample in islice(samples.read(data, task.name, split), limit) for image in sample.images)
+    files = chain([f"{task.name}/samples_{split}.parquet"], dict.fromkeys(asked))
+    for name in unchanged.altered(data, task.name, files):
+        what = "has changed since it was converted" if (data / name).exists() else "is gone"
+        raise UserError(f"task {task.name}: {data / name} {what}", datacard.convert_again(task.name, data))

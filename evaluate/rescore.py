@@ -30,14 +30,14 @@ class Reread(NamedTuple):
 
 
 def reread(folder: Path, file: str = predictions.FILE) -> Reread:
-    """Raises UserError where the folder holds no predictions, a line is not one, or an evaluation writes to the file."""
+    """Raises UserError where there are no predictions, a line is not one, or an evaluation is writing to the file."""
     path = folder / file
-    empty = UserError(f"there are no predictions in {path} yet", "score a judge first, by mtrl eval with --ckpt")
+    empty = UserError(f"there are no predictions in {path} yet", "score a judge first: mtrl eval --ckpt PATH")
     if not path.exists():
         raise empty
     with open_regular(path) as held:
         if not take(held.fileno()):
-            raise UserError(f"a mtrl eval is writing to {path}", "wait for it, then mtrl score again")
+            raise UserError(f"an mtrl eval is writing to {path}", "wait for it, then run mtrl score again")
         identity, before, _ = predictions.load(folder, file)
         if not before:
             raise empty

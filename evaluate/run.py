@@ -1,4 +1,4 @@
-"""Scoring one judge: what to ask, asking, and metrics.json from what was answered."""
+"""Scoring one judge: builds the requests, asks them, and computes metrics.json from the answers."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ def evaluate(
     tick: Callable[[int, int], None],
     confidence: bool = False,
 ) -> scores.Scores:
-    """Asks what is not yet answered in `out`, and writes metrics.json. `tick` gets (answered, total). Raises MtrlError.
+    """Asks what is not yet answered in `out`, and writes metrics.json. Raises MtrlError.
 
-    `engine` makes the engine from the judge and the most images a request has; it is not called when nothing is left.
+    `votes` answers per item and order, sampled at temperature 1 where there is more than one; of the first `limit`
+    samples. `engine` makes the engine from the judge and the largest number of images in a request; it is not called
+    where nothing is left to ask. `tick` gets (answered, total).
     """
     chosen = {name: judge.task(name) for name in names}
     asked = {name: list(requests.build(task, judge.style, data, split, votes, limit)) for name, task in chosen.items()}
@@ -82,8 +84,8 @@ def evaluate(
             rows = (predictions.of_answer(a, judge.style, prompt_hash[a.request.task]) for a in answers)
             for done, _ in enumerate(recording.append(rows), start=total - len(left) + 1):
                 tick(done, total)
-            recording.note(engine=asked_of.describe())  # now it knows what an endpoint refused
-    rescore.reread(out)  # an evaluation that goes on may hold answers read by an older parser
+            recording.note(engine=asked_of.describe())  # with what the endpoint would not take
+    rescore.reread(out)  # earlier answers may have been read by an older parser
     return scores.score(out)
 
 

@@ -1,6 +1,6 @@
-"""metrics.json: computed from predictions.jsonl and eval.json, and read again by tables, the report and `mtrl reproduce`.
+"""metrics.json: computed from predictions.jsonl and eval.json, and read by tables, the report and `mtrl reproduce`.
 
-Whatever is read has the right type and range, with no NaN and no infinity; else one line says what is wrong.
+Everything read has the right type and range, with no NaN and no infinity; else one line says what is wrong.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def score(out: Path, file: str = predictions.FILE) -> Scores:
         found = by_task.get(name, [])
         if len(found) > asked.requests:
             raise UserError(
-                f"{out / file} has {len(found):,} answers to task {name}, and {asked.requests:,} were asked for",
-                "start the same mtrl eval again: it names what is not of this evaluation",
+                f"{out / file} has {len(found):,} answers to task {name}; {asked.requests:,} were asked for",
+                "run the same mtrl eval again: it names the answer that does not belong to it",
             )
         if len(found) == asked.requests and any(row.order == "given" for row in found):
             of = {**{key: getattr(asked, key) for key in OF_TASK}, "answered": identity.answered.get(name)}
@@ -118,12 +118,12 @@ def _content(scores: Scores) -> dict[str, Any]:
 
 
 def read(file: Path) -> Scores:
-    """A metrics.json. Raises UserError, with one line, where it is none of this schema or its own part is broken."""
+    """A metrics.json. Raises UserError, with one line, where it has another schema or cannot be read as a whole."""
     again = hints.line("score", file.parent)
     data = read_json(file, again)
     schema = data.get("schema") if isinstance(data, dict) else None
     if schema != SCHEMA or not {"method", "votes"} <= set(data):
-        kind = f"of schema {schema!r}" if schema is not None and schema != SCHEMA else "no metrics of mtrl"
+        kind = f"of schema {schema!r}" if schema is not None and schema != SCHEMA else "not metrics of mtrl"
         raise UserError(f"{file}: {kind}; this mtrl reads schema {SCHEMA}", again)
     tasks: dict[str, TaskMetrics] = {}
     broken: dict[str, str] = {}

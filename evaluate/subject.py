@@ -1,4 +1,4 @@
-"""The judge that is asked: its weights, how it was trained to be asked, and with which tasks and prompts."""
+"""The judge that is asked: which weights, and how: prompts, image size, length of answers."""
 
 from __future__ import annotations
 
@@ -20,35 +20,48 @@ from mtrl.models import card, experts, integrity, model_folder
 
 @dataclass(frozen=True)
 class Subject:
-    """The judge to be scored and how it was trained to be asked. `told_by` names the file that says so.
-
-    `side` is what its image processor rounds to: a merged patch, in pixels. `name` is its run's or the model's, `model` the
-    preset it was made from. `run` and `trained` are the run that it is of and the tasks it was trained on; "" and none where
-    mtrl did not train it. `home` is the folder of its own tasks and prompts, None where it carries none. `prompts` says which are asked with: "export", the judge's own; "local", those of the
-    working directory and of mtrl, which are also taken for every task that the judge does not carry. `files` are an export's.
-    """
+    """A judge, and how it was trained to be asked."""
 
     checkpoint: str
+    """The folder, hub id or served name."""
     method: str
+    """Its row in Table 2."""
     style: Style
+    """The prompt style it is asked in."""
     image: Image
+    """The range of image sizes."""
     max_new_tokens: int
+    """Most tokens of one answer."""
     fingerprint: str
+    """Its identity: another one is another judge."""
     told_by: str
+    """The file that says how to ask it."""
     side: int
+    """The pixels that its image processor rounds an image's sides to: a merged patch."""
     name: str
+    """Its run's name, or the model's."""
     model: str = ""
+    """The model preset that it was made from."""
     step: int | None = None
+    """The training step."""
     run: str = ""
+    """The run that it is of; "" where mtrl did not train it."""
     trained: tuple[str, ...] = ()
+    """The tasks that it was trained on."""
     home: Path | None = None
+    """The folder with its own tasks and prompts; None where it has none."""
     prompts: str = "export"
+    """Whose prompts it is asked with: "export", its own; "local", those of the working directory and of mtrl.
+
+    Tasks that it has no prompts for are asked with the local ones.
+    """
     files: integrity.Files | None = field(default=None, compare=False)
+    """The files of an export, with their recorded hashes."""
 
     def check(self, tick: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Raises UserError where the files of the judge are not, or no longer, those that it is known by.
+        """Raises UserError where the judge's files are not those that its identity is of.
 
-        `tick` gets (megabytes read, of all): an export is hashed, where it looks otherwise than when it was last hashed.
+        `tick` gets (megabytes read, of all): an export is hashed if its files look different from the last time.
         """
         if self.files:
             self.files.check(tick)
@@ -61,19 +74,21 @@ class Subject:
 
     @property
     def default_tasks(self) -> list[str]:
-        """What it is scored on where nothing is named: Table 2's tasks; a judge of one task, or of tasks that Table 2
-        does not have, on those it was trained on."""
+        """What it is scored on without --tasks: Table 2's tasks.
+
+        A judge of a single task, or of tasks that Table 2 does not have: those it was trained on.
+        """
         table2, own = table_tasks(2), list(self.trained)
         return own if own and (self.method.endswith("_single") or set(own) - set(table2)) else table2
 
     def remarks(self, names: Iterable[str]) -> Iterator[str]:
-        """What a user should know of where the tasks and prompts of `names` come from, one line each."""
+        """Where the tasks and prompts of `names` come from, as far as the user should know; one line each."""
         if not self.run:
             return
         if self.home is None:
             yield (
-                f"{self.checkpoint} carries no prompts (an older mtrl exported it): it is asked with those here, whatever"
-                " it was trained with"
+                f"{self.checkpoint} has no prompts (an older mtrl exported it): the local ones are used, and may differ"
+                " from those it was trained with"
             )
             return
         new = []
@@ -82,23 +97,26 @@ class Subject:
             if own.home is None:
                 new.append(name)
             elif here and (keys := task_files.differing(own, here, self.style)):
-                used, other = ("the judge's own", "--prompts local uses those here")
+                used, other = "the judge's own", "--prompts local uses the local ones"
                 if self.prompts == "local":
-                    used, other = ("those here", "--prompts export uses the judge's own")
-                yield f"task {name}: {', '.join(keys)} differ here from what the judge was trained with; {used} are used ({other})"
+                    used, other = "the local ones", "--prompts export uses the judge's own"
+                yield (
+                    f"task {name}: {', '.join(keys)} differ here from what the judge was trained with;"
+                    f" {used} are used ({other})"
+                )
         if new:
-            yield f"the judge was not trained on {', '.join(new)}: asked with the tasks and prompts here"
+            yield f"the judge was not trained on {', '.join(new)}: the local tasks and prompts are used"
 
 
 def subject(checkpoint: str, style: Style | None = None, prompts: str = "export") -> Subject:
-    """Reads mtrl.json beside the weights, or for a foreign checkpoint recipes/zero_shot.yaml. Raises UserError."""
+    """As mtrl.json next to the weights says, or for a model without one recipes/zero_shot.yaml. Raises UserError."""
     folder = Path(checkpoint)
-    # "organisation/name" is a hub id, unless such a folder is here or its first part is
+    # "organisation/name" is a hub id, unless this folder or its parent exists
     is_local = folder.exists() or checkpoint.count("/") != 1 or checkpoint[0] in "./~" or folder.parent.is_dir()
     told = card.read(folder) if is_local else None
     if is_local and not told and not experts.headers(folder):
         raise UserError(
-            f"--ckpt {checkpoint} holds no safetensors weights; others, such as .bin, can run code and are not read",
+            f"--ckpt {checkpoint} has no safetensors weights; other formats (.bin) can run code and are not read",
             "name a folder with .safetensors files",
         )
     if not told:
@@ -154,9 +172,9 @@ def evaluation_folder(ckpt: str | None, served_model: str | None) -> Path:
 
 
 def served(model: str, checkpoint: str | None = None, style: Style | None = None, prompts: str = "export") -> Subject:
-    """What an endpoint calls `model`: asked as `checkpoint` says, which nobody can check, else by recipes/zero_shot.yaml.
+    """The model that an endpoint serves as `model`, asked as `checkpoint` says, else recipes/zero_shot.yaml.
 
-    Its name is its identity: where it is served may change. Raises UserError.
+    That it is this checkpoint cannot be checked. Its name is its identity: the address may change. Raises UserError.
     """
     told = subject(checkpoint, style, prompts) if checkpoint else _foreign(model, style, model)
     return replace(told, checkpoint=model, fingerprint=model, name=model, files=None)
@@ -182,7 +200,7 @@ def _foreign(name: str, style: Style | None, fingerprint: str) -> Subject:
 
 
 def _room(style: Style, preset: str | None) -> int:
-    """Tokens an answer may have, in a style it was not trained in: a bare verdict's 16, or what the RL recipe gives."""
+    """Most tokens of an answer in a style without training: 16 for a bare verdict, else what the RL recipe has."""
     if style == "sft":
         return 16
     known = preset if preset in search_path.listing("recipes", "models", ".yaml") else None
@@ -191,7 +209,7 @@ def _room(style: Style, preset: str | None) -> int:
 
 
 def _preset_of(checkpoint: str) -> str | None:
-    """The model preset whose weights these are, if one is: it may narrow the image range."""
+    """The model preset with these weights, where there is one: it may narrow the range of image sizes."""
     for name, file in search_path.listing("recipes", "models", ".yaml").items():
         path = str(read_yaml(file).get("path", ""))
         if path == checkpoint or (
@@ -202,8 +220,11 @@ def _preset_of(checkpoint: str) -> str | None:
 
 
 def fingerprint(folder: Path) -> str:
-    """Identity of local weights: the listed hashes of an export, which `Subject.check` verifies; of a foreign folder its config,
-    tensor names and shapes, size and time of its weights, and the small files."""
+    """The identity of local weights.
+
+    Of an export, its mtrl.json with the hashes, which `Subject.check` verifies. Of another folder its config, tensor
+    names and shapes, the size and time of its weights, and its small files.
+    """
     if (folder / card.FILE).exists():
         return sha256_file(folder / card.FILE)
     parts = [(folder / "config.json").read_text()]

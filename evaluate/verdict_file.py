@@ -1,8 +1,8 @@
-"""The --out file of `mtrl judge`: rows go to a JSONL file as they come; a .csv or a page is written from them at the end.
+"""The --out file of `mtrl judge`: verdicts are written as they come.
 
-A file that `mtrl judge` did not write is never changed: each line of what goes on must be a row of this command. One
-process at a time holds the file. At the end JSONL is put into the order of the items. For a .csv and a page the JSONL is
-next to them until then.
+They go to a JSONL file; for a .csv and a page it is next to them until these are written at the end. A .jsonl is put
+into the order of the items at the end. A file that `mtrl judge` did not write is never changed, and one process at a
+time writes to it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from mtrl.evaluate.image_items import Bad
 from mtrl.evaluate.verdict import COLUMNS, Verdict, row
 
 KINDS = (".jsonl", ".csv", ".html")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that begins so
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that begins with one of these
 
 
 def check(out: Path) -> None:
-    """Raises UserError where verdicts cannot be written to `out`; asked before a model is loaded."""
+    """Raises UserError where verdicts cannot be written to `out`. Called before a model is loaded."""
     targets.check_file(out)
     if out.suffix not in KINDS:
-        raise UserError(f"--out {out} is neither .jsonl nor .csv nor .html")
+        raise UserError(f"--out {out} is neither .jsonl nor .csv nor .html", "pass --out with one of these endings")
     if out.suffix != ".jsonl" and out.exists():
         raise UserError(f"{out} exists already", "pass another --out, or remove it")
     if not out.parent.is_dir():
@@ -58,7 +58,7 @@ class VerdictFile:
         self._is_new = not self.kept.exists()
         self._stream = _locked(self.kept)
         try:
-            check(out)  # again: the process that held the lock may have ended just now
+            check(out)  # again: the process that had the lock may have written `out` just now
             self.verdicts = self._earlier(wanted)
         except BaseException:
             if self._is_new:
@@ -88,7 +88,7 @@ class VerdictFile:
                 " list",
                 f"pass another --out, or remove {self.kept}",
             )
-        if len(whole) < len(data):  # what a kill left of a last line
+        if len(whole) < len(data):  # a torn last line, left by a kill
             self._stream.truncate(len(whole))
         return found
 
@@ -121,8 +121,8 @@ class VerdictFile:
 
     def __exit__(self, *_: object) -> None:
         if self._is_new and not self.verdicts:
-            self.kept.unlink(missing_ok=True)  # nothing was answered: nothing is left behind
-        with contextlib.suppress(OSError):  # on a full disk, closing tries to write again; `append` has said so
+            self.kept.unlink(missing_ok=True)  # without an answer, nothing is left behind
+        with contextlib.suppress(OSError):  # on a full disk closing fails again; `append` has raised already
             self._stream.close()
 
 
@@ -135,7 +135,7 @@ def _line(judged: Verdict | Bad) -> str:
 
 
 def _verdict(line: str) -> Verdict | None:
-    """None for an item that was skipped. Raises UserError where the line is no row of mtrl judge."""
+    """None for an item that was skipped. Raises UserError where the line is not a row of mtrl judge."""
     content = parse_json(line, "a row")
     if isinstance(content, dict) and "skipped" in content:
         content = {"confidence": None, "response": "", "finish_reason": "", **content}
@@ -145,7 +145,7 @@ def _verdict(line: str) -> Verdict | None:
 
 
 def _locked(file: Path) -> TextIO:
-    """The file opened for appending, held by this process alone. Raises UserError."""
+    """The file, opened for appending and locked by this process. Raises UserError."""
     while True:
         try:
             stream = file.open("a+", encoding="utf-8")
@@ -156,7 +156,7 @@ def _locked(file: Path) -> TextIO:
             if os.fstat(stream.fileno()).st_ino == file.stat().st_ino:
                 return stream
         except FileNotFoundError:
-            pass  # the process that held it has just removed it
+            pass  # the process that had it locked has just removed it
         except BlockingIOError:
             stream.close()
             raise UserError(f"another mtrl judge is writing to {file}", "wait for it, or pass another --out") from None
@@ -170,14 +170,14 @@ def _locked(file: Path) -> TextIO:
 
 def _write_csv(out: Path, rows: list[dict[str, Any]]) -> None:
     columns = [name for name in COLUMNS if any(name in row for row in rows)]
-    with written(out) as beside, beside.open("w", encoding="utf-8", newline="") as stream:
+    with written(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         table = csv.DictWriter(stream, columns, restval="")
         table.writeheader()
         table.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
 
 
 def _cell(value: Any) -> Any:
-    """A cell that a spreadsheet shows and never runs: what begins like a formula gets an apostrophe before it."""
+    """As a spreadsheet shows it and never runs it: what begins like a formula gets an apostrophe in front."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

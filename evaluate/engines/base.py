@@ -51,7 +51,7 @@ class Sampling:
     """Whether log-probabilities are wanted."""
 
     def seed_of(self, request: Request) -> int:
-        """A request's own seed. With one seed for all, every item would draw the same numbers, which biases the votes."""
+        """A request's own seed. With one seed for all, all items would draw the same numbers, which biases votes."""
         name = json.dumps([self.seed, request.task, request.id, request.order, request.vote])
         return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1  # 31 bits: every server takes it
 

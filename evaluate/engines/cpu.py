@@ -1,7 +1,7 @@
-"""vLLM on a CPU: the size of its cache of keys and values, and how slow a real model is there.
+"""vLLM on a CPU: the size of its KV cache, and a warning that a real model is slow.
 
-vLLM takes the size as an environment variable, in whole GiB. Without it, it may take half of the machine; the size here holds
-SEQUENCES requests of the longest kind where memory allows, and at least one.
+vLLM reads the size from an environment variable, in whole GiB. Without it, it may take half of the memory. The size
+here is for SEQUENCES requests of the longest kind if memory allows, and for at least one.
 """
 
 from __future__ import annotations
@@ -13,18 +13,21 @@ from typing import Any
 
 VARIABLE = "VLLM_CPU_KVCACHE_SPACE"
 GIB = 2**30
-SEQUENCES = 4  # ours: two cores are busy with one; more would only wait in memory
-BLOCK = 128  # tokens; vLLM's own on a CPU
-SPARE = 1.25, 1 << 30  # what loading takes: a quarter more than the weights, and 1 GiB
-SLOW = 1 << 30  # bytes of weights from which it is worth a word
-CGROUPS = (  # limit, use, and the name in memory.stat of what is only cached files; version 2, then 1
+SEQUENCES = 4  # ours: one request keeps two cores busy; more would only wait in memory
+BLOCK = 128  # tokens; vLLM's block size on a CPU
+SPARE = 1.25, 1 << 30  # what loading needs: the weights and a quarter more, and 1 GiB
+SLOW = 1 << 30  # bytes of weights from which the user is warned
+CGROUPS = (  # limit, use, statistics, and its key for cached files; version 2, then 1
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
 )
 
 
 def cache_gib(text: Any, tokens: int, weights: int, free: int) -> int:
-    """GiB for a model whose language part is configured by `text`; a request has at most `tokens`, `weights` and `free` are bytes."""
+    """GiB for a model with the language configuration `text` and requests of at most `tokens`.
+
+    `weights` and `free` memory are in bytes.
+    """
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     size = 4 if "float32" in str(getattr(text, "dtype", None) or getattr(text, "torch_dtype", None)) else 2
@@ -34,7 +37,7 @@ def cache_gib(text: Any, tokens: int, weights: int, free: int) -> int:
 
 
 def free_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that this process may still take: of the machine, or of its container where that has less."""
+    """Bytes that this process can still use: of the machine, or of its container if that has less."""
     found = []
     try:
         kilobytes = dict(line.split(":") for line in meminfo.read_text().splitlines())["MemAvailable"].split()[0]
@@ -52,15 +55,16 @@ def free_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys
 
 
 def weights(checkpoint: str) -> int:
-    """Bytes of the weights of a folder; 0 for a hub id, which is not known before it is downloaded."""
+    """Bytes of the weights in a folder; 0 for a hub id, whose size is not known before the download."""
     return sum(file.stat().st_size for file in Path(checkpoint).glob("*.safetensors"))
 
 
 def note(weights: int) -> str:
-    """What the user should know before a long wait; "" for a small model."""
+    """A note for the user before a long wait; "" for a small model."""
     if weights < SLOW:
         return ""
     return (
-        f"a model of {weights / 1e9:.1f} GB on a CPU is slow: one of 4.3 GB (2B) took about 100 s for a pair of "
-        "1024 x 1024 images on 2 cores. --limit N asks about the first N samples of each task only; --endpoint URL asks a server"
+        f"a model of {weights / 1e9:.1f} GB on a CPU is slow: one of 4.3 GB (2B) took about 100 s per pair of"
+        " 1024 x 1024 images on 2 cores. --limit N asks only about the first N samples of each task;"
+        " --endpoint URL asks a server"
     )

@@ -1,74 +1,65 @@
 """Any OpenAI-compatible endpoint as an engine: a judge served by vLLM, or a hosted model.
 
-The first request goes alone: it says whether the endpoint answers at all, and what it refuses to be told. Then CONCURRENCY
-are in flight. The client retries by itself; when that is used up, what is in flight is still taken, and MtrlError says that
-the same command goes on. A request refused for its own sake (400) is that row's "rejected: why", as with vLLM.
+The first request is sent alone: it shows whether the endpoint answers, and which parameters it does not take. Then
+CONCURRENCY requests are in flight. The client retries by itself. Where that is not enough, the answers under way are
+still taken, and MtrlError says how to continue. A request that the endpoint rejects (400) becomes an answer with
+"rejected: why", as with vLLM. vLLM is also told not to use the sampling of the model's generation_config.json.
 
-Images go as stored, byte for byte, but one outside the judge's pixel range goes at the size that the judge would see: the
-range holds whatever the server's own is, as long as that is wider, and prompts are token by token the offline engine's.
-An image that servers read otherwise than training did (EXIF rotation, transparency, several frames) goes as the RGB that
-training saw. What is changed goes as PNG. vLLM is also told not to take sampling from the model's generation_config.json.
-
-The key is OPENAI_API_KEY, if set. It goes to the endpoint and nowhere else: it is cut out of all that comes back, answers too.
-What comes back is bounded and checked, see replies.py.
+The key is OPENAI_API_KEY, if set. It is sent to the endpoint only, and is cut out of everything that comes back,
+answers included. What comes back is bounded and checked, see replies.py.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import io
 import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import openai
 
 from mtrl.config.prompting import parts
-from mtrl.converters.pipeline import images
 from mtrl.converters.readers.picture import Rejected
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.evaluate.engines import replies
-from mtrl.evaluate.engines.base import Answer, Sampling
+from mtrl.evaluate.engines.base import CONTINUES, Answer, Sampling
 from mtrl.evaluate.engines.confidence import ALTERNATIVES
+from mtrl.evaluate.engines.image_url import data_url
 from mtrl.evaluate.engines.request import Request
-from mtrl.models import budget
 
 # All ours. Five retries are about 15 s of the client's own backoff, or as long as the server's Retry-After says.
 CONCURRENCY, RETRIES, TIMEOUT = 32, 5, 300.0
-REFUSALS = 5  # so many first requests, all rejected: it is not the rows
+REJECTED = 5  # first requests, all rejected: the cause is not the items
 PATIENCE = (RETRIES + 1) * (replies.WHOLE + replies.WAIT)  # seconds until an answer, whatever holds it up
-SECRET = 8  # characters: a shorter key is a placeholder for a server that wants none, and may be a word of an answer
-NO_KEY = "EMPTY"  # the client wants one; vLLM's own documentation calls it so
-OPTIONAL = ("logprobs", "max_tokens", "temperature", "top_p", "seed")  # what some models refuse to be told
-AS_STORED = ("jpg", "png", "webp")  # formats that every endpoint reads
-GOES_ON = "the same command goes on from here, once it answers again"
+SECRET = 8  # characters: a shorter key is a placeholder for a server without keys, and may be a word of an answer
+NO_KEY = "EMPTY"  # the client requires one; vLLM's documentation uses this
+OPTIONAL = ("logprobs", "max_tokens", "temperature", "top_p", "seed")  # what some models do not take
+LATER = f"when it answers again, {CONTINUES}"
 
 
 class EndpointEngine:
-    """Asks `model` at `url`. Raises UserError and MtrlError where nothing answers there, or not to this key.
-
-    `style` rl puts reasoning that a server took out of the answer back into it. `image` {min_pixels, max_pixels} and
-    `side` are the judge's, see processor.fitted. `say` gets what the user should know.
-    """
+    """Asks `model` at `url`. In style rl, reasoning that a server took out of an answer is put back into it."""
 
     def __init__(
         self, url: str, model: str, style: str, image: dict[str, int], side: int, say: Callable[[str], None]
     ) -> None:
+        """`image` {min_pixels, max_pixels} and `side` are the judge's, see image_url.py. `say` gets notes for the user.
+
+        Raises UserError and MtrlError where nothing answers at `url`, or not to this key.
+        """
         http = replies.client(url, openai.Timeout(TIMEOUT, connect=10.0))
         address = urlsplit(url)
         if address.username or address.password or address.query:
-            raise UserError("--endpoint holds more than an address", "give the key as OPENAI_API_KEY")
+            raise UserError(
+                "--endpoint has more than an address", "pass the address only; the key goes into OPENAI_API_KEY"
+            )
         self._key = os.environ.get("OPENAI_API_KEY", "").strip() or NO_KEY
-        if not (
-            self._key.isascii() and self._key.isprintable()
-        ):  # a header takes no other, and its error would quote it
-            raise UserError("OPENAI_API_KEY holds characters that no key has", "set it again, in plain ASCII")
+        if not (self._key.isascii() and self._key.isprintable()):  # else the HTTP client fails, and quotes the key
+            raise UserError("OPENAI_API_KEY has characters that no key has", "set it again, in plain ASCII")
         self._url, self._model, self._style, self._say = url.rstrip("/"), model, style, say
         self._image, self._side = image, side
         self._client = openai.OpenAI(
@@ -82,7 +73,7 @@ class EndpointEngine:
         self._served, self._is_vllm = self._look()
 
     def _look(self) -> tuple[list[str], bool]:
-        """The names of the models served, as far as it tells, and whether vLLM serves them."""
+        """The names of the models that it serves, if it lists them, and whether it is vLLM."""
         try:
             asked = self._client.with_options(max_retries=0, timeout=30.0).models.with_raw_response.list()
             listed = replies.models(asked.content)
@@ -90,30 +81,30 @@ class EndpointEngine:
         except (
             openai.APIConnectionError, openai.AuthenticationError, openai.PermissionDeniedError, replies.Refused,
         ) as error:  # fmt: skip
-            self._explain(error, "start the server, or mend --endpoint (docs/judging-and-serving.md)")
+            self._explain(error, "start the server, or correct --endpoint (docs/judging-and-serving.md)")
         except (openai.OpenAIError, UserError):
-            return [], False  # not every endpoint lists its models; the first request will say what is wrong
+            return [], False  # not every endpoint lists its models; the first request shows what is wrong
 
     def describe(self) -> dict[str, Any]:
-        """For eval.json; `left_out` names the sampling parameters that the endpoint refused."""
+        """For eval.json; `left_out` names the sampling parameters that the endpoint does not take."""
         return {
             "engine": "openai", "version": openai.__version__, "endpoint": self._url, "left_out": sorted(self._without)
         }  # fmt: skip
 
     def answers(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Answer]:
-        """Yields an answer for every request, as they arrive. Raises MtrlError when the endpoint gives out."""
-        from multiprocessing.pool import ThreadPool  # its threads do not hold up a Ctrl-C
+        """One answer for every request, as they arrive. Raises MtrlError where the endpoint fails."""
+        from multiprocessing.pool import ThreadPool  # its threads do not delay Ctrl-C
 
         waiting = iter(requests)
         first: list[Answer] = []
-        stop: list[MtrlError] = []
+        failed: list[MtrlError] = []
 
         def ask(request: Request) -> Answer | None:
-            if not stop:
+            if not failed:
                 try:
                     return self._ask(request, sampling)
                 except MtrlError as error:
-                    stop.append(error)
+                    failed.append(error)
             return None
 
         with ThreadPool(CONCURRENCY) as pool:
@@ -124,11 +115,11 @@ class EndpointEngine:
                 first.append(answer)
                 if not answer.finish_reason.startswith("rejected"):
                     break
-                if len(first) == REFUSALS:
+                if len(first) == REJECTED:
                     reason = answer.finish_reason.removeprefix("rejected: ")
                     raise MtrlError(
                         f"{self._url} rejects every request; the last: {reason}",
-                        "fix what it names; nothing was recorded",
+                        "fix the cause; nothing was recorded",
                     )
             yield from first
             answers = pool.imap_unordered(ask, waiting)
@@ -136,14 +127,14 @@ class EndpointEngine:
                 while True:
                     if answer := self._next(answers):
                         yield answer
-        if stop:
-            raise stop[0]
+        if failed:
+            raise failed[0]
 
     def _next(self, answers: Any) -> Answer | None:
         try:
             return answers.next(PATIENCE)  # type: ignore[no-any-return]
         except multiprocessing.TimeoutError:
-            raise MtrlError(f"{self._url} finished no answer in {PATIENCE / 60:.0f} minutes", GOES_ON) from None
+            raise MtrlError(f"{self._url} finished no answer in {PATIENCE / 60:.0f} minutes", LATER) from None
 
     def _ask(self, request: Request, sampling: Sampling) -> Answer:
         pictures = iter(request.images)
@@ -167,13 +158,13 @@ class EndpointEngine:
             return self._read(replies.completion(reply), request, time.monotonic() - begun)
         except UserError as error:
             raise MtrlError(
-                f"{self._url} answers with something else than a chat completion ({self._quote(str(error))}): "
+                f"{self._url} answers with something other than a chat completion ({self._quote(str(error))}): "
                 f"{self._quote(reply[:1000].decode(errors='replace'))}",
-                "is the address whole? it usually ends in /v1. " + GOES_ON,
+                f"check the address: it usually ends in /v1; {LATER}",
             ) from None
 
     def _create(self, content: list[dict[str, Any]], seed: int, sampling: Sampling) -> bytes:
-        """The body of the endpoint's reply. What it says it does not support is left out from then on, and said."""
+        """The body of the endpoint's reply. A parameter that it does not take is left out from then on."""
         while True:
             options: dict[str, Any] = {
                 "max_tokens": sampling.max_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p,
@@ -184,9 +175,7 @@ class EndpointEngine:
                 options["logprobs"] = True
             for name in self._without & set(options):
                 if name == "max_tokens":
-                    options["max_completion_tokens"] = (
-                        sampling.max_tokens
-                    )  # its newer name, where the old one is refused
+                    options["max_completion_tokens"] = sampling.max_tokens  # its newer name
                 del options[name]
             if "logprobs" in options:
                 options["top_logprobs"] = ALTERNATIVES
@@ -204,7 +193,7 @@ class EndpointEngine:
                 if refused[0] not in self._without:
                     self._without.add(refused[0])
                     instead = "asked as max_completion_tokens" if refused[0] == "max_tokens" else "left out"
-                    self._say(f"the endpoint refuses {refused[0]} ({self._quote(_message(error))}): {instead}")
+                    self._say(f"the endpoint does not take {refused[0]} ({self._quote(_message(error))}): {instead}")
 
     def _read(self, reply: replies.Completion, request: Request, latency: float) -> Answer:
         steps, text = None, self._cut(reply.text(self._style))
@@ -217,8 +206,8 @@ class EndpointEngine:
         ended = self._quote(reply.choices[0].finish_reason or "")
         return Answer(request, text, reply.tokens(), ended, latency, steps)
 
-    def _explain(self, error: Exception, then: str = GOES_ON) -> NoReturn:
-        """Raises what the client says in the project's words."""
+    def _explain(self, error: Exception, then: str = LATER) -> NoReturn:
+        """Raises the client's error in mtrl's words."""
         if isinstance(error, replies.Refused):
             raise MtrlError(f"{self._url} {self._quote(str(error), 300)}", then) from None
         if isinstance(error, openai.APITimeoutError):
@@ -232,22 +221,22 @@ class EndpointEngine:
         said = self._quote(_message(error))
         if error.status_code in (401, 403):
             how = "its key" if self._key != NO_KEY else "a key"
-            raise UserError(f"{self._url} refuses: {said}", f"set OPENAI_API_KEY to {how}") from None
+            raise UserError(f"{self._url} denies access: {said}", f"set OPENAI_API_KEY to {how}") from None
         if error.status_code == 404:
             names = self._quote(", ".join(self._served[:20]), 600)
-            hint = f"it serves: {names}" if names else "is the address whole? it usually ends in /v1"
-            raise UserError(f"{self._url} knows no model {self._model!r}: {said}", hint) from None
+            hint = f"it serves: {names}" if names else "check the address: it usually ends in /v1"
+            raise UserError(f"{self._url} has no model {self._model!r}: {said}", hint) from None
         if wait := replies.wait(error.response.headers):
             raise MtrlError(
                 f"{self._url} asks to come back {wait} (Retry-After): {said}",
-                "run the same command again then; it goes on from here",
+                f"then {CONTINUES}",
             ) from None
         if error.status_code == 429:
-            raise MtrlError(f"{self._url} still asks to slow down after {RETRIES} retries: {said}", GOES_ON) from None
-        raise MtrlError(f"{self._url} fails with status {error.status_code}: {said}", GOES_ON) from None
+            raise MtrlError(f"{self._url} still asks to slow down after {RETRIES} retries: {said}", LATER) from None
+        raise MtrlError(f"{self._url} fails with status {error.status_code}: {said}", LATER) from None
 
     def _quote(self, text: str, length: int = 80) -> str:
-        """The first `length` characters of what a server said, in one line, without the key and control characters."""
+        """The first `length` characters of a server's text, on one line, without the key and control characters."""
         return " ".join("".join(c if c.isprintable() else " " for c in self._cut(text)).split())[:length]
 
     def _cut(self, text: str) -> str:
@@ -258,28 +247,6 @@ class EndpointEngine:
 
 
 def _message(error: Any) -> str:
-    """What a server says is wrong: the message of its JSON error, or its whole text."""
+    """The message of a server's JSON error, or its whole text."""
     body = error.body
     return str(body["message"]) if isinstance(body, dict) and body.get("message") else error.response.text
-
-
-def data_url(path: Path, image: dict[str, int], side: int, orient: bool = False) -> str:
-    """The image as a data: URL, see the module; with `orient` upright. Raises Rejected and OSError."""
-    from PIL import Image
-
-    data = images.read(path)
-    extension, known = images.check(data)
-    picture = images.load_rgb(io.BytesIO(data), orient) if known.notes or extension not in AS_STORED else None
-    with contextlib.nullcontext(picture) if picture else Image.open(io.BytesIO(data)) as opened:
-        size = opened.size
-    wide, high, bounded = budget.fitted(*size, image, side)
-    resize = bounded and size != (wide, high)
-    if resize or picture:
-        picture = picture or images.load_rgb(io.BytesIO(data))
-        if resize:
-            picture = picture.resize((wide, high), Image.Resampling.BICUBIC)  # what Qwen's processors resize by
-        buffer = io.BytesIO()
-        picture.save(buffer, "PNG")
-        data, extension = buffer.getvalue(), "png"
-    kind = {"jpg": "jpeg"}.get(extension, extension)
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

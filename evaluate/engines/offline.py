@@ -1,7 +1,7 @@
-"""vLLM, offline: the default engine. Continuous batching over a bounded window of requests, so memory stays flat.
+"""vLLM in this process: the default engine. Continuous batching over a window of requests, so memory stays constant.
 
-Images are sent as decoded RGB inside the recipe's pixel range; the prompt is the model's own chat template. Requests go
-in one by one: vLLM rejects a whole generate() call for one bad row, and this way only that row.
+Images are decoded RGB within the judge's range of sizes; the prompt is in the model's own chat template. Requests are
+added one by one: in a generate() call, one that vLLM rejects would fail all.
 """
 
 from __future__ import annotations
@@ -26,24 +26,22 @@ from mtrl.models import experts
 from mtrl.models.budget import size_of
 
 WINDOW = 256  # requests in flight: enough to keep vLLM's batches full
-TEXT_TOKENS = 2048  # room for a prompt's words beside its images
+TEXT_TOKENS = 2048  # for the words of a prompt, next to its images
 
 
 class VllmEngine:
-    """Loads `checkpoint`, a folder or hub id. Raises MtrlError with vLLM's reason in one line where it cannot.
-
-    `note` is what the user should know before asking it, "" where there is nothing.
-    """
+    """Loads `checkpoint`, a folder or hub id. Raises MtrlError with vLLM's reason, in one line, where it fails."""
 
     note = ""
+    """What the user should know before a long wait."""
 
     def __init__(
         self, checkpoint: str, min_pixels: int, max_pixels: int, images: int, max_tokens: int, tensor_parallel: int = 1
     ) -> None:
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # nothing phones home
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # no data is sent to anybody
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-        warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries to each other; ours are tested
+        warnings.filterwarnings("ignore", category=FutureWarning)  # from libraries about each other
         if Path(checkpoint).exists():
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
         try:
@@ -52,11 +50,11 @@ class VllmEngine:
             from vllm.platforms import current_platform
         except ImportError as error:
             raise MtrlError(
-                f"vLLM cannot be imported here: {error}", "make setup (mtrl doctor says what is missing)"
+                f"vLLM cannot be imported here: {error}", "make setup (mtrl doctor shows what is missing)"
             ) from None
         on_cpu = current_platform.is_cpu()
         if on_cpu:
-            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # one process less to start
+            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # one process fewer to start
         try:
             config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
             vision, text = config.vision_config, getattr(config, "text_config", config)
@@ -68,7 +66,7 @@ class VllmEngine:
                 os.environ.setdefault(cpu.VARIABLE, str(cpu.cache_gib(text, longest, weights, cpu.free_memory())))
             self._llm = vllm.LLM(
                 model=checkpoint,
-                trust_remote_code=False,  # asked for outright: a model brings weights, and never code that runs here
+                trust_remote_code=False,  # a model brings weights, never code that is run
                 load_format="safetensors",  # a pickle can run code
                 max_model_len=longest,
                 limit_mm_per_prompt={"image": images, "video": 0},
@@ -76,12 +74,12 @@ class VllmEngine:
                 tensor_parallel_size=tensor_parallel,
                 enable_prefix_caching=True,
                 enforce_eager=on_cpu,
-                # A prompt computed in pieces makes vLLM turn its seed back, which torch's CPU generator cannot: --votes died
+                # with prompts in pieces, vLLM resets seeds, which torch's CPU generator cannot: --votes failed
                 enable_chunked_prefill=False if on_cpu else None,
                 disable_log_stats=True,
                 seed=0,
             )
-        except Exception as error:  # vLLM raises what its dependencies raise
+        except Exception as error:  # vLLM raises whatever its dependencies raise
             raise MtrlError(
                 f"vLLM cannot load {checkpoint}: {one_line(error)}", likely_cause(checkpoint, str(error), on_cpu)
             ) from error
@@ -92,7 +90,7 @@ class VllmEngine:
         return {"engine": "vllm", "version": self._version}
 
     def answers(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Answer]:
-        """Yields an answer for every request, as they finish."""
+        """One answer for every request, as they finish."""
         from vllm import SamplingParams
 
         waiting, engine = iter(requests), self._llm.llm_engine
@@ -109,7 +107,7 @@ class VllmEngine:
                 begun = time.monotonic()
                 try:
                     engine.add_request(str(number), self._prompt(request), params)
-                except (ValueError, OSError) as error:  # too long, or an image that no longer decodes
+                except (ValueError, OSError) as error:  # too long, or an image that can no longer be decoded
                     yield Answer(request, "", 0, f"rejected: {one_line(error)}", 0.0)
                     continue
                 flying[str(number)] = (request, begun)
@@ -134,7 +132,7 @@ class VllmEngine:
 
 
 def _steps(ids: Iterable[int], listed: Iterable[Any]) -> list[Step]:
-    """vLLM's log-probabilities, by token id, as each token's text and those of its alternatives."""
+    """vLLM's log-probabilities, which are by token id, by the tokens' texts."""
     return [
         (here[token].decoded_token or "", {p.decoded_token: p.logprob for p in here.values() if p.decoded_token})
         for token, here in zip(ids, listed, strict=True)
@@ -142,7 +140,7 @@ def _steps(ids: Iterable[int], listed: Iterable[Any]) -> list[Step]:
 
 
 def one_line(error: BaseException) -> str:
-    """The innermost reason of an error, in one line of at most 300 characters."""
+    """The innermost cause of an error, in one line of at most 300 characters."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     lines = [line for line in str(error).splitlines() if line.strip()]
@@ -150,7 +148,7 @@ def one_line(error: BaseException) -> str:
 
 
 def likely_cause(checkpoint: str, message: str, on_cpu: bool = False) -> str:
-    """The next step after vLLM refused a checkpoint: what the folder shows is wrong with it, else what its words suggest."""
+    """The next step after vLLM could not load a checkpoint, by what is wrong in its folder, else by vLLM's message."""
     folder = Path(checkpoint)
     if folder.is_dir():
         here = {file.name for file in folder.iterdir()}
@@ -158,22 +156,24 @@ def likely_cause(checkpoint: str, message: str, on_cpu: bool = False) -> str:
         if not here & {"tokenizer.json", "vocab.json"}:
             gone.append("tokenizer.json")
         if gone:
-            return f"{', '.join(gone)} is missing beside the weights: copy it from the base model, as mtrl export does"
+            return f"{', '.join(gone)} is missing next to the weights: copy it from the base model, as mtrl export does"
         try:
             shapes = {name: shape for name, (_, shape) in experts.headers(folder).items()}
             if not shapes:
-                return f"{folder} holds no safetensors weights: name a folder that mtrl export wrote"
+                return f"{folder} has no safetensors weights: pass a folder that mtrl export wrote"
             if experts.layout(shapes, read_json(folder / "config.json")) == "transposed":
-                return "its experts lie in the layout that transformers 5 saves; mtrl export writes the one that vLLM reads"
+                return (
+                    "its experts have the layout that transformers 5 saves; mtrl export writes the one that vLLM reads"
+                )
         except MtrlError as error:
             return str(error)
         except (KeyError, TypeError, AttributeError):
             return f"{folder / 'config.json'} is not this model's: copy it from the base model"
     if on_cpu and ("memory" in message.casefold() or cpu.VARIABLE in message):
         now = os.environ.get(cpu.VARIABLE, "?")
-        return f"free some memory, take a smaller model, or set {cpu.VARIABLE}=N, the GiB of its cache (now {now})"
+        return f"free some memory, use a smaller model, or set {cpu.VARIABLE}=N, the GiB of its cache (now {now})"
     if "memory" in message.casefold():
-        return "more GPUs share it by --tensor-parallel N, or take a smaller model"
+        return "share it over more GPUs with --tensor-parallel N, or use a smaller model"
     if not folder.exists():
-        return f"there is no folder {checkpoint}; as a hub id it has to be one that this machine can download (hf auth login)"
+        return f"there is no folder {checkpoint}; a hub id must be one that this machine can download (hf auth login)"
     return "mtrl doctor"

@@ -1,12 +1,11 @@
 """Replicas: copies of vLLM as Ray actors, on this machine or over the nodes of a Ray cluster, behind one Engine.
 
-The driver, which is the `mtrl eval` that was started, keeps each replica's window of requests full and takes back what
-has finished, about twice a second. A request is handed to one replica at a time, and an answer counts once the driver
-has it: what a killed replica, or a node that left, still held is handed out again, in front of the rest.
+The driver, which is the `mtrl eval` that was started, keeps each replica's window of requests full and collects what
+has finished, about twice a second. A request is with one replica at a time, and an answer counts once the driver has
+it: the requests of a killed replica, or of a node that left, are handed out again, before the others.
 
-The driver alone writes predictions.jsonl: one process, one file. Replicas need no disk to write to, and no part files
-are merged, so nothing can be torn but the file's last line, which Recording removes. Actors die with their
-driver. Of a driver that was killed, the answers under way are lost and asked again; those written are never asked again.
+Only the driver writes predictions.jsonl. Actors end with their driver. If the driver is killed, answers under way are
+lost and asked again.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ from mtrl.evaluate.engines.base import CONTINUES, Answer, Sampling
 from mtrl.evaluate.engines.offline import WINDOW, VllmEngine
 from mtrl.evaluate.engines.request import Request
 
-AHEAD = 64  # requests beyond vLLM's own window that a replica holds, so that a finished one's place is filled at once
-SLICE = 0.5  # seconds of answers that travel together: a turn costs the driver and Ray a few milliseconds
-DEATHS = 3  # of one replica without an answer in between; then it is no accident
+AHEAD = 64  # requests beyond vLLM's window that a replica has, so that it never waits for the next one
+SLICE = 0.5  # seconds of answers per call: a call costs the driver and Ray a few milliseconds
+DEATHS = 3  # of one replica without an answer in between: then it is an error
 
 
 class Replica:
-    """One vLLM, in the actor's process. `turn` takes requests in and gives back what has finished meanwhile."""
+    """One vLLM, in the actor's process."""
 
     def load(self, needed: list[str], **engine: Any) -> dict[str, Any]:
-        """Loads vLLM and describes it. Raises UserError where a path is missing on this node, MtrlError as vLLM does."""
+        """Loads and describes vLLM. Raises UserError where a `needed` path is missing on this node, else MtrlError."""
         for path in needed:
             self._look(path)
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # on a CPU all would bind to the same cores
@@ -46,10 +45,11 @@ class Replica:
         self._flow: Iterator[Answer] | None = None
         return self._engine.describe()
 
-    def turn(self, requests: list[Request], sampling: Sampling) -> list[Answer]:
+    def exchange(self, requests: list[Request], sampling: Sampling) -> list[Answer]:
+        """Takes further requests, and returns what has finished after SLICE seconds."""
         for request in requests:
             for image in request.images:
-                self._look(str(image))  # the engine would call it a rejected request, and score it as wrong
+                self._look(str(image))  # else vLLM rejects the request, which then counts as wrong
         self._waiting.extend(requests)
         self._flow = self._flow or self._engine.answers(self._waiting, sampling)
         done, begun = [], time.monotonic()
@@ -57,7 +57,7 @@ class Replica:
             done.append(answer)
             if time.monotonic() - begun > SLICE:
                 return done
-        self._flow = None  # ended: nothing waits, nothing is under way
+        self._flow = None  # nothing waits and nothing is under way
         return done
 
     def _look(self, path: str) -> None:
@@ -65,11 +65,13 @@ class Replica:
             import ray
 
             node = ray.util.get_node_ip_address()
-            raise UserError(f"node {node} of the Ray cluster has no {path}", "put it on a path that all nodes share")
+            raise UserError(
+                f"node {node} of the Ray cluster has no {path}", "put it on a file system that all nodes share"
+            )
 
 
 class _Waiting(deque[Request]):
-    """A queue as an iterator that goes on when more has come."""
+    """A queue as an iterator, which continues when more has been added."""
 
     def __iter__(self) -> Iterator[Request]:
         return self
@@ -82,23 +84,22 @@ class _Waiting(deque[Request]):
 
 @dataclass
 class _Slot:
-    """The driver's side of a replica: its actor, the one call under way, and the requests that it holds."""
+    """A replica as the driver sees it."""
 
     number: int
+    """From 1."""
     actor: Any = None
     call: Any = None
+    """The one call under way."""
     loaded: bool = False
     deaths: int = 0
+    """Since its last answer."""
     held: dict[Key, Request] = field(default_factory=dict)
+    """The requests that it has."""
 
 
 class Replicas:
-    """An Engine of `count` replicas of `tensor_parallel` GPUs each, or CPUs where the cluster has no GPU.
-
-    `address` is HOST:PORT of a Ray cluster that this machine belongs to; None starts a Ray on this machine that ends
-    with us. `data` must be there on every node. `engine` goes to VllmEngine. Returns once the first replica has loaded.
-    Raises UserError where no Ray answers or the cluster is too small, and MtrlError, once, where the model cannot load.
-    """
+    """`count` replicas of `tensor_parallel` GPUs each, or CPUs where the cluster has no GPU."""
 
     def __init__(
         self,
@@ -109,6 +110,12 @@ class Replicas:
         say: Callable[[str], None],
         **engine: Any,
     ) -> None:
+        """Returns once the first replica has loaded. `data` must exist on every node, `engine` goes to VllmEngine.
+
+        `address` is HOST:PORT of a Ray cluster that this machine belongs to; None starts a Ray on this machine, which
+        ends with this process. Raises UserError where no Ray answers or the cluster is too small, and MtrlError, once,
+        where the model cannot be loaded.
+        """
         checkpoint = Path(engine["checkpoint"])
         if checkpoint.exists():
             engine["checkpoint"] = str(checkpoint.absolute())
@@ -133,14 +140,14 @@ class Replicas:
         return {**self._about, "replicas": len(self._slots)}
 
     def close(self) -> None:
-        """Ends the actors and, where it is ours, Ray."""
+        """Ends the actors, and Ray if it was started here."""
         import ray
 
         atexit.unregister(self.close)
         ray.shutdown()
 
     def answers(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Answer]:
-        """Yields one answer for every request, as they come. Raises MtrlError where replicas keep dying."""
+        """One answer for every request, as they come. Raises MtrlError where replicas keep dying."""
         waiting = deque(replace(r, images=tuple(image.absolute() for image in r.images)) for r in requests)
         left = {request.key for request in waiting}
         try:
@@ -151,7 +158,7 @@ class Replicas:
                         given = [waiting.popleft() for _ in range(min(share - len(slot.held), len(waiting)))]
                         slot.held.update((request.key, request) for request in given)
                         if slot.held:
-                            slot.call = slot.actor.turn.remote(given, sampling)
+                            slot.call = slot.actor.exchange.remote(given, sampling)
                 for answer in self._collect(waiting):
                     left.remove(answer.request.key)
                     yield answer
@@ -159,20 +166,20 @@ class Replicas:
             self.close()
 
     def _collect(self, waiting: deque[Request]) -> list[Answer]:
-        """What the first call to end brings; of a dead replica, its requests go back to the front of `waiting`."""
+        """The result of the first call that ends. The requests of a dead replica go back to the front of `waiting`."""
         import ray
 
         calls = {slot.call: slot for slot in self._slots if slot.call is not None}
         ended, _ = ray.wait(list(calls), timeout=10)
         if not ended:
             if ray_cluster.places(self._need) == 0:
-                raise MtrlError("no node is left that can hold a replica", CONTINUES)
+                raise MtrlError("no node is left with room for a replica", CONTINUES)
             return []
         slot = calls[ended[0]]
         slot.call = None
         try:
             brought = ray.get(ended[0])
-        except MtrlError as error:  # Ray raises a child of it and of its own RayTaskError
+        except MtrlError as error:  # Ray raises a subclass of it and of its own RayTaskError
             cause = getattr(error, "cause", error)
             raise type(cause)(str(cause), cause.then) from None
         except ray.exceptions.RayError as error:
@@ -190,7 +197,7 @@ class Replicas:
         import ray
 
         with contextlib.suppress(Exception):
-            ray.kill(slot.actor)  # it may live and only be out of reach
+            ray.kill(slot.actor)  # it may be alive and only not reachable
         reason = ray_cluster.reason(error)
         slot.deaths += 1
         if slot.deaths == DEATHS:
@@ -199,7 +206,7 @@ class Replicas:
                 f"its log is in {ray_cluster.LOGS} on its node; {CONTINUES}",
             )
         self._say(
-            f"replica {slot.number} died ({reason}); it starts again, {len(slot.held)} requests are handed out again"
+            f"replica {slot.number} died ({reason}) and restarts; its {len(slot.held)} requests are handed out again"
         )
         waiting.extendleft(reversed(slot.held.values()))
         slot.held.clear()

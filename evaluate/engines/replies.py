@@ -1,8 +1,8 @@
-"""What an endpoint sends, before it is believed: from the address that was asked, within size and time, of the right types.
+"""An endpoint's replies, checked: from the address that was asked, within limits of size and time, of the right types.
 
-The client here follows a redirect within that address only, takes at most BODY bytes in WHOLE seconds per reply, and asks
-for no compression, since a few compressed bytes may become any number. A reply's log-probabilities are used whole or not at
-all: one that is missing, no number or not finite leaves the answer without a confidence, never with a wrong one.
+The client follows redirects within that address only, takes at most BODY bytes in WHOLE seconds per reply, and asks
+for no compression, since a few compressed bytes can become any number. Log-probabilities are used all or not at all:
+where one is missing, not a number or not finite, the answer has no confidence.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx2
 import openai
@@ -23,17 +23,25 @@ from mtrl.core.parsing import parse_json
 from mtrl.core.schema import Stored, validate
 from mtrl.evaluate.engines.confidence import Step
 
-BODY, WHOLE = 32 << 20, 600.0  # bytes and seconds of one reply; ours, ten times what a long answer needs
-WAIT = 120.0  # seconds; the client sleeps as long as a Retry-After says up to this, and gives up where it says more
+BODY, WHOLE = 32 << 20, 600.0  # bytes and seconds per reply; ours, ten times what a long answer needs
+WAIT = 120.0  # seconds; the client waits for a Retry-After up to this, and gives up if it is longer
 BEGUN = "mtrl.begun"
 
 
+class Origin(NamedTuple):
+    """The server that a URL is of."""
+
+    scheme: str
+    host: str
+    port: int | None
+
+
 class Refused(openai.OpenAIError):
-    """A reply that is not taken; the client passes it on and does not try again."""
+    """A reply that is not accepted. The client raises it and does not retry."""
 
 
 class _Limited(httpx2.SyncByteStream):
-    """A reply's body, which ends in Refused at the limits of size and time."""
+    """A reply's body. Reading it raises Refused at the limits of size and time."""
 
     def __init__(self, stream: Any, begun: float) -> None:
         self._stream, self._begun = stream, begun
@@ -56,11 +64,13 @@ def client(url: str, timeout: Any) -> httpx2.Client:
     """For openai.OpenAI(http_client=). Raises UserError where `url` is not an http(s) address."""
     try:
         origin = _origin(httpx2.URL(url))
-        origin[1].encode("idna")  # as the resolver will
+        origin.host.encode("idna")  # as the resolver will
     except (httpx2.InvalidURL, UnicodeError):
-        origin = "", "", None
-    if origin[0] not in ("http", "https") or not origin[1] or not 0 < (origin[2] or 80) < 65536:
-        raise UserError(f"--endpoint {url!r} is no address", "for instance --endpoint http://127.0.0.1:8000/v1")
+        origin = Origin("", "", None)
+    if origin.scheme not in ("http", "https") or not origin.host or not 0 < (origin.port or 80) < 65536:
+        raise UserError(
+            f"--endpoint {url!r} is not an http(s) address", "for example --endpoint http://127.0.0.1:8000/v1"
+        )
 
     def asked(request: Any) -> None:
         request.extensions[BEGUN] = time.monotonic()
@@ -80,12 +90,12 @@ def client(url: str, timeout: Any) -> httpx2.Client:
     )
 
 
-def _origin(url: Any) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
+def _origin(url: Any) -> Origin:
+    return Origin(url.scheme, url.host, url.port)
 
 
 def wait(headers: Any) -> str:
-    """When a Retry-After that is longer than WAIT says to come back, "" where there is none."""
+    """When to come back, in words, where a Retry-After is longer than WAIT; else ""."""
     told = str(headers.get("retry-after", ""))
     try:
         seconds = float(told)
@@ -102,7 +112,7 @@ def wait(headers: Any) -> str:
 class _Message(Stored):
     content: str | None = None
     refusal: str | None = None
-    reasoning: str | None = None  # vLLM's name; its older versions and others call it reasoning_content
+    reasoning: str | None = None  # vLLM's name; older versions and other servers use reasoning_content
     reasoning_content: str | None = None
 
 
@@ -113,25 +123,25 @@ class _Choice(Stored):
 
 
 class Completion(Stored):
-    """A chat completion, as far as it is used. Without a message it is none; what is wrong in the rest costs only that."""
+    """A chat completion. Only a message is required: another part that is wrong is not used."""
 
     choices: list[_Choice] = Field(min_length=1)
     usage: Any = None
 
     def text(self, style: str) -> str:
-        """The answer; in style rl with the reasoning that a server took out of it."""
+        """The answer; in style rl with the reasoning that the server took out of it."""
         message = self.choices[0].message
         text = message.content or message.refusal or ""
         thought = message.reasoning or message.reasoning_content
         return f"<think>{thought}</think>{text}" if style == "rl" and thought and "<think>" not in text else text
 
     def tokens(self) -> int:
-        """How many were generated, 0 where the reply does not say."""
+        """Number of generated tokens, 0 where the reply does not say."""
         told = self.usage.get("completion_tokens") if isinstance(self.usage, dict) else None
         return told if type(told) is int and told >= 0 else 0
 
     def steps(self) -> list[Step] | None:
-        """Each token with its alternatives; None where the reply has none. Raises UserError where they cannot be used."""
+        """Each token with its alternatives; None where the reply has none. Raises UserError where they are wrong."""
         if not self.choices[0].logprobs:
             return None
         content = validate(_Logprobs, self.choices[0].logprobs, "logprobs").content
@@ -140,7 +150,7 @@ class Completion(Stored):
 
 class _Alternative(Stored):
     token: str
-    logprob: float = Field(le=0.001)  # of a probability, which servers may round up
+    logprob: float = Field(le=0.001)  # at most 0, but servers may round it up
 
 
 class _Token(_Alternative):
@@ -161,10 +171,10 @@ class Models(Stored):
 
 
 def completion(body: bytes) -> Completion:
-    """Raises UserError with what is wrong."""
+    """Raises UserError."""
     return validate(Completion, parse_json(body, "the answer", strict=False), "the answer")
 
 
 def models(body: bytes) -> list[_Model]:
-    """Raises UserError with what is wrong."""
+    """Raises UserError."""
     return validate(Models, parse_json(body, "the list of models"), "the list of models").data

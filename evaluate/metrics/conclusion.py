@@ -9,56 +9,57 @@ from mtrl.evaluate.metrics.paired import Comparison, Difference
 def sentence(found: dict[str, Comparison], sides: tuple[str, str]) -> str:
     """`found` is by task, `sides` are the names of A and B.
 
-    A difference is clear where its 95% interval leaves out 0. Without an interval (one cluster) nothing is certain.
+    A difference is clear where its 95% interval excludes 0. Without an interval (one cluster) no difference is.
     """
+    a, b = sides
     rated = {task: numbers for task, numbers in found.items() if not numbers.one_class}
     if not rated:
-        apart = ", ".join(f"{100 * m.accuracy.difference:+.1f} points on {task}" for task, m in found.items())
-        return f"Macro-F1 cannot tell {sides[0]} and {sides[1]} apart, since all labels are the same; accuracy, B - A: {apart}."
-    found = rated
-    if len(found) == 1:
-        ((task, numbers),) = found.items()
-        return _of_one(task, numbers, sides)
-    mean = sum(numbers.macro_f1.difference for numbers in found.values()) / len(found)
-    clear = [[task + _rough(m) for task, m in found.items() if _clear(m.macro_f1) == side] for side in (-1, 1)]
+        points = ", ".join(f"{100 * m.accuracy.difference:+.1f} points on {task}" for task, m in found.items())
+        return f"Macro-F1 cannot compare {a} and {b}, since all labels are the same; accuracy, B - A: {points}."
+    if len(rated) == 1:
+        return _of_one(*next(iter(rated.items())), sides)
+    mean = sum(m.macro_f1.difference for m in rated.values()) / len(rated)
+    average = f"on average over {len(rated)} tasks"
+    clear = [[task + _rough(m) for task, m in rated.items() if _clear(m.macro_f1) == side] for side in (-1, 1)]
     for side in (0, 1):
         if clear[side] and not clear[1 - side]:
-            points = f"on average over {len(found)} tasks its Macro-F1 is {_points(abs(mean))} {'higher' if _ahead(mean, side) else 'lower'}"
+            direction = "higher" if (mean > 0 if side else mean < 0) else "lower"
             return (
-                f"{sides[side]} is better than {sides[1 - side]} on {_listed(clear[side])}, where the 95% interval of the"
-                f" difference leaves out 0, and on no task clearly worse; {points}."
+                f"{sides[side]} is better than {sides[1 - side]} on {_listed(clear[side])}, where the 95% interval of"
+                f" the difference excludes 0, and on no task clearly worse; {average} its Macro-F1 is"
+                f" {_points(abs(mean))} {direction}."
             )
     if clear[0]:
         return (
-            f"Neither is better throughout: {sides[0]} is clearly better on {_listed(clear[0])}, {sides[1]} on"
-            f" {_listed(clear[1])} (95% intervals that leave out 0); on average over {len(found)} tasks {_mean(mean, sides)}."
+            f"Neither is better on all tasks: {a} is clearly better on {_listed(clear[0])}, {b} on {_listed(clear[1])}"
+            f" (95% intervals that exclude 0); {average} {_mean(mean, sides)}."
         )
     return (
-        f"No clear difference between {sides[0]} and {sides[1]}: on none of the {len(found)} tasks does the 95% interval of"
-        f" the difference leave out 0; on average over them {_mean(mean, sides)}."
+        f"No clear difference between {a} and {b}: on none of the {len(rated)} tasks does the 95% interval of the"
+        f" difference exclude 0; {average} {_mean(mean, sides)}."
     )
 
 
 def _of_one(task: str, numbers: Comparison, sides: tuple[str, str]) -> str:
-    macro_f1, rough = numbers.macro_f1, _rough(numbers)
-    difference, interval = macro_f1.difference, macro_f1.ci95
-    better = sides[difference > 0], sides[difference <= 0]
-    points = f"its Macro-F1 on {task} is {_points(abs(difference))} higher"
+    a, b = sides
+    difference, interval, rough = numbers.macro_f1.difference, numbers.macro_f1.ci95, _rough(numbers)
     if interval is None:
         return (
-            f"Which of {sides[0]} and {sides[1]} is better cannot be told: {_mean(difference, sides)} on {task}, but all"
-            " samples belong to one cluster, so there is no interval."
+            f"Which of {a} and {b} is better is not known: {_mean(difference, sides)} on {task}, but all samples are in"
+            " one cluster, so there is no interval."
         )
-    low, high = sorted(abs(bound) for bound in interval)
-    if _clear(macro_f1):
+    if _clear(numbers.macro_f1):
+        better, worse = (b, a) if difference > 0 else (a, b)
+        low, high = sorted(abs(bound) for bound in interval)
         return (
-            f"{better[0]} is better than {better[1]}: {points}, with a 95% interval from {100 * low:.1f} to {100 * high:.1f}"
-            f" points{rough}, which leaves out 0: chance would seldom make such a difference."
+            f"{better} is better than {worse}: its Macro-F1 on {task} is {_points(abs(difference))} higher, with a 95%"
+            f" interval from {100 * low:.1f} to {100 * high:.1f} points{rough}, which excludes 0: chance alone would"
+            " seldom cause such a difference."
         )
     signed = "{:+.1f} to {:+.1f}".format(*(100 * bound for bound in interval))
     return (
-        f"No clear difference between {sides[0]} and {sides[1]}: {_mean(difference, sides)} on {task}, but the 95% interval"
-        f" of B - A, {signed} points{rough}, holds 0."
+        f"No clear difference between {a} and {b}: {_mean(difference, sides)} on {task}, but the 95% interval of B - A,"
+        f" {signed} points{rough}, includes 0."
     )
 
 
@@ -72,11 +73,7 @@ def _clear(macro_f1: Difference) -> int:
 
 def _rough(numbers: Comparison) -> str:
     few = numbers.clusters < min(intervals.FEW, numbers.n)
-    return f" (a rough interval, of {numbers.clusters} clusters)" if few else ""
-
-
-def _ahead(mean: float, side: int) -> bool:
-    return mean > 0 if side else mean < 0
+    return f" (a rough interval, from {numbers.clusters} clusters)" if few else ""
 
 
 def _mean(difference: float, sides: tuple[str, str]) -> str:

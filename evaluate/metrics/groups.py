@@ -1,7 +1,7 @@
-"""Which rows of a split are not independent: those that share a group, a text or an image, and chains of such rows.
+"""Which samples are not independent: those that share a group, a text or an image, and chains of such samples.
 
-An interval that resamples rows one by one is too narrow where several rows hold one caption or one picture (SeeTRUE has
-about twelve rows a caption, MJ-Bench the same pair under several axes); it resamples clusters instead.
+SeeTRUE has about twelve samples per caption, MJ-Bench the same pair under several axes. Resampling such samples one by
+one gives intervals that are too narrow, so intervals resample clusters.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from mtrl.converters.pipeline.splits import text
 
 
 def of_split(data: Path, task: str, split: str, texts: Sequence[str]) -> dict[str, str]:
-    """The cluster of each sample of a split; `texts` are the fields to compare (a task's split.texts)."""
+    """sample id -> cluster, for one split; `texts` are the fields to compare (a task's split.texts)."""
     return of_samples(samples.read(data, task, split), texts)
 
 
 def of_samples(rows: Iterable[Sample], texts: Sequence[str]) -> dict[str, str]:
-    """sample id -> cluster, which is the id of the cluster's first sample in file order."""
+    """sample id -> cluster, which is named by the id of its first sample."""
     known = list(rows)
 
     def keys(row: Sample) -> list[tuple[str, str]]:

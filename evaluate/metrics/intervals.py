@@ -1,11 +1,12 @@
-"""95% percentile bootstrap of what follows from counts, resampling clusters of rows that belong together.
+"""95% percentile bootstrap of numbers that follow from counts, resampling clusters of items that are not independent.
 
-Each row falls into one of a few cells (label x verdict), so a cluster is a vector of counts, and clusters with equal
-vectors are the same to every metric. Drawing K of K clusters is therefore one multinomial draw over the distinct vectors:
-exact, and fast, since there are few of them. SciPy's `bootstrap` resamples single rows and cannot keep a cluster whole.
+Each item is in one of a few cells (label x verdict), so a cluster is a vector of counts, and clusters with equal
+vectors are the same to every metric. Drawing K of K clusters is therefore one multinomial draw over the distinct
+vectors: exact, and fast, since there are few of them. SciPy's `bootstrap` resamples single items and cannot keep a
+cluster whole.
 
-With one cluster there is nothing to resample and no interval. With few, 5 to 30, what is built on clusters comes out too
-narrow (Cameron, Gelbach and Miller 2008), so their number stands beside every interval.
+With one cluster there is no interval. With 5 to 30 clusters, intervals are too narrow (Cameron, Gelbach and Miller
+2008), so the number of clusters is shown next to every interval.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from collections.abc import Sequence
 from typing import Any
 
 RESAMPLES = 10_000  # ours
-FEW = 30  # clusters; an interval from fewer is a rough one
-BLOCK = 4_000_000  # numbers drawn at a time: about 32 MB
+FEW = 30  # clusters; an interval from fewer is rough
+BLOCK = 4_000_000  # numbers drawn at a time, about 32 MB
 SEED = 0
 
 
 def resampled(cells: Any, clusters: Sequence[str], size: int, resamples: int = RESAMPLES, seed: int = SEED) -> Any:
-    """Counts by cell of each resample, resamples x size; None for fewer than two clusters.
+    """Counts by cell of each resample, an array [resamples, size]; None for fewer than two clusters.
 
-    `cells` gives each row's cell (0 to size - 1), `clusters` its cluster.
+    `cells` has each item's cell (0 to size - 1), `clusters` its cluster.
     """
     import numpy as np
 
@@ -36,22 +37,22 @@ def resampled(cells: Any, clusters: Sequence[str], size: int, resamples: int = R
     found = np.empty((resamples, size), dtype=np.int64)
     step = max(1, BLOCK // len(kinds))
     for start in range(0, resamples, step):
-        stop = min(start + step, resamples)
-        found[start:stop] = generator.multinomial(len(names), times / len(names), size=stop - start) @ kinds
+        end = min(start + step, resamples)
+        found[start:end] = generator.multinomial(len(names), times / len(names), size=end - start) @ kinds
     return found
 
 
 def macro_f1(counts: Any) -> Any:
-    """Macro-F1 of each 2 x 3 matrix (label x verdict, invalid last) in an array [..., 2, 3]. F1 of an absent class is 0."""
+    """Macro-F1 of each matrix (label x verdict, invalid last) of an array [..., 2, 3]. F1 of an absent class is 0."""
     import numpy as np
 
     hits = np.stack([counts[..., 0, 0], counts[..., 1, 1]], axis=-1)
-    sizes = counts.sum(axis=-1) + counts[..., :2].sum(axis=-2)  # of each class: labels and verdicts; F1 = 2 hits / both
+    sizes = counts.sum(axis=-1) + counts[..., :2].sum(axis=-2)  # labels and verdicts of each class; F1 = 2 hits / size
     return np.divide(2 * hits, sizes, out=np.zeros(hits.shape), where=sizes > 0).mean(axis=-1)
 
 
 def accuracy(counts: Any) -> Any:
-    """Share of right answers of each 2 x 3 matrix in an array [..., 2, 3]."""
+    """Share of right verdicts of each matrix of an array [..., 2, 3]."""
     return (counts[..., 0, 0] + counts[..., 1, 1]) / counts.sum(axis=(-1, -2))
 
 

@@ -1,7 +1,7 @@
 """Two judges on the same items of one task: how far apart they are, and where they differ. Differences are B - A.
 
-The interval is a paired bootstrap: every resample draws the same clusters for both, so what makes an item hard for both
-cancels out in the difference.
+The interval is a paired bootstrap: every resample draws the same clusters for both, so what makes an item hard for
+both cancels out in the difference.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What asking a pair in both orders shows. Rates are fractions, of pairs whose two orders were both asked.
 
-A tie is a pair whose two answers contradict each other: both times the first image, or both times the second. An invalid
-answer makes no tie; it is wrong, and its pair is never dropped.
+A tie is a pair whose two answers contradict each other: both times the first image, or both times the second. An
+invalid answer makes no tie; it is wrong, and its pair is never dropped.
 """
 
 from __future__ import annotations

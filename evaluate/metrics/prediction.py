@@ -85,7 +85,7 @@ class Voted:
 
 
 def voted(rows: Iterable[Prediction], lenient: bool = False) -> list[Voted]:
-    """One per item and order, in order of their first vote. A tie goes to the earlier vote. `lenient`: of that parse."""
+    """One per item and order, in order of the first votes. A tie goes to the earlier vote. `lenient`: of that parse."""
     votes: dict[tuple[str, Order], list[Prediction]] = {}
     for row in sorted(rows, key=lambda row: row.vote):
         votes.setdefault((row.id, row.order), []).append(row)

@@ -1,7 +1,7 @@
 """The interface of a backend: how one upstream trainer is configured, started, watched, resumed and exported from.
 
-A backend renders a recipe to ONE configuration file, ONE command line and ONE environment. To add one: a class with every
-member of `Backend` in TOOL_METHOD.py, an instance of it in registry.py, and recipes/templates/NAME.yaml.j2.
+A backend renders a recipe to ONE configuration file, ONE command line and ONE environment. To add one: a class with
+every member of `Backend` in TOOL_METHOD.py, an instance of it in registry.py, and recipes/templates/NAME.yaml.j2.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from mtrl.backends.overlay import Kinds
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.rundir import Run
 
 
 @dataclass(frozen=True)
 class Job:
-    """`config` is the text of upstream.yaml; `command` runs in the run directory with `env` added to the environment."""
+    """`command` runs in the run directory with `env` added to the environment."""
 
-    config: str
     command: list[str]
     env: dict[str, str]
 
@@ -35,8 +33,6 @@ class Backend(Protocol):
     """The environment (mtrl.backends.envs) that it runs in."""
     packages: tuple[str, ...]
     """The packages whose versions are recorded in env.json; the trainer's own is the first."""
-    kinds: Kinds
-    """What the values below `upstream:` must be."""
 
     def data_files(self, recipe: Recipe, data: Path) -> list[Path]:
         """The converted files that it trains on. A run does not resume if one of them changed."""
@@ -47,11 +43,14 @@ class Backend(Protocol):
         ...
 
     def config(self, recipe: Recipe, run: Run, data: Path) -> str:
-        """The text of upstream.yaml. Needs nothing of upstream installed. Raises UserError, such as for a batch size."""
+        """The text of upstream.yaml, the same before and after `link_inputs`. Needs nothing of upstream installed.
+
+        Raises UserError, for example if the devices cannot share a batch.
+        """
         ...
 
-    def job(self, recipe: Recipe, run: Run, data: Path) -> Job:
-        """What is run. Raises UserError where the environment is not built, and as `config` does."""
+    def job(self, recipe: Recipe, run: Run) -> Job:
+        """What is run, once `config` is in upstream.yaml. Raises UserError if the environment is not built."""
         ...
 
     def begin(self, run: Run) -> None:
@@ -59,15 +58,15 @@ class Backend(Protocol):
         ...
 
     def metrics(self, run: Run) -> list[dict[str, Any]]:
-        """One row per logged step, in order: `step`, and what else is known (`total_steps`, `loss`, `eval_accuracy`, ...)."""
+        """One row per logged step, in order: `step` and what else is logged (`loss`, `reward`, ...)."""
         ...
 
     def plateaued(self, recipe: Recipe, rows: list[dict[str, Any]]) -> str:
-        """Why mtrl should end a run whose metrics are `rows`; "" if it should go on, or if the trainer stops by itself."""
+        """Why mtrl should end a run with these metrics; "" if it should go on, or if the trainer stops by itself."""
         ...
 
     def ended(self, recipe: Recipe, run: Run) -> str:
-        """Why no step is left to train, "" if one is left. A trainer started on its last checkpoint would go past the end."""
+        """Why no step is left, "" if one is. A trainer that is started on its last checkpoint would go past the end."""
         ...
 
     def finished(self, run: Run) -> bool:

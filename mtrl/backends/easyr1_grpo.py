@@ -1,8 +1,8 @@
 """GRPO by EasyR1 on Ray: its YAML, `python -m verl.trainer.main config=upstream.yaml`, and its own logs.
 
-On one node EasyR1 starts a Ray of its own; RAY_ADDRESS names an existing cluster, which several nodes need. It resumes by
-checkpoints/checkpoint_tracker.json, and empties its log at each start. mtrl chooses the best checkpoint by validation
-accuracy; the tracker's best is by the whole reward.
+On one node EasyR1 starts a Ray of its own; RAY_ADDRESS names an existing cluster, which several nodes need. It
+resumes by checkpoints/checkpoint_tracker.json, and empties its log at each start. mtrl chooses the best checkpoint by
+validation accuracy; the tracker's best is by the whole reward.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 
 from mtrl.backends import checkpoint_folders, envs, inputs, logs, merging, ray_trainers, rendering
 from mtrl.backends.base import Job
-from mtrl.backends.overlay import Kinds
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, read_jsonl, symlink, write_json
@@ -38,20 +37,6 @@ class EasyR1:
         "omegaconf",
         "flash-attn",
     )  # its package is called verl
-    kinds = Kinds(
-        counts=(
-            "data.rollout_batch_size", "data.mini_rollout_batch_size", "worker.actor.global_batch_size",
-            f"{MICRO_BATCH}_update", f"{MICRO_BATCH}_experience", "worker.actor.ulysses_size",
-            "worker.rollout.tensor_parallel_size", "trainer.nnodes", "trainer.n_gpus_per_node",
-        ),
-        examples=dict.fromkeys(
-            ("data.image_dir", "data.format_prompt", "data.override_chat_template", "trainer.load_checkpoint_path"), "text"
-        ),
-        nullable=(
-            "data.mini_rollout_batch_size", "worker.rollout.max_model_len",
-            "worker.actor.fsdp.torch_dtype", "worker.ref.fsdp.torch_dtype",
-        ),
-    )  # fmt: skip
 
     def data_files(self, recipe: Recipe, data: Path) -> list[Path]:
         return inputs.rl_files(recipe, data)
@@ -66,16 +51,15 @@ class EasyR1:
         return rendering.render(
             recipe,
             run,
-            self.kinds,
             **ray_trainers.values(recipe, run, self.metrics(run)),
             tensor_parallel=min(recipe.model.tensor_parallel_size, hardware.world_size),
             pure_bf16=hardware.precision == "bf16" and hardware.lora is None,
         )
 
-    def job(self, recipe: Recipe, run: Run, data: Path) -> Job:
+    def job(self, recipe: Recipe, run: Run) -> Job:
         python = envs.interpreter(self.environment)
         command = [str(python), "-m", "verl.trainer.main", "config=upstream.yaml"]
-        return Job(self.config(recipe, run, data), command, ray_trainers.environment(recipe, run, python))
+        return Job(command, ray_trainers.environment(recipe, run, python))
 
     def begin(self, run: Run) -> None:
         """Keeps the log of the attempt before, and lets the tracker name the newest complete checkpoint."""
@@ -95,8 +79,8 @@ class EasyR1:
             write_json(tracker, {**best, "last_global_step": newest, "last_actor_path": actor})
 
     def metrics(self, run: Run) -> list[dict[str, Any]]:
-        """step, total_steps, reward, accuracy, accuracy_<task>, timing_s/step, ...; eval_accuracy and eval_accuracy_<task>
-        where validated. Over all attempts; of a step that was trained twice, the later attempt's."""
+        """step, total_steps, reward, accuracy, accuracy_<task>, timing_s/step, ...; where validated eval_accuracy and
+        eval_accuracy_<task>. Over all attempts; of a step that was trained twice, the later attempt's."""
         total = ray_trainers.total_steps(run)
         lines = [line for log in logs.attempts(run, run.checkpoints / LOG) for line in read_jsonl(log)]
         return logs.by_step({**_row(line), "total_steps": total} for line in lines)
@@ -114,8 +98,8 @@ class EasyR1:
     def merged(self, checkpoint: Path, recipe: Recipe, scratch: Path) -> Iterator[Path]:
         """By EasyR1's own merger, in its environment.
 
-        The merger writes where it reads, and ignores a missing shard silently; so it gets a folder with links to the files
-        of a complete checkpoint.
+        The merger writes where it reads, and ignores a missing shard silently; so it gets a folder with links to the
+        files of a complete checkpoint.
         """
         python = envs.interpreter(self.environment)
         script = source(python) / "scripts" / "model_merger.py"

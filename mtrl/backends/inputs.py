@@ -1,8 +1,8 @@
 """What is written into runs/<name>/inputs for a trainer: the model with the image budget, and training rows.
 
-Without a cap on rows, trainers read the converted files as they are: LLaMA-Factory by its registry, GRPO through a folder
-of links. With `max_rows_per_task` N, a seeded choice of N rows of each task's train split is written into the run;
-validation and test are never capped. verl reads other columns, so its files are always written into the run.
+Without a cap on rows, trainers read the converted files as they are: LLaMA-Factory by its registry, GRPO through a
+folder of links. With `max_rows_per_task` N, a seeded choice of N rows of each task's train split is written into the
+run; validation and test are never capped. verl reads other columns, so its files are always written into the run.
 """
 
 from __future__ import annotations
@@ -19,9 +19,15 @@ from mtrl.core.rundir import Run
 from mtrl.models import budget, model_folder
 
 
+def model_to_budget(recipe: Recipe) -> Path | None:
+    """The model whose processor gets the recipe's image budget; None if no such folder is on this machine."""
+    model = model_folder.local_model(recipe.model.path)
+    return model if model and (model / budget.FILE).exists() else None
+
+
 def budgeted_model(recipe: Recipe, run: Run) -> None:
-    """inputs/model: links to the model's files, with the recipe's image budget in its processor. Nothing for a model that is not on this machine."""
-    if model := model_folder.local_model(recipe.model.path):
+    """inputs/model: links to the model's files, with the recipe's image budget in its processor."""
+    if model := model_to_budget(recipe):
         budget.overlay(model, recipe.image.model_dump(), run.inputs / "model")
 
 
@@ -96,9 +102,10 @@ def _groups(file: Any, wanted: list[int]) -> Iterator[tuple[list[int], Any]]:
 
 
 def verl_files(recipe: Recipe, data: Path, folder: Path) -> None:
-    """folder/verl_train and folder/verl_val: one <task>.parquet each, with verl's columns and the chosen rows of rl_<split>.parquet.
+    """folder/verl_train and folder/verl_val: the chosen rows of rl_<split>.parquet with verl's columns, by task.
 
-    Each image has the recipe's budget, by which qwen-vl-utils resizes. A file that was made from the same input is kept.
+    Each image has the recipe's budget, by which qwen-vl-utils resizes. A file that was made from the same input is
+    kept.
     """
     for split in ("train", "val"):
         target = folder / f"verl_{split}"
@@ -121,11 +128,12 @@ def _write_verl(source: Path, target: Path, recipe: Recipe, task: str, split: st
     if target.exists() and (pq.read_schema(target).metadata or {}).get(b"mtrl") == origin.encode():
         return
     text, number = pa.string(), pa.int64()
+    image = pa.struct([("bytes", pa.binary()), ("path", text), ("min_pixels", number), ("max_pixels", number)])
     schema = pa.schema(
         [
             ("data_source", text),
             ("prompt", pa.list_(pa.struct([("role", text), ("content", text)]))),
-            ("images", pa.list_(pa.struct([("bytes", pa.binary()), ("path", text), ("min_pixels", number), ("max_pixels", number)]))),
+            ("images", pa.list_(image)),
             ("ability", text),
             ("reward_model", pa.struct([("style", text), ("ground_truth", text)])),
             ("extra_info", pa.struct([("index", number), ("split", text), ("id", text)])),

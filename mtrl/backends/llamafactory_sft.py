@@ -9,7 +9,6 @@ from typing import Any
 
 from mtrl.backends import batches, checkpoint_folders, envs, inputs, logs, merging, rendering
 from mtrl.backends.base import Job
-from mtrl.backends.overlay import Kinds
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.files import read_json, read_jsonl
 from mtrl.core.rundir import Run
@@ -21,18 +20,12 @@ class LlamaFactory:
     name = "llamafactory"
     environment = "llamafactory"
     packages: tuple[str, ...] = ("llamafactory", "transformers", "torch", "deepspeed")
-    kinds = Kinds(
-        counts=("per_device_train_batch_size", "save_total_limit"),
-        examples={"deepspeed.zero_optimization": {}},
-        nullable=("deepspeed", "save_total_limit"),
-        transformers=True,
-    )
 
     def data_files(self, recipe: Recipe, data: Path) -> list[Path]:
         return [data / task / f"sft_{split}.json" for task in recipe.tasks for split in ("train", "val")]
 
     def link_inputs(self, recipe: Recipe, run: Run, data: Path) -> None:
-        """inputs/model: the model with the recipe's image budget in its processor. inputs/sft: the rows, where capped."""
+        """inputs/model: the model with the recipe's image budget in its processor. inputs/sft: the rows, if capped."""
         inputs.sft_registry(recipe, data, run.inputs / "sft")
         inputs.budgeted_model(recipe, run)
 
@@ -45,7 +38,6 @@ class LlamaFactory:
         return rendering.render(
             recipe,
             run,
-            self.kinds,
             data=data,
             registry=data if recipe.max_rows_per_task is None else run.inputs / "sft",
             datasets=lambda split: ",".join(f"{task}_{split}" for task in recipe.tasks),
@@ -54,7 +46,7 @@ class LlamaFactory:
             workers=max(1, (os.cpu_count() or 1) // 2),
         )
 
-    def job(self, recipe: Recipe, run: Run, data: Path) -> Job:
+    def job(self, recipe: Recipe, run: Run) -> Job:
         hardware, binaries = recipe.hardware, envs.interpreter(self.environment).parent
         env = {
             "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",  # torchrun is looked up there
@@ -73,7 +65,7 @@ class LlamaFactory:
         if not hardware.gpus_per_node:
             env["CUDA_VISIBLE_DEVICES"] = ""
         command = [str(binaries / "llamafactory-cli"), "train", "upstream.yaml"]
-        return Job(self.config(recipe, run, data), command, env)
+        return Job(command, env)
 
     def begin(self, run: Run) -> None:
         """Nothing: LLaMA-Factory finds its newest checkpoint itself."""

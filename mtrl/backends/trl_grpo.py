@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from pathlib import Path
 from typing import Any
 
-from mtrl.backends import batches, checkpoint_folders, envs, inputs, logs, rendering
+from mtrl.backends import batches, checkpoint_folders, envs, inputs, logs, merging, rendering
 from mtrl.backends.base import Job
 from mtrl.backends.jobs import grpo
-from mtrl.backends.overlay import Kinds
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_jsonl
 from mtrl.core.rundir import Run
+
+FURTHER_BUDGET = "`image` below repeats it for TRL's own processor"
 
 
 class Trl:
     name = "trl"
     environment = "main"
     packages: tuple[str, ...] = ("trl", "transformers", "torch")
-    kinds = Kinds(
-        counts=("grpo.per_device_train_batch_size", "grpo.save_total_limit"),
-        nullable=("grpo.deepspeed", "grpo.save_total_limit"),
-        transformers=True,
-    )
 
     def data_files(self, recipe: Recipe, data: Path) -> list[Path]:
         return inputs.rl_files(recipe, data)
 
     def link_inputs(self, recipe: Recipe, run: Run, data: Path) -> None:
-        """inputs/rl_train and inputs/rl_val: folders of one <task>.parquet per task."""
+        """inputs/rl_train and inputs/rl_val, folders of <task>.parquet; on GPUs inputs/model, which vLLM reads."""
         inputs.rl_folders(recipe, data, run.inputs)
+        if recipe.hardware.gpus_per_node:
+            inputs.budgeted_model(recipe, run)
 
     def config(self, recipe: Recipe, run: Run, data: Path) -> str:
         assert recipe.rl is not None
@@ -39,11 +38,11 @@ class Trl:
         if hardware.nodes > 1:
             text = "mtrl runs TRL on one machine only"
             raise UserError(text, "choose a hardware preset with rl_backend: easyr1, which runs on several")
-        if hardware.lora:
+        if hardware.gpus_per_node and recipe.model.shape and recipe.model.shape.experts:
             text = (
-                f"hardware preset {hardware.name} trains adapters (lora), and mtrl's TRL backend trains every parameter"
+                f"{recipe.model.name} is a mixture of experts, whose weights TRL does not give to vLLM in vLLM's layout"
             )
-            raise UserError(text, "--set backend=easyr1")
+            raise UserError(text, "--set backend=easyr1, or a dense --model")
         share = batches.share(
             recipe.rl.batch_size * recipe.rl.n,
             hardware.rl_per_device_batch_size,
@@ -54,14 +53,16 @@ class Trl:
         return rendering.render(
             recipe,
             run,
-            self.kinds,
+            FURTHER_BUDGET if hardware.gpus_per_node else None,
+            lora=hardware.lora,
+            tensor_parallel=math.gcd(recipe.model.tensor_parallel_size, hardware.world_size),
             per_device=share.per_device,
             accumulation=share.accumulation,
             steps_per_generation=share.accumulation * updates,
             updates_per_rollout=updates,
         )
 
-    def job(self, recipe: Recipe, run: Run, data: Path) -> Job:
+    def job(self, recipe: Recipe, run: Run) -> Job:
         gpus = recipe.hardware.gpus_per_node
         env = {
             "HF_HUB_OFFLINE": "1" if Path(recipe.model.path).exists() else "0",
@@ -74,7 +75,7 @@ class Trl:
         # --standalone: a port that is free
         several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(gpus)] if gpus > 1 else []
         command = [str(envs.interpreter(self.environment)), *several, "-m", grpo.__name__, "upstream.yaml"]
-        return Job(self.config(recipe, run, data), command, env)
+        return Job(command, env)
 
     def begin(self, run: Run) -> None:
         """Nothing: the job finds its newest checkpoint itself."""
@@ -94,5 +95,7 @@ class Trl:
         return checkpoint_folders.complete(run.checkpoints)  # the final model and state, which are written last
 
     def merged(self, checkpoint: Path, recipe: Recipe, scratch: Path) -> contextlib.AbstractContextManager[Path]:
-        """The checkpoint itself."""
+        """The checkpoint itself, or the base model with its adapter merged in."""
+        if (checkpoint / "adapter_config.json").exists():
+            return merging.adapter(checkpoint, recipe, scratch)
         return contextlib.nullcontext(checkpoint)

@@ -1,12 +1,13 @@
 """GRPO by verl on Ray: a YAML over verl's own, `python -m verl.trainer.main_ppo`, and its own logs.
 
-Dense models train by FSDP, a mixture of experts by Megatron where its preset and the GPUs allow it. No training was run with
-it yet: verl needs CUDA. Its configuration, dataset, agent loop up to vLLM, reward manager, logger and FSDP merger were run.
+Dense models train by FSDP, a mixture of experts by Megatron where its preset and the GPUs allow it. No training was
+run with it yet: verl needs CUDA. Its configuration, dataset, agent loop up to vLLM, reward manager, logger and FSDP
+merger were run.
 
 Image budget: qwen-vl-utils, which verl calls, resizes first, by limits of its own unless an image has min_pixels and
-max_pixels; then the model's processor resizes, in verl as in vLLM. The budget is in both (inputs/verl_* and inputs/model), so
-the second changes nothing. On one node verl starts a Ray of its own; RAY_ADDRESS names an existing cluster.
-It resumes by checkpoints/latest_checkpointed_iteration.txt, and empties its log at each start.
+max_pixels; then the model's processor resizes, in verl as in vLLM. The budget is in both (inputs/verl_* and
+inputs/model), so the second changes nothing. On one node verl starts a Ray of its own; RAY_ADDRESS names an existing
+cluster. It resumes by checkpoints/latest_checkpointed_iteration.txt, and empties its log at each start.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from typing import Any
 
 from mtrl.backends import checkpoint_folders, envs, inputs, logs, merging, ray_trainers, rendering
 from mtrl.backends.base import Job
-from mtrl.backends.overlay import Kinds
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import MtrlError
 from mtrl.core.files import read_jsonl, write_text
@@ -37,22 +37,6 @@ class Verl:
     environment = "verl"
     packages: tuple[str, ...] = (
         "verl", "vllm", "transformers", "torch", "ray", "hydra-core", "flash-attn", "megatron-bridge",
-    )  # fmt: skip
-    kinds = Kinds(
-        counts=(
-            "data.train_batch_size", f"{ACTOR}.ppo_mini_batch_size", f"{ACTOR}.ppo_micro_batch_size_per_gpu",
-            f"{ACTOR}.ulysses_sequence_parallel_size", f"{ROLLOUT}.tensor_model_parallel_size",
-            f"{ROLLOUT}.data_parallel_size", f"{ROLLOUT}.log_prob_micro_batch_size_per_gpu",
-            f"{REF}.log_prob_micro_batch_size_per_gpu",
-            "trainer.nnodes", "trainer.n_gpus_per_node", "trainer.max_actor_ckpt_to_keep",
-            *(f"{ACTOR}.megatron.{key}_parallel_size"
-              for key in ("tensor_model", "pipeline_model", "context", "expert_model", "expert_tensor")),
-        ),
-        examples={
-            f"{ACTOR}.megatron": {}, f"{ACTOR}.fsdp_config": {}, "actor_rollout_ref.model.lora_rank": 1,
-            f"{ROLLOUT}.log_prob_max_token_len_per_gpu": 1, f"{REF}.log_prob_max_token_len_per_gpu": 1,
-        },
-        nullable=(f"{ROLLOUT}.max_model_len", "trainer.max_actor_ckpt_to_keep"),
     )  # fmt: skip
 
     def data_files(self, recipe: Recipe, data: Path) -> list[Path]:
@@ -73,7 +57,6 @@ class Verl:
         return rendering.render(
             recipe,
             run,
-            self.kinds,
             "and in inputs/verl_*, row by row",
             **ray_trainers.values(recipe, run, self.metrics(run)),
             megatron=by_megatron(recipe),
@@ -84,7 +67,7 @@ class Verl:
             log=run.path / LOG,
         )
 
-    def job(self, recipe: Recipe, run: Run, data: Path) -> Job:
+    def job(self, recipe: Recipe, run: Run) -> Job:
         python = envs.interpreter(self.environment)
         env = {
             **ray_trainers.environment(recipe, run, python),
@@ -92,7 +75,7 @@ class Verl:
             "SWANLAB_LOG_DIR": str(run.path / "swanlab"),
         }
         where = ["--config-path", str(run.path), "--config-name", "upstream"]
-        return Job(self.config(recipe, run, data), [str(python), "-m", "verl.trainer.main_ppo", *where], env)
+        return Job([str(python), "-m", "verl.trainer.main_ppo", *where], env)
 
     def begin(self, run: Run) -> None:
         """Keeps the log of the attempt before, and lets the tracker name the newest complete checkpoint."""
@@ -126,7 +109,7 @@ class Verl:
 
     @contextlib.contextmanager
     def merged(self, checkpoint: Path, recipe: Recipe, scratch: Path) -> Iterator[Path]:
-        """FSDP's shards go through verl's own merger. It leaves adapters apart from the base model: LLaMA-Factory merges them.
+        """verl's own merger merges FSDP's shards; LLaMA-Factory merges adapters, which it leaves separate.
 
         Megatron saves in the published layout already, unless it was told to use dist_checkpointing, which is merged on
         GPUs: the error has the command.
@@ -152,9 +135,9 @@ class Verl:
 
 
 TRAINING = {
-    "critic/score/mean": "reward", "actor/kl_loss": "kl", "actor/lr": "learning_rate", "actor/entropy": "actor/entropy_loss",
-    "timing_s/step": "timing_s/step", "response_length/mean": "response_length/mean",
-    "response_length/clip_ratio": "response_length/clip_ratio",
+    "critic/score/mean": "reward", "actor/kl_loss": "kl", "actor/lr": "learning_rate",
+    "actor/entropy": "actor/entropy_loss", "timing_s/step": "timing_s/step",
+    "response_length/mean": "response_length/mean", "response_length/clip_ratio": "response_length/clip_ratio",
 }  # fmt: skip
 VALIDATION = {"acc": "accuracy", "reward": "reward", "format": "format", "invalid": "invalid", "yes_rate": "yes_rate"}
 

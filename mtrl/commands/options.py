@@ -13,6 +13,9 @@ RecipeFile = Annotated[str, typer.Argument(help="A recipe file, or the name of o
 Model = Annotated[str | None, typer.Option(help="Model preset: a name in recipes/models/.")]
 HardwareName = Annotated[str | None, typer.Option("--hardware", help="Hardware preset: a name in recipes/hardware/.")]
 Tasks = Annotated[str | None, typer.Option(help="Tasks to train on, by commas; default: the recipe's.")]
+RunName = Annotated[
+    str | None, typer.Option("--name", help="Name of the run; default: recipe, task, model and hardware joined.")
+]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override: a.b=c. May be given more than once.")]
 Checkpoint = Annotated[
     str | None, typer.Option("--ckpt", help="A folder that mtrl export wrote, any other model folder, or a hub id.")

@@ -11,14 +11,18 @@ def command(
     hardware: options.HardwareName = None,
     tasks: options.Tasks = None,
     set: options.Sets = None,
+    name: options.RunName = None,
     data: options.Data = options.DATA,
+    runs: options.Runs = options.RUNS,
 ) -> None:
     """Check a recipe in seconds, without a GPU: keys, data, lengths, batches, environment, memory, disk."""
     from mtrl.config import recipe as recipes
     from mtrl.core import hints
     from mtrl.core.console import check, say
     from mtrl.core.errors import UserError
-    from mtrl.preflight.plan import plan
+    from mtrl.core.rundir import Run, checked
+    from mtrl.preflight.plan import preflight
+    from mtrl.preflight.rendered import Rendered
 
     resolved = recipes.load(recipe, model, hardware, tasks, set, data)
     if resolved.stage is None:
@@ -27,11 +31,12 @@ def command(
             hints.line("eval", ckpt=resolved.model.path, data=data),
         )
     say(f"{resolved.method} of {resolved.model.name} on {resolved.hardware.name}: {', '.join(resolved.tasks)}")
-    checks = plan(resolved, data)
+    run = Run(runs / checked(name or resolved.default_name))
+    checks = preflight(resolved, run, data, Rendered(resolved, run, data))
     for found in checks:
         check(*found)
     errors = [found for found in checks if found.level == "error"]
     if errors:
         raise UserError(f"{len(errors)} check{'s' * (len(errors) != 1)} failed.", errors[0].then)
-    same = {"tasks": tasks, "set": set, "model": model, "hardware": hardware, "data": data}
+    same = {"tasks": tasks, "set": set, "model": model, "hardware": hardware, "name": name, "data": data, "runs": runs}
     say(f"ready: {hints.line(resolved.stage, recipe, **same)}")

@@ -9,7 +9,6 @@ import typer
 
 from mtrl.commands import options
 
-Name = Annotated[str | None, typer.Option(help="Name of the run; default: recipe, task, model and hardware joined.")]
 Dry = Annotated[
     bool, typer.Option("--dry-run", help="Write and print configuration, command and environment; run nothing.")
 ]
@@ -21,7 +20,7 @@ def sft(
     set: options.Sets = None,
     model: options.Model = None,
     hardware: options.HardwareName = None,
-    name: Name = None,
+    name: options.RunName = None,
     dry_run: Dry = False,
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
@@ -36,7 +35,7 @@ def rl(
     set: options.Sets = None,
     model: options.Model = None,
     hardware: options.HardwareName = None,
-    name: Name = None,
+    name: options.RunName = None,
     dry_run: Dry = False,
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
@@ -54,9 +53,11 @@ def _train(
     from mtrl.core.errors import UserError
     from mtrl.core.files import dump_yaml
     from mtrl.core.rundir import Run, checked
-    from mtrl.preflight.plan import plan
+    from mtrl.preflight.plan import preflight
+    from mtrl.preflight.rendered import Rendered
     from mtrl.runs import validation
-    from mtrl.runs.launch import assist, launch, prepare, settle
+    from mtrl.runs.launch import assist, launch, settle
+    from mtrl.runs.prepare import prepare
 
     recipe = recipes.load(file, model, hardware, tasks, sets, data)
     if recipe.stage != stage:
@@ -75,7 +76,8 @@ def _train(
     if rank and not dry:
         assist(run, recipe, data, rank)
         return
-    checks = plan(recipe, data)
+    rendered = Rendered(recipe, run, data)
+    checks = preflight(recipe, run, data, rendered)
     for found in checks:
         if found.level != "ok":
             check(*found)
@@ -83,9 +85,9 @@ def _train(
     if errors and not dry:
         raise UserError(f"nothing was started: {errors[0].text}", errors[0].then)
     with run.held() as lock:
-        job = prepare(run, recipe, data)
+        job = prepare(run, recipe, data, rendered.text)
         if dry:
-            say(dump_yaml(recipe.model_dump(mode="json", exclude_none=True)) + "---\n" + job.config + "---")
+            say(dump_yaml(recipe.model_dump(mode="json", exclude_none=True)) + "---\n" + rendered.text + "---")
             say((run.path / "command.sh").read_text())
             say(f"planned in {run.path}")
             return

@@ -121,6 +121,7 @@ class ModelPreset(Model):
     tensor_parallel_size: PositiveInt = 1
     # GPUs that share the experts of a mixture in verl, which then trains with Megatron; 1, or fewer GPUs: with FSDP
     expert_parallel_size: PositiveInt = 1
+    shape: Shape | None = None  # None: mtrl plan does not estimate times
     rl_step_seconds: PositiveFloat | None = None  # a published figure for one RL step of 2,560 answers on 8 GPUs
     rl_step_source: str = ""
     recipe: dict[str, Any] = {}

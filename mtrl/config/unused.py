@@ -15,7 +15,7 @@ BY_TRAINER = {  # keys of the presets that a trainer does not use
     "llamafactory": (*_RL_ALONE, "model.tensor_parallel_size", "model.expert_parallel_size"),
     "easyr1": (*_SFT_ALONE, "model.expert_parallel_size"),
     "verl": _SFT_ALONE,
-    "trl": (*_SFT_ALONE, "model.tensor_parallel_size", "model.expert_parallel_size"),
+    "trl": (*_SFT_ALONE, "model.expert_parallel_size"),
 }
 STAGES = {"sft": "SFT", "rl": "RL"}
 

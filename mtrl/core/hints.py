@@ -18,7 +18,9 @@ DATA = {
     **dict.fromkeys(("tasks", "prompts"), "--data"),
     "convert": "--out",
 }  # fmt: skip
-RUNS = dict.fromkeys(("sft", "rl", "status", "select", "export", "eval", "compare", "tables", "reproduce"), "--runs")
+RUNS = dict.fromkeys(
+    ("plan", "sft", "rl", "status", "select", "export", "eval", "compare", "tables", "reproduce"), "--runs"
+)
 running: tuple[str, Mapping[str, Any]] = ("", {})  # the command now running, and its parameters; mtrl.cli says it
 RAW = {**dict.fromkeys(("convert", "fit-labels", "reproduce"), "--raw"), "fetch": "--out"}
 

@@ -23,7 +23,8 @@ from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import read_json
 from mtrl.models.card import FILE as CARD
 from mtrl.paper.cell import LOCK, LOG, STEPS, Cell, Place, Step
-from mtrl.preflight.plan import plan
+from mtrl.preflight.plan import preflight
+from mtrl.preflight.rendered import Rendered
 
 
 @dataclass(frozen=True)
@@ -98,14 +99,16 @@ def _refused(cell: Cell, warned: set[str], say: Callable[[str], None]) -> Failur
     train = cell.steps()[0]
     if train.name != "train" or train.done:
         return None
-    checks = plan(cell.recipe, cell.place.data)
+    data = cell.place.data
+    checks = preflight(cell.recipe, cell.run, data, Rendered(cell.recipe, cell.run, data))
     for found in checks:
         if found.level == "warning" and found.text not in warned:
             warned.add(found.text)
             say(f"{cell.label}: warning: {found.text}" + (f"  next: {found.then}" if found.then else ""))
     errors = [f"{found.text}; next: {found.then}" for found in checks if found.level == "error"]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    again = hints.typed(["plan", cell.method, *cell.options, "--data", str(cell.place.data)])
+    where = ["--name", cell.run.name, "--data", str(data), "--runs", str(cell.place.runs)]
+    again = hints.typed(["plan", cell.method, *cell.options, *where])
     return Failure(errors[0] + more, again) if errors else None
 
 

@@ -1,20 +1,28 @@
-"""The keys that LLaMA-Factory and TRL take, so that a typo in a recipe's `upstream:` block is named before a start.
+"""The keys that each trainer takes, so that a typo below `upstream:` in a recipe is found before a start.
 
-<trainer>_keys.txt are upstream's own, of the tested versions: the contract tests compare them with the installed ones, and
-`python -m tests.contract.test_llamafactory` (or test_trl) writes them anew. EasyR1's nested ones are easyr1_rules.py's.
+<trainer>_keys.txt are upstream's own at the tested versions. The contract tests compare them with the installed ones, and
+`python -m tests.contract.test_<trainer>` writes them anew. verl is asked itself (verl_rules.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import nearest
 from mtrl.core.finding import Check
+from mtrl.preflight.rendered import Rendered
 
-OURS = ("model", "train", "val", "reward", "image", "patience", "grpo")  # what trl_job.py reads beside GRPOConfig's
+JOB = (
+    "model", "dtype", "lora", "train", "val", "reward", "image", "patience", "grpo",
+)  # what jobs/grpo.py reads; grpo is GRPOConfig's  # fmt: skip
+FREE = (  # EasyR1's blocks of any keys
+    "worker.reward.reward_function_kwargs",
+    "worker.rollout.val_override_config",
+    "worker.actor.model.override_config",
+)
 
 
 def file(trainer: str) -> Path:
@@ -22,22 +30,36 @@ def file(trainer: str) -> Path:
 
 
 def known(trainer: str) -> list[str]:
+    """The keys that the trainer takes, without those that it sets itself whatever is given."""
     return [line for line in file(trainer).read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
 
 
-def check(recipe: Recipe, config: dict[str, Any]) -> Iterator[Check]:
-    """An error for each key of the rendered upstream.yaml that its trainer does not take."""
-    trainer = recipe.trainer
-    if trainer == "llamafactory":
-        yield from _strange(config, "", known("llamafactory"), "LLaMA-Factory")
-    elif trainer == "trl":
-        yield from _strange(config, "", OURS, "TRL's job")
-        yield from _strange(config["grpo"], "grpo.", known("trl"), "TRL's GRPOConfig")
+def check(recipe: Recipe, config: Rendered) -> Iterator[Check]:
+    """An error for each key of upstream.yaml that its trainer does not take."""
+    if recipe.trainer == "llamafactory":
+        yield from _unknown("LLaMA-Factory", config.values, known("llamafactory"))
+    elif recipe.trainer == "trl":
+        yield from _unknown("TRL's job", config.values, JOB)
+        grpo = [f"grpo.{key}" for key in config.block("grpo")]
+        yield from _unknown("TRL's GRPOConfig", grpo, [f"grpo.{key}" for key in known("trl")])
+    elif recipe.trainer == "easyr1":
+        yield from _unknown("EasyR1", leaves(config.values), known("easyr1"))
 
 
-def _strange(config: dict[str, Any], prefix: str, taken: Any, who: str) -> Iterator[Check]:
-    for key in config:
-        if key not in taken:
-            near = nearest(key, taken)
+def leaves(block: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted key of each value; a block of any keys is one value."""
+    for key, value in block.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and name not in FREE:
+            yield from leaves(value, f"{name}.")
+        else:
+            yield name
+
+
+def _unknown(who: str, found: Iterable[str], known: Iterable[str]) -> Iterator[Check]:
+    known = list(known)
+    for key in found:
+        if key not in known:
+            near = nearest(key, known)
             near = near if len(near) < 200 else ""  # not all of four hundred
-            yield Check("error", f"upstream.{prefix}{key} is no key that {who} takes.{near}", "mend the recipe's upstream: block")  # fmt: skip
+            yield Check("error", f"{who} has no key {key!r}.{near}", "correct upstream: in the recipe")

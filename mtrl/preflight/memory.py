@@ -1,55 +1,47 @@
-"""How much memory a training needs on each GPU and each node, from the rendered upstream configuration. No upstream import.
+"""Whether a training fits the GPUs and the hosts. No upstream import.
 
-    GPU  = bytes a parameter x parameters / GPUs that share them            counted: more than there is fails
-         + adapters + activations + context                                 estimated: can only warn
-    host = offloaded weights and optimizer + vLLM's copies as it sleeps + 5 GB a process
+    GPU  = bytes per parameter x parameters / GPUs that share them        counted: more than the GPU has is an error
+         + adapters + activations + context                               estimated: can only warn
+    host = offloaded states + vLLM's copies as it sleeps + 5 GB per process
 
-Bytes a parameter held at once in an update (weights + gradients + optimizer):
-     8  everything in bf16: 2 + 2 + 2 x 2                           LLaMA-Factory's pure_bf16; TRL under bf16
-    10  and bf16 Kahan compensation: 2 + 2 + 3 x 2                  EasyR1's adamw_bf16 (utils/torch_functional.py)
-    16  fp32: 4 + 4 + 2 x 4                                         EasyR1's, verl's and torch's AdamW; LLaMA-Factory upcasts to it (model/adapter.py)
-    18  bf16 weights, and fp32 weights, gradients and 2 moments     DeepSpeed's ZeRO-3, by its own documentation (memory.rst)
-Frozen weights are 2, or 4 in fp32; verl's FSDP is fp32 in all of it unless model_dtype says otherwise. EasyR1's GPU takes turns: the update, then vLLM's share of the whole GPU beside what of
-the actor is not offloaded; its host holds the reference model always, and in turn the sleeping vLLM's weights or the actor.
-For the 30B in bf16 on 8 x 80 GB with 4,096 tokens its own table (assets/baselines.md, read at the update) has 50 GB a GPU and
-170 GB of host; this sum has 39 + 11, and 164. Frozen vision towers are counted as trained. GB are 10^9 bytes. Parameters are counted in the weights where these are at
-hand, else the model preset's.
+`held` says what each trainer holds. GB are 10^9 bytes. Parameters are counted in the weights where these are at hand, else
+they are the model preset's. For the 30B in bf16 on 8 x 80 GB with 4,096 tokens EasyR1's own table (assets/baselines.md, read
+at the update) has 50 GB per GPU and 170 GB per host; this sum has 39 + 11, and 164.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.files import read_json
 from mtrl.core.finding import Check
 from mtrl.models import experts, model_folder
+from mtrl.preflight import machine
+from mtrl.preflight.held import Answering, held
+from mtrl.preflight.rendered import Rendered
 
-PROCESS = 5  # GB of host memory a worker: what EasyR1's table leaves beside the weights of the 7B and the 30B
-CONTEXT = 4  # GB a GPU for CUDA, NCCL and the layer that is gathered, ours
-IDLE = 2  # GB in use on a GPU that nobody trains on: a desktop, a driver
-LOGIT = 10  # bytes a word of the vocabulary and token: bf16 and fp32 logits, and a gradient
+PROCESS = 5  # GB of host memory per process: what EasyR1's table leaves after the weights of the 7B and the 30B
+CONTEXT = 4  # GB per GPU for CUDA, NCCL and the layer that is gathered, ours
+LOGIT = 10  # bytes per word of the vocabulary and token: bf16 and fp32 logits, and a gradient
 LAYERS, HIDDEN, WORDS = 36, 4096, 151_936  # of the 8B, whose layer inputs are the widest of the presets
 ADAPTERS = 0.04 / 64  # of the weights, per rank: 3.0% of the 4B and 2.3% of the 8B at rank 64, by their shapes
 
 
 @dataclass(frozen=True)
 class Need:
-    """GB. In an update, `states` and `estimated` on each GPU; while vLLM answers `vllm`, all in all; `host` on each node.
-
-    `how` is the sum behind `states`, in words.
-    """
+    """GB. `how` is the sum behind `states`, in words."""
 
     states: float
+    """On each GPU in an update, counted."""
     estimated: float
+    """On each GPU in an update, on top of `states`."""
     vllm: float
+    """On each GPU while vLLM answers, all in all; 0 without vLLM."""
     host: float
+    """On each node."""
     how: str
 
 
@@ -61,7 +53,7 @@ def parameters(recipe: Recipe) -> float:
 
 
 def activations(recipe: Recipe, tokens: int, checkpointing: bool) -> float:
-    """GB of one micro batch: its logits, and each layer's input; without checkpointing 34 bytes a hidden unit in place of 2."""
+    """GB of one micro batch: its logits, and each layer's input; without checkpointing 34 bytes per hidden unit, not 2."""
     folder = model_folder.local_model(recipe.model.path)
     config = read_json(folder / "config.json") if folder else {}
     text = config.get("text_config", config)
@@ -70,151 +62,59 @@ def activations(recipe: Recipe, tokens: int, checkpointing: bool) -> float:
     return tokens * float(each) / 1e9
 
 
-def need(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need | None:
-    """`config` is the rendered upstream.yaml; `gpu` the GB of a GPU, of which vLLM takes its share. None: not known here."""
-    trainers = {"llamafactory": _llamafactory, "easyr1": _easyr1, "verl": _verl, "trl": _trl}
-    trainer = trainers.get(recipe.trainer)
-    return trainer(recipe, config, gpu) if trainer else None
+def _adapters(recipe: Recipe, billions: float, each: float) -> float:
+    """GB of the adapters at so many bytes per parameter of theirs."""
+    return recipe.hardware.lora.rank * ADAPTERS * billions * each if recipe.hardware.lora else 0.0
 
 
-def _adapters(recipe: Recipe, billions: float) -> float:
-    return recipe.hardware.lora.rank * ADAPTERS * billions * 16 if recipe.hardware.lora else 0.0
-
-
-def _llamafactory(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need:
-    assert recipe.sft is not None
-    billions, world, gpus = parameters(recipe), recipe.hardware.world_size, max(1, recipe.hardware.gpus_per_node)
-    zero = config["deepspeed"].get("zero_optimization", {}) if isinstance(config.get("deepspeed"), dict) else {}
-    zero3, off = zero.get("stage") == 3, zero.get("offload_optimizer") or zero.get("offload_param")
-    sharded = zero3 or recipe.hardware.env.get("ACCELERATE_USE_FSDP") == "true"
-    half = bool(config.get("bf16") or config.get("pure_bf16"))
-    if config["finetuning_type"] != "full":
-        each = 2 if half else 4
-    else:
-        each = 18 if zero3 else 8 if config.get("pure_bf16") else 16
-    on_gpu = each if not off else 0 if zero.get("offload_param") else 2
-    shards = world if sharded else 1
-    tokens = config["per_device_train_batch_size"] * config["cutoff_len"]
-    rest = activations(recipe, tokens, bool(config.get("gradient_checkpointing")))
-    rest += _adapters(recipe, billions) / shards + CONTEXT * bool(recipe.hardware.gpus_per_node)
-    host = PROCESS * gpus + (each - on_gpu) * billions * gpus / shards
-    if sharded:
-        host += 2 * billions  # rank 0 gathers the weights to save them
-    return Need(on_gpu * billions / shards, rest, 0, host, _words(on_gpu, billions, shards))
-
-
-def _easyr1(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need | None:
-    billions, worker, gpus = parameters(recipe), config["worker"], config["trainer"]["n_gpus_per_node"]
-    actor, ref, rollout = worker["actor"], worker["ref"], worker["rollout"]
-    if not gpus:
-        return None  # it trains on GPUs alone, which is another check's to say
-    world = gpus * config["trainer"]["nnodes"]
-    adapted = actor["model"]["lora"]["rank"] > 0
-    word = 2 if actor["fsdp"]["torch_dtype"] in ("bf16", "bfloat16", "fp16", "float16") else 4
-    moments = 0 if adapted else 6 if actor["optim"]["strategy"] == "adamw_bf16" else 2 * word
-    weights = 2 if adapted else word
-    each = weights + (0 if adapted else word) + moments
-    reference = 0 if adapted or config["algorithm"]["disable_kl"] else 2
-    ref_off = ref["fsdp"]["enable_cpu_offload"] or ref["offload"]["offload_params"]
-    away = weights * actor["offload"]["offload_params"] + moments * actor["offload"]["offload_optimizer"]
-    stays = weights + moments - away + (0 if ref_off else reference)
-    states = (each + (0 if ref_off else reference)) * billions / world
-    tokens = actor["micro_batch_size_per_device_for_update"] * (
-        config["data"]["max_prompt_length"] + config["data"]["max_response_length"]
-    )
-    rest = activations(recipe, tokens, actor["model"]["enable_gradient_checkpointing"])
-    rest += _adapters(recipe, billions) / world + CONTEXT
-    on_node = gpus / world  # the share of one node in what all shard
-    asleep = 2 * billions * gpus / rollout["tensor_parallel_size"]
-    loading = billions * (4 if adapted else word)  # rank 0 reads it whole
-    host = PROCESS * gpus + (reference * billions * on_node if ref_off else 0)
-    host += max(asleep, away * billions * on_node, loading)
-    share = rollout["gpu_memory_utilization"] * gpu
-    how = _words(each, billions, world)
-    return Need(states, rest, share + stays * billions / world, host, how)
-
-
-def _verl(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need | None:
-    """FSDP's. Megatron splits weights and optimizer by rules of its own: not counted."""
-    part, gpus = config["actor_rollout_ref"], config["trainer"]["n_gpus_per_node"]
-    actor, rollout = part["actor"], part["rollout"]
-    if "megatron" in actor or not gpus:
+def need(recipe: Recipe, config: Rendered, gpu: float) -> Need | None:
+    """`gpu` is the GB of one GPU, of which vLLM takes its share. None if it is not known."""
+    found, billions = held(recipe, config), parameters(recipe)
+    if not found.update:
         return None
-    billions, world, engine = parameters(recipe), gpus * config["trainer"]["nnodes"], actor["fsdp_config"]
-    adapted = part["model"].get("lora_rank", 0) > 0
-    word = 2 if engine.get("model_dtype", "fp32") in ("bf16", "bfloat16") else 4  # fp32 whatever `dtype` is computed in
-    moments = 0 if adapted else 2 * word
-    each = word + (0 if adapted else word) + moments
-    reference = (
-        0 if adapted or not actor["use_kl_loss"] else word
-    )  # on the host always: engine/fsdp/transformer_impl.py:459
-    away = word * bool(engine["param_offload"]) + moments * bool(engine["optimizer_offload"])
-    rest = activations(recipe, actor["ppo_max_token_len_per_gpu"], part["model"]["enable_gradient_checkpointing"])
-    rest += _adapters(recipe, billions) / world + CONTEXT
-    on_node = gpus / world
-    asleep = 2 * billions * gpus / rollout["tensor_model_parallel_size"] if adapted else 0
-    host = PROCESS * gpus + reference * billions * on_node + max(asleep, away * billions * on_node, word * billions)
-    taken = rollout["gpu_memory_utilization"] * gpu + (word + moments - away) * billions / world
-    return Need(each * billions / world, rest, taken, host, _words(each, billions, world))
+    over = f" over {found.shards} GPUs" if found.shards > 1 else ""
+    estimated = activations(recipe, found.tokens, found.checkpointing)
+    estimated += _adapters(recipe, billions, 16) / found.shards + CONTEXT * bool(recipe.hardware.gpus_per_node)
+    vllm = found.answering
+    return Need(
+        states=found.update * billions / found.shards,
+        estimated=estimated,
+        vllm=vllm.share * gpu + vllm.stays * billions / found.shards if vllm else 0,
+        host=PROCESS * found.gpus + (found.host * found.gpus / found.shards + found.node) * billions,
+        how=f"{found.update:g} bytes x {billions:.3g} billion parameters{over}",
+    )
 
 
-def _trl(recipe: Recipe, config: dict[str, Any], gpu: float) -> Need:
-    assert recipe.rl is not None
-    billions, grpo = parameters(recipe), config["grpo"]
-    reference = (2 if grpo["bf16"] else 4) if grpo["beta"] else 0
-    each = (8 if grpo["bf16"] else 16) + reference
-    tokens = grpo["per_device_train_batch_size"] * (recipe.rl.max_prompt_length + recipe.rl.max_response_length)
-    rest = activations(recipe, tokens, grpo["gradient_checkpointing"]) + CONTEXT * bool(recipe.hardware.gpus_per_node)
-    return Need(each * billions, rest, 0, PROCESS * max(1, recipe.hardware.gpus_per_node), _words(each, billions, 1))
+def checkpoint(recipe: Recipe, config: Rendered) -> float:
+    """GB of one checkpoint: weights and optimizer as the trainer saves them, adapters with two moments in fp32."""
+    billions = parameters(recipe)
+    return held(recipe, config).saved * billions + _adapters(recipe, billions, 12)
 
 
-def checkpoint(recipe: Recipe, config: dict[str, Any]) -> float:
-    """GB of one checkpoint: weights and optimizer as the trainer saves them; of LLaMA-Factory's LoRA the adapters alone."""
-    billions, lora = parameters(recipe), recipe.hardware.lora
-    if recipe.stage == "sft" and lora:
-        return _adapters(recipe, billions) * 12 / 16
-    if "worker" in config:  # EasyR1: what it shards
-        half = config["worker"]["actor"]["optim"]["strategy"] == "adamw_bf16"
-        return 2 * billions + _adapters(recipe, billions) if lora else billions * (8 if half else 12)
-    if (
-        "actor_rollout_ref" in config
-    ):  # verl's FSDP: fp32 weights and moments; its Megatron: bf16 weights, fp32 ones and moments
-        whole = 14 if "megatron" in config["actor_rollout_ref"]["actor"] else 12
-        return 4 * billions + _adapters(recipe, billions) if lora else whole * billions
-    if "grpo" in config:
-        return billions * (6 if config["grpo"]["bf16"] else 12)
-    return billions * (14 if config.get("deepspeed") else 6 if config.get("pure_bf16") else 12)
-
-
-def _words(each: float, billions: float, shards: int) -> str:
-    over = f" over {shards} GPUs" if shards > 1 else ""
-    return f"{each:g} bytes x {billions:.3g} billion parameters{over}"
-
-
-def check(recipe: Recipe, config: dict[str, Any]) -> Iterator[Check]:
-    """A line for the GPUs and one for the host; the host is compared only where the run can start: with its GPUs here."""
-    here = gpus_here()
-    cpu = not recipe.hardware.gpus_per_node
-    can_start = cpu or len(here) >= recipe.hardware.gpus_per_node
-    gpu = min(here)[0] if here and can_start and not cpu else recipe.hardware.gpu_memory
-    found, host = need(recipe, config, gpu or 0), host_memory()
+def check(recipe: Recipe, config: Rendered) -> Iterator[Check]:
+    """A line for the GPUs and one for the host. The host is compared only if the run can start here: with its GPUs."""
+    here, host, hardware = machine.gpus(), machine.host_memory(), recipe.hardware
+    cpu = not hardware.gpus_per_node
+    can_start = cpu or len(here) >= hardware.gpus_per_node
+    gpu = min(here).memory if here and can_start and not cpu else hardware.gpu_memory or 0
+    found = need(recipe, config, gpu)
     if found is None:
         if not cpu:
-            yield Check("warning", "memory is not counted for verl's Megatron path", "a first step, watched with nvidia-smi and free")  # fmt: skip
+            text = "memory is not counted for verl's Megatron path"
+            yield Check("warning", text, "watch the first step with nvidia-smi and free")
         return
     if cpu:
         yield _compare("memory", found, PROCESS, host, recipe)
         return
     if gpu:
         yield _compare("GPU memory", found, 0, gpu, recipe)
-        if found.vllm:
-            yield from _vllm(recipe, config, found.vllm, gpu)
-        if can_start and (busy := [(number, used) for number, (_, used) in enumerate(here) if used > IDLE]):
-            number, used = busy[0]
-            yield Check("warning", f"GPU {number} has {used:.0f} GB in use already ({len(busy)} of {len(here)} GPUs are not idle)", "nvidia-smi shows by whom; CUDA_VISIBLE_DEVICES chooses others")  # fmt: skip
-    text = f"host memory: about {found.host:,.0f} GB a node"
+        if answering := held(recipe, config).answering:
+            yield _vllm(recipe, answering, found.vllm, gpu)
+    text = f"host memory: about {found.host:,.0f} GB per node"
     if can_start and found.host > host:
-        yield Check("error" if found.host > 1.5 * host else "warning", f"{text}, and {host:,.0f} GB are here", "a machine with more of it, or fewer states offloaded to it")  # fmt: skip
+        text += f", and this one has {host:,.0f} GB"
+        then = "use a machine with more memory, or offload fewer states"
+        yield Check("error" if found.host > 1.5 * host else "warning", text, then)
     else:
         yield Check("ok", text + (f" of {host:,.0f} here" if can_start else ""))
 
@@ -233,29 +133,26 @@ def _gb(value: float) -> str:
     return f"{value:,.1f} GB" if value < 10 else f"{value:,.0f} GB"
 
 
-def _vllm(recipe: Recipe, config: dict[str, Any], taken: float, gpu: float) -> Iterator[Check]:
-    """The rollouts: what vLLM and the rest of the actor take together, and whether vLLM's weights fit its share."""
-    easyr1 = "worker" in config
-    rollout = config["worker" if easyr1 else "actor_rollout_ref"]["rollout"]
-    tensor = rollout["tensor_parallel_size" if easyr1 else "tensor_model_parallel_size"]
-    share = rollout["gpu_memory_utilization"] * gpu
-    weights = 2 * parameters(recipe) / tensor
+def _vllm(recipe: Recipe, answering: Answering, taken: float, gpu: float) -> Check:
+    """The rollouts: whether vLLM's weights fit its share, and whether that and the rest of the actor fit the GPU."""
+    share, weights = answering.share * gpu, 2 * parameters(recipe) / answering.tensor
     if weights > share:
-        text = f"vLLM gets {share:.0f} GB of each GPU, and its weights are {weights:.0f} GB on each of {tensor}"
+        text = (
+            f"vLLM gets {share:.0f} GB of each GPU, and its weights are {weights:.0f} GB on each of {answering.tensor}"
+        )
         world = recipe.hardware.world_size
-        helps = tensor < world and weights * tensor <= share * world
-        yield Check("error", text, f"--set model.tensor_parallel_size={world}" if helps else _other(recipe))
-    elif taken > gpu:
-        text = f"while vLLM answers, it and what of the actor stays on the GPU take {taken:.0f} GB of {gpu:.0f}"
-        own = [f"worker.actor.offload.offload_{what}" for what in ("optimizer", "params")]
-        theirs = [f"actor_rollout_ref.actor.fsdp_config.{what}_offload" for what in ("optimizer", "param")]
-        yield Check("error", text, " ".join(f"--set upstream.{key}=true" for key in (own if easyr1 else theirs)))
-    else:
-        yield Check("ok", f"GPU memory while vLLM answers: {taken:.0f} GB, {weights:.1f} of them its weights")
+        helps = answering.tensor < world and weights * answering.tensor <= share * world
+        return Check("error", text, f"--set model.tensor_parallel_size={world}" if helps else _other(recipe))
+    if taken > gpu:
+        text = (
+            f"while vLLM answers, it takes {taken:.0f} GB of {gpu:.0f} with the part of the actor that stays on the GPU"
+        )
+        return Check("error", text, answering.offload)
+    return Check("ok", f"GPU memory while vLLM answers: {taken:.0f} GB, with {weights:.1f} GB of weights")
 
 
 def _other(recipe: Recipe) -> str:
-    """What to change where the states alone do not fit."""
+    """What to change if the states alone do not fit."""
     smaller = "a smaller --model"
     if recipe.hardware.gpus_per_node < 8:
         return f"--hardware 8x80gb{'' if recipe.hardware.lora else ' or 1x80gb-lora'}, or {smaller}"
@@ -265,7 +162,7 @@ def _other(recipe: Recipe) -> str:
 
 
 def _less(recipe: Recipe) -> str:
-    """What to change where the estimate says that it is tight."""
+    """What to change if the estimate says that it may not fit."""
     stage, length = ("sft", "sft.max_length") if recipe.stage == "sft" else ("rl", "rl.max_response_length")
     key = f"{stage}_per_device_batch_size"
     ways = [f"hardware.{key}=1"] if getattr(recipe.hardware, key) > 1 else []
@@ -277,23 +174,3 @@ def _less(recipe: Recipe) -> str:
     if recipe.hardware.gpus_per_node and recipe.hardware.nodes == 1 and recipe.hardware.lora is None:
         ways.append("--hardware 16x80gb" if recipe.hardware.gpus_per_node > 1 else "--hardware 8x80gb or 1x80gb-lora")
     return ", or ".join(ways)
-
-
-def gpus_here() -> list[tuple[float, float]]:
-    """(GB, GB in use) of each GPU of this machine; [] where there is none."""
-    query = ["nvidia-smi", "--query-gpu=memory.total,memory.used", "--format=csv,noheader,nounits"]
-    try:
-        listed = subprocess.run(query, capture_output=True, text=True, check=True, timeout=20).stdout
-        sizes = [[int(mib) * 2**20 / 1e9 for mib in line.split(",")] for line in listed.splitlines()]
-        return [(whole, used) for whole, used in sizes]
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return []
-
-
-def host_memory() -> float:
-    """GB of this machine, or of the container that this runs in."""
-    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
-    try:
-        return min(whole, int(Path("/sys/fs/cgroup/memory.max").read_text()) / 1e9)
-    except (OSError, ValueError):
-        return whole

@@ -21,7 +21,7 @@ from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
 from mtrl.core.errors import UserError
 from mtrl.core.rundir import Run
-from mtrl.preflight import easyr1_rules
+from mtrl.preflight import keys
 from mtrl.runs import export
 from tests.conftest import mtrl
 from tests.unit.test_easyr1 import HARDWARE, MODELS, saved
@@ -139,8 +139,7 @@ def importable() -> None:
 
 
 def test_the_key_list_is_its_own() -> None:
-    listed = [line for line in easyr1_rules.KEYS.read_text().splitlines() if not line.startswith("#")]
-    assert in_environment(KEYS) == listed
+    assert in_environment(KEYS) == keys.known("easyr1")
 
 
 def test_its_parser_takes_every_rendered_recipe(tmp_path: Path) -> None:
@@ -330,5 +329,5 @@ def test_its_logger_and_its_resuming_are_what_we_take_them_for(tmp_path: Path) -
 
 if __name__ == "__main__":
     head = f"# EasyR1's configuration keys at {TESTED['easyr1'].commit[:7]}, written by python -m tests.contract.test_easyr1\n"
-    easyr1_rules.KEYS.write_text(head + "".join(f"{key}\n" for key in in_environment(KEYS)))
-    print(yaml.safe_dump({"written": str(easyr1_rules.KEYS)}))
+    keys.file("easyr1").write_text(head + "".join(f"{key}\n" for key in in_environment(KEYS)))
+    print(yaml.safe_dump({"written": str(keys.file("easyr1"))}))

@@ -84,7 +84,7 @@ def test_its_parser_takes_every_rendered_recipe(tmp_path: Path) -> None:
             for hardware in HARDWARE:
                 found = recipe.load(name, model, hardware, "seetrue" if name == "sft_single" else None)
                 file = tmp_path / f"{name}-{model}-{hardware}.yaml"
-                file.write_text(LLAMAFACTORY.job(found, Run(tmp_path / "run"), tmp_path).config)
+                file.write_text(LLAMAFACTORY.config(found, Run(tmp_path / "run"), tmp_path))
                 files.append(str(file))
     typo = tmp_path / "typo.yaml"
     typo.write_text(Path(files[0]).read_text() + "cutoff_length: 3\n")
@@ -105,7 +105,7 @@ def test_training_and_scoring_see_the_same_tokens(converted: Path, tmp_path: Pat
 
     found, run = recipe.load("sft_unified", "tiny", "cpu"), Run(tmp_path / "run")
     LLAMAFACTORY.link_inputs(found, run, converted / "data")
-    config = yaml.safe_load(LLAMAFACTORY.job(found, run, converted / "data").config)
+    config = yaml.safe_load(LLAMAFACTORY.config(found, run, converted / "data"))
     row = json.loads((converted / "data/demo_alignment/sft_test.json").read_text())[0]
     prompt, answer = (message["content"] for message in row["messages"])
     images = []
@@ -139,7 +139,7 @@ def test_token_counts_are_the_processors(size: tuple[int, int], budget: tuple[in
     from PIL import Image
     from transformers import AutoProcessor
 
-    from mtrl.preflight.plan import image_tokens
+    from mtrl.preflight.lengths import image_tokens
 
     found = recipe.load(
         "zero_shot", "tiny", "cpu", sets=[f"image.min_pixels={budget[0]}", f"image.max_pixels={budget[1]}"]

@@ -20,9 +20,9 @@ from PIL import Image
 from mtrl.config import recipe
 from mtrl.core.files import read_jsonl
 from mtrl.demo.pipeline import tiny
-from mtrl.evaluate.engines.endpoint import data_url
+from mtrl.evaluate.engines.image_url import data_url
 from mtrl.models import experts
-from mtrl.preflight.plan import image_tokens
+from mtrl.preflight.lengths import image_tokens
 from tests.conftest import mtrl
 
 pytestmark = pytest.mark.e2e

@@ -12,6 +12,7 @@ import yaml
 from mtrl.backends.jobs import grpo
 from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
+from mtrl.core.errors import UserError
 from mtrl.core.rundir import Run
 from mtrl.preflight import keys
 from tests.unit.test_recipe import MODELS
@@ -35,11 +36,32 @@ def test_grpo_config_takes_it(name: str, model: str, tmp_path: Path) -> None:
     from trl import GRPOConfig
 
     found = recipe.load(name, model, "cpu", "seetrue" if name == "rl_single" else None)
-    config = yaml.safe_load(TRL.job(found, Run(tmp_path / "run"), tmp_path).config)
+    config = yaml.safe_load(TRL.config(found, Run(tmp_path / "run"), tmp_path))
     arguments = GRPOConfig(**config["grpo"])
     assert arguments.num_generations == found.rl.n
     assert arguments.generation_batch_size == found.rl.rollout_batch_size * found.rl.n
     assert (arguments.beta, arguments.epsilon_high) == (found.rl.kl_coef, found.rl.clip_high)
+
+
+@pytest.mark.parametrize("model", ["qwen3-vl-2b", "qwen3-vl-4b", "qwen3-vl-8b"])
+def test_adapters_and_rollouts_by_vllm_on_a_gpu(model: str, tmp_path: Path) -> None:
+    """GRPOConfig takes it, told that this machine has no GPU: bf16 is checked against the device when it is made."""
+    from peft import LoraConfig
+    from trl import GRPOConfig
+
+    found = recipe.load("rl_multitask", model, "1x80gb-lora", sets=["backend=trl"])
+    config = yaml.safe_load(TRL.job(found, Run(tmp_path / "run"), tmp_path).config)
+    arguments = GRPOConfig(**{**config["grpo"], "use_cpu": True})
+    assert (arguments.use_vllm, arguments.vllm_mode, arguments.vllm_enable_sleep_mode) == (True, "colocate", True)
+    assert arguments.generation_batch_size == found.rl.rollout_batch_size * found.rl.n
+    adapters = LoraConfig(task_type="CAUSAL_LM", **config["lora"])
+    assert (adapters.r, adapters.target_modules, config["dtype"]) == (64, "all-linear", "bfloat16")
+
+
+def test_a_mixture_of_experts_on_a_gpu_is_an_error(tmp_path: Path) -> None:
+    found = recipe.load("rl_multitask", "qwen3-vl-30b-a3b", "1x80gb-lora", sets=["backend=trl"])
+    with pytest.raises(UserError, match="mixture of experts"):
+        TRL.config(found, Run(tmp_path / "run"), tmp_path)
 
 
 def test_rows_keep_the_place_of_the_image(converted: Path, tmp_path: Path) -> None:

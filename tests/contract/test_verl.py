@@ -25,8 +25,8 @@ from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
 from mtrl.core.files import read_jsonl, write_text
 from mtrl.core.rundir import Run
-from mtrl.preflight import plan
 from mtrl.runs import export
+from tests.unit import launches
 from tests.unit.test_verl import HARDWARE, MODELS, load, saved
 
 VERL = BACKENDS["verl"]
@@ -191,9 +191,9 @@ def test_its_own_check_takes_every_rendered_recipe(tmp_path: Path) -> None:
 def test_plan_says_what_verl_says(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(converted)
     found = recipe.load("rl_multitask", "tiny", "8x80gb", sets=[TASKS, "backend=verl", "upstream.data.max_pixel=3"])
-    texts = [check.text for check in plan.plan(found, Path("data")) if check.level == "error"]
-    assert "upstream.data.max_pixel is no key that verl takes, and it would not say so" in texts
-    assert [text for text in texts if "wants 8 GPUs" not in text and "max_pixel" not in text] == []
+    texts = launches.errors(launches.preflight(found))
+    assert "verl has no key 'data.max_pixel', and would pass over it silently." in texts
+    assert [text for text in texts if "needs 8 GPUs" not in text and "max_pixel" not in text] == []
 
 
 # at tiny's budget the first three end elsewhere if they are resized twice
@@ -230,7 +230,7 @@ def rendered(converted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 def test_main_reads_the_file_that_is_written(rendered: tuple[recipe.Recipe, Run]) -> None:
     """verl's own entry point, by the command that would train, told to print its configuration in place of it."""
     found, run = rendered
-    job = VERL.job(found, run, Path("data"))
+    job = VERL.job(found, run)
     command = [*job.command, "--cfg", "job"]
     done = subprocess.run(
         command, env={**os.environ, **job.env}, cwd=run.path, capture_output=True, text=True, timeout=300

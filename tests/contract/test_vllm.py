@@ -15,7 +15,7 @@ import pytest
 
 from mtrl.config import recipe
 from mtrl.demo.pipeline import tiny
-from mtrl.preflight.plan import image_tokens
+from mtrl.preflight.lengths import image_tokens
 from tests.conftest import mtrl
 
 SIZES = [(64, 64), (640, 480), (1920, 1080)]

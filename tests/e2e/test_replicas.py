@@ -159,7 +159,7 @@ def cluster() -> Iterator[object]:
 def test_a_node_that_leaves_a_cluster(project: Path, one: dict[str, object], cluster) -> None:  # type: ignore[no-untyped-def]
     leaving = cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
     few = mtrl(*EVAL, "--out", "r", "--replicas", "3", "--ray-address", cluster.address, cwd=project)
-    assert few.code == 2 and "there is room for 2 replicas of 1 CPU, and 3 were asked for" in few.err, few.err
+    assert few.code == 2 and "there is room for 2 replicas of 1 CPU; 3 were asked for" in few.err, few.err
     driver = Driver(project, "--ray-address", cluster.address)
     driver.until(rows=1)
     actors = driver.actors()
@@ -233,7 +233,7 @@ def test_a_path_that_one_node_lacks_is_named_with_the_node(tmp_path: Path) -> No
     with pytest.raises(
         UserError, match=r"gone\.jpg"
     ):  # and not a rejected request, which would count as a wrong answer
-        Replica().turn([asked], Sampling(16))
+        Replica().exchange([asked], Sampling(16))
 
 
 @pytest.mark.long

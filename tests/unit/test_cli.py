@@ -182,7 +182,7 @@ def test_a_missing_image_in_the_release(cli, project: Path) -> None:
     gone = next(Path("raw/agin/AGIN_512x512").glob("*"))
     gone.unlink()
     found = cli("convert", "demo_quality", "--raw", "raw")
-    assert found.code == 2 and "1 of 800 images are not there" in found.err and gone.name in found.err
+    assert found.code == 2 and "1 of 800 images are missing" in found.err and gone.name in found.err
 
 
 def test_a_wrong_folder_says_what_it_looked_for_and_found(cli, project: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_prompt_too_long_is_found_before_the_launch(cli, project: Path) -> Non
 def test_gpus_that_are_not_there(cli, project: Path) -> None:
     arguments = [*SETS[:2], "--hardware", "8x80gb", *SETS[4:]]
     found = cli("plan", "sft_unified", *arguments)
-    assert found.code == 2 and "wants 8 GPUs on this node" in found.out
+    assert found.code == 2 and "needs 8 GPUs on this node" in found.out
 
 
 def test_dry_run_writes_a_plan_that_blocks_nothing(cli, project: Path) -> None:

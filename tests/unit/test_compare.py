@@ -146,12 +146,12 @@ def test_other_samples_are_not_compared_and_other_prompts_are_noted(tmp_path: Pa
     found = compare.folders(runs / "one" / "eval", runs / "two" / "eval")
     assert found.notes == ["t: the prompts differ"] and found.tasks["t"].n == 40
     few = [folder(runs / name, rows) for name, rows in zip(("few_a", "few_b"), two(6, 8, 5), strict=True)]
-    assert compare.folders(*few).notes == ["t: the interval resamples 8 clusters; so few make a rough one"]
+    assert compare.folders(*few).notes == ["t: the interval resamples 8 clusters; with so few it is a rough one"]
     done = cli("compare", "one", "two", "--runs", runs)
     assert done.code == 0 and "the prompts differ" in done.out and "answers that differ" in done.out
     assert f"{100 * found.tasks['t'].macro_f1.difference:+.2f} [" in done.out
     done = cli("compare", "one", runs / "part", "--runs", runs)
-    assert done.code == 0 and "compared are the 25 samples both answered" in done.out
+    assert done.code == 0 and "compared are the 25 samples that both answered" in done.out
     done = cli("compare", "one", "other", "--runs", runs)
     assert done.code == 2 and "different samples" in done.err and "Traceback" not in done.err
     done = cli("compare", "one", "twoo", "--runs", runs)
@@ -170,15 +170,15 @@ def numbers(difference: float, ci95: list[float] | None, clusters: int = 100) ->
 @pytest.mark.parametrize(
     ("found", "says"),
     [
-        ({"t": numbers(0.115, [0.007, 0.198])}, "B: y is better than A: x: its Macro-F1 on t is 11.5 points higher, with a 95% interval from 0.7 to 19.8 points, which leaves out 0"),
+        ({"t": numbers(0.115, [0.007, 0.198])}, "B: y is better than A: x: its Macro-F1 on t is 11.5 points higher, with a 95% interval from 0.7 to 19.8 points, which excludes 0"),
         ({"t": numbers(-0.1, [-0.2, -0.05])}, "A: x is better than B: y: its Macro-F1 on t is 10.0 points higher, with a 95% interval from 5.0 to 20.0 points"),
-        ({"t": numbers(0.1, [0.05, 0.2], 6)}, "points (a rough interval, of 6 clusters), which leaves out 0"),
-        ({"t": numbers(-0.02, [-0.06, 0.019])}, "No clear difference between A: x and B: y: A: x has the higher Macro-F1, by 2.0 points on t, but the 95% interval of B - A, -6.0 to +1.9 points, holds 0."),
+        ({"t": numbers(0.1, [0.05, 0.2], 6)}, "points (a rough interval, from 6 clusters), which excludes 0"),
+        ({"t": numbers(-0.02, [-0.06, 0.019])}, "No clear difference between A: x and B: y: A: x has the higher Macro-F1, by 2.0 points on t, but the 95% interval of B - A, -6.0 to +1.9 points, includes 0."),
         ({"t": numbers(0.0, [0.0, 0.0])}, "No clear difference between A: x and B: y: both have the same Macro-F1 on t"),
-        ({"t": numbers(0.5, None, 1)}, "cannot be told: B: y has the higher Macro-F1, by 50.0 points on t, but all samples belong to one cluster"),
-        ({"t": numbers(0.1, [0.05, 0.2]), "u": numbers(-0.02, [-0.1, 0.1])}, "B: y is better than A: x on t, where the 95% interval of the difference leaves out 0, and on no task clearly worse; on average over 2 tasks its Macro-F1 is 4.0 points higher."),
-        ({"t": numbers(-0.1, [-0.2, -0.05]), "u": numbers(0.3, [-0.1, 0.6])}, "A: x is better than B: y on t, where the 95% interval of the difference leaves out 0, and on no task clearly worse; on average over 2 tasks its Macro-F1 is 10.0 points lower."),
-        ({"t": numbers(0.1, [0.05, 0.2]), "u": numbers(-0.2, [-0.3, -0.1])}, "Neither is better throughout: A: x is clearly better on u, B: y on t"),
+        ({"t": numbers(0.5, None, 1)}, "is better is not known: B: y has the higher Macro-F1, by 50.0 points on t, but all samples are in one cluster"),
+        ({"t": numbers(0.1, [0.05, 0.2]), "u": numbers(-0.02, [-0.1, 0.1])}, "B: y is better than A: x on t, where the 95% interval of the difference excludes 0, and on no task clearly worse; on average over 2 tasks its Macro-F1 is 4.0 points higher."),
+        ({"t": numbers(-0.1, [-0.2, -0.05]), "u": numbers(0.3, [-0.1, 0.6])}, "A: x is better than B: y on t, where the 95% interval of the difference excludes 0, and on no task clearly worse; on average over 2 tasks its Macro-F1 is 10.0 points lower."),
+        ({"t": numbers(0.1, [0.05, 0.2]), "u": numbers(-0.2, [-0.3, -0.1])}, "Neither is better on all tasks: A: x is clearly better on u, B: y on t"),
         ({"t": numbers(0.1, [-0.05, 0.2]), "u": numbers(0.2, [-0.3, 0.4])}, "No clear difference between A: x and B: y: on none of the 2 tasks"),
     ],
 )  # fmt: skip
@@ -193,7 +193,7 @@ def test_labels_of_one_class_have_no_macro_f1_to_compare(tmp_path: Path, cli) ->
         folder(tmp_path / "runs" / name / "eval", rows)
     done = cli("compare", "one", "two", "--runs", tmp_path / "runs", "--data", tmp_path)
     assert done.code == 0 and "all labels are the same; accuracy, B - A: +30.0 points on t." in done.out, done.out
-    assert "note: t: all labels are yes, so only the accuracy says something" in done.out
+    assert "note: t: all labels are yes, so only the accuracy is meaningful" in done.out
 
 
 def test_page_and_terminal_begin_with_the_conclusion(tmp_path: Path, cli) -> None:

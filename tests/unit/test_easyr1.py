@@ -17,9 +17,11 @@ from mtrl.config import recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import parse_yaml, write_text
 from mtrl.core.rundir import Run
-from mtrl.preflight import easyr1_rules
+from mtrl.models import budget
+from mtrl.preflight import keys
 from mtrl.runs import launch, steps
 from tests.conftest import ROOT
+from tests.unit import launches
 
 EASYR1 = BACKENDS["easyr1"]
 
@@ -27,7 +29,7 @@ MODELS = sorted(path.stem for path in (ROOT / "recipes" / "models").glob("*.yaml
 HARDWARE = sorted(
     path.stem for path in (ROOT / "recipes" / "hardware").glob("*.yaml") if "rl_backend: easyr1" in path.read_text()
 )
-KEYS = easyr1_rules.known()
+KEYS = keys.known("easyr1")
 
 
 def rendered(
@@ -48,19 +50,18 @@ def test_what_is_rendered() -> None:
 @pytest.mark.parametrize("name", ["rl_multitask", "rl_single"])
 def test_every_key_is_written_and_no_rule_is_broken(name: str, model: str, hardware: str) -> None:
     config = rendered(name, model, hardware)
-    assert {key for key, _ in easyr1_rules.flat(config)} == {
-        key for key in KEYS if not key.startswith("worker.critic.")
-    }
+    assert set(keys.leaves(config)) == {key for key in KEYS if not key.startswith("worker.critic.")}
     found = recipe.load(name, model, hardware, "seetrue" if name == "rl_single" else None)
-    errors = [check[1] for check in easyr1_rules.check(found) if check[0] == "error"]
+    errors = launches.errors(launches.rules(found))
     if (model, hardware) == ("tiny", "16x80gb"):
-        assert errors == ["EasyR1: rl.rollout_batch_size 8 prompts cannot be shared by 16 GPUs"]
+        assert errors == ["EasyR1: 16 GPUs cannot share rl.rollout_batch_size 8 prompts"]
     else:
         assert errors == []
     assert config["trainer"]["val_freq"] == config["trainer"]["save_freq"] == found.rl.validate_every
     assert (config["data"]["min_pixels"], config["data"]["max_pixels"]) == (
-        found.image.min_pixels,
-        found.image.max_pixels,
+        (1, budget.UNLIMITED)
+        if model == "tiny"  # a model on this machine: its processor gets the range
+        else (found.image.min_pixels, found.image.max_pixels)
     )
 
 
@@ -99,55 +100,48 @@ def test_adapters_and_loggers() -> None:
     ("sets", "words", "then"),
     [
         # 6 and 7 GPUs pass EasyR1's own checks with the paper's batches and fail in its first step
-        (["upstream.trainer.n_gpus_per_node=6"], "512 prompts cannot be shared by 6 GPUs", "rl.batch_size=255 --set rl.rollout_batch_size=510"),
-        (["upstream.trainer.n_gpus_per_node=7"], "512 prompts cannot be shared by 7 GPUs", "rl.batch_size=259 --set rl.rollout_batch_size=518"),
-        (["upstream.trainer.n_gpus_per_node=6"], "256 x rl.n 20 answers cannot be shared by 6", "--set rl.batch_size=255 --set rl.rollout_batch_size=510"),
-        (["upstream.data.rollout_batch_size=500"], "500 is no multiple of rl.batch_size 256", "--set upstream.data.rollout_batch_size=512"),
-        (["upstream.worker.actor.micro_batch_size_per_device_for_update=3"], "640 answers a GPU do not divide", "rl_per_device_batch_size: 2"),
-        (["upstream.worker.actor.micro_batch_size_per_device_for_experience=3"], "10240 answers do not divide", "for_experience=2"),
+        (["upstream.trainer.n_gpus_per_node=6"], "6 GPUs cannot share rl.rollout_batch_size 512 prompts", "rl.batch_size=255 --set rl.rollout_batch_size=510"),
+        (["upstream.trainer.n_gpus_per_node=7"], "7 GPUs cannot share rl.rollout_batch_size 512 prompts", "rl.batch_size=259 --set rl.rollout_batch_size=518"),
+        (["upstream.trainer.n_gpus_per_node=6"], "6 GPUs cannot share rl.batch_size 256 x rl.n 20 answers", "--set rl.batch_size=255 --set rl.rollout_batch_size=510"),
+        (["upstream.data.rollout_batch_size=500"], "500 is not a multiple of rl.batch_size 256", "--set upstream.data.rollout_batch_size=512"),
+        (["upstream.worker.actor.micro_batch_size_per_device_for_update=3"], "640 answers per GPU are not a multiple", "rl_per_device_batch_size: 2"),
+        (["upstream.worker.actor.micro_batch_size_per_device_for_experience=3"], "10240 answers are not a multiple", "for_experience=2"),
         (["upstream.worker.rollout.tensor_parallel_size=3"], "tensor_parallel_size 3 does not divide 8", "tensor_parallel_size=2"),
         (["upstream.worker.rollout.tensor_parallel_size=16"], "tensor_parallel_size 16 does not divide 8", "tensor_parallel_size=8"),
         (["upstream.worker.actor.ulysses_size=3"], "ulysses_size 3 does not divide 8", "ulysses_size=2"),
-        (["upstream.worker.rollout.max_num_batched_tokens=8000"], "8192 tokens, rollout.max_num_batched_tokens 8000", "=8192"),
-        (["upstream.worker.rollout.max_model_len=4096"], "rollout.max_model_len 4096", "max_model_len=8192"),
+        (["upstream.worker.rollout.max_num_batched_tokens=8000"], "8192 tokens, and worker.rollout.max_num_batched_tokens is 8000", "=8192"),
+        (["upstream.worker.rollout.max_model_len=4096"], "rollout.max_model_len is 4096", "max_model_len=8192"),
         (["upstream.worker.rollout.n=1"], "rl.n is 1", "--set upstream.worker.rollout.n=2"),
-        (["upstream.data.mini_rollout_batch_size=12"], "mini_rollout_batch_size 12", "=8 or --set"),
-        (["upstream.worker.actor.fsdp.enable_cpu_offload=true"], "no gradient accumulation", "enable_cpu_offload=false"),
-        (["upstream.data.max_pixel=3"], "upstream.data.max_pixel is no key that EasyR1 takes. Did you mean 'data.max_pixels'", "upstream: block"),
-        (["upstream.worker.actor.kl_coef=0.1"], "upstream.worker.actor.kl_coef is no key", "upstream: block"),
-        (["upstream.trainner.nnodes=1"], "upstream.trainner.nnodes is no key", "upstream: block"),
-        (["upstream.algorithm.adv_estimator=grppo"], "'grppo' is none that EasyR1 knows. Did you mean 'grpo'", "adv_estimator=grpo"),
-        (["upstream.algorithm.kl_penalty=lowvar"], "'lowvar' is none", "kl_penalty=kl"),
-        (["upstream.worker.actor.fsdp.torch_dtype=bfoo"], "'bfoo' is none", "torch_dtype="),
-        (["upstream.trainer.logger=file"], "must be a list", "'[file]'"),
-        (["upstream.trainer.logger=[files]"], "must be a list", "'[file]'"),
-        (["upstream.trainer.save_freq=7"], "val_freq and save_freq must be one number", "--set upstream.trainer.val_freq=7"),
-        (["upstream.worker.rollout.val_override_config.temprature=1"], "'temprature' is no sampling parameter. Did you mean 'temperature'", ""),
-        (["upstream.worker.reward.reward_function_kwargs.format_wait=1"], "takes no 'format_wait'. Did you mean 'format_weight'", ""),
+        (["upstream.data.mini_rollout_batch_size=12"], "mini_rollout_batch_size 12", "mini_rollout_batch_size=16"),
+        (["upstream.worker.actor.fsdp.enable_cpu_offload=true"], "does not work with gradient accumulation", "enable_cpu_offload=false"),
+        (["upstream.data.max_pixel=3"], "EasyR1 has no key 'data.max_pixel'. Did you mean 'data.max_pixels'", "upstream: in the recipe"),
+        (["upstream.worker.actor.kl_coef=0.1"], "has no key 'worker.actor.kl_coef'", "upstream: in the recipe"),
+        (["upstream.trainner.nnodes=1"], "has no key 'trainner.nnodes'", "upstream: in the recipe"),
+        (["upstream.algorithm.adv_estimator=grppo"], "'grppo' is not allowed. Did you mean 'grpo'", "adv_estimator=grpo"),
+        (["upstream.algorithm.kl_penalty=lowvar"], "'lowvar' is not allowed", "kl_penalty=kl"),
+        (["upstream.worker.actor.fsdp.torch_dtype=bfoo"], "'bfoo' is not allowed", "torch_dtype="),
+        (["upstream.trainer.logger=file"], "is not a list", "'[file]'"),
+        (["upstream.trainer.logger=[files]"], "is not a list", "'[file]'"),
+        (["upstream.trainer.save_freq=7"], "val_freq and trainer.save_freq differ", "--set upstream.trainer.val_freq=7"),
+        (["upstream.worker.rollout.val_override_config.temprature=1"], "'temprature' is not a sampling parameter. Did you mean 'temperature'", ""),
+        (["upstream.worker.reward.reward_function_kwargs.format_wait=1"], "has no argument 'format_wait'. Did you mean 'format_weight'", ""),
         (["upstream.worker.reward.reward_function=/no/where.py:compute_score"], "the reward file /no/where.py does not exist", "FILE:FUNCTION"),
         (["upstream.data.format_prompt=/no/where.jinja"], "data.format_prompt /no/where.jinja does not exist", "correct upstream.data.format_prompt"),
-        (["upstream.trainer.load_checkpoint_path=/"], "must end in global_step_<n>", ""),
-        (["tasks=my_val_set"], "makes up a split", "another name"),
+        (["upstream.trainer.load_checkpoint_path=/"], "does not end in global_step_<n>", ""),
+        (["tasks=my_val_set"], "for its split", "another name"),
     ],
 )  # fmt: skip
 def test_what_easyr1_would_stumble_on(sets: list[str], words: str, then: str) -> None:
-    errors = [
-        check
-        for check in easyr1_rules.check(recipe.load("rl_multitask", "qwen3-vl-8b", "8x80gb", sets=sets))
-        if check[0] == "error"
-    ]
-    hits = [check for check in errors if words in check[1]]
-    assert hits, errors
-    assert then in hits[0][2]
+    checks = launches.rules(recipe.load("rl_multitask", "qwen3-vl-8b", "8x80gb", sets=sets))
+    hits = [check for check in checks if check.level == "error" and words in check.text]
+    assert hits, checks
+    assert then in hits[0].then
 
 
 def test_typos_in_the_models_own_configuration_and_a_missing_function(tmp_path: Path) -> None:
     def errors(*sets: str) -> str:
-        return "\n".join(
-            c[1]
-            for c in easyr1_rules.check(recipe.load("rl_multitask", "tiny", "8x80gb", sets=list(sets)))
-            if c[0] == "error"
-        )
+        found = recipe.load("rl_multitask", "tiny", "8x80gb", sets=list(sets))
+        return "\n".join(launches.errors(launches.rules(found)))
 
     assert "Did you mean 'text_config'" in errors("upstream.worker.actor.model.override_config.text_confg=1")
     (tmp_path / "reward.py").write_text("def score(inputs, a=1): ...\n")
@@ -156,10 +150,9 @@ def test_typos_in_the_models_own_configuration_and_a_missing_function(tmp_path: 
 
 def test_whole_epochs_and_several_nodes_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    found = easyr1_rules.check(
-        recipe.load("rl_multitask", "tiny", "16x80gb", sets=["rl.batch_size=16", "rl.rollout_batch_size=16"])
-    )
-    warnings = " ".join(check[1] for check in found if check[0] == "warning")
+    sets = ["rl.batch_size=16", "rl.rollout_batch_size=16"]
+    found = launches.rules(recipe.load("rl_multitask", "tiny", "16x80gb", sets=sets))
+    warnings = " ".join(check.text for check in found if check.level == "warning")
     assert "rl.epochs 0.8 is run as 1" in warnings and "2 nodes need a Ray cluster" in warnings
 
 
@@ -168,14 +161,14 @@ def test_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_text(python, "")
     monkeypatch.setenv("MTRL_PYTHON_EASYR1", str(python))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    job = EASYR1.job(recipe.load("rl_multitask"), Run(tmp_path / "run"), tmp_path)
+    job = EASYR1.job(recipe.load("rl_multitask"), Run(tmp_path / "run"))
     assert job.command == [str(python), "-m", "verl.trainer.main", "config=upstream.yaml"]
     assert (job.env["RAY_ADDRESS"], job.env["WANDB_MODE"]) == ("local", "disabled")  # joins no cluster found by chance
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert (
-        EASYR1.job(recipe.load("rl_multitask"), Run(tmp_path / "run"), tmp_path).env["RAY_ADDRESS"] == "10.0.0.1:6379"
-    )
-    assert yaml.safe_load(job.config)["trainer"]["save_checkpoint_path"] == str(tmp_path / "run" / "checkpoints")
+    job = EASYR1.job(recipe.load("rl_multitask"), Run(tmp_path / "run"))
+    assert job.env["RAY_ADDRESS"] == "10.0.0.1:6379"
+    config = EASYR1.config(recipe.load("rl_multitask"), Run(tmp_path / "run"), tmp_path)
+    assert yaml.safe_load(config)["trainer"]["save_checkpoint_path"] == str(tmp_path / "run" / "checkpoints")
 
 
 def saved(run: Run, step: int, world: int = 2, torn: str = "") -> Path:
@@ -327,6 +320,6 @@ def test_a_plateau_ends_the_job_and_the_run_is_done(tmp_path: Path, monkeypatch:
     lines = "\\n".join(json.dumps(line(step, score)) for step, score in ((5, 0.6), (10, 0.5)))
     script.write_text(f"printf '{lines}\\n' > checkpoints/{easyr1_grpo.LOG}\nsleep 60\n")
     with run.held() as lock:
-        launch.launch(run, Job("", ["sh", str(script)], {}), found, lock, lambda rows: None)
+        launch.launch(run, Job(["sh", str(script)], {}), found, lock, lambda rows: None)
     assert run.status["state"] == "done" and "best 0.6000 at step 5" in run.status["reason"]
     assert run.status["seconds"] < 30

@@ -20,7 +20,8 @@ from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import read_jsonl
 from mtrl.evaluate.engines import endpoint
 from mtrl.evaluate.engines.base import Answer, Sampling
-from mtrl.evaluate.engines.endpoint import EndpointEngine, data_url
+from mtrl.evaluate.engines.endpoint import EndpointEngine
+from mtrl.evaluate.engines.image_url import data_url
 from mtrl.evaluate.engines.request import Request
 from tests.unit.standin import MODELS, Reply, completion, error, html, standin
 
@@ -104,7 +105,7 @@ def test_a_storm_of_429_stops_and_keeps_what_there_is(picture: Path) -> None:
     ):
         for answer in engine(server.url).answers(requests(picture, 200), SAMPLING):
             got.append(answer)
-    assert len(got) == 10 and "same command goes on" in stop.value.then and stop.value.exit_code == 1
+    assert len(got) == 10 and "it continues from there" in stop.value.then and stop.value.exit_code == 1
     assert len(server.asked) <= 10 + endpoint.CONCURRENCY * (endpoint.RETRIES + 1)  # no more is asked once it gave out
 
 
@@ -168,7 +169,7 @@ def test_when_every_row_is_rejected_it_is_not_the_rows(picture: Path) -> None:
     with standin(lambda n, asked: error(400, "this model sees no images")) as server:
         with pytest.raises(MtrlError, match=r"rejects every request.*sees no images"):
             ask(server.url, requests(picture, 50))
-        assert len(server.asked) == endpoint.REFUSALS
+        assert len(server.asked) == endpoint.REJECTED
         assert [a.finish_reason for a in ask(server.url, requests(picture, 1))] == [
             "rejected: this model sees no images"
         ]
@@ -177,15 +178,15 @@ def test_when_every_row_is_rejected_it_is_not_the_rows(picture: Path) -> None:
 @pytest.mark.parametrize(
     ("reply", "says"),
     [
-        (html(), r"something else than a chat completion .*: <html><body><script>"),
+        (html(), r"something other than a chat completion .*: <html><body><script>"),
         (html(502), r"fails with status 502: <html>"),
         ((200, {"content-type": "application/json"}, "{not json"), "not valid JSON.*: {not json"),
-        ((200, {"content-type": "application/json"}, "[]"), "something else than a chat completion"),
+        ((200, {"content-type": "application/json"}, "[]"), "something other than a chat completion"),
         ((200, {"content-type": "application/json"}, '{"error": {"message": "upstream is down"}}'), "upstream is down"),
-        ((200, {"content-type": "application/json"}, '{"choices": []}'), "something else than a chat completion"),
-        ((200, {"content-type": "application/json"}, '{"choices": [{"message": 7}]}'), "something else"),
-        (error(401, "Incorrect API key provided"), "refuses: Incorrect API key"),
-        (error(404, "The model `m` does not exist"), "knows no model 'm'"),
+        ((200, {"content-type": "application/json"}, '{"choices": []}'), "something other than a chat completion"),
+        ((200, {"content-type": "application/json"}, '{"choices": [{"message": 7}]}'), "something other"),
+        (error(401, "Incorrect API key provided"), "denies access: Incorrect API key"),
+        (error(404, "The model `m` does not exist"), "has no model 'm'"),
     ],
 )
 def test_nonsense_is_one_plain_error(picture: Path, reply: Reply, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +232,7 @@ def test_nobody_there() -> None:
     with pytest.raises(MtrlError, match="refused") as stop:
         engine(f"http://127.0.0.1:{port}/v1")
     assert "start the server" in stop.value.then
-    with pytest.raises(UserError, match="no address"):
+    with pytest.raises(UserError, match=r"is not an http\(s\) address"):
         engine("127.0.0.1:8000/v1")
 
 
@@ -300,7 +301,7 @@ def test_mtrl_eval_over_an_endpoint_that_dies_half_way(project: Path, cli, monke
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with standin(lambda n, asked: completion() if n <= 25 else None) as server:
         stopped = cli(*EVAL, "--endpoint", server.url)
-    assert stopped.code == 1 and "does not answer" in stopped.err and "same command goes on" in stopped.err
+    assert stopped.code == 1 and "does not answer" in stopped.err and "it continues from there" in stopped.err
     folder = project / "runs" / "eval-org-m-1"
     kept = read_jsonl(folder / "predictions.jsonl")
     assert len(kept) == 25 and "Traceback" not in stopped.err

@@ -21,7 +21,7 @@ def test_a_cap_keeps_the_same_rows_for_sft_and_rl(converted: Path, tmp_path: Pat
         run = Run(tmp_path / name)
         trainer = registry.of(found)
         trainer.link_inputs(found, run, (converted / "data").resolve())
-        config = trainer.job(found, run, (converted / "data").resolve()).config
+        config = trainer.config(found, run, (converted / "data").resolve())
         if name == "sft_unified":
             assert f"dataset_dir: {run.inputs}/sft" in config and f"media_dir: {converted.resolve()}/data" in config
             rows = [json.loads((run.inputs / f"sft/{t}_train.json").read_text()) for t in found.tasks]

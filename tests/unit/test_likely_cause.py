@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 def test_missing_files_are_named(folder: Path, names: tuple[str, ...]) -> None:
     for name in names:
         (folder / name).unlink()
-    assert f"{names[0]} is missing beside the weights" in likely_cause(str(folder), "whatever vLLM says")
+    assert f"{names[0]} is missing next to the weights" in likely_cause(str(folder), "whatever vLLM says")
 
 
 def test_weights_tell_the_rest(folder: Path) -> None:

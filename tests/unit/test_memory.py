@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from mtrl.backends import registry
 from mtrl.config import recipe
 from mtrl.config.recipe_types import Recipe
-from mtrl.core.files import parse_yaml
 from mtrl.core.finding import Check
-from mtrl.core.rundir import Run
-from mtrl.preflight import memory
+from mtrl.preflight import machine, memory
+from mtrl.preflight.rendered import Rendered
+from tests.unit import launches
 
 FULL = "hardware.lora=null"
 
 
-def rendered(name: str, model: str, hardware: str, *sets: str) -> tuple[Recipe, dict[str, Any]]:
+def rendered(name: str, model: str, hardware: str, *sets: str) -> tuple[Recipe, Rendered]:
     found = recipe.load(name, model, hardware, sets=list(sets))
-    return found, parse_yaml(registry.of(found).config(found, Run(Path("runs/none")), Path("data")), "test")
+    return found, launches.rendered(found)
 
 
 def need(*arguments: str) -> memory.Need:
@@ -75,21 +73,21 @@ def test_against_easyr1s_own_table() -> None:
 
 
 def test_activations_by_hand() -> None:
-    found, config = rendered("sft_unified", "qwen3-vl-30b-a3b", "8x80gb")
+    found, _ = rendered("sft_unified", "qwen3-vl-30b-a3b", "8x80gb")
     logits, inputs = 6144 * 151_936 * 10, 6144 * 36 * 4096 * 2
     assert memory.activations(found, 6144, True) == pytest.approx((logits + inputs) / 1e9)
     assert memory.activations(found, 6144, False) > 3 * memory.activations(found, 6144, True)
-    config["gradient_checkpointing"] = False
-    assert memory.need(found, config, 80).estimated > 40
+    all_kept = need("sft_unified", "qwen3-vl-30b-a3b", "8x80gb", "upstream.gradient_checkpointing=false")
+    assert all_kept.estimated > 40
 
 
 def test_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "gpus_here", lambda: [])
+    monkeypatch.setattr(machine, "gpus", lambda: [])
     one, *_ = checks("sft_unified", "qwen3-vl-30b-a3b", "1x80gb-lora", FULL)
     assert one.level == "error" and "497 GB counted (16 bytes x 31.1 billion" in one.text and "8x80gb" in one.then
     tight, host = checks("sft_unified", "qwen3-vl-30b-a3b", "8x80gb")
     assert tight.level == "warning" and "70 GB counted" in tight.text and "offload_optimizer" in tight.then
-    assert host.level == "ok" and "102 GB a node" in host.text  # the node is not here: nothing to compare with
+    assert host.level == "ok" and "102 GB per node" in host.text  # the node is not here: nothing to compare with
     copies, *_ = checks("sft_unified", "qwen3-vl-30b-a3b", "8x80gb", "hardware.deepspeed=null")
     assert copies.level == "error" and copies.then.startswith("deepspeed: zero3 in the hardware preset")
     assert {check.level for check in checks("sft_unified", "qwen3-vl-30b-a3b", "16x80gb")} == {"ok"}
@@ -108,10 +106,10 @@ def test_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_verl(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "gpus_here", lambda: [])
+    monkeypatch.setattr(machine, "gpus", lambda: [])
     dense = checks("rl_multitask", "qwen3-vl-8b", "8x80gb", "backend=verl")
-    assert [check.level for check in dense] == ["ok"] * 3 and "48 GB, 8.8 of them its weights" in dense[1].text
-    assert dense[2].text == f"host memory: about {round(8 * memory.PROCESS + (12 + 4) * 8.77)} GB a node"
+    assert [check.level for check in dense] == ["ok"] * 3 and "48 GB, with 8.8 GB of weights" in dense[1].text
+    assert dense[2].text == f"host memory: about {round(8 * memory.PROCESS + (12 + 4) * 8.77)} GB per node"
     counted, answering, _ = checks("rl_multitask", "qwen3-vl-30b-a3b", "1x80gb-lora", "backend=verl")
     assert counted.level == "error" and "124 GB counted" in counted.text
     assert answering.level == "error" and "its weights are 62 GB" in answering.text
@@ -127,11 +125,12 @@ def test_what_is_here_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nprintf '38147, 4\\n38147, 20000\\n'\nyes '38147, 0' | head -6\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(memory, "host_memory", lambda: 64.0)
-    gpu, busy, host = checks("sft_unified", "qwen3-vl-30b-a3b", "8x80gb")
+    monkeypatch.setattr(machine, "host_memory", lambda: 64.0)
+    gpu, host = checks("sft_unified", "qwen3-vl-30b-a3b", "8x80gb")
+    (busy,) = machine.check(recipe.load("sft_unified", "qwen3-vl-30b-a3b", "8x80gb"))
     assert gpu.level == "error" and "of 40 GB" in gpu.text
-    assert busy.text.startswith("GPU 1 has 21 GB in use already (1 of 8")
-    assert host.level == "error" and "64 GB are here" in host.text
+    assert busy.text.startswith("GPU 1 already has 21 GB in use (1 of 8")
+    assert host.level == "error" and "this one has 64 GB" in host.text
 
 
 def test_a_processor_alone() -> None:
@@ -139,4 +138,4 @@ def test_a_processor_alone() -> None:
     assert error.level == "error" and error.text.startswith("memory: 497 GB counted")
     (fine,) = checks("sft_unified", "tiny", "cpu")
     assert fine.level == "ok"
-    assert 0.1 < memory.host_memory() < 10_000
+    assert 0.1 < machine.host_memory() < 10_000

@@ -38,7 +38,7 @@ def test_a_taken_master_port(monkeypatch: pytest.MonkeyPatch) -> None:
         port = other.getsockname()[1]
         monkeypatch.setenv("MASTER_PORT", str(port))
         (error,) = found("sft_unified", "8x80gb")
-        assert error.level == "error" and error.text == f"port {port} (MASTER_PORT) is taken on this machine"
+        assert error.level == "error" and error.text == f"port {port} (MASTER_PORT) is in use on this machine"
         instead = int(error.then.split("MASTER_PORT=")[1].split(",")[0])
         assert instead != port and not network.taken(instead)
         assert found("sft_unified", "cpu") == []  # one process: no port
@@ -54,7 +54,7 @@ def test_two_nodes_need_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASTER_ADDR", "elsewhere")
     monkeypatch.setenv("MASTER_PORT", "port")
     (error,) = found("sft_unified", "16x80gb")
-    assert error.text == "MASTER_PORT 'port' is no port"
+    assert error.text == "MASTER_PORT 'port' is not a port"
 
 
 def test_no_ray_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:

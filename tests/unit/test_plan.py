@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +12,49 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 
-from mtrl.backends import registry
 from mtrl.config import recipe
-from mtrl.core.errors import MtrlError
-from mtrl.core.files import parse_yaml
+from mtrl.config.recipe_types import Recipe
+from mtrl.core.errors import UserError
 from mtrl.core.finding import Check
-from mtrl.core.rundir import Run
-from mtrl.preflight import amounts, easyr1_rules, memory, plan, verl_rules
+from mtrl.preflight import amounts, easyr1_rules, machine, plan, rendered, verl_rules
+from mtrl.preflight.rendered import Rendered
+from tests.unit import launches
 
 TASKS = "tasks=demo_quality,demo_safety"
 
 
 def found(name: str, *sets: str, model: str = "tiny", hardware: str = "cpu") -> list[Check]:
-    return plan.plan(recipe.load(name, model, hardware, sets=[TASKS, *sets]), Path("data"))
+    return launches.preflight(recipe.load(name, model, hardware, sets=[TASKS, *sets]))
 
 
 def errors(*arguments: str, **presets: str) -> list[str]:
-    return [check.text for check in found(*arguments, **presets) if check.level == "error"]
+    return launches.errors(found(*arguments, **presets))
 
 
 def test_a_typo_below_upstream_is_named(project: Path) -> None:
     assert errors("sft_unified", "upstream.cutoff_length=3") == [
-        "upstream.cutoff_length is no key that LLaMA-Factory takes. Did you mean 'cutoff_len'?"
+        "LLaMA-Factory has no key 'cutoff_length'. Did you mean 'cutoff_len'?"
     ]
     assert errors("rl_multitask", "upstream.grpo.betta=3") == [
-        "upstream.grpo.betta is no key that TRL's GRPOConfig takes. Did you mean 'beta'?"
+        "TRL's GRPOConfig has no key 'grpo.betta'. Did you mean 'grpo.beta'?"
     ]
     (odd,) = errors("rl_multitask", "upstream.max_steps=3")
-    assert odd.startswith("upstream.max_steps is no key that TRL's job takes. Known: grpo, image")
+    assert odd.startswith("TRL's job has no key 'max_steps'. Known: grpo, image")
     (unlike,) = errors("sft_unified", "upstream.zzz=3")
-    assert unlike == "upstream.zzz is no key that LLaMA-Factory takes."
+    assert unlike == "LLaMA-Factory has no key 'zzz'."
 
 
-WRONG_KINDS = {
+def trained_by(trainer: str, *sets: str) -> Recipe:
+    """An RL recipe, or LLaMA-Factory's, on its usual hardware."""
+    name = "sft_unified" if trainer == "llamafactory" else "rl_multitask"
+    if trainer == "trl":
+        return recipe.load(name, "tiny", "cpu", sets=[TASKS, *sets])
+    model = "qwen3-vl-30b-a3b" if trainer == "megatron" else "qwen3-vl-8b"
+    backend = ["backend=verl"] if trainer in ("verl", "megatron") else []
+    return recipe.load(name, model, "8x80gb", sets=[TASKS, *backend, *sets])
+
+
+WRONG = {
     "llamafactory": ["deepspeed.zero_optimization=3", "cutoff_len=abc", "save_total_limit=few", "bf16=1", "per_device_train_batch_size=0"],
     "easyr1": [
         "trainer=abc", "worker=3", "worker.actor=x", "data.rollout_batch_size=many", "worker.rollout.n=null", "data.train_files=3",
@@ -58,54 +68,85 @@ WRONG_KINDS = {
 }  # fmt: skip
 
 
-def trained_by(trainer: str, *sets: str) -> recipe.Recipe:
-    """An RL recipe, or LLaMA-Factory's, on its usual hardware."""
-    name, hardware = ("sft_unified" if trainer == "llamafactory" else "rl_multitask"), "8x80gb"
-    if trainer == "trl":
-        return recipe.load(name, "tiny", "cpu", sets=[TASKS, *sets])
-    backend = ["backend=verl"] if trainer == "verl" else []
-    return recipe.load(name, "qwen3-vl-8b", hardware, sets=[TASKS, *backend, *sets])
-
-
-@pytest.mark.parametrize(("trainer", "text"), [(name, text) for name, texts in WRONG_KINDS.items() for text in texts])
-def test_a_value_below_upstream_of_a_wrong_kind_is_a_stop(project: Path, trainer: str, text: str) -> None:
-    found = trained_by(trainer, f"upstream.{text}")
-    (line,) = {check.text for check in plan.plan(found, Path("data")) if "is expected" in check.text}
+@pytest.mark.parametrize(("trainer", "text"), [(name, text) for name, texts in WRONG.items() for text in texts])
+def test_a_wrong_value_below_upstream_is_one_error(project: Path, trainer: str, text: str) -> None:
+    checks = launches.preflight(trained_by(trainer, f"upstream.{text}"))
+    (line,) = {check.text for check in checks if ": expected " in check.text}
     assert line.startswith(f"upstream.{text.partition('=')[0]} is ")
 
 
-@pytest.mark.parametrize("trainer", WRONG_KINDS)
-def test_any_value_below_upstream_is_a_finding_and_never_a_traceback(
-    project: Path, trainer: str, monkeypatch: pytest.MonkeyPatch
+VALUES = ("abc", 0, -5, 0.5, None, [], {"a": 1}, True)
+CASES = {  # trainer, and what is set so that further keys are read
+    "llamafactory": [[], ["hardware.deepspeed=null"]],
+    "trl": [[]],
+    "easyr1": [[], ["upstream.data.format_prompt=x", "upstream.worker.actor.model.override_config.a=1"]],
+    "verl": [[], ["upstream.actor_rollout_ref.actor.use_dynamic_bsz=false"]],
+    "megatron": [[]],
+}
+
+
+class Recorded(Rendered):
+    """Keeps which keys are read, and which values a typed reader takes."""
+
+    def __init__(self, found: Recipe) -> None:
+        super().__init__(found, launches.a_run(found), launches.DATA)
+        self.read: dict[str, Callable[[Any], bool]] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.read.setdefault(key, lambda value: True)
+        return super().get(key, default)
+
+    def _read(self, key: str, default: Any, expected: str, fits: Callable[[Any], bool]) -> Any:
+        null = default is not rendered._REQUIRED
+        self.read[key] = lambda value: fits(value) or (value is None and null)
+        return super()._read(key, default, expected, fits)
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize(("trainer", "sets"), [(name, sets) for name, cases in CASES.items() for sets in cases])
+def test_any_value_of_any_key_is_an_error_or_taken_and_never_a_traceback(
+    converted: Path, trainer: str, sets: list[str], value: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every key of the rendered configuration, and those that only the checks know, with values of every kind."""
+    """Every key that the checks read, and every block above one. Of a type that its reader does not take, a value is an
+    error that names the key and the value."""
+    monkeypatch.chdir(converted)
     for module, name in ((verl_rules, "_asked"), (verl_rules, "_installed"), (easyr1_rules, "_installed")):
         monkeypatch.setattr(module, name, lambda *_: [])  # processes, which take seconds each
-    plain = trained_by(trainer)
-    config = parse_yaml(registry.of(plain).config(plain, Run(Path("runs/x")), Path("data")), "upstream.yaml")
-    kinds = registry.of(plain).kinds
-    keys = [*(key for key, _ in leaves(config)), *kinds.counts, *kinds.examples]
-    tried = 0
-    for key in dict.fromkeys(keys):
-        for value in ("abc", 0, -1, 0.5, None, [], {"a": 1}, True):
-            upstream: Any = value
-            for part in reversed(key.split(".")):
-                upstream = {part: upstream}
-            changed = plain.model_copy(update={"upstream": upstream})
-            tried += 1
-            with contextlib.suppress(MtrlError):
-                rendered = parse_yaml(registry.of(changed).config(changed, Run(Path("runs/x")), Path("data")), "")
-                list(plan._rules(changed, Path("data")))
-                list(memory.check(changed, rendered))
-                amounts.disk(changed, Path("data"), rendered)
-    assert tried > 200
+    monkeypatch.setattr(machine, "gpus", lambda: [])
+    plain = trained_by(trainer, *sets)
+    recorded = Recorded(plain)
+    run, data = launches.a_run(plain), launches.DATA
+    assert list(plan._rendered(plain, run, data, recorded))
+    read = dict(recorded.read)
+    assert len(read) >= (7 if trainer in ("llamafactory", "trl") else 20)
+    blocks = {key[:end] for key in read for end, sign in enumerate(key) if sign == "."}
+    for key in [*read, *blocks]:
+        upstream: Any = value
+        for part in reversed(key.split(".")):
+            upstream = {part: upstream}
+        changed = plain.model_copy(update={"upstream": deep_merge(plain.upstream, upstream)})
+        said = ""
+        try:
+            list(plan._rendered(changed, run, data, Recorded(changed)))
+        except UserError as error:
+            said = str(error)
+        if key in read and not read[key](value):
+            assert said.startswith(f"upstream.{key} is {'null' if value is None else repr(value)}: expected "), key
 
 
-def leaves(config: dict, prefix: str = ""):
-    for key, value in config.items():
-        yield f"{prefix}{key}", value
-        if isinstance(value, dict):
-            yield from leaves(value, f"{prefix}{key}.")
+def deep_merge(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(one)
+    for key, value in other.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = deep_merge(merged[key], value) if both else value
+    return merged
+
+
+def test_a_wrong_value_that_is_not_the_users_is_ours(project: Path) -> None:
+    config = launches.rendered(trained_by("easyr1"))
+    config.values["trainer"]["nnodes"] = "two"
+    with pytest.raises(TypeError, match=r"upstream.trainer.nnodes is 'two'"):
+        config.whole("trainer.nnodes")
 
 
 def test_our_own_mistake_in_a_check_keeps_its_traceback(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +157,7 @@ def test_our_own_mistake_in_a_check_keeps_its_traceback(project: Path, monkeypat
 
 def test_a_model_folder_without_a_model_is_one_line(project: Path) -> None:
     Path("empty").mkdir()
-    assert errors("sft_unified", "model.path=./empty") == ["model tiny: empty is no model folder (no config.json)"]
+    assert errors("sft_unified", "model.path=./empty") == ["model tiny: ./empty is not a model folder (no config.json)"]
     assert not any("memory" in check.text for check in found("sft_unified", "model.path=./empty"))
 
 
@@ -131,7 +172,7 @@ def test_a_training_row_in_an_evaluation_split(project: Path) -> None:
     shared = lambda: next((c.text for c in found("sft_unified") if "demo_quality/test" in c.text), "")  # noqa: E731
     assert shared() == ""
     pq.write_table(pa.concat_tables([pq.read_table(test), pq.read_table(train).slice(0, 1)]), test)
-    assert shared() == "1 training images stand in demo_quality/test too"
+    assert shared() == "1 training images are in demo_quality/test too"
 
 
 def test_checkpoints_against_the_disk(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,18 +198,18 @@ def test_time_comes_with_its_source(project: Path) -> None:
 
     # 3 rollouts of 256 prompts x 20 answers: twice EasyR1's 2,560 a step, so 9,200 s; on 16 GPUs half
     assert line(model="qwen3-vl-30b-a3b", hardware="8x80gb") == (
-        "time: about 8 hours an epoch, 15 at most: 9,200 s a step, from 4,600 s for 2,560 answers on 8 GPUs "
+        "time: about 8 hours per epoch, 15 at most: 9,200 s per step, from 4,600 s for 2,560 answers on 8 GPUs "
         "(EasyR1's assets/baselines.md, 8 H800, its default batch)"
     )
-    assert "4,600 s a step, from" in line(model="qwen3-vl-30b-a3b", hardware="16x80gb")
-    assert line() == "time: no figure is published for this; mtrl status shows what is left once steps are logged"
+    assert "4,600 s per step, from" in line(model="qwen3-vl-30b-a3b", hardware="16x80gb")
+    assert line() == "time: no figure is published for this; mtrl status shows what is left after the first steps"
 
 
 def test_fewer_gpus_than_the_preset(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(project))  # no nvidia-smi
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     (line,) = [text for text in errors("rl_multitask", hardware="8x80gb") if "GPUs" in text]
-    assert line == "hardware 8x80gb wants 8 GPUs on this node, and 0 are here"
+    assert line == "hardware 8x80gb needs 8 GPUs on this node, which has 0"
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     (line,) = [text for text in errors("rl_multitask", hardware="8x80gb") if "GPUs" in text or "Ray" in text]
     assert line.startswith("no Ray cluster answers at 127.0.0.1:1")
@@ -182,7 +223,7 @@ def test_a_prompt_that_changed_since(project: Path) -> None:
     assert errors("sft_unified") == ["task demo_quality: its sft prompt has changed since it was converted"]
 
 
-def test_a_split_of_one_verdict_is_a_stop(project: Path) -> None:
+def test_a_split_of_one_verdict_is_an_error(project: Path) -> None:
     def one_verdict(split: str) -> None:
         path = Path(f"data/demo_quality/samples_{split}.parquet")
         held = pq.read_table(path)

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.backends import registry
 from mtrl.config import recipe, samples
 from mtrl.config.samples import Sample
 from mtrl.core.errors import MtrlError
 from mtrl.core.finding import Check
-from mtrl.core.rundir import Run
-from mtrl.preflight import amounts, easyr1_rules, memory, plan, verl_rules
+from mtrl.preflight import amounts, easyr1_rules, lengths, machine, plan, verl_rules
+from tests.unit import launches
 from tests.unit.test_recipe import HARDWARE, MODELS
 
 SET = re.compile(r"--set (\S+)")
@@ -69,7 +68,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], No
     for module in (easyr1_rules, verl_rules):
         monkeypatch.setattr(module, "_installed", lambda: [])
     monkeypatch.setattr(verl_rules, "_asked", lambda text: [])
-    monkeypatch.setattr(memory, "gpus_here", lambda: [])
+    monkeypatch.setattr(machine, "gpus", lambda: [])
     monkeypatch.setenv("RAY_ADDRESS", "local")
 
     def rows(number: int) -> None:
@@ -83,18 +82,14 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], No
     return rows
 
 
-def rendered(found: recipe.Recipe, data: Path) -> list[Check]:
-    """Nothing; raises what ends a launch."""
-    registry.of(found).config(found, Run(Path("x")), data)
-    return []
-
-
 def findings(name: str, model: str, hardware: str, sets: list[str]) -> list[Check]:
     found = recipe.load(name, model, hardware, "seetrue", sets)
     checks: list[Check] = []
-    for part in (plan._lengths, amounts.check, plan._rules, plan._rendered, rendered):
+    run, data = launches.a_run(found), launches.DATA
+    rendered = plan._rendered(found, run, data, launches.rendered(found))
+    for part in (lengths.check(found, data), amounts.check(found, data), rendered):
         try:
-            checks += part(found, Path("data"))
+            checks += part
         except MtrlError as error:
             checks.append(Check("error", str(error), error.then))
     return checks
@@ -129,7 +124,7 @@ def assert_hints_work(name: str, model: str, hardware: str, sets: list[str]) -> 
 @pytest.mark.parametrize("rows", [40, 140, 700, 5_544])
 @pytest.mark.parametrize("name", ["sft_single", "rl_single"])
 def test_hints_of_shipped_recipes_over_small_data(small, name: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "_lengths", lambda *_: [])  # it reads every row, each time
+    monkeypatch.setattr(lengths, "check", lambda *_: [])  # it reads every row, each time
     small(rows)
     applied = 0
     for hardware in HARDWARE:
@@ -144,7 +139,7 @@ def test_hints_of_mistakes(small, trainer: str, sets: list[str], monkeypatch: py
     long = sets[0].endswith("length=1")
     small(60 if long else 5_544)
     if not long:
-        monkeypatch.setattr(plan, "_lengths", lambda *_: [])
+        monkeypatch.setattr(lengths, "check", lambda *_: [])
     name = "sft_single" if trainer == "sft" else "rl_single"
     presets = ("tiny", "cpu") if trainer == "trl" else ("qwen3-vl-4b", "8x80gb")
     own = ["backend=verl"] if trainer == "verl" else []

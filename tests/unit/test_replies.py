@@ -110,7 +110,7 @@ def test_a_usage_that_is_none_is_no_number_of_tokens(picture: Path, usage: Any) 
     ],
 )
 def test_an_answer_of_other_types_is_one_error(picture: Path, body: str) -> None:
-    with pytest.raises(MtrlError, match="something else than a chat completion") as stop:
+    with pytest.raises(MtrlError, match="something other than a chat completion") as stop:
         one(picture, (200, JSON, body.encode("latin-1")))
     assert "\n" not in str(stop.value) and len(str(stop.value)) < 300
 
@@ -189,7 +189,7 @@ def test_a_redirect_within_the_address_is_followed(picture: Path) -> None:
      "http://a..b/v1", f"http://{'a' * 300}/v1"]
 )  # fmt: skip
 def test_addresses_that_are_none(url: str) -> None:
-    with pytest.raises(UserError, match="no address") as stop:
+    with pytest.raises(UserError, match=r"is not an http\(s\) address") as stop:
         engine(url)
     assert "\n" not in str(stop.value) and stop.value.then
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mtrl.config import recipe
+from mtrl.core.rundir import Run
 from mtrl.preflight import shared
 
 MOUNTS = r"""/dev/vda / ext4 rw 0 0
@@ -44,10 +45,10 @@ def test_several_nodes_are_warned_of_local_disks_and_one_node_is_not(
     python.parent.mkdir(parents=True)
     python.touch()
     monkeypatch.setenv("MTRL_PYTHON_EASYR1", str(python))
-    (warning,) = shared.check(two, Path("/mnt/d/data"))
-    assert warning.level == "warning" and f"run directory {Path('runs').absolute()} (ext4)" in warning.text
+    (warning,) = shared.check(two, Run(Path("runs/x")), Path("/mnt/d/data"))
+    assert warning.level == "warning" and f"run directory {Path('runs/x').absolute()} (ext4)" in warning.text
     assert f"trainer's environment {tmp_path / 'easyr1'} (ext4)" in warning.text
     assert "/mnt/d/data" not in warning.text and "2 nodes" in warning.text
     table.write_text("nas:/ / nfs rw 0 0\n")
-    assert [found.level for found in shared.check(two, Path("data"))] == ["ok"]
-    assert not list(shared.check(recipe.load("rl_multitask", hardware="8x80gb"), Path("data")))
+    assert [found.level for found in shared.check(two, Run(Path("runs/x")), Path("data"))] == ["ok"]
+    assert not list(shared.check(recipe.load("rl_multitask", hardware="8x80gb"), Run(Path("runs/x")), Path("data")))

@@ -15,6 +15,7 @@ from mtrl.core.files import parse_yaml
 from mtrl.core.rundir import Run
 from mtrl.preflight import amounts, easyr1_rules, verl_rules
 from tests.conftest import Result
+from tests.unit import launches
 from tests.unit.test_recipe import HARDWARE, MODELS
 
 SFT = ["sft.batch_size=auto", "sft.validate_every=auto"]
@@ -51,9 +52,8 @@ def test_an_epoch_has_8_updates_and_2_validations(
             block = found.sft or found.rl
             assert block.batch_size % found.hardware.world_size == 0
             if found.trainer in ("easyr1", "verl"):
-                rules = {"easyr1": easyr1_rules, "verl": verl_rules}[found.trainer]
-                assert [line for line in rules.check(found) if line[0] == "error" and "share" in line[1]] == []
-                assert [line for line in rules.check(found) if line[0] == "error" and "multiple" in line[1]] == []
+                wrong = launches.errors(launches.rules(found))
+                assert [text for text in wrong if "share" in text or "multiple" in text] == []
             assert not [line for line in amounts.check(found, Path("data")) if line.level != "ok"]
 
 

@@ -88,7 +88,7 @@ def test_what_differs_here_is_said_and_used_on_request(exported: Path) -> None:
     judge, asked = subject(str(exported)), (*TASKS, "demo_pairs")
     first, second = judge.remarks(asked)
     assert "demo_quality: note, the sft prompt differ" in first and "--prompts local" in first
-    assert second == "the judge was not trained on demo_pairs: asked with the tasks and prompts here"
+    assert second == "the judge was not trained on demo_pairs: the local tasks and prompts are used"
     assert judge.task("demo_pairs").home is None
     own, local = (
         prompting.preview(j.task("demo_quality"), "sft") for j in (judge, subject(str(exported), None, "local"))
@@ -130,7 +130,7 @@ def test_data_of_another_kind_of_task_is_not_scored(exported: Path) -> None:
     Path("data/demo_pairs").rename("data/pairs")
     shutil.rmtree("data/demo_quality")
     Path("data/pairs").rename("data/demo_quality")
-    with pytest.raises(UserError, match="demo_quality is pointwise for this judge and answered by yes or no"):
+    with pytest.raises(UserError, match="demo_quality of this judge is pointwise with verdicts yes and no"):
         list(requests.build(subject(str(exported)).task("demo_quality"), "sft", Path("data"), "test"))
 
 
@@ -200,7 +200,7 @@ def test_a_run_of_an_older_mtrl_is_exported_without(run: Run) -> None:
     (run.path / "inputs.json").write_text(json.dumps(inputs))
     export.export(run, "last", Path("exports/x"))
     assert not Path("exports/x/task_files").exists()
-    assert "carries no prompts" in next(iter(subject("exports/x").remarks(TASKS)))
+    assert "has no prompts" in next(iter(subject("exports/x").remarks(TASKS)))
 
 
 def line(**change: object) -> str:
@@ -245,7 +245,7 @@ def test_a_foreign_row_is_named_and_not_counted(cli, exported: Path, change: dic
         assert done.code == 2 and says in done.err and "next: " in done.err, done.err
         again = cli("score", "runs/eval-m")
         assert again.code == 2 and (
-            "line 4" in again.err or "4 answers to task demo_quality, and 3 were asked" in again.err
+            "line 4" in again.err or "4 answers to task demo_quality; 3 were asked" in again.err
         )
         assert Path("runs/eval-m/metrics.json").read_bytes() == metrics and len(server.asked) == 3
 

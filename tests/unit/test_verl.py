@@ -21,7 +21,7 @@ from mtrl.core.rundir import Run
 from mtrl.preflight import verl_rules
 from mtrl.reward_plugins import judge
 from mtrl.runs import export, launch, steps
-from tests.unit import test_easyr1
+from tests.unit import launches, test_easyr1
 from tests.unit.test_easyr1 import HARDWARE, MODELS
 
 EASYR1, VERL = BACKENDS["easyr1"], BACKENDS["verl"]
@@ -86,50 +86,48 @@ def test_dense_models_and_adapters_go_by_fsdp() -> None:
 def test_no_rule_is_broken(model: str, hardware: str) -> None:
     for name in ("rl_multitask", "rl_single"):
         found = load(name, model, hardware)
-        assert [check for check in verl_rules.check(found) if check[0] == "error"] == []
+        assert launches.errors(launches.rules(found)) == []
 
 
 @pytest.mark.parametrize(
     ("sets", "words", "then"),
     [
-        (["upstream.trainer.n_gpus_per_node=7"], "256 x rl.n 20 answers cannot be shared by 7 replicas", "--set rl.batch_size=259 --set rl.rollout_batch_size=518"),
-        (["hardware.gpus_per_node=0"], "it needs GPUs", "--hardware 8x80gb"),
-        (["upstream.data.train_batch_size=500"], "500 is no multiple of rl.batch_size 256", "--set upstream.data.train_batch_size=512"),
+        (["upstream.trainer.n_gpus_per_node=7"], "7 replicas cannot share rl.batch_size 256 x rl.n 20 answers", "--set rl.batch_size=259 --set rl.rollout_batch_size=518"),
+        (["hardware.gpus_per_node=0"], "verl needs GPUs", "--hardware 8x80gb"),
+        (["upstream.data.train_batch_size=500"], "500 is not a multiple of rl.batch_size 256", "--set upstream.data.train_batch_size=512"),
         (["upstream.actor_rollout_ref.rollout.n=1"], "rl.n is 1", "--set upstream.actor_rollout_ref.rollout.n=2"),
         (["upstream.actor_rollout_ref.actor.ulysses_sequence_parallel_size=3"], "does not divide 8 GPUs", "parallel_size=2"),
-        (["upstream.actor_rollout_ref.actor.ppo_max_token_len_per_gpu=4096"], "8192 tokens, actor.ppo_max_token_len_per_gpu 4096", "=8192"),
-        (["upstream.actor_rollout_ref.ref.log_prob_max_token_len_per_gpu=4096"], "8192 tokens, ref.log_prob_max_token_len_per_gpu 4096", "=8192"),
-        (["upstream.actor_rollout_ref.actor.use_dynamic_bsz=false", "upstream.actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=3"], "640 answers a replica do not divide", "per_gpu=2"),
-        (["upstream.actor_rollout_ref.actor.use_dynamic_bsz=false", "upstream.actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=3"], "1280 answers a replica do not divide by ref.", "per_gpu=2"),
+        (["upstream.actor_rollout_ref.actor.ppo_max_token_len_per_gpu=4096"], "8192 tokens, and actor_rollout_ref.actor.ppo_max_token_len_per_gpu is 4096", "=8192"),
+        (["upstream.actor_rollout_ref.ref.log_prob_max_token_len_per_gpu=4096"], "8192 tokens, and actor_rollout_ref.ref.log_prob_max_token_len_per_gpu is 4096", "=8192"),
+        (["upstream.actor_rollout_ref.actor.use_dynamic_bsz=false", "upstream.actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=3"], "640 answers per replica are not a multiple", "per_gpu=2"),
+        (["upstream.actor_rollout_ref.actor.use_dynamic_bsz=false", "upstream.actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=3"], "1280 answers per replica are not a multiple of actor_rollout_ref.ref.", "per_gpu=2"),
         (["upstream.actor_rollout_ref.rollout.tensor_model_parallel_size=3"], "tensor_model_parallel_size 3 does not divide 8", "parallel_size=2"),
-        (["upstream.actor_rollout_ref.rollout.max_model_len=4096"], "rollout.max_model_len 4096", "max_model_len=8192"),
-        (["upstream.actor_rollout_ref.rollout.enable_chunked_prefill=false", "upstream.actor_rollout_ref.rollout.max_num_batched_tokens=4096"], "must hold 8192 tokens", "=8192"),
+        (["upstream.actor_rollout_ref.rollout.max_model_len=4096"], "rollout.max_model_len is 4096", "max_model_len=8192"),
+        (["upstream.actor_rollout_ref.rollout.enable_chunked_prefill=false", "upstream.actor_rollout_ref.rollout.max_num_batched_tokens=4096"], "8192 tokens, and actor_rollout_ref.rollout.max_num_batched_tokens is 4096", "=8192"),
         (["upstream.actor_rollout_ref.model.lora_rank=1024"], "up to rank 512", "512"),
         (["upstream.algorithm.adv_estimator=grppo"], "Did you mean 'grpo'", "adv_estimator=grpo"),
-        (["upstream.actor_rollout_ref.actor.kl_loss_type=lowvar"], "'lowvar' does not work here", "kl_loss_type=low_var_kl"),
-        (["upstream.trainer.resume_mode=disable"], "'disable' does not work here", "resume_mode=auto"),
-        (["upstream.trainer.logger=[wandb]"], "must be a list", "'[file]'"),
-        (["upstream.trainer.test_freq=7"], "test_freq and save_freq must be one number", "--set upstream.trainer.test_freq="),
+        (["upstream.actor_rollout_ref.actor.kl_loss_type=lowvar"], "'lowvar' is not allowed", "kl_loss_type=low_var_kl"),
+        (["upstream.trainer.resume_mode=disable"], "'disable' is not allowed", "resume_mode=auto"),
+        (["upstream.trainer.logger=[wandb]"], "is not a list", "'[file]'"),
+        (["upstream.trainer.test_freq=7"], "test_freq and trainer.save_freq differ", "--set upstream.trainer.test_freq="),
         (["upstream.data.image_patch_size=14"], "is not the model's 16", "image_patch_size=16"),
-        (["rl.length_cap=1024"], "rl.length_cap cannot be kept", "backend=easyr1"),
-        (["upstream.reward.custom_reward_function.reward_kwargs.format_wait=1"], "takes no 'format_wait'. Did you mean 'format_weight'", ""),
+        (["rl.length_cap=1024"], "rl.length_cap does not work with verl", "backend=easyr1"),
+        (["upstream.reward.custom_reward_function.reward_kwargs.format_wait=1"], "has no argument 'format_wait'. Did you mean 'format_weight'", ""),
         (["upstream.reward.custom_reward_function.name=main"], "has no function main", "correct upstream.reward"),
         (["upstream.reward.custom_reward_function.path=/no/where.py"], "/no/where.py does not exist", "correct upstream.reward"),
     ],
 )  # fmt: skip
 def test_what_verl_would_stumble_on(sets: list[str], words: str, then: str) -> None:
-    errors = [
-        check for check in verl_rules.check(load("rl_multitask", "qwen3-vl-8b", "8x80gb", sets)) if check[0] == "error"
-    ]
-    hits = [check for check in errors if words in check[1]]
-    assert hits, errors
-    assert then in hits[0][2]
+    checks = launches.rules(load("rl_multitask", "qwen3-vl-8b", "8x80gb", sets))
+    hits = [check for check in checks if check.level == "error" and words in check.text]
+    assert hits, checks
+    assert then in hits[0].then
 
 
 def test_megatrons_sizes() -> None:
     def errors(*sets: str) -> str:
         found = load("rl_multitask", "qwen3-vl-30b-a3b", "16x80gb", list(sets))
-        return "\n".join(check[1] for check in verl_rules.check(found) if check[0] == "error")
+        return "\n".join(launches.errors(launches.rules(found)))
 
     assert errors() == ""
     assert "tensor x pipeline x context 4 does not divide 14" in errors("upstream.trainer.n_gpus_per_node=7")
@@ -138,18 +136,18 @@ def test_megatrons_sizes() -> None:
 
 def test_whole_epochs_several_nodes_and_lossy_settings_are_warned_of() -> None:
     sets = ["upstream.data.filter_overlong_prompts=true", "upstream.trainer.max_actor_ckpt_to_keep=3"]
-    found = verl_rules.check(load("rl_multitask", "tiny", "16x80gb", sets))
-    warnings = " ".join(check[1] for check in found if check[0] == "warning")
+    found = launches.rules(load("rl_multitask", "tiny", "16x80gb", sets))
+    warnings = " ".join(check.text for check in found if check.level == "warning")
     for words in (
         "rl.epochs 0.8 is run as 1",
         "2 nodes need a Ray cluster",
-        "drops what is too long",
+        "drops a row that is too long",
         "may delete the best",
     ):
         assert words in warnings
 
 
-@pytest.mark.parametrize(("version", "words"), [("0.3.3.dev0", "EasyR1 calls itself verl too"), ("0.10.0", "outside 0.9.x"), ("0.10rc1", "outside 0.9.x"), ("0.9.4", "")])  # fmt: skip
+@pytest.mark.parametrize(("version", "words"), [("0.3.3.dev0", "EasyR1's package is called verl too"), ("0.10.0", "outside 0.9.x"), ("0.10rc1", "outside 0.9.x"), ("0.9.4", "")])  # fmt: skip
 def test_a_version_outside_the_tested_range(
     version: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,7 +164,8 @@ def test_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_text(tmp_path / "bin" / "python", "")
     monkeypatch.setenv("MTRL_PYTHON_VERL", str(tmp_path / "bin" / "python"))
     run = Run(tmp_path / "run")
-    job = VERL.job(load("rl_multitask", "tiny", "8x80gb"), run, tmp_path)
+    found = load("rl_multitask", "tiny", "8x80gb")
+    job = VERL.job(found, run)
     assert job.command[1:] == [
         "-m",
         "verl.trainer.main_ppo",
@@ -176,7 +175,7 @@ def test_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "upstream",
     ]
     assert (job.env["RAY_ADDRESS"], job.env["WANDB_MODE"]) == ("local", "disabled")
-    config = yaml.safe_load(job.config)
+    config = yaml.safe_load(VERL.config(found, run, tmp_path))
     assert config["ray_kwargs"]["ray_init"]["runtime_env"]["env_vars"]["VERL_FILE_LOGGER_PATH"] == str(
         run.path / verl_grpo.LOG
     )
@@ -388,7 +387,7 @@ def test_a_plateau_ends_the_job_and_the_run_is_done(converted: Path, tmp_path: P
     write_text(tmp_path / "lines", line(5, 0.6) + "\n" + line(10, 0.5) + "\n")
     script = f"cp {tmp_path}/lines {verl_grpo.LOG}; sleep 60"
     with run.held() as lock:
-        launch.launch(run, Job("", ["sh", "-c", script], {}), found, lock, lambda rows: None)
+        launch.launch(run, Job(["sh", "-c", script], {}), found, lock, lambda rows: None)
     assert run.status["state"] == "done" and "best 0.5500 at step 5" in run.status["reason"]
     assert run.status["seconds"] < 30 and steps.trainers_scores(run) == {5: 0.55, 10: 0.5}
 

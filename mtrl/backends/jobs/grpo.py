@@ -31,12 +31,12 @@ def main(file: str) -> None:
         return
 
     import torch
+    from peft import LoraConfig
     from transformers import AutoProcessor, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
     grpo = dict(config["grpo"])
-    dtype = "bfloat16" if grpo.get("bf16") else "float32"
-    grpo.setdefault("model_init_kwargs", {"dtype": dtype})
+    grpo.setdefault("model_init_kwargs", {"dtype": config["dtype"]})
     arguments = GRPOConfig(**grpo)
     processor = AutoProcessor.from_pretrained(
         config["model"], padding_side="left", trust_remote_code=False, size=size_of(config["image"])
@@ -67,6 +67,7 @@ def main(file: str) -> None:
         eval_dataset=dataset(Path(config["val"])),
         processing_class=processor,
         callbacks=[Watch()],
+        peft_config=LoraConfig(task_type="CAUSAL_LM", **config["lora"]) if "lora" in config else None,
     )
     torch.manual_seed(arguments.seed)
     print(f"resuming from {newest.name}" if newest else "starting from the base model", flush=True)

@@ -1,0 +1,54 @@
+"""The converted rows that a recipe trains on and validates with: are they there, unchanged, and apart from the other splits?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mtrl.backends import inputs
+from mtrl.config import datacard, prompting, samples, tasks
+from mtrl.config.recipe_types import Recipe
+from mtrl.converters.checks.converted import altered
+from mtrl.converters.pipeline import counts
+from mtrl.core import hints
+from mtrl.core.finding import Check
+
+SPLITS = ("train", "val")
+
+
+def check(recipe: Recipe, data: Path) -> Iterator[Check]:
+    """Raises UserError for a card or a prompt that cannot be read."""
+    for name in recipe.tasks:
+        yield from _task(recipe, data, name)
+    trained = _images(data, recipe.tasks, ("train",))
+    for card_file in sorted(data.glob("*/card.json")):
+        name = card_file.parent.name
+        for split in ("val", "test"):
+            if shared := trained & _images(data, [name], (split,)):
+                text = f"{len(shared)} training images are in {name}/{split} too"
+                yield Check("warning", text, hints.line("check", name))
+
+
+def _task(recipe: Recipe, data: Path, name: str) -> Iterator[Check]:
+    task, again, card_file = tasks.load(name), datacard.convert_again(name, data), data / name / "card.json"
+    if not card_file.exists():
+        yield Check("error", f"task {name} is not converted ({card_file} is missing)", again)
+        return
+    card = datacard.read(data, name)
+    rows = {split: sum(verdicts.values()) for split, verdicts in card.counts.items()}
+    if card.prompts.get(recipe.style) != prompting.sha256(task, recipe.style):
+        yield Check("error", f"task {name}: its {recipe.style} prompt has changed since it was converted", again)
+    yield from counts.fields(task, data)
+    if empty := [split for split in SPLITS if not rows.get(split)]:
+        yield Check("error", f"task {name} has no rows in {' and '.join(empty)}", again)
+    yield from counts.untrainable(task, data, inputs.chosen(rows["train"], recipe, name), again)
+    files = [f"{name}/sft_{split}.json" if recipe.sft else f"{name}/rl_{split}.parquet" for split in SPLITS]
+    yield from altered(data, name, [*files, *sorted(_images(data, [name], SPLITS))], again)
+    limited = f", at most {card.limit} per split" if card.limit else ""
+    yield Check("ok", f"task {name}: train {rows['train']:,}, val {rows['val']:,} rows{limited}")
+
+
+def _images(data: Path, names: list[str], splits: tuple[str, ...]) -> set[str]:
+    """The stored images, named by content, of those splits of those tasks that are converted."""
+    parts = [(name, split) for name in names for split in splits if samples.count(data, name, split)]
+    return {image for name, split in parts for sample in samples.read(data, name, split) for image in sample.images}
