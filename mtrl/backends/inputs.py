@@ -85,7 +85,7 @@ def _write_chosen(source: Path, target: Path, recipe: Recipe, task: str) -> None
 
     file = pq.ParquetFile(source)
     wanted = chosen(file.metadata.num_rows, recipe, task)
-    with written(target) as beside, pq.ParquetWriter(beside, file.schema_arrow, **OPTIONS) as writer:
+    with written(target) as temporary, pq.ParquetWriter(temporary, file.schema_arrow, **OPTIONS) as writer:
         for _, table in _groups(file, wanted):
             writer.write_table(table)
 
@@ -143,7 +143,7 @@ def _write_verl(source: Path, target: Path, recipe: Recipe, task: str, split: st
     file = pq.ParquetFile(source)
     wanted = chosen(file.metadata.num_rows, recipe, task) if split == "train" else list(range(file.metadata.num_rows))
     pixels = recipe.image.model_dump()
-    with written(target) as beside, pq.ParquetWriter(beside, schema, **OPTIONS) as writer:
+    with written(target) as temporary, pq.ParquetWriter(temporary, schema, **OPTIONS) as writer:
         for numbers, table in _groups(file, wanted):
             rows = [
                 {

@@ -50,7 +50,7 @@ class DataCard(Stored):
     duplicates: int = 0
     """Kept rows that ask what an earlier row asks."""
     images: Images = Images()
-    limit: int | None = None
+    limit: Annotated[int, Field(ge=1)] | None = None
     """--limit: rows per split at most."""
     orient: bool = False
     """Whether images are stored upright by their EXIF rotation."""

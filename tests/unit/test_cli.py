@@ -330,7 +330,7 @@ def test_a_runs_name_is_a_name(cli, project: Path, name: str) -> None:
 def test_an_evaluation_goes_below_runs_whatever_the_model_is_called(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mtrl.evaluate.subject import evaluation_folder
+    from mtrl.evaluate.judges import evaluation_folder
 
     shutil.copytree(tiny(), "judge")
     Path("judge/inner").mkdir()
