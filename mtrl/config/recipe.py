@@ -14,9 +14,9 @@ from typing import Any
 from mtrl.config import sizes, unused
 from mtrl.config.recipe_types import Hardware, ModelPreset, Recipe
 from mtrl.core import search_path
-from mtrl.core.deep_merge import merge
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, read_yaml
+from mtrl.core.nested import merge
 from mtrl.core.schema import validate
 
 TABLES = ("paper", "releases", "gpus", "measured")  # what is in recipes/ and is not a recipe
@@ -70,7 +70,7 @@ def load(
     autos = sizes.take(data)
     recipe = validate(Recipe, data, str(path))
     if recipe.stage:
-        unused.by_trainer(recipe.trainer, [key for key, _ in changes])
+        unused.by_trainer(recipe.trainer, recipe.hardware.gpus_per_node, [key for key, _ in changes])
     return sizes.resolved(recipe, autos, folder)
 
 

@@ -42,7 +42,14 @@ def rendered(
 
 
 def test_what_is_rendered() -> None:
-    assert len(MODELS) == 7 and HARDWARE == ["16x80gb", "1x80gb-lora", "8x80gb"]
+    assert len(MODELS) == 7 and HARDWARE == [
+        "16x80gb",
+        "1x141gb-lora",
+        "1x24gb-lora",
+        "1x80gb-lora",
+        "8x80gb",
+        "8x80gb-lora",
+    ]
 
 
 @pytest.mark.parametrize("hardware", HARDWARE)
@@ -321,5 +328,5 @@ def test_a_plateau_ends_the_job_and_the_run_is_done(tmp_path: Path, monkeypatch:
     script.write_text(f"printf '{lines}\\n' > checkpoints/{easyr1_grpo.LOG}\nsleep 60\n")
     with run.held() as lock:
         launch.launch(run, Job(["sh", str(script)], {}), found, lock, lambda rows: None)
-    assert run.status["state"] == "done" and "best 0.6000 at step 5" in run.status["reason"]
-    assert run.status["seconds"] < 30
+    assert run.status.state == "done" and "best 0.6000 at step 5" in run.status.reason
+    assert run.status.seconds < 30
