@@ -1,4 +1,6 @@
-"""`mtrl check` of one converted task: are the files there and unchanged, do they agree, and what do the splits share?"""
+"""`mtrl check` of one converted task: are the files there and unchanged, do they agree, and what do the
+splits share?
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,6 @@ from mtrl.converters.checks.table1 import compare
 from mtrl.converters.pipeline import counts as findings
 from mtrl.converters.pipeline import images, unchanged
 from mtrl.converters.readers.picture import Rejected, contents
-from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.core.files import LARGE, read_json, sha256_bytes, sha256_file
 from mtrl.core.finding import Check
@@ -20,7 +21,7 @@ from mtrl.core.finding import Check
 
 def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
     """All checks of one converted task. What is wrong is a Check, not an exception."""
-    again = hints.conversion(task.name, data)
+    again = datacard.convert_again(task.name, data)
     card_file = datacard.path_of(data, task.name)
     if not card_file.exists():
         yield Check("error", f"{task.name} is not converted ({card_file} is missing)", again)
@@ -76,7 +77,9 @@ def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
 def altered(data: Path, task: str, names: Iterable[str], again: str) -> Iterator[Check]:
     """Errors and warnings for files that a run reads and the conversion did not write so. Cheap, see unchanged.py.
 
-    A file that is missing or a changed image is an error; another file may have been edited by hand, which is a warning."""
+    A file that is missing or a changed image is an error; another file may have been edited by hand, which is a
+    warning.
+    """
     found = list(unchanged.altered(data, task, names))
     gone = {name for name in found if not (data / name).exists()}
     for some, what in ((gone, "missing"), (set(found) - gone, "not what the conversion wrote")):
