@@ -39,7 +39,7 @@ def test_a_typo_below_upstream_is_named(project: Path) -> None:
         "TRL's GRPOConfig has no key 'grpo.betta'. Did you mean 'grpo.beta'?"
     ]
     (odd,) = errors("rl_multitask", "upstream.max_steps=3")
-    assert odd.startswith("TRL's job has no key 'max_steps'. Known: grpo, image")
+    assert odd.startswith("TRL's job has no key 'max_steps'. Known: dtype, grpo, image, lora")
     (unlike,) = errors("sft_unified", "upstream.zzz=3")
     assert unlike == "LLaMA-Factory has no key 'zzz'."
 
