@@ -108,7 +108,8 @@ def _source(task: Task) -> Source:
         told = "images" in source.model_fields_set
         raise UserError(
             f"recipes/tasks/{task.name}.yaml: source.images {'is' if told else 'is missing, so it is'} "
-            f"{source.images}, and a {task.kind} task needs {'two columns, one for each image' if wanted == 2 else 'one column'}",
+            f"{source.images}, and a {task.kind} task needs "
+            + ("two columns, one for each image" if wanted == 2 else "one column"),
             "source: {images: [image_1, image_2]}, with your own two columns"
             if wanted == 2
             else "name one column; for a task that compares two images write kind: pairwise",
