@@ -30,6 +30,7 @@ from mtrl.preflight import (
 from mtrl.preflight.rendered import Rendered
 from mtrl.reward_plugins import judge
 
+SEQUENCE_CLIP = 0.01  # GSPO (arXiv 2507.18071) has 3e-4; ours, far above it
 RULES = {"easyr1": easyr1_rules.check, "verl": verl_rules.check}
 
 
@@ -48,6 +49,7 @@ def preflight(
         training_rows.check(recipe, data),
         lengths.check(recipe, data),
         _reward(recipe),
+        _clip(recipe),
         amounts.check(recipe, data),
         times.check(recipe, data, price),
         *([_not_here()] if elsewhere else _machine(recipe, run, data)),
@@ -110,6 +112,13 @@ def _reward(recipe: Recipe) -> Iterator[Check]:
             yield Check("error", f"the right answer {label} scores {gold}, not 1.0", "fix reward_plugins/judge.py")
             return
     yield Check("ok", "right answers score 1.0")
+
+
+def _clip(recipe: Recipe) -> Iterator[Check]:
+    """Sequence ratios are means over an answer's tokens: so close to 1 that a token's clip range never clips."""
+    if recipe.rl and recipe.rl.ratio == "sequence" and recipe.rl.clip_low > SEQUENCE_CLIP:
+        text = f"rl.ratio is sequence, and rl.clip_low {recipe.rl.clip_low:g} clips nothing; GSPO has 3e-4 and 4e-4"
+        yield Check("warning", text, "--set rl.clip_low=3e-4 --set rl.clip_high=4e-4")
 
 
 def _environment(recipe: Recipe) -> Iterator[Check]:
