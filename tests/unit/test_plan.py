@@ -12,10 +12,12 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 
+from mtrl.backends.llamafactory_sft import LlamaFactory
 from mtrl.config import recipe
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.finding import Check
+from mtrl.core.rundir import Run
 from mtrl.preflight import amounts, easyr1_rules, machine, plan, rendered, verl_rules
 from mtrl.preflight.rendered import Rendered
 from tests.unit import launches
@@ -153,6 +155,28 @@ def test_our_own_mistake_in_a_check_keeps_its_traceback(project: Path, monkeypat
     monkeypatch.setattr(plan.memory, "checkpoint", lambda *_: {}["no such"])
     with pytest.raises(KeyError):
         found("sft_unified")
+
+
+def test_plan_checks_the_run_that_is_launched_and_renders_it_once(cli, project: Path, monkeypatch) -> None:
+    texts: list[str] = []
+    config = LlamaFactory.config
+
+    def counted(*arguments: Any) -> str:
+        texts.append(config(*arguments))
+        return texts[-1]
+
+    monkeypatch.setattr(LlamaFactory, "config", counted)
+    where = ["--tasks", "demo_quality", "--model", "tiny", "--hardware", "cpu", "--name", "mine", "--runs", "elsewhere"]
+    planned = cli("plan", "sft_unified", *where)
+    assert planned.code == 0 and "--name mine --runs elsewhere" in planned.out, planned.err
+    assert len(texts) == 1 and not Path("elsewhere").exists()
+    assert cli("sft", "sft_unified", *where, "--dry-run").code == 0
+    assert len(texts) == 2
+    run = Run(Path("elsewhere/mine"))
+    assert {(run.path / "upstream.yaml").read_text()} == set(texts) and f"output_dir: {run.checkpoints}" in texts[0]
+    run.set("failed")
+    other = cli("plan", "sft_unified", *where, "--set", "sft.epochs=9")
+    assert other.code == 2 and "was started with another recipe; different now: sft.epochs" in other.out
 
 
 def test_a_model_folder_without_a_model_is_one_line(project: Path) -> None:
