@@ -60,8 +60,8 @@ def release_folder(raw: Path, benchmark: str, wanted: str) -> Path:
     held = sorted(p.name + "/" * p.is_dir() for p in found.iterdir())[:8] if found.is_dir() else None
     raise UserError(
         f"no {wanted} in {' or '.join(map(str, places))}; "
-        + (f"{raw} does not exist" if held is None else f"{found} holds: {', '.join(held) or 'nothing'}"),
-        "pass the folder that holds the releases: --raw DIR",
+        + (f"{raw} does not exist" if held is None else f"{found} has: {', '.join(held) or 'nothing'}"),
+        "pass the folder of the releases: --raw DIR",
     )
 
 

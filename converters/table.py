@@ -96,7 +96,7 @@ def _split(task: Task, record: Record) -> str | None:
 
 def _name(picture: Picture, home: Path, place: Path) -> str:
     """The file name as the table has it; in a Hugging Face folder with the folder, since each split may have its own."""
-    inside = picture.path is not None and home != place and home.is_relative_to(place)
+    inside = home != place and picture.path is not None and home.is_relative_to(place)
     return os.path.normpath(home.relative_to(place) / picture.name if inside else picture.name)
 
 

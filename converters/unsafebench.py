@@ -53,10 +53,10 @@ def _records(task: Task, raw: Path) -> Iterator[Record]:
         files = sorted(folder.glob(f"{split}-*.parquet"))
         if not files:
             held = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
-            raise UserError(f"no {split}-*.parquet in {folder}; it holds: {held}", "mtrl fetch unsafebench --to raw")
+            raise UserError(f"no {split}-*.parquet in {folder}; it has: {held}", "mtrl fetch unsafebench --to raw")
         if "-of-" in (last := files[-1].stem) and int(last.rpartition("-")[2]) != len(files):
             raise UserError(
-                f"{folder} holds {len(files)} of {int(last.rpartition('-')[2])} {split} shards", "download the rest"
+                f"{folder} has {len(files)} of {int(last.rpartition('-')[2])} {split} files", "download the rest"
             )
         for file in files:
             need_columns(file, set(parquet.columns(file)), {"image", "category", "source", task.label.column})

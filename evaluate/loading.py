@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mtrl.core.console import bar, say
 from mtrl.core.errors import UserError
 from mtrl.core.redirect import stderr_to
 from mtrl.evaluate.engines.base import Engine
+from mtrl.evaluate.engines.offline import VllmEngine, VllmModel
+from mtrl.evaluate.engines.replicas import Replicas
 from mtrl.evaluate.subject import Subject
 
 
@@ -44,7 +45,7 @@ class Loader:
 
     def __call__(self, judge: Subject, images: int) -> Engine:
         if self.endpoint:
-            from mtrl.evaluate.engines.endpoint import EndpointEngine
+            from mtrl.evaluate.engines.endpoint import EndpointEngine  # openai takes a second to import
 
             say(f"asking {judge.checkpoint} at {self.endpoint}")
             image = judge.image.model_dump()
@@ -52,21 +53,18 @@ class Loader:
         with bar(f"checking {judge.checkpoint} (MB)") as update:
             judge.check(update)
         say("loading vLLM")
-        about: dict[str, Any] = {
-            "checkpoint": judge.checkpoint,
-            "min_pixels": judge.image.min_pixels,
-            "max_pixels": judge.image.max_pixels,
-            "images": images,
-            "max_tokens": judge.max_new_tokens,
-        }
+        model = VllmModel(
+            judge.checkpoint,
+            judge.image.min_pixels,
+            judge.image.max_pixels,
+            images,
+            judge.max_new_tokens,
+            self.tensor_parallel,
+        )
         if self.replicas:
-            from mtrl.evaluate.engines.replicas import Replicas
-
-            return Replicas(self.replicas, self.tensor_parallel, self.ray_address, self.data, say, **about)
-        from mtrl.evaluate.engines.offline import VllmEngine
-
+            return Replicas(self.replicas, model, self.ray_address, self.data, say)
         with stderr_to(self.log):
-            engine = VllmEngine(**about, tensor_parallel=self.tensor_parallel)
+            engine = VllmEngine(model)
         if engine.note:
             say(engine.note)
         return engine

@@ -13,7 +13,7 @@ import typer
 from mtrl.cli import app
 from mtrl.config import samples
 from mtrl.core import rundir
-from mtrl.evaluate.subject import subject
+from mtrl.evaluate.judges import subject
 
 DRY = {"sft": ["--dry-run", "--name", "tried"], "rl": ["--dry-run", "--name", "tried"], "reproduce": ["--dry-run"]}
 READS = ("check", "compare", "doctor", "plan", "prompts", "score", "status", "tables", "tasks")

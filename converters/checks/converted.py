@@ -1,4 +1,4 @@
-"""Looking again at what is converted: are the files there, do they agree, and what do the splits share?"""
+"""`mtrl check` of one converted task: are the files there and unchanged, do they agree, and what do the splits share?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mtrl.core.finding import Check
 
 
 def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
-    """All checks of one converted task. Raises nothing for what a check can say."""
+    """All checks of one converted task. What is wrong is a Check, not an exception."""
     again = hints.conversion(task.name, data)
     card_file = datacard.path_of(data, task.name)
     if not card_file.exists():
@@ -74,7 +74,9 @@ def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
 
 
 def altered(data: Path, task: str, names: Iterable[str], again: str) -> Iterator[Check]:
-    """What a run would read and is no longer what the conversion wrote. Cheap: see unchanged.py. Files by hand are allowed."""
+    """Errors and warnings for files that a run reads and the conversion did not write so. Cheap, see unchanged.py.
+
+    A file that is missing or a changed image is an error; another file may have been edited by hand, which is a warning."""
     found = list(unchanged.altered(data, task, names))
     gone = {name for name in found if not (data / name).exists()}
     for some, what in ((gone, "missing"), (set(found) - gone, "not what the conversion wrote")):
@@ -129,6 +131,6 @@ def _split(task: Task, data: Path, split: str, card: DataCard, again: str) -> It
         yield Check("error", f"{task.name}/{split}: {error}", again)
         return
     if set(rows.values()) != {expected}:
-        yield Check("error", f"{task.name}/{split}: the card says {expected} rows, the files hold {rows}", again)
+        yield Check("error", f"{task.name}/{split}: card.json has {expected} rows, the files have {rows}", again)
     else:
         yield Check("ok", f"{task.name}/{split}: {expected:,} rows, {len(names):,} images")

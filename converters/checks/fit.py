@@ -2,8 +2,8 @@
 
 Rules pick the rows that Table 1 calls positive: ">= v" (then positive is the good verdict), "<= v" (then it is the bad
 one), "== v" where a column has few values, and the values of a column of words. A column of many values (a mean opinion
-score) always has a cut-off for any count; it is told with the value on either side, the roundest number between, and
-whether one number would do for all tasks over the same table. Nothing is changed: what fits is put into the task's YAML.
+score) always has a cut-off for any count: the result has the value on either side, the roundest number between, and whether
+one number fits all tasks over the same table. Nothing is changed: the user writes what fits into the task's YAML.
 """
 
 from __future__ import annotations
@@ -24,14 +24,35 @@ FEW = 50  # distinct values: up to here every "== v" is a rule worth trying
 
 
 class Fit(NamedTuple):
-    """A rule, how far it is from Table 1 (0: it reproduces every cell that must agree), its counts, and a remark."""
+    """A rule, and how near it comes to Table 1."""
 
     column: str
     when: str
+    """As in label.rule.when; of a column of words "is WORD"."""
     then: str
+    """As in label.rule.then; of a column of words "positive"."""
     off: int
-    counts: dict[str, int]  # "all" and each official split -> rows it picks
+    """How many rows the counts differ in; 0: every cell that must agree does."""
+    counts: dict[str, int]
+    """The rows that it picks: of "all", and of each official split."""
     remark: str = ""
+
+
+class Picked(NamedTuple):
+    """A rule to try, and for each row whether it picks it."""
+
+    when: str
+    then: str
+    rows: list[bool]
+
+
+class Columns(NamedTuple):
+    """The release, as far as labels go."""
+
+    splits: list[str | None]
+    """Each row's official split."""
+    values: dict[str, list[Any]]
+    """The columns that can be labels: all of numbers, or words of few kinds."""
 
 
 def fit(task: Task, raw: Path) -> list[Fit]:
@@ -43,13 +64,13 @@ def fit(task: Task, raw: Path) -> list[Fit]:
     target |= {split: task.expected[split]["positive"] for split in task.split.kept if split in task.expected}
     found = []
     for column, values in columns.items():
-        for when, then, picked in _rules(values, column in LOW_IS_GOOD):
-            counts = {"all": sum(picked)}
+        for rule in _rules(values, column in LOW_IS_GOOD):
+            counts = {"all": sum(rule.rows)}
             for split in target:
                 if split != "all":
-                    counts[split] = sum(p for p, s in zip(picked, splits, strict=True) if s == split)
+                    counts[split] = sum(p for p, s in zip(rule.rows, splits, strict=True) if s == split)
             off = sum(abs(counts[cell] - target[cell]) for cell in target)
-            found.append(Fit(column, when, then, off, counts))
+            found.append(Fit(column, rule.when, rule.then, off, counts))
     values = columns.get(task.label.column, [""])
     if len(set(values)) > FEW:
         found += [_ranked(task.label.column, values, end, target["all"]) for end in ("highest", "lowest")]
@@ -92,8 +113,7 @@ def roundest(low: float, high: float) -> float:
     return high
 
 
-def _columns(task: Task, raw: Path) -> tuple[list[str | None], dict[str, list[Any]]]:
-    """Each row's official split, and the columns that can hold a label: all of numbers, or words of few kinds."""
+def _columns(task: Task, raw: Path) -> Columns:
     rows = release.labels(task, raw)
     if not rows:
         raise UserError(f"task {task.name}: the release in {raw} has no rows")
@@ -108,26 +128,26 @@ def _columns(task: Task, raw: Path) -> tuple[list[str | None], dict[str, list[An
             words = [str(value).strip() for value in values]
             if 1 < len(set(words)) <= FEW:
                 columns[name] = words
-    return [record.split for record in rows], columns
+    return Columns([record.split for record in rows], columns)
 
 
-def _rules(values: list[Any], low_is_good: bool) -> Iterator[tuple[str, str, list[bool]]]:
-    """(when, then, rows picked); a column of many values has no thresholds here, it is ranked instead."""
+def _rules(values: list[Any], low_is_good: bool) -> Iterator[Picked]:
+    """A column of many values has no thresholds here: it is ranked."""
     kinds = sorted(Counter(values))
     if isinstance(values[0], str):
         for kind in kinds:
-            yield f"is {kind}", "positive", [value == kind for value in values]
+            yield Picked(f"is {kind}", "positive", [value == kind for value in values])
         return
     if len(kinds) > FEW:
         return
     high, low = ("no", "yes") if low_is_good else ("yes", "no")
     middle = (kinds[0] + kinds[-1]) / 2
     for kind in kinds[1:]:
-        yield f">= {kind:.10g}", high, [value >= kind for value in values]
+        yield Picked(f">= {kind:.10g}", high, [value >= kind for value in values])
     for kind in kinds[:-1]:
-        yield f"<= {kind:.10g}", low, [value <= kind for value in values]
+        yield Picked(f"<= {kind:.10g}", low, [value <= kind for value in values])
     for kind in kinds[1:-1]:
-        yield f"== {kind:.10g}", high if kind > middle else low, [value == kind for value in values]
+        yield Picked(f"== {kind:.10g}", high if kind > middle else low, [value == kind for value in values])
 
 
 def _edges(values: list[float], end: str, count: int) -> tuple[float, float]:
@@ -155,5 +175,5 @@ def _ranked(column: str, values: list[float], end: str, count: int) -> Fit:
     sign = ">=" if end == "highest" else "<="
     if sign == "<=" and not inner <= cut < outer:
         cut = inner
-    remark = f"is {sign} {cut:.10g} (values {inner:.10g} and {outer:.10g} stand on either side; {(cut - mean) / spread:+.2f} sd of the mean)"
+    remark = f"is {sign} {cut:.10g} (next to it are {inner:.10g} and {outer:.10g}; {(cut - mean) / spread:+.2f} sd of the mean)"
     return Fit(column, f"{end} {count}", then, 0, {"all": count}, remark)

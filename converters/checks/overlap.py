@@ -21,14 +21,18 @@ from mtrl.core.finding import Check
 
 
 class Part(NamedTuple):
-    """One split of one task: its images, their looks, its captions; `family` tells benchmarks apart."""
+    """What one split of one task has."""
 
     task: str
     split: str
     family: str
+    """Equal for tasks of one benchmark."""
     image: set[str]
+    """Stored images."""
     look: set[str]
+    """Their clusters of near-duplicates, or the images themselves."""
     caption: set[str]
+    """Texts, as splits.text compares them."""
 
 
 def report(data: Path, names: list[str] | None = None) -> Iterator[Check]:

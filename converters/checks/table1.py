@@ -1,8 +1,8 @@
-"""Our counts beside Table 1's: which must be equal, and what chance allows where the paper's seed is unknown.
+"""Our counts next to Table 1's: which must be equal, and what chance allows where the paper's seed is unknown.
 
 Counts are of the release's rows, before any is rejected. Rows and class totals over all splits must be Table 1's. So must
 the classes of an official split. Where the paper cut at random, a split's positives are printed with the interval in
-which 19 of 20 such cuts lie (hypergeometric); nothing is done to hit the paper's number.
+which 19 of 20 such cuts are (hypergeometric); no seed is searched to meet the paper's number.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ CONFIDENCE = 0.95
 
 
 def interval(total: int, positive: int, drawn: int) -> tuple[int, int]:
-    """The central 95% of the number of positives among `drawn` of `total` rows, `positive` of which are positive."""
+    """The central 95% of the number of positives among `drawn` rows, out of `total` rows with `positive` positives."""
     from scipy.stats import hypergeom
 
     low, high = hypergeom.interval(CONFIDENCE, total, positive, drawn)
     return int(low), int(high)
 
 
-def beside(task: Task) -> dict[str, str]:
+def cells(task: Task) -> dict[str, str]:
     """For each split Table 1's rows and positives as text, "" for a task that is not in it."""
     said = dict.fromkeys(SPLITS, "")
     for split, cell in task.expected.items():
@@ -34,7 +34,7 @@ def beside(task: Task) -> dict[str, str]:
 
 
 def compare(task: Task, card: DataCard) -> Iterator[Check]:
-    """One line a cell; level "error" names a cell that must agree and does not."""
+    """One line per cell; level "error": the cell must agree and does not."""
     if not task.expected or not task.table1_positive:
         yield Check("ok", f"{task.name} is not in Table 1")
         return
@@ -74,5 +74,5 @@ def compare(task: Task, card: DataCard) -> Iterator[Check]:
         else:
             low, high = interval(pool_rows, pool_positive, rows)
             text = (f"{task.name}/{split}: {positives:,} positive ({positive}), Table 1 has {paper[split][1]:,}; "
-                    f"19 of 20 random cuts lie in {low:,} to {high:,}")  # fmt: skip
+                    f"19 of 20 random cuts are in {low:,} to {high:,}")  # fmt: skip
             yield Check("ok" if low <= paper[split][1] <= high else "warning", text)

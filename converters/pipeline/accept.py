@@ -1,4 +1,4 @@
-"""What the rows of a release must be before the first image is read: verdicts, ids, splits and files as the task says."""
+"""Checks of the rows before the first image is read: verdicts, ids, splits and files are as the task says."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def accepted(task: Task, rows: list[Row], raw: Path) -> Accepted:
     if odd := next((row for row in rows if row.answer not in (*task.choices, DROP, TIES)), None):
         raise UserError(
             f"task {task.name}: row {odd.id} has the answer {odd.answer!r}, not {' or '.join(task.choices)}",
-            f"let converter {task.converter!r} give what task.verdicts returns",
+            f"correct converter {task.converter!r}: the answer of a Row is what task.verdicts returns",
         )
     left = Counter(row.answer for row in rows if row.answer not in task.choices)
     kept = [row for row in rows if row.answer in task.choices]
@@ -78,7 +78,7 @@ def _splits(task: Task, rows: list[Row]) -> None:
     given = {row.split for row in rows}
     if task.split.by == "column" and not given <= set(SPLITS):
         raise UserError(
-            f"task {task.name}: split.by is column, and converter {task.converter!r} gives no split of the row",
+            f"task {task.name}: split.by is column, and converter {task.converter!r} gives no split for some rows",
             "leave out split.by and split.column, and rows are split at random",
         )
     if gone := [split for split in task.split.official if split not in given]:
@@ -96,14 +96,14 @@ def _files(task: Task, rows: list[Row], raw: Path) -> None:
     if gone:
         row, picture = gone[0]
         raise UserError(
-            f"task {task.name}: {len(gone)} of {len(pictures)} images are not there; the first is {picture.path}, "
+            f"task {task.name}: {len(gone)} of {len(pictures)} images are missing; the first is {picture.path}, "
             f"of row {row.id}",
             _advice(task, row, [picture for _, picture in gone[:NAMES]], raw),
         )
 
 
 def _there(path: Path) -> bool:
-    """Whether there is something of that name; what is no file is rejected when it is read."""
+    """Whether the name exists; a folder or a device is rejected later, when it is read."""
     try:
         return path.exists()
     except (OSError, ValueError):  # the name is too long, below a file, or has a NUL

@@ -19,7 +19,7 @@ def of_card(task: str, card: DataCard) -> Iterator[Check]:
             only = next(verdict for verdict in counts if verdict not in lacking)
             yield Check(
                 "warning",
-                f"{task}: every row of {split} is {only!r}, none is {' or '.join(map(repr, lacking))}: whoever always answers "
+                f"{task}: every row of {split} is {only!r}, none is {' or '.join(map(repr, lacking))}: a judge that always answers "
                 f"{only!r} is right in all of {split}",
             )
     for key, number in card.left_out.items():
@@ -57,7 +57,7 @@ def count(answers: Iterable[str], task: Task) -> dict[str, int]:
 
 
 def fields(task: Task, data: Path) -> Iterator[Check]:
-    """Warnings on a converted task's fields: those that no prompt uses, and those that leave a hole in a prompt."""
+    """Warnings on a converted task's fields: those that no prompt uses, and those that leave a gap in a prompt."""
     for name in prompting.unused(task):
         yield Check(
             "warning",

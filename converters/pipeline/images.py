@@ -1,7 +1,7 @@
 """Decoding images: `check` says what is wrong with one, `load_rgb` loads one the way every upstream loader does.
 
 That is: first frame, converted to RGB, alpha dropped, no EXIF rotation. Images where that matters are noted by `check`,
-and what cannot be used is a `Rejected` with its reason, counted by the caller. Two kinds are stored re-encoded, since
+and what cannot be used raises `Rejected` with the reason. Two kinds are stored re-encoded, since
 upstream loaders would read them wrongly or not at all: HEIC and AVIF, and for a task with `orient` those whose EXIF
 asks for a rotation, which are then upright.
 """
@@ -29,7 +29,7 @@ REENCODED = {"AVIF": "avif", "HEIF": "heic"}  # read here and stored as JPEG: a 
 ENDINGS = {*EXTENSIONS.values(), *SAME, "avif", "heic", "heif", "hif"}  # of files that may be images, in lower case
 LOSSY = {"JPEG", "MPO", *REENCODED}
 MAX_ASPECT = 200  # Qwen's image processors refuse more
-MAX_PIXELS = 89_478_485  # from here on Pillow itself speaks of a decompression bomb; no release comes near
+MAX_PIXELS = 89_478_485  # above this Pillow itself warns of a decompression bomb; no release comes near
 LARGE = 16_000_000  # pixels: 64 MB decoded; such images are decoded one at a time
 ORIENTATION = 0x0112
 TURNS = {
@@ -46,15 +46,17 @@ _one_large = threading.Lock()
 
 
 class Decoded(NamedTuple):
-    """What one decoding found: a fingerprint for near-duplicates ("" if too flat for one), and what loaders pass over."""
+    """What decoding an image found."""
 
     fingerprint: str = ""
+    """For near-duplicates; "" for an image without structure."""
     notes: tuple[str, ...] = ()
+    """What loaders ignore, such as transparency."""
 
 
 @functools.cache
 def _register() -> None:
-    """Teaches Pillow to read HEIC, where the extra `heic` is installed."""
+    """Lets Pillow read HEIC, where the extra `heic` is installed."""
     with contextlib.suppress(ImportError):
         import pillow_heif
 
@@ -113,23 +115,23 @@ def _unread(data: bytes) -> str:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What makes the decoded pixels upright, None where they are. Pillow turns TIFF files by itself."""
+    """The operation that makes the decoded pixels upright; None where they are. Pillow rotates TIFF files by itself."""
     from PIL import Image
 
-    with contextlib.suppress(Exception):  # broken metadata is no broken image
+    with contextlib.suppress(Exception):  # an image with broken metadata may be whole
         if image.format != "TIFF" and (turn := TURNS.get(image.getexif().get(ORIENTATION, 1))):
             return Image.Transpose[turn]
     return None
 
 
 def _upright(image: Image.Image, orient: bool) -> Image.Image:
-    """HEIC and AVIF are always turned: there the rotation is a part of the format, not a remark about it."""
+    """HEIC and AVIF are always rotated: there the rotation is a part of the format."""
     turn = _turn(image) if orient or image.format in REENCODED else None
     return image if turn is None else image.transpose(turn)
 
 
 def rotated(file: Path) -> bool:
-    """Whether loaders see the image turned: its EXIF asks for a rotation, which they ignore. False if it is unreadable."""
+    """Whether loaders see the image rotated: its EXIF asks for a rotation, which they ignore. False for an unreadable file."""
     try:
         with open_regular(file) as opened, _open(opened) as image:
             return image.format not in REENCODED and _turn(image) is not None
@@ -149,7 +151,7 @@ def _notes(image: Image.Image) -> tuple[str, ...]:
     elif _turn(image) is not None:
         notes.append(ROTATED)
     if getattr(image, "n_frames", 1) > 1:
-        notes.append("several frames, of which loaders take the first")
+        notes.append("several frames; loaders take the first")
     if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
         notes.append("transparency, which loaders drop")
     elif image.mode not in ("RGB", "L"):
@@ -203,7 +205,7 @@ def encode(data: bytes) -> tuple[bytes, str]:
 
 
 def read(path: Path) -> bytes:
-    """The bytes of an image file. Raises Rejected, OSError, and MtrlError for a stored image that somebody has changed."""
+    """The bytes of an image file. Raises Rejected, OSError, and MtrlError for a stored image that has changed."""
     data = contents(path)
     stored = path.parent.parent.name == "images" and len(path.stem) == 64 and path.stem.startswith(path.parent.name)
     if stored and sha256_bytes(data) != path.stem:
@@ -215,7 +217,7 @@ def read(path: Path) -> bytes:
 
 
 def load_rgb(path: Path | BinaryIO, orient: bool = False) -> Image.Image:
-    """The image as RGB, as upstream loaders see it; with `orient` turned upright by its EXIF, as such a task stores it.
+    """The image as RGB, as upstream loaders see it; with `orient` rotated upright by its EXIF, as such a task stores it.
 
     Raises OSError where it is gone or cannot be decoded, MtrlError for a stored image that is not what its name says.
     """
@@ -229,5 +231,5 @@ def load_rgb(path: Path | BinaryIO, orient: bool = False) -> Image.Image:
         raise OSError(f"{path}: {reason}") from None
     except Exception as error:  # decoders raise what they like, see `check`
         raise OSError(f"{path} cannot be decoded: {error}") from error
-    rgb.info.clear()  # or vLLM would turn the image by the EXIF that came along
+    rgb.info.clear()  # vLLM would rotate the image by the EXIF in it
     return rgb

@@ -1,7 +1,7 @@
 """Which row goes to train, val or test, by the task's split rule. Deterministic: the same rows and seed, the same answer.
 
-The order in which rows are dealt out comes from a hash of seed and id, not from their place in the release: tasks over
-the same images (AGIN's three) then put an image into the same split.
+Rows are taken in the order of a hash of seed and id, not in the release's: so tasks over the same images (AGIN's three)
+put an image into the same split.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from mtrl.config.tasks import SPLITS, Split
 from mtrl.converters.base import Row
 from mtrl.converters.pipeline.near import clusters, components
 
-STRONGEST = ("test", "val", "train")  # where rows collide, the one whose split stands first here stays
+STRONGEST = ("test", "val", "train")  # where rows collide, the one whose split is first here stays
 DROPPED = "dropped"
 
 

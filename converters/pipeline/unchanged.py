@@ -1,4 +1,4 @@
-"""Is a conversion still what it would be? data/<task>/inputs.json, written last, says what it was made from and made.
+"""Would a conversion give again what is there? data/<task>/inputs.json, written last, says what was read and written.
 
 Made from: the rows as the converter gives them, every setting and the code, in one digest; the release's tables by sha256; its
 images and archives by size and time. Made: files by sha256, which a stored image has for a name. A file that was made is
@@ -43,7 +43,7 @@ class Inputs:
 
 
 def tables(rows: Iterable[Row]) -> dict[Path, str]:
-    """{file: sha256} of the files that hold the rows' labels. Raises UserError for one that cannot be read."""
+    """{file: sha256} of the files with the rows' labels. Raises UserError for one that cannot be read."""
     try:
         return {file: sha256_file(file) for file in sorted({row.file for row in rows})}
     except OSError as error:
@@ -82,7 +82,7 @@ def unchanged(task: Task, data: Path, made_from: Inputs) -> DataCard | None:
 
 
 def written(data: Path, task: str) -> dict[str, str] | None:
-    """{file relative to the data folder: sha256} of what the conversion wrote; None where it did not end or is too old."""
+    """{file relative to the data folder: sha256} of what the conversion wrote; None where it did not finish or is of an earlier version."""
     try:
         outputs = read_json(data / task / FILE, limit=LARGE)["outputs"]
         return {f"{task}/{name}": digest for name, digest in outputs.items() if isinstance(digest, str)} or None
@@ -91,7 +91,7 @@ def written(data: Path, task: str) -> dict[str, str] | None:
 
 
 def altered(data: Path, task: str, names: Iterable[str]) -> Iterator[str]:
-    """Those of the task's files and stored images that are gone, or no longer what its conversion wrote."""
+    """The `names` (files of the task, stored images) that are missing, or not what the conversion wrote."""
     outputs = written(data, task) or {}
     since = (data / task / FILE).stat().st_mtime_ns if outputs else 0
     for name in names:

@@ -1,4 +1,4 @@
-"""Files that releases are made of: tables, parquet, zip archives; and fetching them from the hub.
+"""The files of releases: tables, parquet, zip archives; and their download from the hub.
 
 In: a path. Out: records and Pictures, bounded in size; nothing is extracted to disk.
 May import: core, config.

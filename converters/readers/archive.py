@@ -1,4 +1,4 @@
-"""Images inside a zip, read in place: nothing is unpacked, so no member's name ever becomes a path on this machine."""
+"""Images inside a zip, read in place: nothing is unpacked, so no member's name becomes a path on this machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(open_regular(path))
         except (*DAMAGED, OSError) as error:
-            raise UserError(f"{path} is not a whole zip file: {error}", "download it again") from None
+            raise UserError(f"{path} is not a complete zip file: {error}", "download it again") from None
         self._named: dict[str, list[zipfile.ZipInfo]] = {}
         for member in self._zip.infolist():
             if not member.is_dir():
@@ -54,6 +54,6 @@ class Archive:
         except DAMAGED:
             raise Rejected(f"damaged in {self.path.name}") from None
         except OSError as error:
-            if error.errno is None:  # bz2's way to say so; a disk that cannot be read has a number
+            if error.errno is None:  # bz2 raises it for damaged data; an error of the disk has a number
                 raise Rejected(f"damaged in {self.path.name}") from None
             raise

@@ -1,6 +1,7 @@
 """CSV files, read strictly: UTF-8, commas, one header without a name twice, and in each row as many cells as the header.
 
-What a spreadsheet does otherwise (another encoding, semicolons, a comma in a text without quotes) is an error that names it.
+What spreadsheets do differently (another encoding, semicolons, a comma in a text without quotes) is an error that names it.
+Not pandas.read_csv: it fills short rows with NaN, and reads the first column as an index if every row has a cell too many.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from mtrl.core.errors import UserError
 
 SAVE = "save it as comma-separated UTF-8 (in a spreadsheet: CSV UTF-8)"
-QUOTES = 'put a text that holds a comma or a line break in double quotes: "A large, open room"'
+QUOTES = 'put a text with a comma or a line break in double quotes: "A large, open room"'
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
@@ -53,7 +54,7 @@ def records(file: Path, text: str) -> Iterator[dict[str, str]]:
 
 
 def _header(file: Path, header: list[str], line: int) -> int:
-    """How many columns there are, without empty names at the end, as a spreadsheet leaves them."""
+    """The number of columns; empty names at the end, as spreadsheets leave them, do not count."""
     joined = ",".join(header)
     for separator, name in SEPARATORS.items():
         if joined.count(separator) > joined.count(","):

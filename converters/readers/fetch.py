@@ -61,7 +61,7 @@ class Release(Model):
         config = str(task.source.get("config", next(iter(self.configs))))
         if config not in self.configs:
             raise UserError(
-                f"recipes/tasks/{task.name}.yaml: source.config {config!r} is no config of {self.title}."
+                f"recipes/tasks/{task.name}.yaml: source.config {config!r} is not a config of {self.title}."
                 + nearest(config, self.configs)
             )
         return [*self.files[task.name], *self.configs[config]]
@@ -120,7 +120,7 @@ def plan(release: Release, tasks: list[Task], folder: Path) -> Plan:
             found = sorted(name for name in sizes if fnmatchcase(name, pattern))
             if not found:
                 raise MtrlError(
-                    f"{release.repository} at {info.sha} has no {pattern}; it holds: "
+                    f"{release.repository} at {info.sha} has no {pattern}; it has: "
                     + (", ".join(sorted(sizes)[:8]) or "nothing"),
                     f"look at {release.web}; if its layout has changed, name another revision in recipes/releases.yaml",
                 )
@@ -174,7 +174,7 @@ def _recorded(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     record = read_json(path, f"remove {path}") if path.exists() else {}
     if not isinstance(record, dict):
-        raise UserError(f"{path} should hold a JSON object", f"remove {path}")
+        raise UserError(f"{path} is not a JSON object", f"remove {path}")
     return record
 
 

@@ -1,6 +1,6 @@
 """Parquet files with image columns (structs of bytes and path): labels read at once, images row by row, going forward.
 
-A row group may hold hundreds of megabytes of images. Labels are read without them, and images are streamed page by
+A row group may have hundreds of megabytes of images. Labels are read without them, and images are streamed page by
 page, a few rows in memory at a time.
 """
 
@@ -19,7 +19,7 @@ AT_ONCE = 8  # rows of images in memory: a pair of 2 MB each makes 32 MB
 
 
 def columns(file: Path) -> dict[str, bool]:
-    """The file's columns, and whether each holds images. Raises UserError for a file that is no parquet."""
+    """{column: whether its cells are images}. Raises UserError for a file that is not parquet."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -42,7 +42,7 @@ def records(file: Path) -> Iterator[dict[str, Any]]:
     reader = _Forward(file, images)
     light = [
         f"{name}.path" if is_image else name for name, is_image in held.items()
-    ]  # one without a path is passed over
+    ]  # an image struct without a path is ignored
     number = 0
     try:
         for batch in pq.ParquetFile(file).iter_batches(batch_size=1024, columns=light):
@@ -74,7 +74,7 @@ class _Forward:
         import pyarrow.parquet as pq
 
         if number < self._first or self._next == 0:
-            # pre_buffer would hold a whole row group; a buffer makes pages come one at a time
+            # pre_buffer would read a whole row group; with a buffer pages come one at a time
             source = pq.ParquetFile(self._file, pre_buffer=False, buffer_size=2**20)
             columns = [f"{image}.bytes" for image in self._names]
             self._batches = source.iter_batches(batch_size=AT_ONCE, columns=columns, use_threads=False)

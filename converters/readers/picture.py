@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mtrl.core.files import open_regular
 
-MAX_BYTES = 256 * 2**20  # no release holds such an image: a damaged file, or a bomb
+MAX_BYTES = 256 * 2**20  # no release has such an image: a damaged file, or a bomb
 
 
 class Rejected(Exception):
@@ -32,15 +32,18 @@ def contents(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image of the release: a file of its own (`path`), or bytes that `load` fetches from inside `container`.
+    """An image of the release: a file of its own (`path`), or bytes that `load` gets from inside `container`.
 
-    `read` is called at most once, from one thread, in the order of the rows: a loader may simply go forward.
+    `read` is called at most once, from one thread, in the order of the rows: so `load` may read its file forwards.
     """
 
     name: str
+    """What the release calls it."""
     path: Path | None = None
     load: Callable[[], bytes] | None = None
+    """Returns the bytes. Raises Rejected for an image that cannot be used, OSError for a disk that cannot be read."""
     container: Path | None = None
+    """The file that `load` reads: when it changes, the task is converted again."""
 
     def read(self) -> bytes:
         """Raises Rejected, and OSError. A named pipe or a device is never read: that may not end."""

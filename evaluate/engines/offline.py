@@ -10,6 +10,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,15 +30,31 @@ WINDOW = 256  # requests in flight: enough to keep vLLM's batches full
 TEXT_TOKENS = 2048  # for the words of a prompt, next to its images
 
 
+@dataclass(frozen=True)
+class VllmModel:
+    """What vLLM loads, and what the requests need of it."""
+
+    checkpoint: str
+    """A folder or hub id."""
+    min_pixels: int
+    max_pixels: int
+    """The range of image sizes, in pixels."""
+    images: int
+    """Most images of one request."""
+    max_tokens: int
+    """Most tokens of one answer."""
+    tensor_parallel: int = 1
+    """GPUs that share the model."""
+
+
 class VllmEngine:
-    """Loads `checkpoint`, a folder or hub id. Raises MtrlError with vLLM's reason, in one line, where it fails."""
+    """Loads a model. Raises MtrlError with vLLM's reason, in one line, where it fails."""
 
     note = ""
     """What the user should know before a long wait."""
 
-    def __init__(
-        self, checkpoint: str, min_pixels: int, max_pixels: int, images: int, max_tokens: int, tensor_parallel: int = 1
-    ) -> None:
+    def __init__(self, model: VllmModel) -> None:
+        checkpoint = model.checkpoint
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # no data is sent to anybody
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -58,8 +75,8 @@ class VllmEngine:
         try:
             config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
             vision, text = config.vision_config, getattr(config, "text_config", config)
-            tokens = images * -(-max_pixels // (vision.patch_size * vision.spatial_merge_size) ** 2)
-            longest = min(tokens + TEXT_TOKENS + max_tokens, text.max_position_embeddings)
+            tokens = model.images * -(-model.max_pixels // (vision.patch_size * vision.spatial_merge_size) ** 2)
+            longest = min(tokens + TEXT_TOKENS + model.max_tokens, text.max_position_embeddings)
             if on_cpu:
                 weights = cpu.weights(checkpoint)
                 self.note = cpu.note(weights)
@@ -69,9 +86,9 @@ class VllmEngine:
                 trust_remote_code=False,  # a model brings weights, never code that is run
                 load_format="safetensors",  # a pickle can run code
                 max_model_len=longest,
-                limit_mm_per_prompt={"image": images, "video": 0},
-                mm_processor_kwargs={"size": size_of({"min_pixels": min_pixels, "max_pixels": max_pixels})},
-                tensor_parallel_size=tensor_parallel,
+                limit_mm_per_prompt={"image": model.images, "video": 0},
+                mm_processor_kwargs={"size": size_of({"min_pixels": model.min_pixels, "max_pixels": model.max_pixels})},
+                tensor_parallel_size=model.tensor_parallel,
                 enable_prefix_caching=True,
                 enforce_eager=on_cpu,
                 # with prompts in pieces, vLLM resets seeds, which torch's CPU generator cannot: --votes failed

@@ -24,7 +24,7 @@ from mtrl.config.samples import Key
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.evaluate.engines import ray_cluster
 from mtrl.evaluate.engines.base import CONTINUES, Answer, Sampling
-from mtrl.evaluate.engines.offline import WINDOW, VllmEngine
+from mtrl.evaluate.engines.offline import WINDOW, VllmEngine, VllmModel
 from mtrl.evaluate.engines.request import Request
 
 AHEAD = 64  # requests beyond vLLM's window that a replica has, so that it never waits for the next one
@@ -35,12 +35,12 @@ DEATHS = 3  # of one replica without an answer in between: then it is an error
 class Replica:
     """One vLLM, in the actor's process."""
 
-    def load(self, needed: list[str], **engine: Any) -> dict[str, Any]:
+    def load(self, needed: list[str], model: VllmModel) -> dict[str, Any]:
         """Loads and describes vLLM. Raises UserError where a `needed` path is missing on this node, else MtrlError."""
         for path in needed:
             self._look(path)
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # on a CPU all would bind to the same cores
-        self._engine = VllmEngine(**engine)
+        self._engine = VllmEngine(model)
         self._waiting = _Waiting()
         self._flow: Iterator[Answer] | None = None
         return self._engine.describe()
@@ -99,35 +99,34 @@ class _Slot:
 
 
 class Replicas:
-    """`count` replicas of `tensor_parallel` GPUs each, or CPUs where the cluster has no GPU."""
+    """`count` replicas of the model, on `tensor_parallel` GPUs each, or CPUs where the cluster has no GPU."""
 
     def __init__(
         self,
         count: int,
-        tensor_parallel: int,
+        model: VllmModel,
         address: str | None,
         data: Path,
         say: Callable[[str], None],
-        **engine: Any,
     ) -> None:
-        """Returns once the first replica has loaded. `data` must exist on every node, `engine` goes to VllmEngine.
+        """Returns once the first replica has loaded. The model's folder and `data` must exist on every node.
 
         `address` is HOST:PORT of a Ray cluster that this machine belongs to; None starts a Ray on this machine, which
         ends with this process. Raises UserError where no Ray answers or the cluster is too small, and MtrlError, once,
         where the model cannot be loaded.
         """
-        checkpoint = Path(engine["checkpoint"])
-        if checkpoint.exists():
-            engine["checkpoint"] = str(checkpoint.absolute())
-        self._needed = [str(data.absolute()), *([engine["checkpoint"]] if checkpoint.exists() else [])]
-        self._engine = {**engine, "tensor_parallel": tensor_parallel}
+        self._needed = [str(data.absolute())]
+        if Path(model.checkpoint).exists():
+            model = replace(model, checkpoint=str(Path(model.checkpoint).absolute()))
+            self._needed.append(model.checkpoint)
+        self._model = model
         self._say, self._window = say, WINDOW + AHEAD
         self._about: dict[str, Any] = {}
         self._slots = [_Slot(number) for number in range(1, count + 1)]
         ray_cluster.connect(address)
         atexit.register(self.close)
         try:
-            self._need = ray_cluster.room(count, tensor_parallel)
+            self._need = ray_cluster.room(count, model.tensor_parallel)
             for slot in self._slots:
                 self._start(slot)
             while not self._about:
@@ -218,4 +217,4 @@ class Replicas:
         cpus, gpus = self._need.get("CPU", 0), self._need.get("GPU", 0)
         slot.actor = ray.remote(Replica).options(num_cpus=cpus, num_gpus=gpus, max_restarts=0).remote()
         slot.loaded = False
-        slot.call = slot.actor.load.remote(self._needed, **self._engine)
+        slot.call = slot.actor.load.remote(self._needed, self._model)

@@ -1,7 +1,7 @@
-"""Small charts as SVG text, from numbers alone: no text of a model or release comes in, so there is nothing to escape.
+"""Small charts as SVG text. The input is numbers alone, no text of a model or release, so nothing needs escaping.
 
-Fractions come in, per cent are shown. Colours are classes of page.css.jinja, so that a chart is dark where the page is.
-Each mark has a <title>, which a browser shows beside the pointer and a screen reader reads.
+Input is fractions, output is per cent. Colours are classes of page.css.jinja, so charts follow the page's dark mode. Each
+mark has a <title>, which browsers show as a tooltip and screen readers read.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from markupsafe import Markup
 from mtrl.evaluate.metrics.calibration import Bin
 from mtrl.evaluate.metrics.task import VotesPoint
 
-PLOT, LEFT, TOP = 180.0, 34.0, 8.0  # pixels: the plot's side, and the room for the axis labels left of and above it
+PLOT, LEFT, TOP = 180.0, 34.0, 8.0  # pixels: the plot's side, and the room for axis labels on the left and above
 COUNTS = 36.0  # height of the bars under the reliability diagram
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """Of 0.934, 93.4; a dash where there is no number."""
+    """0.934 is 93.4; a dash where there is no number."""
     return "-" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}"
 
 
 def interval(
     value: float, low: float, high: float, marks: dict[str, float] | None = None, ends: tuple[float, float] = (0, 1)
 ) -> Markup:
-    """A dot at `value` on its interval; `marks` are reference values by name, each a thin line; `ends` are the axis's."""
+    """A dot at `value` on its interval. `marks` are reference values by name, each a thin line; `ends` are the axis's ends."""
 
     def x(number: float) -> float:
         return 6 + 188 * (min(max(number, ends[0]), ends[1]) - ends[0]) / (ends[1] - ends[0])
@@ -42,12 +42,13 @@ def interval(
 
 
 def reliability(bins: Sequence[Bin]) -> Markup:
-    """The share of right answers over the stated confidence, one dot per bin; below,
-    how many answers each bin has. The dots of a calibrated judge lie on the diagonal.
+    """The share of right answers over the confidence, one dot per bin; below it, the number of answers in each bin.
+
+    The dots of a calibrated judge are on the diagonal.
     """
     shown = [b for b in bins if b.n]
     most = max((b.n for b in shown), default=1)
-    # a verdict of two choices is seldom less sure than one half, which lies in the bin that begins at 7 / 15
+    # of two choices a confidence is seldom below one half, which is in the bin that begins at 7 / 15
     begin = 0.4 if min((b.low for b in shown), default=0.0) > 0.4 else 0.0
     parts = _frame(begin, 1.0, 0.0, 1.0)
     parts.append(_line("ideal", *_at(begin, begin, begin, 1, 0, 1), *_at(1, 1, begin, 1, 0, 1)))
@@ -69,7 +70,7 @@ def reliability(bins: Sequence[Bin]) -> Markup:
 
 
 def votes(points: Sequence[VotesPoint]) -> Markup:
-    """Macro-F1 over the number of votes, which are in order."""
+    """Macro-F1 over the number of votes. Points are in order."""
     first, last = points[0].votes, max(points[-1].votes, points[0].votes + 1)
     scores = [p.macro_f1 for p in points]
     low, high = math.floor(min(scores) * 20) / 20, math.ceil(max(scores) * 20) / 20  # whole steps of 5 per cent
@@ -84,12 +85,12 @@ def votes(points: Sequence[VotesPoint]) -> Markup:
 
 
 def _at(x: float, y: float, left: float, right: float, low: float, high: float) -> tuple[float, float]:
-    """Where in the picture the point (x, y) of the plot's scales lies."""
+    """The pixel of the point (x, y) in the plot's scales."""
     return LEFT + PLOT * (x - left) / (right - left), TOP + PLOT * (high - y) / (high - low)
 
 
 def _frame(left: float, right: float, low: float, high: float, whole: bool = False) -> list[str]:
-    """Both axes with a label at each end and in the middle; `whole` numbers below, else per cent."""
+    """Both axes with labels at the ends and in the middle. The lower axis has `whole` numbers, else per cent."""
     scale = (left, right, low, high)
     parts = [_line("axis", *_at(left, low, *scale), *_at(right, low, *scale))]
     for y in (low, (low + high) / 2, high):

@@ -1,6 +1,6 @@
-"""compare.html: two judges side by side, their differences and every answer where they disagree. Numbers are compare.py's.
+"""compare.html: two judges side by side, their differences and every item where they disagree. Numbers are compare.py's.
 
-It shows what report.html shows, by the same cards and script, and is as inert.
+It has the cards and the script of report.html.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ FILTERS = {
     "invalid": "invalid",
 }
 TERMS = (
-    "verdict", "label", "invalid", "confidence", "n", "Macro-F1", "95% interval", "paired bootstrap", "accuracy", "McNemar p",
-    "votes", "group",
+    "verdict", "label", "invalid", "confidence", "n", "Macro-F1", "95% interval", "paired bootstrap", "accuracy",
+    "both right", "only A", "only B", "both wrong", "McNemar p", "votes", "group",
 )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def write(
 
 
 def named(folders: tuple[Path, Path]) -> tuple[str, str]:
-    """What the page calls the two."""
+    """The page's names of the two judges."""
     return f"A: {page.run_name(folders[0])}", f"B: {page.run_name(folders[1])}"
 
 
@@ -72,6 +72,6 @@ def _found_by(kinds: dict[cards.Item, Kind], card: Card) -> list[str]:
 
 
 def _reach(found: dict[str, Comparison]) -> float:
-    """How far the axis of the differences goes to either side of nothing, so that all intervals fit: a whole 5 per cent."""
+    """The axis of the differences goes from minus this to plus this, so that all intervals fit: a multiple of 5 per cent."""
     ends = [abs(end) for m in found.values() for end in (m.macro_f1.ci95 or [m.macro_f1.difference])]
     return max(0.05, -(-max(ends, default=0.0) // 0.05) * 0.05)

@@ -1,6 +1,6 @@
-"""`mtrl judge --out x.html`: the verdicts on one's own images as a page, by the cards and script of report.html.
+"""`mtrl judge --out x.html`: verdicts on the user's own images, with the cards and the script of report.html.
 
-Images are linked from where the page lies. Of a pair each order is a card, as in the report.
+Images are linked relative to the page. Each order of a pair has its own card, as in the report.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mtrl.evaluate.subject import Subject
 from mtrl.evaluate.verdict import Verdict
 from mtrl.reward_plugins import judge
 
-LISTED = 100  # items that could not be judged, which the page names
+LISTED = 100  # at most, of the items that could not be judged
 TERMS = ("verdict", "label", "invalid", "confidence", "accuracy", "flipped")
 
 

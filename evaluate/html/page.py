@@ -1,7 +1,7 @@
-"""One inert HTML page: a template, the sample cards, and their thumbnails, in one file that asks no network.
+"""One inert HTML page: a template, the sample cards and their thumbnails in one file that loads nothing else.
 
-What a model or a release wrote reaches the page as JSON text, which a script turns into text nodes: never as markup.
-The page is written piece by piece, so that memory does not grow with the thumbnails.
+Text of a model or a release is in the page as JSON, which the page's script turns into text nodes, never into markup. The
+page is written piece by piece, so memory does not grow with the thumbnails.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def write(
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters["pct"] = charts.percent
+    environment.filters.update(pct=charts.percent, n="{:,}".format)
     environment.globals.update(term=terms.term, glossary=terms.glossary, charts=charts)
     targets.check_file(target)
     names = list(dict.fromkeys(name for card in content.cards for name in card.images))
@@ -60,13 +60,13 @@ def write(
             file.writelines(page)
     except OSError as error:
         raise MtrlError(
-            f"writing {target} failed: {error.strerror or error}", "make room, or pass another --out"
+            f"writing {target} failed: {error.strerror or error}", "free disk space, or pass another --out"
         ) from error
     return target
 
 
 def run_name(folder: Path) -> str:
-    """What a page calls an evaluation folder: its run, or the folder itself."""
+    """A page's name of an evaluation folder: that of its run, or of the folder itself."""
     folder = folder.resolve()
     return folder.parent.name if folder.name == "eval" else folder.name
 
@@ -78,7 +78,7 @@ def _about(content: Content) -> dict[str, Any]:
 
 
 def _links(target: Path, data: Path) -> dict[str, str]:
-    """{data: the images' folder from the page's, here: the page's folder below the one that holds both}."""
+    """{data: the images' folder, relative to the page's; here: the page's folder, relative to what holds both}."""
     page, images = target.resolve().parent, data.resolve()
     both = os.path.commonpath([page, images])
     here = os.path.relpath(page, both)
@@ -86,7 +86,7 @@ def _links(target: Path, data: Path) -> dict[str, str]:
 
 
 def inert(content: Any) -> str:
-    """JSON that cannot end the script element it stands in, nor begin another."""
+    """JSON that can neither end the script element that it is in, nor begin another."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     text = text.encode("utf-8", "replace").decode()  # a lone surrogate is valid JSON, but no file
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

@@ -1,6 +1,6 @@
-"""report.html: one self-contained page from predictions.jsonl, metrics.json and the converted data; opens from disk.
+"""report.html: one self-contained page from predictions.jsonl, metrics.json and the converted data. It opens from disk.
 
-The numbers and charts stand in the page as markup and need no script; the samples below them are drawn by one.
+Numbers and charts are markup and need no script; the samples below them are drawn by the page's own script.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from mtrl.config.published import table_tasks
 from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.evaluate import predictions, scores, unreadable
-from mtrl.evaluate.html import cards, page
+from mtrl.evaluate.html import cards, page, sentences
 from mtrl.evaluate.html.content import FILTERS, Card, Content, flags
 from mtrl.evaluate.metrics import intervals
 
 FILE = "report.html"
 TERMS = (
-    "verdict", "label", "invalid", "confidence", "n", "Macro-F1", "95% interval", "majority baseline", "accuracy", "kappa",
-    "lenient Macro-F1", "precision", "recall", "F1", "ECE", "Brier", "flipped", "votes", "group",
+    "verdict", "label", "invalid", "confidence", "n", "Macro-F1", "95% interval", "cluster", "majority baseline", "accuracy",
+    "kappa", "lenient Macro-F1", "precision", "recall", "F1", "support", "constant answer", "ECE", "Brier", "votes", "group",
+    "right in both orders", "right answers", "accuracy with ties", "accuracy without ties", "flipped", "first image named",
 )  # fmt: skip
 
 
@@ -52,6 +53,7 @@ def write(out: Path, data: Path, tick: Callable[[int, int], None] = lambda done,
         metrics=result.tasks,
         mean=result.mean_macro_f1,
         few=intervals.FEW,
+        sentences=sentences,
     )
 
 

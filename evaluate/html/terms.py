@@ -1,4 +1,4 @@
-"""What the words on a page mean, in a sentence each: the tooltips of a page and the list at its foot, which need no script."""
+"""The words on the pages, explained in plain sentences: as tooltips, and as a list that needs no script."""
 
 from __future__ import annotations
 
@@ -7,40 +7,56 @@ from collections.abc import Iterable
 from markupsafe import Markup, escape
 
 TERMS = {
-    "verdict": "What the judge answered, read by the strict rule of its prompt style.",
-    "label": "The right answer, as the data set has it.",
-    "invalid": "An answer that the strict rule cannot read as a verdict. It counts as wrong; it is never left out.",
-    "confidence": "The probability of the verdict's first token, as a share of both verdicts'; with votes, the share that agree."
-    " 50% is a coin, 100% is certain.",
-    "n": "How many samples were scored.",
-    "Macro-F1": "The mean of both classes' F1: it counts a rare class as much as a frequent one. 100 is perfect.",
-    "95% interval": "Where the number would lie for 95 of 100 samples of this size, by bootstrap. Rows that share an image or"
-    " a text are drawn together.",
-    "majority baseline": "What naming the most frequent label for every sample would give: a judge should be above it.",
+    "verdict": "The judge's answer, read by the strict rule of its prompt style.",
+    "label": "The right answer, from the data set.",
+    "invalid": "An answer that the strict rule cannot read as a verdict. It counts as wrong and is never left out.",
+    "confidence": "How sure the judge was: the probability of its verdict next to the other verdict's, or with votes the"
+    " share of votes that agree. 50% is a coin toss, 100% is certain.",
+    "n": "The number of samples that were scored.",
+    "Macro-F1": "F1 says how well one class is found, from 0 to 100. Macro-F1 is the mean over both classes, so a rare"
+    " class counts as much as a frequent one. 100 is perfect.",
+    "95% interval": "How far the number could be off by chance, because the test set is small: 95% of bootstrap resamples"
+    " are in this range. Samples that share an image or a text are resampled together.",
+    "cluster": "Samples that share an image, a text or a source. They are not independent, so they are resampled together.",
+    "majority baseline": "The Macro-F1 of always giving the most frequent label, without looking. A useful judge is above it.",
     "accuracy": "The share of right verdicts.",
     "kappa": "Cohen's kappa: agreement with the labels beyond chance. 0 is chance, 100 is perfect.",
-    "lenient Macro-F1": "Macro-F1 if a verdict is also taken from an answer out of form. A large gap to Macro-F1 means that"
-    " the form is the problem, not the judgement.",
-    "precision": "Of the samples that the judge gave this verdict, the share that have this label.",
-    "recall": "Of the samples with this label, the share that the judge gave this verdict.",
-    "F1": "The harmonic mean of precision and recall.",
-    "ECE": "Expected calibration error: how far confidence and the share of right answers are apart, on average.",
-    "Brier": "The mean squared error of the confidence. 0 is perfect, 0.25 is a coin's.",
-    "flipped": "A pair that got the same number in both orders: the judge went by the place, not by the images.",
-    "votes": "How often each sample was asked; the majority is the verdict.",
-    "paired bootstrap": "Each resample draws the same samples for both judges, so that what is hard for both cancels out.",
-    "McNemar p": "How often chance alone would give so uneven a count of samples that only one judge has right. Under 0.05"
-    " is usually called significant. A dash: the rows are not independent, or the counts are equal to 0.",
-    "group": "Rows from the same source, as the task's split.group says; they stand next to each other.",
+    "lenient Macro-F1": "Macro-F1 if verdicts in the wrong form count too. If it is much higher than Macro-F1, the judge"
+    " knows the answer and fails at the form.",
+    "precision": "Of the samples with this verdict, the share that have this label.",
+    "recall": "Of the samples with this label, the share that got this verdict.",
+    "F1": "The harmonic mean of precision and recall: high only if both are high.",
+    "support": "The number of samples with this label.",
+    "constant answer": "The numbers of always giving one verdict, without looking: the most frequent label, or for pairs the"
+    " first image.",
+    "ECE": "Expected calibration error: how far the confidence is from the share of right answers, on average. 0 is perfect.",
+    "Brier": "The mean squared error of the confidence. 0 is perfect, 0.25 is a coin toss.",
+    "right in both orders": "Each pair is asked twice, the second time with the images swapped. The share of pairs with two"
+    " right answers.",
+    "right answers": "The share of right answers, each order counted by itself. Always naming the first image gets 50.",
+    "accuracy with ties": "The rule of MJ-Bench: a pair whose two answers contradict each other (a tie) is wrong.",
+    "accuracy without ties": "The share of pairs right in both orders, without the pairs that are ties.",
+    "flipped": "A pair with the same verdict in both orders (a tie): the judge chose the place, not the image.",
+    "first image named": "The share of answers that name the first image. 50 means that the place has no influence.",
+    "votes": "How often each sample was asked. The majority is the verdict.",
+    "both right": "Samples that both judges have right.",
+    "only A": "Samples that only A has right.",
+    "only B": "Samples that only B has right.",
+    "both wrong": "Samples that both judges have wrong; an invalid answer is wrong.",
+    "paired bootstrap": "Each resample draws the same samples for both judges, so samples that are hard for both do not widen"
+    " the interval.",
+    "McNemar p": "The probability of a difference at least as large between 'only A' and 'only B' if both judges were equally"
+    " good. Below 0.05 is usually called significant. A dash: samples are not independent, or neither judge is alone right.",
+    "group": "Rows from the same source, by the task's split.group. They are next to each other.",
 }
 
 
 def term(name: str, words: str = "") -> Markup:
-    """The word, or `words` in its place, with its meaning as a tooltip."""
+    """The word, or `words` in its place, with its explanation as a tooltip."""
     return Markup('<abbr title="{}">{}</abbr>').format(TERMS[name], words or name)
 
 
 def glossary(names: Iterable[str]) -> Markup:
-    """The words and their meanings as a list, folded."""
+    """The words and their explanations as a folded list."""
     rows = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(escape(n), TERMS[n]) for n in names)
     return Markup('<details class="terms"><summary>What these words mean</summary><dl>{}</dl></details>').format(rows)

@@ -1,7 +1,7 @@
 """The interface of a backend: how one upstream trainer is configured, started, watched, resumed and exported from.
 
-A backend renders a recipe to ONE configuration file, ONE command line and ONE environment. To add one: a class with every
-member of `Backend` in TOOL_METHOD.py, an instance of it in registry.py, and recipes/templates/NAME.yaml.j2.
+A backend renders a recipe to ONE configuration file, ONE command line and ONE environment. To add one: a class with
+every member of `Backend` in TOOL_METHOD.py, an instance of it in registry.py, and recipes/templates/NAME.yaml.j2.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ class Backend(Protocol):
         ...
 
     def metrics(self, run: Run) -> list[dict[str, Any]]:
-        """One row per logged step, in order: `step`, and what else is known (`total_steps`, `loss`, `eval_accuracy`, ...)."""
+        """One row per logged step, in order: `step` and what else is logged (`loss`, `reward`, ...)."""
         ...
 
     def plateaued(self, recipe: Recipe, rows: list[dict[str, Any]]) -> str:
-        """Why mtrl should end a run whose metrics are `rows`; "" if it should go on, or if the trainer stops by itself."""
+        """Why mtrl should end a run with these metrics; "" if it should go on, or if the trainer stops by itself."""
         ...
 
     def ended(self, recipe: Recipe, run: Run) -> str:
-        """Why no step is left to train, "" if one is left. A trainer started on its last checkpoint would go past the end."""
+        """Why no step is left, "" if one is. A trainer that is started on its last checkpoint would go past the end."""
         ...
 
     def finished(self, run: Run) -> bool:

@@ -18,8 +18,8 @@ class Share(NamedTuple):
 def share(batch: int, per_device: int, world: int, what: str) -> Share:
     """One device's share of `batch`, exactly; at most `per_device` rows at once, fewer where they divide the share.
 
-    Raises UserError with the nearest batches that divide, where `world` devices cannot share `batch` evenly. `what` names
-    the recipe's key.
+    Raises UserError with the nearest batches that divide, where `world` devices cannot share `batch` evenly. `what`
+    names the recipe's key.
     """
     if batch % world:
         below, above = batch // world * world, math.ceil(batch / world) * world

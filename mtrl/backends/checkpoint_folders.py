@@ -77,7 +77,7 @@ def ended(run: Run) -> str:
 
 
 def require_own(run: Run, trainer: str) -> None:
-    """Raises UserError if EasyR1 finds verl's checkpoints in its run, or verl EasyR1's: neither can read the other's."""
+    """Raises UserError if a run of EasyR1 has checkpoints of verl, or the reverse: neither can read the other's."""
     for path in _folders(run):
         found = [name for name, file in LOADER.items() if (path / file).exists()]
         if trainer in LOADER and found not in ([], [trainer]):

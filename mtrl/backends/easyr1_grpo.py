@@ -1,8 +1,8 @@
 """GRPO by EasyR1 on Ray: its YAML, `python -m verl.trainer.main config=upstream.yaml`, and its own logs.
 
-On one node EasyR1 starts a Ray of its own; RAY_ADDRESS names an existing cluster, which several nodes need. It resumes by
-checkpoints/checkpoint_tracker.json, and empties its log at each start. mtrl chooses the best checkpoint by validation
-accuracy; the tracker's best is by the whole reward.
+On one node EasyR1 starts a Ray of its own; RAY_ADDRESS names an existing cluster, which several nodes need. It
+resumes by checkpoints/checkpoint_tracker.json, and empties its log at each start. mtrl chooses the best checkpoint by
+validation accuracy; the tracker's best is by the whole reward.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class EasyR1:
             write_json(tracker, {**best, "last_global_step": newest, "last_actor_path": actor})
 
     def metrics(self, run: Run) -> list[dict[str, Any]]:
-        """step, total_steps, reward, accuracy, accuracy_<task>, timing_s/step, ...; eval_accuracy and eval_accuracy_<task>
-        where validated. Over all attempts; of a step that was trained twice, the later attempt's."""
+        """step, total_steps, reward, accuracy, accuracy_<task>, timing_s/step, ...; where validated eval_accuracy and
+        eval_accuracy_<task>. Over all attempts; of a step that was trained twice, the later attempt's."""
         total = ray_trainers.total_steps(run)
         lines = [line for log in logs.attempts(run, run.checkpoints / LOG) for line in read_jsonl(log)]
         return logs.by_step({**_row(line), "total_steps": total} for line in lines)
@@ -98,8 +98,8 @@ class EasyR1:
     def merged(self, checkpoint: Path, recipe: Recipe, scratch: Path) -> Iterator[Path]:
         """By EasyR1's own merger, in its environment.
 
-        The merger writes where it reads, and ignores a missing shard silently; so it gets a folder with links to the files
-        of a complete checkpoint.
+        The merger writes where it reads, and ignores a missing shard silently; so it gets a folder with links to the
+        files of a complete checkpoint.
         """
         python = envs.interpreter(self.environment)
         script = source(python) / "scripts" / "model_merger.py"

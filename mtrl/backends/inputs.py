@@ -1,8 +1,8 @@
 """What is written into runs/<name>/inputs for a trainer: the model with the image budget, and training rows.
 
-Without a cap on rows, trainers read the converted files as they are: LLaMA-Factory by its registry, GRPO through a folder
-of links. With `max_rows_per_task` N, a seeded choice of N rows of each task's train split is written into the run;
-validation and test are never capped. verl reads other columns, so its files are always written into the run.
+Without a cap on rows, trainers read the converted files as they are: LLaMA-Factory by its registry, GRPO through a
+folder of links. With `max_rows_per_task` N, a seeded choice of N rows of each task's train split is written into the
+run; validation and test are never capped. verl reads other columns, so its files are always written into the run.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _write_chosen(source: Path, target: Path, recipe: Recipe, task: str) -> None
 
     file = pq.ParquetFile(source)
     wanted = chosen(file.metadata.num_rows, recipe, task)
-    with written(target) as beside, pq.ParquetWriter(beside, file.schema_arrow, **OPTIONS) as writer:
+    with written(target) as temporary, pq.ParquetWriter(temporary, file.schema_arrow, **OPTIONS) as writer:
         for _, table in _groups(file, wanted):
             writer.write_table(table)
 
@@ -102,9 +102,10 @@ def _groups(file: Any, wanted: list[int]) -> Iterator[tuple[list[int], Any]]:
 
 
 def verl_files(recipe: Recipe, data: Path, folder: Path) -> None:
-    """folder/verl_train and folder/verl_val: one <task>.parquet each, with verl's columns and the chosen rows of rl_<split>.parquet.
+    """folder/verl_train and folder/verl_val: the chosen rows of rl_<split>.parquet with verl's columns, by task.
 
-    Each image has the recipe's budget, by which qwen-vl-utils resizes. A file that was made from the same input is kept.
+    Each image has the recipe's budget, by which qwen-vl-utils resizes. A file that was made from the same input is
+    kept.
     """
     for split in ("train", "val"):
         target = folder / f"verl_{split}"
@@ -127,11 +128,12 @@ def _write_verl(source: Path, target: Path, recipe: Recipe, task: str, split: st
     if target.exists() and (pq.read_schema(target).metadata or {}).get(b"mtrl") == origin.encode():
         return
     text, number = pa.string(), pa.int64()
+    image = pa.struct([("bytes", pa.binary()), ("path", text), ("min_pixels", number), ("max_pixels", number)])
     schema = pa.schema(
         [
             ("data_source", text),
             ("prompt", pa.list_(pa.struct([("role", text), ("content", text)]))),
-            ("images", pa.list_(pa.struct([("bytes", pa.binary()), ("path", text), ("min_pixels", number), ("max_pixels", number)]))),
+            ("images", pa.list_(image)),
             ("ability", text),
             ("reward_model", pa.struct([("style", text), ("ground_truth", text)])),
             ("extra_info", pa.struct([("index", number), ("split", text), ("id", text)])),
@@ -141,7 +143,7 @@ def _write_verl(source: Path, target: Path, recipe: Recipe, task: str, split: st
     file = pq.ParquetFile(source)
     wanted = chosen(file.metadata.num_rows, recipe, task) if split == "train" else list(range(file.metadata.num_rows))
     pixels = recipe.image.model_dump()
-    with written(target) as beside, pq.ParquetWriter(beside, schema, **OPTIONS) as writer:
+    with written(target) as temporary, pq.ParquetWriter(temporary, schema, **OPTIONS) as writer:
         for numbers, table in _groups(file, wanted):
             rows = [
                 {

@@ -25,7 +25,7 @@ class LlamaFactory:
         return [data / task / f"sft_{split}.json" for task in recipe.tasks for split in ("train", "val")]
 
     def link_inputs(self, recipe: Recipe, run: Run, data: Path) -> None:
-        """inputs/model: the model with the recipe's image budget in its processor. inputs/sft: the rows, where capped."""
+        """inputs/model: the model with the recipe's image budget in its processor. inputs/sft: the rows, if capped."""
         inputs.sft_registry(recipe, data, run.inputs / "sft")
         inputs.budgeted_model(recipe, run)
 

@@ -13,7 +13,7 @@ from mtrl.core.rundir import Run
 
 
 def by_step(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Log lines merged by their step, in order. A later line adds to an earlier one of the same step, or replaces its values."""
+    """Log lines merged by their step, in order. Later lines add to earlier ones of the same step."""
     merged: dict[int, dict[str, Any]] = {}
     for row in rows:
         if "step" in row:

@@ -25,7 +25,7 @@ def scratch_folder(where: Path) -> Iterator[Path]:
 
 
 def run(command: list[str], what: str) -> None:
-    """Raises MtrlError with the merger's reason and the command. `what` names merger and checkpoint: "X failed on Y"."""
+    """Raises MtrlError with `what` failed ("X failed on Y"), the merger's reason and the command."""
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
     if done.returncode != 0:
         raise MtrlError(f"{what}: {child.reason(done.stderr)}", shlex.join(command))

@@ -1,7 +1,7 @@
 """A recipe's `upstream:` block laid over a rendered template.
 
-Where the template has a value, another kind of value is a mistake that is reported here. The keys that mtrl's checks compute
-with are read by type (mtrl/preflight/rendered.py), and upstream checks all of them.
+Where the template has a value, another kind of value is a mistake that is reported here. The keys that mtrl's checks
+compute with are read by type (mtrl/preflight/rendered.py), and upstream checks all of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _check(config: dict[str, Any], over: dict[str, Any], prefix: str) -> None:
 
 
 def _expected(name: str, value: Any, there: Any) -> str:
-    """What is expected in place of `value`; "" if it is of the kind of `there`, or if null, "auto" or a list is there."""
+    """What is expected instead of `value`; "" if it is of the kind of `there`, which may be null, "auto" or a list."""
     if value is None or there is None or there == "auto" or isinstance(there, list):
         return ""
     if isinstance(there, bool):

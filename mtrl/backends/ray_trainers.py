@@ -75,7 +75,7 @@ def plateaued(recipe: Recipe, rows: list[dict[str, Any]]) -> str:
 
 
 def ended(recipe: Recipe, run: Run, rows: list[dict[str, Any]]) -> str:
-    """Why no step is left: the last one is saved and validated, or the metrics `rows` have plateaued. "" if one is left."""
+    """Why no step is left: the last one is saved and validated, or the metrics have plateaued; "" if one is left."""
     total, newest = total_steps(run), checkpoint_folders.newest(run)
     if total and newest >= total and any(row["step"] == newest and "eval_accuracy" in row for row in rows):
         return f"all {total} steps are trained"

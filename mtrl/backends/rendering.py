@@ -19,10 +19,10 @@ RANGE_BELOW = "the range below only disables the trainer's own rule"
 def render(recipe: Recipe, run: Run, further_budget: str | None = RANGE_BELOW, /, **values: Any) -> str:
     """The text of upstream.yaml. Raises UserError.
 
-    Templates see `values` and: recipe, cpu, checkpoints, inputs, reward (the reward file); model, min_pixels and max_pixels.
-    These three are the recipe's own, or those of inputs/model, whose image processor has the recipe's image budget. A
-    comment at the top then says so: the range further down is not the recipe's. `further_budget` ends that comment; None: the
-    trainer does not read inputs/model.
+    Templates see `values` and: recipe, cpu, checkpoints, inputs, reward (the reward file); model, min_pixels and
+    max_pixels. These three are the recipe's own, or those of inputs/model, whose image processor has the recipe's
+    image budget. A comment at the top then says so: the range further down is not the recipe's. `further_budget` ends
+    that comment; None: the trainer does not read inputs/model.
     """
     path = search_path.find("recipes", f"templates/{recipe.trainer}.yaml.j2", "template")
     budgeted = further_budget is not None and inputs.model_to_budget(recipe) is not None
@@ -39,7 +39,8 @@ def render(recipe: Recipe, run: Run, further_budget: str | None = RANGE_BELOW, /
     config = parse_yaml(sandbox.config(path, values), str(path))
     overlay.lay(config, recipe.upstream)
     note = (
-        f"# image.min_pixels {recipe.image.min_pixels}, image.max_pixels {recipe.image.max_pixels} are in the model's processor:\n"
+        f"# image.min_pixels {recipe.image.min_pixels}, image.max_pixels {recipe.image.max_pixels}"
+        " are in the model's processor:\n"
         f"# {run.inputs / 'model' / budget.FILE}, size; {further_budget}\n"
     )
     return (note if budgeted else "") + dump_yaml(config)

@@ -27,7 +27,7 @@ class Trl:
         return inputs.rl_files(recipe, data)
 
     def link_inputs(self, recipe: Recipe, run: Run, data: Path) -> None:
-        """inputs/rl_train and inputs/rl_val: folders of one <task>.parquet per task; on GPUs inputs/model, which vLLM reads."""
+        """inputs/rl_train and inputs/rl_val, folders of <task>.parquet; on GPUs inputs/model, which vLLM reads."""
         inputs.rl_folders(recipe, data, run.inputs)
         if recipe.hardware.gpus_per_node:
             inputs.budgeted_model(recipe, run)

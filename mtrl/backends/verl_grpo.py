@@ -1,12 +1,13 @@
 """GRPO by verl on Ray: a YAML over verl's own, `python -m verl.trainer.main_ppo`, and its own logs.
 
-Dense models train by FSDP, a mixture of experts by Megatron where its preset and the GPUs allow it. No training was run with
-it yet: verl needs CUDA. Its configuration, dataset, agent loop up to vLLM, reward manager, logger and FSDP merger were run.
+Dense models train by FSDP, a mixture of experts by Megatron where its preset and the GPUs allow it. No training was
+run with it yet: verl needs CUDA. Its configuration, dataset, agent loop up to vLLM, reward manager, logger and FSDP
+merger were run.
 
 Image budget: qwen-vl-utils, which verl calls, resizes first, by limits of its own unless an image has min_pixels and
-max_pixels; then the model's processor resizes, in verl as in vLLM. The budget is in both (inputs/verl_* and inputs/model), so
-the second changes nothing. On one node verl starts a Ray of its own; RAY_ADDRESS names an existing cluster.
-It resumes by checkpoints/latest_checkpointed_iteration.txt, and empties its log at each start.
+max_pixels; then the model's processor resizes, in verl as in vLLM. The budget is in both (inputs/verl_* and
+inputs/model), so the second changes nothing. On one node verl starts a Ray of its own; RAY_ADDRESS names an existing
+cluster. It resumes by checkpoints/latest_checkpointed_iteration.txt, and empties its log at each start.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ class Verl:
 
     @contextlib.contextmanager
     def merged(self, checkpoint: Path, recipe: Recipe, scratch: Path) -> Iterator[Path]:
-        """FSDP's shards go through verl's own merger. It leaves adapters apart from the base model: LLaMA-Factory merges them.
+        """verl's own merger merges FSDP's shards; LLaMA-Factory merges adapters, which it leaves separate.
 
         Megatron saves in the published layout already, unless it was told to use dist_checkpointing, which is merged on
         GPUs: the error has the command.
@@ -134,9 +135,9 @@ class Verl:
 
 
 TRAINING = {
-    "critic/score/mean": "reward", "actor/kl_loss": "kl", "actor/lr": "learning_rate", "actor/entropy": "actor/entropy_loss",
-    "timing_s/step": "timing_s/step", "response_length/mean": "response_length/mean",
-    "response_length/clip_ratio": "response_length/clip_ratio",
+    "critic/score/mean": "reward", "actor/kl_loss": "kl", "actor/lr": "learning_rate",
+    "actor/entropy": "actor/entropy_loss", "timing_s/step": "timing_s/step",
+    "response_length/mean": "response_length/mean", "response_length/clip_ratio": "response_length/clip_ratio",
 }  # fmt: skip
 VALIDATION = {"acc": "accuracy", "reward": "reward", "format": "format", "invalid": "invalid", "yes_rate": "yes_rate"}
 

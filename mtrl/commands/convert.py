@@ -30,7 +30,7 @@ def command(
 ) -> None:
     """Convert releases into what trainers read. Every image is decoded once; what cannot be used is counted."""
     from mtrl.config import tasks
-    from mtrl.converters.checks.table1 import beside
+    from mtrl.converters.checks.table1 import cells
     from mtrl.converters.pipeline import counts as findings
     from mtrl.converters.pipeline import images
     from mtrl.converters.pipeline.convert import convert
@@ -50,7 +50,7 @@ def command(
         card = done.card
         if done.unchanged:
             say(f"{task.name}: nothing has changed since it was converted")
-        published = beside(task)
+        published = cells(task)
         for split in tasks.SPLITS:
             counts = card.counts[split]
             labels = "  ".join(f"{verdict}: {number:,}" for verdict, number in counts.items())

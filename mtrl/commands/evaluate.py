@@ -43,12 +43,12 @@ def command(
     from mtrl.commands import outcome
     from mtrl.core import hints
     from mtrl.core.console import bar, say, then
-    from mtrl.evaluate import predictions, subject
+    from mtrl.evaluate import judges, predictions
     from mtrl.evaluate.loading import Loader
     from mtrl.evaluate.run import evaluate
 
-    judge = subject.named(ckpt, endpoint, served_model, style, prompts)
-    folder = out or runs / subject.evaluation_folder(ckpt, served_model)
+    judge = judges.named(ckpt, endpoint, served_model, style, prompts)
+    folder = out or runs / judges.evaluation_folder(ckpt, served_model)
     engine = Loader(endpoint, tensor_parallel, replicas, ray_address, data, folder / "log.txt")
     names = [name.strip() for name in tasks.split(",")] if tasks else judge.default_tasks
     say(f"{judge.checkpoint}: method {judge.method}, style {judge.style}, by {judge.told_by}")

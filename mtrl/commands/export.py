@@ -21,7 +21,7 @@ def command(
     from mtrl.config import samples
     from mtrl.core import hints, rundir
     from mtrl.core.console import say, then
-    from mtrl.evaluate.subject import subject
+    from mtrl.evaluate.judges import subject
     from mtrl.runs.export import export
 
     found = rundir.find(run, runs)

@@ -50,7 +50,7 @@ def command(
     from mtrl.converters.pipeline import images as stored
     from mtrl.core.console import bar, check, say, say_unread
     from mtrl.core.errors import UserError
-    from mtrl.evaluate import image_items, image_sources, judging, subject, unreadable, verdict_file
+    from mtrl.evaluate import image_items, image_sources, judges, unreadable, verdict_file, verdicts
     from mtrl.evaluate.html import judge_page
     from mtrl.evaluate.loading import Loader
     from mtrl.evaluate.verdict import Verdict
@@ -60,7 +60,7 @@ def command(
     if wrong := [given for given in field or [] if "=" not in given]:
         raise UserError(f"--field {wrong[0]} should be name=text", "for example --field caption='a red square'")
     fields = {name.strip(): text for name, _, text in (given.partition("=") for given in field or [])}
-    judge = subject.named(ckpt, endpoint, served_model, style, prompts)
+    judge = judges.named(ckpt, endpoint, served_model, style, prompts)
     given = image_items.read(images, tasks, judge.style, fields, recursive, skip_bad, judge.task)
     asked = {item.task.name: item.task for item in given.items if isinstance(item, image_items.Item)}
     say(f"{judge.checkpoint}: style {judge.style}, by {judge.told_by}; {len(given.items)} items")
@@ -72,7 +72,7 @@ def command(
         check("warning", f"{number:,} items of task {name} have images with an {stored.ROTATED}", stored.upright(name))
     engine = Loader(endpoint, tensor_parallel)
     with bar("judge") as update:
-        judged = judging.run(judge, given.items, out, engine, update, judge_page.write)
+        judged = verdicts.run(judge, given.items, out, engine, update, judge_page.write)
     _show(judged)
     answers = [one for one in judged if isinstance(one, Verdict)]
     choices = {name: task.choices for name, task in asked.items()}

@@ -56,7 +56,8 @@ def _train(
     from mtrl.preflight.plan import preflight
     from mtrl.preflight.rendered import Rendered
     from mtrl.runs import validation
-    from mtrl.runs.launch import assist, launch, prepare, settle
+    from mtrl.runs.launch import assist, launch, settle
+    from mtrl.runs.prepare import prepare
 
     recipe = recipes.load(file, model, hardware, tasks, sets, data)
     if recipe.stage != stage:

@@ -76,7 +76,7 @@ class Rule(Model):
 
 
 class Label(Model):
-    """The column that holds the label and what it means: `values` (verdict -> values) or a `rule` over its numbers.
+    """The column with the label, and what it means: `values` (verdict -> values) or a `rule` over its numbers.
 
     drop: values whose rows are left out. conflicts: what to do with rows that ask the same question (same images, same
     fields) and have different verdicts; without it they are an error. "drop": all of them are left out; "majority": those
@@ -93,7 +93,7 @@ class Label(Model):
     @field_validator("values", "drop", mode="before")
     @classmethod
     def _words(cls, given: Any) -> Any:
-        """YAML's numbers, true and false as the words that a table holds."""
+        """YAML's numbers, true and false as the words that a table has."""
         if isinstance(given, dict):
             words = {key: _word(key) for key in given}
             if twice := [key for key, times in Counter(words.values()).items() if times > 1]:

@@ -1,6 +1,6 @@
 """Prompts: a Jinja template a task and style, filled with a sample's fields, one `<image>` marker an image.
 
-The text is what every consumer gets: LLaMA-Factory and EasyR1 put the image where the marker stands, and TRL and vLLM
+The text is what every consumer gets: LLaMA-Factory and EasyR1 put the image where the marker is, and TRL and vLLM
 get the same place by `parts`. Style "sft" asks for the bare verdict, "rl" for reasoning and then the verdict.
 """
 
@@ -60,7 +60,7 @@ def renderer(task: Task, style: str) -> Callable[[Sample], str]:
                 f"{path} has {text.count(MARKER)} {MARKER} markers, but sample {sample.id} has {len(sample.images)} images"
             )
         if found := _RESERVED.search(text.replace(MARKER, "")):
-            raise UserError(f"{path}: {found[0]} is a control token; only {MARKER} may stand in a prompt")
+            raise UserError(f"{path}: {found[0]} is a control token; only {MARKER} is allowed in a prompt")
         return text
 
     return render

@@ -1,7 +1,7 @@
 """The task YAMLs and prompts that a judge is asked with, kept together: task_files/recipes/tasks/*.yaml and task_files/prompts/**.
 
 A run keeps those that it was started with in inputs/task_files, an export carries them, and an evaluation keeps those that it asked with.
-So a judge is asked as it was trained, whatever the working directory holds by then, and on any machine.
+So a judge is asked as it was trained, whatever is in the working directory by then, and on any machine.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def write(chosen: Iterable[Task], home: Path) -> None:
             else search_path.find("recipes", f"tasks/{task.name}.yaml", "task")
         )
         for target, source in wanted.items():
-            with written(target) as beside:
-                shutil.copyfile(source, beside)
+            with written(target) as temporary:
+                shutil.copyfile(source, temporary)
 
 
 def hashes(home: Path) -> dict[str, str]:

@@ -21,7 +21,7 @@ from mtrl.core.schema import Model, validate
 
 SPLITS = ("train", "val", "test")
 NAME = r"[a-z][a-z0-9_]*"
-INVALID = "invalid"  # stands in place of a verdict where an answer has none
+INVALID = "invalid"  # in place of the verdict of an answer that has none
 
 
 class Split(Model):
@@ -135,7 +135,7 @@ class Task(Model):
             raise ValueError("a task name is lower-case letters, digits and _")
         if set(name.split("_")) & {"train", "val", "test", "validation", "dev", "eval"}:
             raise ValueError(
-                "a task name must not hold train, val or test as a word: `datasets` would read a split from it"
+                "train, val and test are not allowed as words of a task name: `datasets` would read a split from it"
             )
         return name
 

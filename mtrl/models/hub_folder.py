@@ -1,7 +1,7 @@
 """A trained model written as the hub publishes it, so that transformers 4 and 5 and vLLM load it.
 
-The experts are in the hub's layout, the config has keys that old and new transformers read, and the processor, chat template
-and generation config are the base model's.
+The experts are in the hub's layout, the config has keys that old and new transformers read, and the processor, chat
+template and generation config are the base model's.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def write(source: Path, base: Path | None, target: Path, image: dict[str, int]) 
     if (index := source / "model.safetensors.index.json").exists():
         shutil.copyfile(index, target / index.name)
     for name in BESIDE:
-        # the base model's own files first: training changes none of them, and transformers 5 writes some that 4 cannot read
+        # the base model's files first: training does not change them, and 4 cannot read some that transformers 5 writes
         for folder in (base, source):
             if folder is not None and (folder / name).exists():
                 shutil.copyfile(folder / name, target / name)

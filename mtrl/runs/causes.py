@@ -15,12 +15,13 @@ CAUSES = [
     (r"NCCL (error|WARN)|ncclUnhandledCudaError|ncclSystemError",
      "NCCL failed: NCCL_DEBUG=INFO shows the link; NCCL_SOCKET_IFNAME names the network interface"),
     (r"Total available GPUs \S+ is less than total desired",
-     "Ray has fewer free GPUs than the hardware preset needs: ray status shows what other jobs of the cluster at RAY_ADDRESS"
-     " use; CUDA_VISIBLE_DEVICES can hide GPUs"),
+     "Ray has fewer free GPUs than the hardware preset needs: ray status shows what other jobs of the cluster at"
+     " RAY_ADDRESS use; CUDA_VISIBLE_DEVICES can hide GPUs"),
     (r"Can't find a valid checkpoint", "a checkpoint folder is incomplete: remove it, then start again"),
     (r"Address already in use", "a port is taken: set MASTER_PORT to a free one"),
     (r"No space left on device", "the disk is full: make room, then run the same command; it resumes"),
-    (r"No module named", "the environment is incomplete: mtrl doctor shows what is missing, make setup-NAME installs it"),
+    (r"No module named",
+     "the environment is incomplete: mtrl doctor shows what is missing, make setup-NAME installs it"),
 ]  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """From a run's checkpoint to a folder that vLLM loads: `mtrl export`.
 
-Whatever saved it (LLaMA-Factory, TRL, EasyR1, verl; transformers 4 or 5), the folder is as the hub publishes models, and holds
-the tasks and prompts of the run. Its mtrl.json describes it: evaluation needs nothing else.
+Whatever saved it (LLaMA-Factory, TRL, EasyR1, verl; transformers 4 or 5), the folder is as the hub publishes models,
+and holds the tasks and prompts of the run. Its mtrl.json describes it: evaluation needs nothing else.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def export(run: Run, step: str, target: Path, unfinished: bool = False) -> dict[
 
 
 def _carry(run: Run, home: Path) -> dict[str, str]:
-    """Copies the tasks and prompts that the run was trained with into `home`, and returns their hashes; {} for a run without them.
+    """Copies the tasks and prompts that the run was trained with into `home`, and returns their hashes (or {}).
 
     Raises UserError if they are not those that the run was started with.
     """

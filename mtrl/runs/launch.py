@@ -1,31 +1,24 @@
-"""Starting a run: preflight, run directory, job, and what is said when it ends.
+"""Starting a run: preflight, run directory, job, and the message when it ends.
 
-resolve recipe -> plan -> claim runs/<name> -> write upstream.yaml, command.sh, env.json -> run -> status
+resolve recipe -> plan -> prepare runs/<name> -> run the job -> status
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import platform
-import shlex
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtrl import __version__
-from mtrl.backends import checkpoint_folders, envs, registry
-from mtrl.backends.base import Backend, Job
-from mtrl.config import task_files, tasks
+from mtrl.backends import checkpoint_folders, registry
+from mtrl.backends.base import Job
 from mtrl.config.recipe_types import Recipe
 from mtrl.core import child
 from mtrl.core.errors import Interrupted, MtrlError, UserError
-from mtrl.core.files import write_json, write_text
-from mtrl.core.rundir import Run, hashes
+from mtrl.core.files import write_text
+from mtrl.core.rundir import Run
 from mtrl.preflight import network
 from mtrl.runs import causes, process
 
@@ -33,37 +26,13 @@ ASSIST_PATIENCE = 600  # seconds that a further node waits for node 0
 
 
 class Enough(Exception):
-    """The validation score has stopped to improve: the job is ended, and its run is done."""
-
-
-def prepare(run: Run, recipe: Recipe, data: Path, config: str) -> Job:
-    """Claims the run directory, which the caller holds, and writes all that a launch needs into it. Raises UserError.
-
-    `config` is the text of upstream.yaml. The run is then "planned", which never blocks a later start; a run that was started before keeps its state.
-    """
-    trainer = registry.of(recipe)
-    files = [file for file in trainer.data_files(recipe, data) if file.exists()]
-    home = run.inputs / task_files.FOLDER
-    if run.status.get("state", "planned") == "planned":  # later, what it was trained with stays
-        shutil.rmtree(home, ignore_errors=True)
-        task_files.write(map(tasks.load, recipe.tasks), home)
-    run.claim(recipe.model_dump(mode="json", exclude_none=True), hashes(data, files) | task_files.hashes(home))
-    trainer.link_inputs(recipe, run, data.resolve())
-    job = trainer.job(recipe, run)
-    write_text(run.path / "upstream.yaml", config)
-    write_text(run.path / "command.sh", script(run, job))
-    command = run.path / "command.sh"
-    command.chmod(command.stat().st_mode | (command.stat().st_mode & 0o444) >> 2)  # whoever may read it may run it
-    write_json(run.path / "env.json", describe(trainer, job))
-    if run.status.get("state", "planned") == "planned":
-        run.set("planned", method=recipe.method, data=str(data.resolve()))
-    return job
+    """The validation score no longer improves: the job is ended, and its run is done."""
 
 
 def settle(run: Run, recipe: Recipe) -> None:
-    """Marks a run as done whose training came to its end unwatched: mtrl was killed, or its trainer while it saved the end.
+    """Marks a run as done if its training ended after mtrl was killed, or its trainer was killed after the last step.
 
-    Raises UserError where the run is another recipe's.
+    Raises UserError if the run was started with another recipe.
     """
     if run.status.get("state") not in ("interrupted", "failed") or not (
         reason := registry.of(recipe).ended(recipe, run)
@@ -77,7 +46,10 @@ def settle(run: Run, recipe: Recipe) -> None:
 
 
 def launch(run: Run, job: Job, recipe: Recipe, lock: int, watch: Callable[[list[dict[str, Any]]], None]) -> None:
-    """Runs the job to its end; it inherits `lock`. `watch` gets the run's metrics as they grow. Raises MtrlError, and Interrupted."""
+    """Runs the job to its end; it inherits `lock`. `watch` gets the run's metrics as they grow.
+
+    Raises MtrlError and Interrupted.
+    """
     trainer = registry.of(recipe)
     checkpoint_folders.set_aside_incomplete(run)
     trainer.begin(run)
@@ -102,7 +74,7 @@ def launch(run: Run, job: Job, recipe: Recipe, lock: int, watch: Callable[[list[
                 raise Enough(reason)
 
     try:
-        code = process.run(job.command, job.env, run.path, run.log, lock, started, tick)
+        code = process.run(job, run.path, run.log, lock, started, tick)
     except Enough as reason:
         code, enough = 0, str(reason)
     except Interrupted as error:
@@ -114,74 +86,46 @@ def launch(run: Run, job: Job, recipe: Recipe, lock: int, watch: Callable[[list[
     finally:
         if rows := trainer.metrics(run):
             write_metrics(run, rows)
-    words = child.last_lines_of_log(run.log, written_before)
+    lines = child.last_lines_of_log(run.log, written_before)
     if code == -9:
-        words.append("Killed: by the system, most likely for want of memory")
+        lines.append("Killed by the system, most likely because memory ran out")
     if code != 0 or not trainer.finished(run):
-        run.set("failed", exit_code=code, reason=words[0] if words else "")
-        known = causes.advice(words)
+        run.set("failed", exit_code=code, reason=lines[0] if lines else "")
+        known = causes.advice(lines)
         raise MtrlError(
-            f"run {run.name} failed (exit status {code}). Its last words:\n  " + "\n  ".join(words or ["(none)"]),
+            f"run {run.name} failed (exit status {code}). Its last lines:\n  " + "\n  ".join(lines or ["(none)"]),
             known or f"the whole log is {run.log}; the same command resumes from the last checkpoint",
         )
     run.set("done", exit_code=0, seconds=round(time.time() - begun, 1), reason=enough)
 
 
 def assist(run: Run, recipe: Recipe, data: Path, rank: int) -> None:
-    """A further node of an SFT run over several: the same job, once node 0 has begun; all else is node 0's to write.
+    """Runs the job of a further node of an SFT run, after node 0 has started; node 0 writes everything else.
 
-    Raises UserError where node 0 does not begin, MtrlError where the job fails here.
+    Raises UserError if node 0 does not start, MtrlError if the job fails here.
     """
     for wrong in network.check(recipe):
         raise UserError(wrong.text, wrong.then)
     deadline = time.monotonic() + ASSIST_PATIENCE
     while (state := run.status.get("state")) != "running":
-        if state == "done":  # node 0 found it so
+        if state == "done":  # node 0 found the run done
             return
         if time.monotonic() > deadline:
             raise UserError(
-                f"node 0 has not begun run {run.name} in {ASSIST_PATIENCE} s", "start it there with NODE_RANK=0"
+                f"node 0 has not started run {run.name} within {ASSIST_PATIENCE} s", "start it there with NODE_RANK=0"
             )
         time.sleep(1)
     job, log = registry.of(recipe).job(recipe, run), run.path / f"log-{rank}.txt"
     with run.held(f"lock-{rank}") as lock:
-        code = process.run(job.command, job.env, run.path, log, lock, lambda pid: None, lambda: None)
+        code = process.run(job, run.path, log, lock, lambda pid: None, lambda: None)
     if code != 0:
-        words = child.last_lines_of_log(log)
+        lines = child.last_lines_of_log(log)
         raise MtrlError(
-            f"node {rank} of run {run.name} failed:\n  " + "\n  ".join(words), causes.advice(words) or str(log)
+            f"node {rank} of run {run.name} failed:\n  " + "\n  ".join(lines), causes.advice(lines) or str(log)
         )
 
 
 def write_metrics(run: Run, rows: list[dict[str, Any]]) -> None:
-    """metrics.jsonl, from the trainer's own logs. A full disk must not end a training for it: the next look writes it."""
+    """metrics.jsonl, from the trainer's own logs. A full disk does not end the training: the next call writes it."""
     with contextlib.suppress(OSError):
         write_text(run.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-
-
-def script(run: Run, job: Job) -> str:
-    """command.sh: the job by itself, without mtrl."""
-    exports = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in sorted(job.env.items()))
-    return f"#!/bin/sh\n# The job of run {run.name}, by itself.\ncd {shlex.quote(str(run.path))} || exit 1\n{exports}exec {shlex.join(job.command)}\n"
-
-
-def describe(trainer: Backend, job: Job) -> dict[str, Any]:
-    """Versions, git revision, machine and environment: what another person needs to see the same."""
-
-    def output(*command: str) -> list[str]:
-        try:
-            return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.split("\n")
-        except (OSError, subprocess.SubprocessError):
-            return []
-
-    return {
-        "mtrl": __version__,
-        "git": next(iter(output("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD")), ""),
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "gpus": [line for line in output("nvidia-smi", "-L") if line],
-        "interpreter": str(envs.interpreter(trainer.environment)),
-        "packages": envs.versions(envs.interpreter(trainer.environment), trainer.packages),
-        "command": job.command,
-        "environment": job.env,
-    }

@@ -1,4 +1,4 @@
-"""Running one upstream job: its output goes to a file, signals go to its whole process group, and Ctrl-C leaves no orphan.
+"""Running one upstream job: output to a file, signals to its whole process group, no orphan after Ctrl-C.
 
 The job writes into log.txt itself, so it survives if mtrl is killed; its run stays locked while it lives.
 """
@@ -12,25 +12,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from mtrl.backends.base import Job
+
 GRACE = 20  # seconds between asking a job to stop and killing it
 
 
-def run(
-    command: list[str],
-    env: dict[str, str],
-    cwd: Path,
-    log: Path,
-    lock: int,
-    started: Callable[[int], None],
-    tick: Callable[[], None],
-) -> int:
-    """Runs `command` to its end and returns its exit status. `started` gets its pid, `tick` is called twice a second.
+def run(job: Job, cwd: Path, log: Path, lock: int, started: Callable[[int], None], tick: Callable[[], None]) -> int:
+    """Runs the job in `cwd` to its end and returns its exit status. Its output is appended to `log`.
 
-    However it ends, Interrupted included, no process of the job's group is left.
+    `started` gets its pid, `tick` is called twice per second. However it ends, Interrupted included, no process of the
+    job's group is left.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command, cwd=cwd, env={**os.environ, **env}, stdin=subprocess.DEVNULL, stdout=output,
+            job.command, cwd=cwd, env={**os.environ, **job.env}, stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT, start_new_session=True, pass_fds=(lock,),
         )  # fmt: skip
     try:

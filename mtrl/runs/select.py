@@ -1,9 +1,9 @@
 """Choosing a checkpoint by its verdicts on the validation split, scored by the evaluation code.
 
-Upstream's own choice differs: LLaMA-Factory's eval_accuracy is of tokens with the answer shown, EasyR1's tracker keeps the best
-overall reward. Each kept checkpoint is exported, asked by `mtrl eval --split val` and removed again. runs/<name>/select.json,
-written last, holds the scores and the best step, which `mtrl export --step best` then uses. One select of a run at a time holds
-its lock, and removes the models that a killed one left.
+Upstream's own choice differs: LLaMA-Factory's eval_accuracy is of tokens with the answer shown, EasyR1's tracker
+keeps the best overall reward. Each kept checkpoint is exported, asked by `mtrl eval --split val` and removed again.
+runs/<name>/select.json, written last, holds the scores and the best step, which `mtrl export --step best` then uses.
+One select of a run at a time holds its lock, and removes the models that a killed one left.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ By = Literal["accuracy", "macro_f1"]
 def select(run: Run, data: Path, by: By, say: Callable[[str], None], unfinished: bool = False) -> Selected:
     """Scores every complete checkpoint by the mean of `by` over the run's tasks, and writes select.json.
 
-    Of equals the later wins. A step that is scored already is not asked again. Raises UserError if there is no checkpoint.
+    Of equals the later wins. A step that is scored already is not asked again. Raises UserError if there is no
+    checkpoint.
     """
     steps = checkpoint_folders.steps(run)
     if not steps:
@@ -72,7 +73,7 @@ class _Scoring:
     lock: int
 
     def of(self, number: int) -> dict[str, TaskMetrics]:
-        """The metrics of one step on val, by task. In a process of its own: vLLM frees its memory when its process ends.
+        """The metrics of one step on val, by task, from a process of its own: vLLM frees its memory at its end.
 
         The child inherits the lock: if this command is killed, its model stays in use for as long as the child lives.
         """

@@ -1,7 +1,7 @@
 """The validation scores of a run, each under its own name.
 
-LLaMA-Factory's `eval_accuracy` is of the answer's tokens with the answer shown; an RL trainer's is of the verdicts, and so is
-the score of `mtrl select`.
+LLaMA-Factory's `eval_accuracy` is of the answer's tokens with the answer shown; an RL trainer's is of the verdicts,
+and so is the score of `mtrl select`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ def name(method: str) -> str:
 
 
 def shown(run: Run) -> dict[str, str]:
-    """The last token accuracy and verdict accuracy of a run as text, "" where there is none. The score of `mtrl select` takes precedence."""
+    """The last token accuracy and verdict accuracy of a run as text, "" if there is none.
+
+    The score of `mtrl select` takes precedence.
+    """
     rows = run.metrics
     last = next((row["eval_accuracy"] for row in reversed(rows) if "eval_accuracy" in row), None)
     found = {TOKENS: "", VERDICTS: ""}

@@ -43,7 +43,7 @@ assert len(outputs) == rows
 
 def main() -> None:
     from mtrl.demo.pipeline import tiny
-    from mtrl.evaluate.subject import subject
+    from mtrl.evaluate.judges import subject
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=500, help="at most 500")

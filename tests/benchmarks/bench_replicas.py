@@ -51,22 +51,22 @@ def measure(replicas: int, cores: int, samples: int) -> None:
     from mtrl.demo.pipeline import tiny
     from mtrl.evaluate import requests
     from mtrl.evaluate.engines.base import Sampling
-    from mtrl.evaluate.engines.offline import VllmEngine
+    from mtrl.evaluate.engines.offline import VllmEngine, VllmModel
     from mtrl.evaluate.engines.replicas import Replicas
-    from mtrl.evaluate.subject import subject
+    from mtrl.evaluate.judges import subject
 
     judge, data = subject(str(tiny())), Path("data")
     each = -(-samples // len(TASKS))
     asked = [r for name in TASKS for r in requests.build(tasks.load(name), judge.style, data, "train", limit=each)]
-    about = {"checkpoint": judge.checkpoint, "min_pixels": judge.image.min_pixels, "max_pixels": judge.image.max_pixels}
-    about |= {"images": 1, "max_tokens": judge.max_new_tokens}
+    size = judge.image
+    model = VllmModel(judge.checkpoint, size.min_pixels, size.max_pixels, 1, judge.max_new_tokens)
     begun = time.monotonic()
     if replicas:
-        engine = Replicas(replicas, 1, None, data, print, **about)
+        engine = Replicas(replicas, model, None, data, print)
         while not all(slot.loaded for slot in engine._slots):
             engine._collect(deque())
     else:
-        engine = VllmEngine(**about)
+        engine = VllmEngine(model)
     loaded, before, answered = time.monotonic(), around(), 0
     for answered, _ in enumerate(engine.answers(asked, Sampling(judge.max_new_tokens)), start=1):
         if answered == len(asked):  # ending Ray comes after the last answer

@@ -73,14 +73,14 @@ def test_rows_keep_the_place_of_the_image(converted: Path, tmp_path: Path) -> No
     assert rows[0]["images"][0].size == (64, 64)
 
 
-def test_an_image_is_not_turned_by_its_exif(tmp_path: Path) -> None:
+def test_an_image_is_not_rotated_by_its_exif(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
     from PIL import Image
 
-    turned = Image.Exif()
-    turned[274] = 6  # orientation: shown on its side
-    Image.new("RGB", (40, 20)).save(tmp_path / "a.jpg", exif=turned)
+    rotated = Image.Exif()
+    rotated[274] = 6  # orientation: rotated by 90 degrees
+    Image.new("RGB", (40, 20)).save(tmp_path / "a.jpg", exif=rotated)
     image = {"bytes": (tmp_path / "a.jpg").read_bytes(), "path": "a.jpg"}
     row = {"problem": "<image>?", "answer": "{}", "images": [image], "id": "1", "task": "t"}
     (tmp_path / "rows").mkdir()

@@ -202,7 +202,7 @@ SIZES = [(810, 270), (1000, 333), (530, 410), (20, 30)]
 
 @pytest.fixture(scope="module")
 def rendered(converted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[recipe.Recipe, Run]:
-    """The demo's tasks, and one of odd images, two a row, as pairs have them."""
+    """The demo's tasks, and one of odd images, two per row, as pairs have them."""
     data = tmp_path_factory.mktemp("verl") / "data"
     data.mkdir()
     for task in TASKS.removeprefix("tasks=").split(","):
@@ -239,7 +239,7 @@ def test_main_reads_the_file_that_is_written(rendered: tuple[recipe.Recipe, Run]
     config = yaml.safe_load(done.stdout)
     assert config["reward"]["custom_reward_function"]["name"] == "verl_score"
     assert config["data"]["image_patch_size"] == 16 and config["actor_rollout_ref"]["actor"]["strategy"] == "fsdp"
-    assert config["trainer"]["total_training_steps"] is None  # one of verl's own, beside ours
+    assert config["trainer"]["total_training_steps"] is None  # a key of verl's own
     assert sorted(path.name for path in run.path.iterdir()) == [
         "inputs",
         "upstream.yaml",
@@ -310,7 +310,7 @@ def test_its_rollouts_ask_our_rows_to_the_token(rendered: tuple[recipe.Recipe, R
     assert odd == 2 * len(SIZES)
     with_budget = [len(tokens) for source, _, _, tokens in theirs["val"]["seen"] if source == "odd"]
     differences = [a - b for a, b in zip(with_budget, theirs["val"]["bare"], strict=True)]
-    assert differences == [2 * (52 - 56), 2 * (52 - 56), 2 * (63 - 54), 0]  # two images a row
+    assert differences == [2 * (52 - 56), 2 * (52 - 56), 2 * (63 - 54), 0]  # two images per row
 
 
 def test_its_reward_manager_and_its_log_are_what_we_take_them_for(

@@ -22,10 +22,10 @@ SIZES = [(64, 64), (640, 480), (1920, 1080)]
 ASK = """
 import json, sys
 from PIL import Image
-from mtrl.evaluate.engines.offline import VllmEngine
+from mtrl.evaluate.engines.offline import VllmEngine, VllmModel
 
 def main():
-    engine = VllmEngine(sys.argv[1], 262144, 1048576, 1, 16)
+    engine = VllmEngine(VllmModel(sys.argv[1], 262144, 1048576, 1, 16))
     prompt = "<|im_start|>user\\n<|vision_start|><|image_pad|><|vision_end|>x<|im_end|>\\n"
     counts = []
     for size in json.loads(sys.argv[2]):

@@ -23,6 +23,7 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import read_jsonl
 from mtrl.demo.pipeline import tiny
 from mtrl.evaluate.engines.base import Sampling
+from mtrl.evaluate.engines.offline import VllmModel
 from mtrl.evaluate.engines.replicas import Replica
 from mtrl.evaluate.engines.request import Request
 from tests.conftest import DEMO, Result, mtrl
@@ -228,7 +229,7 @@ def test_replicas_that_die_again_and_again_stop_with_the_reason(project: Path) -
 
 def test_a_path_that_one_node_lacks_is_named_with_the_node(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"node [\d.]+ of the Ray cluster has no {tmp_path}/data"):
-        Replica().load([str(tmp_path / "data")])
+        Replica().load([str(tmp_path / "data")], VllmModel("m", 1, 1, 1, 1))
     asked = Request("1", "t", "given", 0, "<image>?", (tmp_path / "gone.jpg",), "yes", ("yes", "no"))
     with pytest.raises(
         UserError, match=r"gone\.jpg"

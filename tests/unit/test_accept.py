@@ -195,7 +195,7 @@ def test_images_that_are_elsewhere(kind: str, tmp_path: Path) -> None:
     name = "all/{}.png" if kind == "wrong folder" else "photos\\all\\{}.png"
     source = {"folder": "mine", "file": "labels.jsonl", "image_folder": "pics" if kind == "wrong folder" else ""}
     task = table_task(raw / "mine", [{"image": name.format(n), "label": n % 2} for n in range(3)], source=source)
-    with pytest.raises(UserError, match="3 of 3 images are not there") as error:
+    with pytest.raises(UserError, match="3 of 3 images are missing") as error:
         run(task, raw, tmp_path / "data")
     if kind == "wrong folder":
         assert "3 of the first 3 are in" in error.value.then and "image_folder: photos under source" in error.value.then

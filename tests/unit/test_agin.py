@@ -44,11 +44,11 @@ def test_grouped_keeps_one_prompt_together(tmp_path: Path) -> None:
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "else.txt").write_text("")
-    with pytest.raises(UserError, match=r"no MOS_AGIN.csv in .*holds: else.txt"):
+    with pytest.raises(UserError, match=r"no MOS_AGIN.csv in .*has: else.txt"):
         run(mos("agin_nat", "<= 50"), tmp_path / "raw", tmp_path / "data")
     folder = releases.agin(tmp_path / "raw")
     (folder / "AGIN_512x512" / "CoCosNet_0.png").unlink()
-    with pytest.raises(UserError, match=r"1 of 60 images are not there.*CoCosNet_0.png"):
+    with pytest.raises(UserError, match=r"1 of 60 images are missing.*CoCosNet_0.png"):
         run(mos("agin_nat", "<= 50"), tmp_path / "raw", tmp_path / "data")
     table = folder / "MOS_AGIN.csv"
     lines = table.read_text().splitlines()

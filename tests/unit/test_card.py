@@ -16,7 +16,8 @@ from mtrl.config import recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, sha256_file
 from mtrl.demo.pipeline import tiny
-from mtrl.evaluate.subject import Subject, subject
+from mtrl.evaluate.judges import subject
+from mtrl.evaluate.subject import Subject
 from mtrl.models import integrity
 from tests.unit.standin import completion, standin
 

@@ -182,7 +182,7 @@ def test_a_missing_image_in_the_release(cli, project: Path) -> None:
     gone = next(Path("raw/agin/AGIN_512x512").glob("*"))
     gone.unlink()
     found = cli("convert", "demo_quality", "--raw", "raw")
-    assert found.code == 2 and "1 of 800 images are not there" in found.err and gone.name in found.err
+    assert found.code == 2 and "1 of 800 images are missing" in found.err and gone.name in found.err
 
 
 def test_a_wrong_folder_says_what_it_looked_for_and_found(cli, project: Path) -> None:
@@ -330,7 +330,7 @@ def test_a_runs_name_is_a_name(cli, project: Path, name: str) -> None:
 def test_an_evaluation_goes_below_runs_whatever_the_model_is_called(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mtrl.evaluate.subject import evaluation_folder
+    from mtrl.evaluate.judges import evaluation_folder
 
     shutil.copytree(tiny(), "judge")
     Path("judge/inner").mkdir()

@@ -21,7 +21,7 @@ from tests.unit.test_select import val_scores
 
 
 def a_run(path: Path, name: str, steps: list[int]) -> Run:
-    """A run folder as its trainer leaves it: checkpoints by step, and in LLaMA-Factory's case its own best beside them."""
+    """A run folder as its trainer leaves it: checkpoints by step, and next to them LLaMA-Factory's own best."""
     run = Run(path / "run")
     for step in steps:
         shutil.copytree(tiny(), run.checkpoints / f"checkpoint-{step}")

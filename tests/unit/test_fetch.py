@@ -220,7 +220,7 @@ def test_a_changed_layout_is_named(home: Path, hub: Hub) -> None:
     hub.files = {"data/composition.parquet": b"new layout"}
     done = mtrl(home, hub.url, "fetch", "mine")
     assert done.returncode == 1
-    assert "has no data/mine.parquet; it holds: data/composition.parquet" in done.stderr
+    assert "has no data/mine.parquet; it has: data/composition.parquet" in done.stderr
 
 
 def test_no_network(home: Path) -> None:
@@ -278,7 +278,7 @@ def test_imagereward_takes_the_zips_of_its_config(config: str, zips: int) -> Non
     wanted = release.patterns(_task("imagereward", config=config))
     assert sum(any(fnmatchcase(name, pattern) for pattern in wanted) for name in held) == zips
     assert release.patterns(_task("imagereward")) == release.patterns(_task("imagereward", config="1k"))
-    with pytest.raises(UserError, match="is no config of ImageRewardDB"):
+    with pytest.raises(UserError, match="is not a config of ImageRewardDB"):
         release.patterns(_task("imagereward", config="3k"))
 
 

@@ -116,7 +116,7 @@ def test_what_is_wrong_with_it_is_the_users_error(cli, bench: Path, code: str, s
     ("change", "says"),
     [
         ({"caption": None}, "row 0: fields.caption is None; text was expected"),
-        ({"file": "gone.png"}, "1 of 60 images are not there"),
+        ({"file": "gone.png"}, "1 of 60 images are missing"),
         ({"file": "../secret.png"}, "annotations.json, image 0: image '../secret.png' is not a file name below"),
         ({"id": 7}, "1 ids are used more than once, the first is '7'"),
         ({"votes": []}, f"mybench.py, line {DIVIDES}: ZeroDivisionError"),

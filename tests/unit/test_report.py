@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 import shutil
@@ -20,7 +21,7 @@ from mtrl.config.tasks import load
 from mtrl.core.errors import UserError
 from mtrl.evaluate import compare, predictions, requests, unreadable
 from mtrl.evaluate.engines.base import Answer
-from mtrl.evaluate.html import cards, compare_page, content, report, thumbnails
+from mtrl.evaluate.html import cards, compare_page, content, report, sentences, thumbnails
 from mtrl.evaluate.html.content import Card
 from mtrl.evaluate.identity import Identity
 from mtrl.evaluate.metrics.prediction import Prediction
@@ -250,7 +251,7 @@ def test_a_very_long_response_is_cut_and_says_so(project: Path) -> None:
 
 def test_a_prompt_that_changed_since_is_said_to_have_changed(folder: Path) -> None:
     page = report.write(folder, Path("data"))
-    said = "whole prompt, by today's template, which is not the one that was asked"
+    said = "whole prompt, by the present template, which has changed since the judge was asked"
     assert f"<summary>{said}" not in browse(page, "#task=demo_safety")
     file = Path("prompts/sft/demo_safety.jinja")
     file.write_text("Is it safe? {{ caption | default('') }} <image>\nIs a black cross there?\nyes or no")
@@ -362,6 +363,35 @@ def test_the_header_is_named_by_the_run_compact_and_explained_without_a_script(f
         assert re.search(f'<abbr title="[^"]{{20,}}">{word}</abbr>', page) and f"<dt>{word}</dt>" in page
     folded = told(folder / report.FILE, "document.getElementById('samples').getBoundingClientRect().top")
     assert folded < 600  # pixels: the samples are in sight when the page opens
+
+
+def test_the_numbers_are_said_in_plain_sentences(folder: Path) -> None:
+    result = score(folder).tasks
+    one = result["demo_safety"]
+    page = html.unescape(report.write(folder, Path("data")).read_text())
+    right, invalid = round(one.accuracy * one.n), round(one.invalid_rate * one.n)
+    said = f"{right} of 30 verdicts are right (accuracy {100 * one.accuracy:.1f}); {invalid} answers could not be read"
+    assert said in page and sentences.overall(result) in page
+    name = "demo_safety"
+    clear, same = [0.9, 0.95], [one.baselines["majority"].macro_f1 - 0.01, 0.95]
+    for ci95, word in (
+        (clear, "is better than always"),
+        (same, "is not clearly better on"),
+        ([0.0, 0.1], "is worse on"),
+    ):
+        assert word in sentences.overall({name: one.model_copy(update={"macro_f1_ci95": ci95})})
+    of_one_class = one.model_copy(update={"one_class": "yes"})
+    assert "All labels are yes" in sentences.of_task(of_one_class) and sentences.overall({name: of_one_class}) == ""
+
+
+def test_every_word_that_a_page_marks_is_explained(folder: Path) -> None:
+    other = evaluated(Path("runs/y/eval"), "rl", reasoned)
+    compared = compare_page.write(Path("c.html"), (folder, other), compare.folders(folder, other), Path("data"))
+    for page in (report.write(folder, Path("data")), compared):
+        text = html.unescape(page.read_text())
+        explained = dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]{15,})</dd>", text.split('class="terms"')[1]))
+        marked = set(re.findall(r'<abbr title="([^"]+)">', text))
+        assert len(marked) > 8 and marked <= set(explained.values())
 
 
 def test_a_page_says_when_it_and_the_data_have_been_parted(folder: Path) -> None:

@@ -19,8 +19,9 @@ from mtrl.evaluate import predictions, run, scores
 from mtrl.evaluate.engines.base import Answer
 from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.identity import Identity
+from mtrl.evaluate.judges import served, subject
 from mtrl.evaluate.recording import Recording
-from mtrl.evaluate.subject import Subject, served, subject
+from mtrl.evaluate.subject import Subject
 from mtrl.paper import results, scored
 from tests.conftest import DEMO
 from tests.unit.metrics_fixture import task_metrics

@@ -65,5 +65,5 @@ def test_labels_and_zip_must_be_whole(tmp_path: Path) -> None:
         run(task_with("seetrue"), tmp_path / "raw", tmp_path / "data")
     assert error.value.exit_code == 1
     (folder / "images.zip").write_bytes((folder / "images.zip").read_bytes()[:200])
-    with pytest.raises(UserError, match="not a whole zip"):
+    with pytest.raises(UserError, match="not a complete zip"):
         run(task_with("seetrue"), tmp_path / "raw", tmp_path / "data")

@@ -59,7 +59,7 @@ def test_what_is_no_zip_is_said(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.zip")
     (tmp_path / "text.zip").write_text("text")
     for name in ("pipe.zip", "text.zip", "missing.zip"):
-        with pytest.raises(UserError, match="is not a whole zip file"):
+        with pytest.raises(UserError, match="is not a complete zip file"):
             Archive(tmp_path / name)
 
 

@@ -11,7 +11,7 @@ import pytest
 from mtrl.config import recipe
 from mtrl.core.files import sha256_file
 from mtrl.demo.pipeline import tiny
-from mtrl.evaluate.subject import served, subject
+from mtrl.evaluate.judges import served, subject
 
 
 @pytest.fixture

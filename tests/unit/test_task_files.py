@@ -14,7 +14,7 @@ from mtrl.core.files import read_json, sha256_file
 from mtrl.core.rundir import Run
 from mtrl.demo.pipeline import tiny
 from mtrl.evaluate import requests
-from mtrl.evaluate.subject import subject
+from mtrl.evaluate.judges import subject
 from mtrl.runs import export
 from tests.unit.standin import asked_text, completion, standin
 

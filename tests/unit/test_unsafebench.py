@@ -35,7 +35,7 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     assert error.value.exit_code == 1
     releases.unsafebench(tmp_path / "raw")
     (folder / "data" / "train-00001-of-00002.parquet").unlink()
-    with pytest.raises(UserError, match="holds 1 of 2 train shards"):
+    with pytest.raises(UserError, match="has 1 of 2 train files"):
         run(task_with("unsafebench"), tmp_path / "raw", tmp_path / "data")
     (folder / "data" / "test-00000-of-00001.parquet").write_bytes(b"PAR1 no")
     (folder / "data" / "train-00000-of-00002.parquet").rename(folder / "data" / "train-0.parquet")
