@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mtrl.core.deep_merge import merge
 from mtrl.core.errors import UserError
+from mtrl.core.nested import merge
 
 
 def lay(config: dict[str, Any], over: dict[str, Any]) -> None:

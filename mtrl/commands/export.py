@@ -28,7 +28,7 @@ def command(
     card = export(found, step, out, unfinished)
     rewritten = " (rewritten to the hub's layout)" if card["experts"] == "transposed" else ""
     say(f"{out}: step {card['step']} of run {card['run']}, experts: {card['experts']}{rewritten}")
-    if (state := found.status.get("state", "planned")) != "done":
+    if (state := found.status.state) != "done":
         say(f"the run is not done (it is {state}): this is its step {card['step']}, and no final result")
     if (chosen := found.selected) and (best := chosen.best) != card["step"]:
         other = hints.line("export", run, step="best", out=hints.free(str(out.parent), out.name, f"-step-{best}"))

@@ -28,9 +28,9 @@ def command(
         if run:
             _health(chosen[0])
         for found in chosen:
-            if found.status.get("reason"):
-                say(f"{found.name}: {found.status['reason']}")
-        if not follow or all(found.status.get("state") != "running" for found in chosen):
+            if found.status.reason:
+                say(f"{found.name}: {found.status.reason}")
+        if not follow or all(found.status.state != "running" for found in chosen):
             return
         time.sleep(2)
 
@@ -51,7 +51,7 @@ def _row(run: Any) -> list[str]:
     total = next((row["total_steps"] for row in reversed(rows) if row.get("total_steps")), "?")
     step = f"{rows[-1]['step']}/{total}" if rows else ""
     kept = ", ".join(map(str, checkpoint_folders.steps(run)))
-    state = run.status.get("state", "?")
+    state = run.status.state
     return [run.name, state, step, last("loss"), last("reward"), *shown(run).values(), kept]
 
 

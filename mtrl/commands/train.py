@@ -68,7 +68,7 @@ def _train(
     hint = hints.line("export", run.name, out=hints.free("exports", run.name))
     if not dry:
         settle(run, recipe)
-    if run.status.get("state") == "done" and not dry:
+    if run.status.state == "done" and not dry:
         run.same_recipe(recipe.model_dump(mode="json", exclude_none=True))
         then(hint, f"run {run.name} is done")
         return
@@ -102,4 +102,4 @@ def _train(
                     update(last["step"], last["total_steps"], note)
 
             launch(run, job, recipe, lock, watch)
-    then(hint, f"run {run.name} is done in {run.status['seconds']:.0f} s")
+    then(hint, f"run {run.name} is done in {run.status.seconds:.0f} s")

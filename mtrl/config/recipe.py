@@ -14,9 +14,9 @@ from typing import Any
 from mtrl.config import sizes, unused
 from mtrl.config.recipe_types import Hardware, ModelPreset, Recipe
 from mtrl.core import search_path
-from mtrl.core.deep_merge import merge
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, read_yaml
+from mtrl.core.nested import merge
 from mtrl.core.schema import validate
 
 TABLES = ("paper", "releases", "gpus", "measured")  # what is in recipes/ and is not a recipe

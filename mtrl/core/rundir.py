@@ -1,10 +1,10 @@
-"""The run directory, runs/<name>/: what was asked, what is run, what came of it. Never reused by accident.
+"""The run directory, runs/<name>/: what was asked, what is run, what came of it.
 
 recipe.yaml (resolved), upstream.yaml, command.sh, env.json, inputs.json, log.txt, status.json, metrics.jsonl, checkpoints/.
-The same recipe again resumes, or says it is done; another recipe or changed data under the same name is refused.
+The same recipe again resumes, or says that it is done. Another recipe, or changed data, under the same name is an error.
 
-One process at a time holds runs/<name>/lock. The trainer inherits it, so a second start is refused for as long as the
-trainer lives, even if the mtrl that started it was killed.
+One process at a time holds runs/<name>/lock. The trainer inherits it, so nobody can start a second one while it lives,
+even if the mtrl that started it was killed.
 """
 
 from __future__ import annotations
@@ -15,69 +15,25 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import Field, model_validator
+from typing import Any
 
 from mtrl.core import hints
 from mtrl.core.errors import UserError
-from mtrl.core.files import (
-    dump_yaml,
-    read_json,
-    read_jsonl,
-    read_object,
-    read_yaml,
-    sha256_file,
-    write_json,
-    write_text,
-)
+from mtrl.core.files import dump_yaml, read_jsonl, read_yaml, sha256_file, write_json, write_text
 from mtrl.core.locks import NoLocks, take
-from mtrl.core.schema import Stored, read, validate
+from mtrl.core.nested import differing
+from mtrl.core.run_files import Environment, Inputs, Recorded, Selected, State, Status
+from mtrl.core.schema import read, validate
 
-NAME = r"\w[\w.-]{0,127}"  # a run's name: it becomes a folder, and others' files may bring it
+NAME = r"\w[\w.-]{0,127}"  # a run's name: it becomes a folder, and files of other people may bring it
 
-SELECTED = "select.json"  # what mtrl select leaves in a run
-State = Literal["planned", "running", "done", "failed", "interrupted"]
+SELECTED = "select.json"  # what mtrl select writes
+RESTORE = "restore the file: only mtrl writes it"
 DAMAGED = "remove the file if it is damaged: what it says is lost, the checkpoints are not"
 
 
-class Recorded(Stored):
-    """recipe.yaml, as far as it is read of a run of any version."""
-
-    method: str
-    tasks: list[str]
-    style: str = ""
-    model: dict[str, Any] = {}
-
-
-class Status(Stored):
-    """status.json, as far as it is read. Times are seconds since 1970, `spent` is seconds of earlier attempts."""
-
-    state: State = "planned"
-    started: float | None = None
-    updated: float = 0.0
-    spent: float = 0.0
-    pid: int | None = None
-    reason: str | None = None
-    data: str | None = None
-
-
-class Selected(Stored):
-    """select.json: the score of each step on the validation split, and the step of the best."""
-
-    by: Literal["accuracy", "macro_f1"]
-    scores: dict[Annotated[str, Field(pattern=r"^\d{1,18}$")], float]
-    best: int
-
-    @model_validator(mode="after")
-    def _has_best(self) -> Selected:
-        if str(self.best) not in self.scores:
-            raise ValueError("best is none of the scored steps")
-        return self
-
-
 class Run:
-    """One run directory. Creating the object touches nothing."""
+    """One run directory. Creating the object touches nothing. Every property that reads a file raises UserError."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(os.path.realpath(path))  # resolve() raises RuntimeError for a circle of links
@@ -89,7 +45,7 @@ class Run:
     @property
     def asked_as(self) -> str:
         """What a command is told to find it: its name where it is in runs/, else its folder."""
-        return self.name if self.path == (Path("runs") / self.name).resolve() else str(self.path)
+        return self.name if self.path == Run(Path("runs") / self.name).path else str(self.path)
 
     @property
     def checkpoints(self) -> Path:
@@ -100,41 +56,56 @@ class Run:
         return self.path / "inputs"
 
     @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
     def data(self) -> Path | None:
         """The data folder it was started with, as one would type it here; None where that is not recorded."""
-        recorded = self.status.get("data")
-        if not isinstance(recorded, str):
+        if (recorded := self.status.data) is None:
             return None
         folder = Path(recorded)
         return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
     @property
-    def log(self) -> Path:
-        return self.path / "log.txt"
-
-    @property
-    def status(self) -> dict[str, Any]:
-        """status.json, or {} where nothing was started. A "running" whose lock is free was killed. Raises UserError."""
-        status = self._status()
-        if status.get("state") == "running" and not self.locked():
-            status["state"] = "interrupted"
-        return status
-
-    def _status(self) -> dict[str, Any]:
-        file = self.path / "status.json"
-        found = read_object(file, DAMAGED) if file.exists() else {}
-        validate(Status, found, str(file), DAMAGED)
+    def recipe(self) -> dict[str, Any]:
+        """The resolved recipe."""
+        file = self.path / "recipe.yaml"
+        if not file.exists():
+            raise UserError(f"{self.path} is not a run directory (no recipe.yaml)", "mtrl status")
+        found = read_yaml(file)
+        validate(Recorded, found, str(file), RESTORE)
         return found
 
     @property
+    def status(self) -> Status:
+        """What status.json says. A "running" run whose lock is free was killed: it is "interrupted"."""
+        status = self._status()
+        killed = status.state == "running" and not self.locked()
+        return status.model_copy(update={"state": "interrupted"}) if killed else status
+
+    def _status(self) -> Status:
+        file = self.path / "status.json"
+        return read(Status, file, DAMAGED) if file.exists() else Status()
+
+    @property
+    def environment(self) -> Environment:
+        return read(Environment, self.path / "env.json", RESTORE)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """{file that it was started with: sha256}, see Inputs."""
+        return read(Inputs, self.path / "inputs.json", RESTORE).hashes
+
+    @property
     def selected(self) -> Selected | None:
-        """What mtrl select found, None where it was not asked. Raises UserError."""
+        """What mtrl select found; None where it was not run."""
         file = self.path / SELECTED
         return read(Selected, file, hints.line("select", self.name)) if file.exists() else None
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """metrics.jsonl: a row per logged step, with `step` and what else is a number. A trainer's NaN is kept."""
+        """metrics.jsonl: one row per logged step, with `step` and every other number of it. A trainer's NaN is kept."""
         rows = read_jsonl(self.path / "metrics.jsonl")
         return [
             {key: value for key, value in row.items() if type(value) in (int, float)}
@@ -143,62 +114,53 @@ class Run:
         ]
 
     def seconds(self, alive: bool | None = None) -> float:
-        """Seconds of training so far, all attempts. One that was killed counts until its log was last written to.
+        """Seconds of training so far, all attempts. A killed attempt counts until its log was last written to.
 
         `alive` says whether a trainer runs, where that is known; default: whether the run is locked.
         """
         status = self._status()
-        if status.get("started") is None:
+        if status.started is None:
             return 0.0
-        end = status.get("updated", 0.0)
-        if status.get("state") == "running":
+        end = status.updated
+        if status.state == "running":
             alive = self.locked() if alive is None else alive
             end = time.time() if alive else max(end, self.log.stat().st_mtime if self.log.exists() else 0)
-        return float(status.get("spent", 0) + end - status["started"])
-
-    @property
-    def recipe(self) -> dict[str, Any]:
-        """The resolved recipe. Raises UserError where this is no run."""
-        file = self.path / "recipe.yaml"
-        if not file.exists():
-            raise UserError(f"{self.path} is not a run directory (no recipe.yaml)", "mtrl status")
-        found = read_yaml(file)
-        validate(Recorded, found, str(file), "a run's recipe.yaml is what mtrl wrote there: take it from a copy")
-        return found
+        return status.spent + end - status.started
 
     def set(self, state: State, **more: Any) -> None:
-        status = {**self._status(), **more, "state": state}
-        write_json(self.path / "status.json", {**status, "updated": round(time.time(), 1)})
+        """Writes status.json: the new state, fields of Status in `more`, and what it said before of the others."""
+        status = self._status().model_copy(update={**more, "state": state, "updated": round(time.time(), 1)})
+        write_json(self.path / "status.json", status.model_dump(exclude_unset=True))
 
     def same_recipe(self, recipe: dict[str, Any]) -> None:
-        """Raises UserError naming the keys in which `recipe` is not the one this run was started with."""
-        self._refuse("recipe", self.recipe, recipe)
+        """Raises UserError that names the keys in which `recipe` is not the one that the run was started with."""
+        self._same("recipe", self.recipe, recipe)
 
-    def _refuse(self, what: str, before: Any, now: Any) -> None:
+    def _same(self, what: str, before: Any, now: Any) -> None:
         if keys := differing(before, now):
             raise UserError(
                 f"run {self.name} was started with another {what}; different now: {', '.join(keys)}",
-                f"pass --name for a run of its own, or remove {self.path}",
+                f"pass another --name, or remove {self.path}",
             )
 
     def claim(self, recipe: dict[str, Any], inputs: dict[str, str]) -> None:
-        """Makes the directory this recipe's, or raises UserError naming what differs. Leaves it as it was then."""
-        if (self.path / "recipe.yaml").exists() and self.status.get("state", "planned") != "planned":
+        """Makes the directory this recipe's. Raises UserError, and changes nothing, where it was started with another."""
+        if (self.path / "recipe.yaml").exists() and self.status.state != "planned":
             self.same_recipe(recipe)
-            self._refuse("data", read_json(self.path / "inputs.json"), inputs)
+            self._same("data", self.hashes, inputs)
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.path / "recipe.yaml", dump_yaml(recipe))
         write_json(self.path / "inputs.json", inputs)
 
     @contextlib.contextmanager
     def held(self, lock: str = "lock") -> Iterator[int]:
-        """Holds the lock, and gives its file descriptor for a trainer to inherit. Raises UserError where it is taken."""
+        """Holds the lock; yields its file descriptor for a trainer to inherit. Raises UserError if another holds it."""
         self.path.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path / lock, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             if not take(descriptor):
-                status = self._status()
-                trainer = f" (trainer {status['pid']})" if "pid" in status else ""
+                pid = self._status().pid
+                trainer = "" if pid is None else f" (trainer {pid})"
                 raise UserError(f"run {self.name} is running{trainer}", hints.line("status", self.name))
             yield descriptor
         finally:
@@ -218,17 +180,17 @@ class Run:
 
 
 def checked(name: str, option: str = "--name") -> str:
-    """The name itself. Raises UserError for one that is no name, such as a path: it would become a folder somewhere else."""
+    """`name`, which becomes a folder. Raises UserError for one that is not a name, such as a path."""
     if not re.fullmatch(NAME, name):
         raise UserError(
             f"{option} {name!r} is not a name: at most 128 letters, digits, . _ and -, the first a letter, digit or _",
-            "choose the folder of all runs by --runs",
+            "pass the folder of all runs as --runs",
         )
     return name
 
 
 def evaluation(model: str) -> str:
-    """The name of the folder that the evaluation of a model of this name goes to, where mtrl did not train it."""
+    """The name of the folder in runs/ for the evaluation of a model that mtrl did not train."""
     return "eval-" + re.sub(r"[^A-Za-z0-9._-]+", "-", model)[:100]
 
 
@@ -248,13 +210,3 @@ def listing(runs: Path = Path("runs")) -> list[Run]:
 def hashes(data: Path, files: list[Path]) -> dict[str, str]:
     """{path relative to the data folder: sha256}."""
     return {str(file.relative_to(data)): sha256_file(file) for file in files}
-
-
-def differing(before: Any, now: Any, prefix: str = "") -> list[str]:
-    """The keys, a.b.c, in which two nested mappings are not equal."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        found = []
-        for key in [*before, *(k for k in now if k not in before)]:
-            found += differing(before.get(key), now.get(key), f"{prefix}.{key}" if prefix else str(key))
-        return found
-    return [] if before == now else [prefix]

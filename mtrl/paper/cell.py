@@ -16,7 +16,8 @@ from mtrl.config import sizes
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, read_jsonl
-from mtrl.core.rundir import Run, checked, differing, evaluation, listing
+from mtrl.core.nested import differing
+from mtrl.core.rundir import Run, checked, evaluation, listing
 from mtrl.evaluate import scores
 from mtrl.evaluate.identity import read_identity
 from mtrl.models.card import FILE as CARD
@@ -92,7 +93,7 @@ class Cell:
         else:
             seed = "" if self.seed is None else f"-seed{self.seed}"
             own = self.place.runs / checked(self.recipe.default_name + seed, "run")
-            begun = [run for run in listing(self.place.runs) if run.status.get("state", "planned") != "planned"]
+            begun = [run for run in listing(self.place.runs) if run.status.state != "planned"]
             same = [self.place.runs / run.name for run in begun if not self._other_keys(run)]
         return own if own.exists() or not same else same[0]
 
@@ -148,7 +149,7 @@ class Cell:
         card = self.export / CARD
         exported = scored or (card.exists() and read_json(card)["run"] == run.name)
         write = ["export", run.name, "--step", "best", "--out", str(self.export), "--runs", str(self.place.runs)]
-        trained = exported or run.status.get("state") == "done"
+        trained = exported or run.status.state == "done"
         train = [str(self.recipe.stage), self.method, *self.options, "--name", run.name, *where]
         before = [Step("train", trained, "done" if trained else _progress(run), train)]
         if self.recipe.stage == "sft":  # an RL run's best is by its trainer's own validation accuracy, as in the paper
@@ -172,12 +173,11 @@ class Cell:
         if self.run.locked() or self.run.locked(LOCK):
             return "running", ""
         status = self.run.status
-        failed = status.get("state") == "failed"
-        return ("failed", str(status.get("reason"))) if failed else ("left", "")
+        return ("failed", status.reason or "") if status.state == "failed" else ("left", "")
 
     def other_recipe(self) -> list[str]:
         """The keys in which the run in its folder differs from its recipe; none where there is no run."""
-        if self.recipe.stage is None or self.run.status.get("state", "planned") == "planned":
+        if self.recipe.stage is None or self.run.status.state == "planned":
             return []
         return self._other_keys(self.run)
 

@@ -145,8 +145,7 @@ def _perform(cell: Cell, step: Step, lock: int, say: Callable[[str], None]) -> F
         file.write(json.dumps(took) + "\n")
     if code == 0 and next(s for s in cell.steps() if s.name == step.name).done:
         return None
-    status = cell.run.status
-    reason = str(status["reason"]) if step.name == "train" and code == 1 and status.get("reason") else last
+    reason = (step.name == "train" and code == 1 and cell.run.status.reason) or last
     return Failure(f"{reason or f'exit status {code}'} (log: {log})", hints.typed(step.command))
 
 

@@ -61,7 +61,7 @@ def preflight(recipe: Recipe, run: Run, data: Path, rendered: Rendered) -> list[
 
 def _run(recipe: Recipe, run: Run) -> Iterator[Check]:
     """Raises UserError if the run's name is another recipe's."""
-    if (run.path / "recipe.yaml").exists() and (state := run.status.get("state", "planned")) != "planned":
+    if (run.path / "recipe.yaml").exists() and (state := run.status.state) != "planned":
         run.same_recipe(recipe.model_dump(mode="json", exclude_none=True))
         yield Check("ok", f"run {run.name} is {state}")
 
@@ -110,7 +110,7 @@ def _environment(recipe: Recipe) -> Iterator[Check]:
         yield Check("error", f"the environment {trainer.environment} has no {package}", again)
     elif missing := _missing(python, recipe):
         text = f"the environment {trainer.environment} has no {' and '.join(missing)}"
-        yield Check("error", text, f"{again} on the GPU machine (or --set upstream.flash_attn=sdpa)")
+        yield Check("error", text, f"{again} DEVICE=gpu (or --set upstream.flash_attn=sdpa)")
     elif version != (tested := TESTED[recipe.trainer].version):
         yield Check("warning", f"{package} {version} is not the tested version {tested}")
     else:

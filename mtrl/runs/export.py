@@ -16,8 +16,9 @@ from mtrl.config import task_files
 from mtrl.config.recipe_types import Recipe
 from mtrl.core import hints, staging
 from mtrl.core.errors import MtrlError, UserError, remedy
-from mtrl.core.files import read_json, sha256_file, write_json
-from mtrl.core.rundir import Run, differing
+from mtrl.core.files import sha256_file, write_json
+from mtrl.core.nested import differing
+from mtrl.core.rundir import Run
 from mtrl.models import hub_folder
 from mtrl.models.card import FILE as CARD
 from mtrl.models.model_folder import local_model
@@ -51,7 +52,7 @@ def export(run: Run, step: str, target: Path, unfinished: bool = False) -> dict[
                 "step": number,
                 "recipe": recipe,
                 "recipe_sha256": sha256_file(run.path / "recipe.yaml"),
-                "packages": read_json(run.path / "env.json")["packages"],
+                "packages": run.environment.packages,
             }
             with trainer.merged(source, resolved, here) as folder:
                 card["experts"] = hub_folder.write(folder, base, here, recipe["image"])
@@ -70,8 +71,7 @@ def _carry(run: Run, home: Path) -> dict[str, str]:
     """
     kept = run.inputs / task_files.FOLDER
     found = task_files.hashes(kept)
-    inputs = read_json(run.path / "inputs.json")
-    trained = {name: of for name, of in inputs.items() if name.startswith(f"{task_files.FOLDER}/")}
+    trained = {name: of for name, of in run.hashes.items() if name.startswith(f"{task_files.FOLDER}/")}
     if changed := differing(trained, found):
         raise UserError(
             f"{kept} is not what run {run.name} was started with; different now: {', '.join(changed)}",

@@ -34,9 +34,7 @@ def settle(run: Run, recipe: Recipe) -> None:
 
     Raises UserError if the run was started with another recipe.
     """
-    if run.status.get("state") not in ("interrupted", "failed") or not (
-        reason := registry.of(recipe).ended(recipe, run)
-    ):
+    if run.status.state not in ("interrupted", "failed") or not (reason := registry.of(recipe).ended(recipe, run)):
         return
     run.same_recipe(recipe.model_dump(mode="json", exclude_none=True))
     with run.held():
@@ -58,7 +56,7 @@ def launch(run: Run, job: Job, recipe: Recipe, lock: int, watch: Callable[[list[
     written_before = run.log.stat().st_size if run.log.exists() else 0
 
     def started(pid: int) -> None:
-        attempts = int(run.status.get("attempts", 0)) + 1
+        attempts = run.status.attempts + 1
         run.set(
             "running", method=recipe.method, pid=pid, attempts=attempts, started=round(begun, 1), spent=spent, reason=""
         )
@@ -107,7 +105,7 @@ def assist(run: Run, recipe: Recipe, data: Path, rank: int) -> None:
     for wrong in network.check(recipe):
         raise UserError(wrong.text, wrong.then)
     deadline = time.monotonic() + ASSIST_PATIENCE
-    while (state := run.status.get("state")) != "running":
+    while (state := run.status.state) != "running":
         if state == "done":  # node 0 found the run done
             return
         if time.monotonic() > deadline:

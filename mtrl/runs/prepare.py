@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from mtrl import __version__
 from mtrl.backends import envs, registry
@@ -16,6 +15,7 @@ from mtrl.backends.base import Backend, Job
 from mtrl.config import task_files, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.files import write_json, write_text
+from mtrl.core.run_files import Environment
 from mtrl.core.rundir import Run, hashes
 
 
@@ -28,7 +28,7 @@ def prepare(run: Run, recipe: Recipe, data: Path, config: str) -> Job:
     trainer = registry.of(recipe)
     files = [file for file in trainer.data_files(recipe, data) if file.exists()]
     home = run.inputs / task_files.FOLDER
-    if run.status.get("state", "planned") == "planned":  # afterwards, what it was trained with stays
+    if run.status.state == "planned":  # afterwards, what it was trained with stays
         shutil.rmtree(home, ignore_errors=True)
         task_files.write(map(tasks.load, recipe.tasks), home)
     run.claim(recipe.model_dump(mode="json", exclude_none=True), hashes(data, files) | task_files.hashes(home))
@@ -38,8 +38,8 @@ def prepare(run: Run, recipe: Recipe, data: Path, config: str) -> Job:
     write_text(run.path / "command.sh", script(run, job))
     command = run.path / "command.sh"
     command.chmod(command.stat().st_mode | (command.stat().st_mode & 0o444) >> 2)  # whoever can read it can run it
-    write_json(run.path / "env.json", describe(trainer, job))
-    if run.status.get("state", "planned") == "planned":
+    write_json(run.path / "env.json", describe(trainer, job).model_dump())
+    if run.status.state == "planned":
         run.set("planned", method=recipe.method, data=str(data.resolve()))
     return job
 
@@ -51,7 +51,7 @@ def script(run: Run, job: Job) -> str:
     return f"#!/bin/sh\n# The job of run {run.name}, by itself.\n{go}{exports}exec {shlex.join(job.command)}\n"
 
 
-def describe(trainer: Backend, job: Job) -> dict[str, Any]:
+def describe(trainer: Backend, job: Job) -> Environment:
     """Versions, git revision, machine and environment: what another person needs to repeat the run."""
 
     def output(*command: str) -> list[str]:
@@ -60,14 +60,14 @@ def describe(trainer: Backend, job: Job) -> dict[str, Any]:
         except (OSError, subprocess.SubprocessError):
             return []
 
-    return {
-        "mtrl": __version__,
-        "git": next(iter(output("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD")), ""),
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "gpus": [line for line in output("nvidia-smi", "-L") if line],
-        "interpreter": str(envs.interpreter(trainer.environment)),
-        "packages": envs.versions(envs.interpreter(trainer.environment), trainer.packages),
-        "command": job.command,
-        "environment": job.env,
-    }
+    return Environment(
+        mtrl=__version__,
+        git=next(iter(output("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD")), ""),
+        python=sys.version.split()[0],
+        platform=platform.platform(),
+        gpus=[line for line in output("nvidia-smi", "-L") if line],
+        interpreter=str(envs.interpreter(trainer.environment)),
+        packages=envs.versions(envs.interpreter(trainer.environment), trainer.packages),
+        command=job.command,
+        environment=job.env,
+    )

@@ -21,7 +21,8 @@ from mtrl.core import child, hints, staging
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import sha256_file, write_json
 from mtrl.core.locks import take
-from mtrl.core.rundir import SELECTED, Run, Selected
+from mtrl.core.run_files import Selected
+from mtrl.core.rundir import SELECTED, Run
 from mtrl.evaluate.metrics.task import TaskMetrics
 from mtrl.evaluate.scores import read
 from mtrl.runs.export import export

@@ -68,5 +68,5 @@ def trainers_scores(run: Run) -> dict[int, float]:
 
 def require_done(run: Run, anyway: str) -> None:
     """Raises UserError if the run is not done. `anyway` is the command that uses its checkpoints all the same."""
-    if (state := run.status.get("state", "planned")) != "done":
+    if (state := run.status.state) != "done":
         raise UserError(f"run {run.name} is not done: {UNDONE.get(state, state)}", anyway)

@@ -58,22 +58,22 @@ def test_resume_after_kill_9(project: Path, arguments: list[str], name: str) -> 
         assert refused.code == 2 and f"is running (trainer {trainer})" in refused.err
     os.killpg(trainer, signal.SIGKILL)
     wait_for(lambda: not run.locked(), None, 30)
-    assert run.status["state"] == "interrupted"
+    assert run.status.state == "interrupted"
     torn = run.checkpoints / "checkpoint-999"  # what a kill in the middle of a save leaves
     torn.mkdir()
     (torn / "config.json").write_text("{}")
     process = begin(project, arguments)
-    wait_for(lambda: run.status.get("attempts") == 2, process)
+    wait_for(lambda: run.status.attempts == 2, process)
     process.kill()
     process.wait()
     wait_for(lambda: not run.locked(), None)  # this time the trainer is left alone, and comes to its end
     ends, weights = checkpoints(run)
     done = mtrl(*arguments, cwd=project)
     assert done.code == 0 and "is done" in done.out, done.err
-    assert checkpoints(run) == (ends, weights) and "steps are trained" in run.status["reason"]
+    assert checkpoints(run) == (ends, weights) and "steps are trained" in run.status.reason
     assert "resuming" in run.log.read_text(errors="replace").lower()  # both trainers say from which checkpoint
     steps = [row["step"] for row in read_jsonl(run.path / "metrics.jsonl")]
-    assert steps == sorted(set(steps)) and run.status["state"] == "done" and run.status["attempts"] == 2
+    assert steps == sorted(set(steps)) and run.status.state == "done" and run.status.attempts == 2
     assert not torn.exists() and list(run.checkpoints.glob("torn-checkpoint-999*"))
     again = mtrl(*arguments, cwd=project)
     assert again.code == 0 and "is done" in again.out
@@ -104,7 +104,7 @@ def test_killed_anywhere_a_run_ends_as_if_it_had_not_been(project: Path, trainer
         process = begin(project, [*arguments, "--name", "killed"])
         before = len(checkpoint_folders.steps(run))
         if number % 3 == 2:  # mtrl alone, and the trainer comes to its end
-            wait_for(lambda: run.locked() and run.status.get("pid"), process)
+            wait_for(lambda: run.locked() and run.status.pid, process)
         else:  # both: just after the next checkpoint, or a moment later, which at last is in the final save
             while len(checkpoint_folders.steps(run)) == before and process.poll() is None:
                 time.sleep(0.1)
@@ -117,19 +117,19 @@ def test_killed_anywhere_a_run_ends_as_if_it_had_not_been(project: Path, trainer
         if expected[0][-1] in checkpoint_folders.steps(run):
             break
     done = mtrl(*arguments, "--name", "killed", cwd=project)
-    assert done.code == 0 and run.status["state"] == "done", done.err
-    assert checkpoints(run) == expected and "stopped early" in run.status["reason"]
+    assert done.code == 0 and run.status.state == "done", done.err
+    assert checkpoints(run) == expected and "stopped early" in run.status.reason
 
 
 def test_ctrl_c_stops_the_whole_group_and_says_what_is_next(project: Path) -> None:
     run = Run(Path("runs/s"))
     process = begin(project, SFT)
     wait_for(lambda: run.log.exists() and "trainable params" in run.log.read_text(errors="replace"), process)
-    trainer = run.status["pid"]
+    trainer = run.status.pid
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "the same command goes on from here" in err and "Traceback" not in err
-    assert not run.locked() and run.status["state"] == "interrupted"
+    assert not run.locked() and run.status.state == "interrupted"
     with pytest.raises(ProcessLookupError):
         os.killpg(trainer, 0)
 
@@ -145,13 +145,13 @@ def test_ctrl_c_in_the_demo_stops_its_trainer_too(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
-    assert not run.locked() and run.status["state"] == "interrupted"
+    assert not run.locked() and run.status.state == "interrupted"
 
 
 def test_a_failed_job_says_its_last_words(project: Path) -> None:
     done = mtrl(*SFT, "--set", "upstream.metric_for_best_model=eval_nonsense", cwd=project)
     assert done.code == 1 and "eval_nonsense" in done.err and "log.txt" in done.err and "Traceback" not in done.err
-    assert Run(Path("runs/s")).status["state"] == "failed"
+    assert Run(Path("runs/s")).status.state == "failed"
 
 
 @pytest.mark.parametrize("blocks", [1, 40])

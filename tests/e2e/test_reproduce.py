@@ -61,11 +61,11 @@ def test_one_cell_stopped_in_training_and_killed_in_evaluation(project: Path) ->
 
     run = Run(Path("runs/sft_single-demo_quality-tiny-cpu"))
     process = begin()
-    wait_for(lambda: run.log.exists() and run.status.get("state") == "running", process)
+    wait_for(lambda: run.log.exists() and run.status.state == "running", process)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130 and "the same command goes on from here" in out and "Traceback" not in out
-    assert not run.locked() and run.status["state"] == "interrupted"
+    assert not run.locked() and run.status.state == "interrupted"
 
     process = begin()
     answers = run.path / "eval/predictions.jsonl"
@@ -97,7 +97,7 @@ def test_the_whole_matrix_killed_twice(home: Path) -> None:
     wait_for(lambda: first.log.exists() and "trainable params" in first.log.read_text(errors="replace"), process)
     kill(process)
     wait_for(lambda: not first.locked(), None, 30)
-    assert first.status["state"] == "interrupted"
+    assert first.status.state == "interrupted"
     scored = Path("runs/eval-tiny/metrics.json").stat().st_mtime_ns
 
     process = begin()
@@ -108,7 +108,7 @@ def test_the_whole_matrix_killed_twice(home: Path) -> None:
 
     done = mtrl(*TABLE2, "--raw", "raw", cwd=home, timeout=3600)
     assert done.code == 0, done.out[-3000:] + done.err[-3000:]
-    assert first.status["attempts"] == 2 and Path("runs/eval-tiny/metrics.json").stat().st_mtime_ns == scored
+    assert first.status.attempts == 2 and Path("runs/eval-tiny/metrics.json").stat().st_mtime_ns == scored
     assert read_jsonl(answers)[: len(before)] == before  # nothing is asked twice
     assert len(list(Path("exports").iterdir())) == 14
     assert len(list(Path("runs").glob("*/eval/metrics.json"))) == 14

@@ -6,6 +6,7 @@ space does not count. A command below which an error is shown (`mtrl: ...`) must
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.unit.test_docs import PAGES
 
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -43,3 +45,30 @@ def test_console_blocks_print_what_they_show(page: Path, project: Path) -> None:
         for part in (" ".join(part.split()) for line in shown for part in line.split("...")):
             before, found, printed = printed.partition(part) if part else (printed, "...", printed)
             assert found, f"$ {command}\ndoes not print\n{part}\nin\n{before}"
+
+
+def messages() -> list[str]:
+    """Every text of the code, with `...` in the place of each value that is filled in."""
+    found = []
+    for folder in ("mtrl", "converters", "evaluate"):
+        for file in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    found.append("".join(p.value if isinstance(p, ast.Constant) else "..." for p in node.values))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found.append(node.value)
+    return found
+
+
+def test_messages_that_the_page_explains_exist() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    listed = [
+        text for item in re.findall(r"^- (`.*?)`:\s", page, re.M | re.S) for text in item.strip("`").split("`, `")
+    ]
+    known = messages()
+    gone = []
+    for text in (" ".join(text.split()) for text in listed):
+        parts = [re.escape(part.strip()) for part in re.split(r"\.\.\.|\b(?:X|N|URL)\b", text) if part.strip()]
+        if not any(re.search(".*".join(parts), " ".join(message.split())) for message in known):
+            gone.append(text)
+    assert len(listed) > 30 and not gone

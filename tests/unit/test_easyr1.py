@@ -321,5 +321,5 @@ def test_a_plateau_ends_the_job_and_the_run_is_done(tmp_path: Path, monkeypatch:
     script.write_text(f"printf '{lines}\\n' > checkpoints/{easyr1_grpo.LOG}\nsleep 60\n")
     with run.held() as lock:
         launch.launch(run, Job(["sh", str(script)], {}), found, lock, lambda rows: None)
-    assert run.status["state"] == "done" and "best 0.6000 at step 5" in run.status["reason"]
-    assert run.status["seconds"] < 30
+    assert run.status.state == "done" and "best 0.6000 at step 5" in run.status.reason
+    assert run.status.seconds < 30

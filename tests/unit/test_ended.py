@@ -67,7 +67,7 @@ def test_the_newest_checkpoint_says_whether_its_training_ended(
         reason or not registry.of(found).ended(found, run)
     )
     launch.settle(run, found)
-    assert run.status["state"] == ("done" if reason else "interrupted")
+    assert run.status.state == ("done" if reason else "interrupted")
 
 
 def test_a_settled_run_keeps_its_time_and_its_recipe(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_settled_run_keeps_its_time_and_its_recipe(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="different now: seed"):
         launch.settle(run, other)
     launch.settle(run, found)
-    assert run.status["state"] == "done" and run.seconds() == pytest.approx(15, abs=1) and run.status["seconds"] == 15
+    assert run.status.state == "done" and run.seconds() == pytest.approx(15, abs=1) and run.status.seconds == 15
     with run.held(), pytest.raises(UserError, match="is running"):
         run.set("interrupted")
         launch.settle(run, found)  # a trainer that lives is not done

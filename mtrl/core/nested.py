@@ -1,4 +1,4 @@
-"""Nested mappings laid one over another."""
+"""Nested mappings, such as a recipe: one laid over another, and the keys in which two differ."""
 
 from __future__ import annotations
 
@@ -17,3 +17,13 @@ def merge(base: dict[str, Any], over: dict[str, Any], new_blocks: bool = True) -
             block = base.get(key)
             base[key] = block if isinstance(block, dict) else {}
             merge(base[key], value, new_blocks)
+
+
+def differing(before: Any, now: Any, prefix: str = "") -> list[str]:
+    """The keys, as a.b.c, whose values are not equal."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        found = []
+        for key in dict.fromkeys([*before, *now]):
+            found += differing(before.get(key), now.get(key), f"{prefix}.{key}" if prefix else str(key))
+        return found
+    return [] if before == now else [prefix]
