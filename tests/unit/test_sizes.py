@@ -127,10 +127,8 @@ def test_what_a_trainer_does_not_use_is_an_error(tmp_path: Path) -> None:
         recipe.load("rl_multitask", "tiny", "cpu", sets=["model.tensor_parallel_size=2"])
     with pytest.raises(UserError, match="llamafactory, which trains this recipe, does not use it"):
         recipe.load("sft_unified", sets=["hardware.rl_per_device_batch_size=2"])
-    found = recipe.load("rl_multitask", "qwen3-vl-4b", "1x80gb-lora", sets=["backend=trl"])
-    with pytest.raises(
-        UserError, match=r"hardware preset 1x80gb-lora trains adapters .lora., and mtrl's TRL backend trains every"
-    ):
+    found = recipe.load("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb", sets=["backend=trl"])
+    with pytest.raises(UserError, match="qwen3-vl-30b-a3b is a mixture of experts, whose weights TRL does not give"):
         registry.of(found).config(found, Run(tmp_path / "run"), tmp_path)
 
 
