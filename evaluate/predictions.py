@@ -19,6 +19,7 @@ from mtrl.evaluate.metrics.prediction import Prediction
 from mtrl.reward_plugins import judge
 
 FILE = "predictions.jsonl"
+SCORE_FIRST = "score a judge first: mtrl eval --ckpt PATH"
 
 
 class Evaluation(NamedTuple):
@@ -37,7 +38,7 @@ def load(folder: Path, file: str = FILE) -> Evaluation:
     if not (folder / IDENTITY).exists():
         raise UserError(
             f"{folder} is not an evaluation: it has no {IDENTITY}",
-            "score a judge first: mtrl eval --ckpt PATH",
+            SCORE_FIRST,
         )
     identity = read_identity(folder)
     rows = {row.key: row for row in rows_of(folder / file, identity)}

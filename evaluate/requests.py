@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
-from mtrl.config import prompting, samples
+from mtrl.config import datacard, prompting, samples
 from mtrl.config.samples import Order, Sample
 from mtrl.config.tasks import Task
 from mtrl.converters.pipeline import unchanged
-from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.metrics import groups
@@ -51,4 +50,4 @@ def _check_unchanged(task: Task, data: Path, split: str, limit: int | None) -> N
     files = chain([f"{task.name}/samples_{split}.parquet"], dict.fromkeys(asked))
     for name in unchanged.altered(data, task.name, files):
         what = "has changed since it was converted" if (data / name).exists() else "is gone"
-        raise UserError(f"task {task.name}: {data / name} {what}", hints.conversion(task.name, data))
+        raise UserError(f"task {task.name}: {data / name} {what}", datacard.convert_again(task.name, data))

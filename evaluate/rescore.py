@@ -32,7 +32,7 @@ class Reread(NamedTuple):
 def reread(folder: Path, file: str = predictions.FILE) -> Reread:
     """Raises UserError where there are no predictions, a line is not one, or an evaluation is writing to the file."""
     path = folder / file
-    empty = UserError(f"there are no predictions in {path} yet", "score a judge first: mtrl eval --ckpt PATH")
+    empty = UserError(f"there are no predictions in {path} yet", predictions.SCORE_FIRST)
     if not path.exists():
         raise empty
     with open_regular(path) as held:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from mtrl.config import prompting, samples, task_files
+from mtrl.config import datacard, prompting, samples, task_files
 from mtrl.config.samples import SplitName
 from mtrl.core.errors import UserError
-from mtrl.core.files import read_object, sha256_file
+from mtrl.core.files import sha256_file
 from mtrl.evaluate import predictions, requests, rescore, scores
 from mtrl.evaluate.engines.base import Engine, Sampling
 from mtrl.evaluate.identity import AskedTask, AskedWith, Identity
@@ -63,7 +63,7 @@ def evaluate(
                 prompt_sha256=prompt_hash[name],
                 samples_sha256=sha256_file(samples.path_of(data, name, split)),
                 limit=limit,
-                conversion_limit=_conversion_limit(data, name),
+                conversion_limit=datacard.read(data, name).limit if datacard.path_of(data, name).exists() else None,
                 requests=len(asked[name]),
                 choices=task.choices,
             )
@@ -87,9 +87,3 @@ def evaluate(
             recording.note(engine=asked_of.describe())  # with what the endpoint would not take
     rescore.reread(out)  # earlier answers may have been read by an older parser
     return scores.score(out)
-
-
-def _conversion_limit(data: Path, task: str) -> int | None:
-    """The --limit that the task was converted with."""
-    card = data / task / "card.json"
-    return read_object(card).get("limit") if card.exists() else None

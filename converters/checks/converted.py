@@ -12,7 +12,6 @@ from mtrl.converters.checks.table1 import compare
 from mtrl.converters.pipeline import counts as findings
 from mtrl.converters.pipeline import images, unchanged
 from mtrl.converters.readers.picture import Rejected, contents
-from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.core.files import LARGE, read_json, sha256_bytes, sha256_file
 from mtrl.core.finding import Check
@@ -20,7 +19,7 @@ from mtrl.core.finding import Check
 
 def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
     """All checks of one converted task. What is wrong is a Check, not an exception."""
-    again = hints.conversion(task.name, data)
+    again = datacard.convert_again(task.name, data)
     card_file = datacard.path_of(data, task.name)
     if not card_file.exists():
         yield Check("error", f"{task.name} is not converted ({card_file} is missing)", again)

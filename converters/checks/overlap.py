@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mtrl.config import samples, tasks
+from mtrl.converters.pipeline.leakage import IMAGE, NEAR, Seen, seen, shared
 from mtrl.converters.pipeline.near import clusters
-from mtrl.converters.pipeline.splits import text
 from mtrl.converters.pipeline.unchanged import FINGERPRINTS
 from mtrl.core.errors import UserError
 from mtrl.core.files import LARGE, read_json
@@ -27,12 +27,7 @@ class Part(NamedTuple):
     split: str
     family: str
     """Equal for tasks of one benchmark."""
-    image: set[str]
-    """Stored images."""
-    look: set[str]
-    """Their clusters of near-duplicates, or the images themselves."""
-    caption: set[str]
-    """Texts, as splits.text compares them."""
+    seen: Seen
 
 
 def report(data: Path, names: list[str] | None = None) -> Iterator[Check]:
@@ -80,19 +75,15 @@ def _parts(data: Path) -> list[Part]:
             continue  # converted once, and no longer a task here
         for split in tasks.SPLITS:
             rows = list(samples.read(data, name, split)) if samples.count(data, name, split) else []
-            images = {image for row in rows for image in row.images}
-            looks = {near.get(fingerprints.get(image, ""), image) for image in images}
-            captions = {text(row.fields.get(field, "")) for row in rows for field in task.split.texts} - {""}
+            images = {image: fingerprints.get(image, "") for row in rows for image in row.images}
+            captions = (row.fields.get(field, "") for row in rows for field in task.split.texts)
             if rows:
-                parts.append(
-                    Part(name, split, task.converter + str(task.source.get("folder", "")), images, looks, captions)
-                )
+                family = task.converter + str(task.source.get("folder", ""))
+                parts.append(Part(name, split, family, seen(images, near, captions)))
     return parts
 
 
 def _shared(one: Part, other: Part) -> str:
-    image, look, caption = len(one.image & other.image), len(one.look & other.look), len(one.caption & other.caption)
-    said = [f"{image} images"] if image else []
-    said += [f"{look - image} near-duplicate images"] if look > image else []
-    said += [f"{caption} captions"] if caption else []
-    return ", ".join(said)
+    counts = shared(one.seen, other.seen)
+    counts[NEAR] = max(0, counts[NEAR] - counts[IMAGE])  # the identical ones are already counted
+    return ", ".join(f"{number} {kind}s" for kind, number in counts.items() if number)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from mtrl.config.samples import OTHER
 from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.base import Row
+from mtrl.converters.pipeline.leakage import CAPTION, IMAGE, NEAR, seen, shared
 from mtrl.converters.pipeline.near import clusters
-from mtrl.converters.pipeline.splits import text
 from mtrl.converters.pipeline.store import Stored
 from mtrl.core.errors import UserError
 
@@ -79,16 +79,12 @@ def settled(task: Task, items: Sequence[Item], disputed: list[list[int]]) -> set
 def leakage(task: Task, kept: Sequence[Item]) -> dict[str, dict[str, int]]:
     """How many different images, near-duplicates and captions of test and of val are in train too, and of test in val."""
     near = clusters(stored.decoded.fingerprint for item in kept for stored in item.images)
-    seen: dict[str, dict[str, set[str]]] = {"image": {}, "near-duplicate image": {}, "caption": {}}
+    by_split = {}
     for split in SPLITS:
         items = [item for item in kept if item.split == split]
-        images = [stored for item in items for stored in item.images]
-        seen["image"][split] = {stored.name for stored in images}
-        seen["near-duplicate image"][split] = {near.get(s.decoded.fingerprint, s.name) for s in images}
-        texts = {text(item.row.fields.get(name, "")) for item in items for name in task.split.texts}
-        seen["caption"][split] = texts - {""}
+        fingerprints = {stored.name: stored.decoded.fingerprint for item in items for stored in item.images}
+        captions = (item.row.fields.get(name, "") for item in items for name in task.split.texts)
+        by_split[split] = seen(fingerprints, near, captions)
     pairs = (("test", "train"), ("val", "train"), ("test", "val"))
-    return {
-        kind: {f"{one}_in_{other}": len(by_split[one] & by_split[other]) for one, other in pairs}
-        for kind, by_split in seen.items()
-    }
+    found = {f"{one}_in_{other}": shared(by_split[one], by_split[other]) for one, other in pairs}
+    return {kind: {pair: counts[kind] for pair, counts in found.items()} for kind in (IMAGE, NEAR, CAPTION)}

@@ -10,22 +10,19 @@ from mtrl.evaluate.metrics.task import TaskMetrics
 
 def overall(metrics: Mapping[str, TaskMetrics]) -> str:
     """On which tasks the judge is better than a constant answer; "" where no task has an interval."""
-    better, worse, unclear = [], [], []
+    found: dict[str, list[str]] = {"better": [], "not clearly better": [], "worse": []}
     for name, one in metrics.items():
         if one.one_class or not one.macro_f1_ci95:
             continue
         low, high = one.macro_f1_ci95
         baseline = one.baselines["majority"].macro_f1
-        (better if low > baseline else worse if high < baseline else unclear).append(name)
-    said = [
-        f"better than always giving the most frequent label on {', '.join(better)}" if better else "",
-        f"not clearly better on {', '.join(unclear)}" if unclear else "",
-        f"worse on {', '.join(worse)}" if worse else "",
-    ]
-    known = [text for text in said if text]
-    if not better:
-        known[:1] = [f"{text} than always giving the most frequent label" for text in known[:1]]
-    return f"This judge is {'; '.join(known)} (Macro-F1, by its 95% interval)." if known else ""
+        found["better" if low > baseline else "worse" if high < baseline else "not clearly better"].append(name)
+    said = ""
+    for word, names in found.items():
+        if names:
+            than = "" if said else " than always giving the most frequent label"
+            said += f"{'; ' if said else ''}{word}{than} on {', '.join(names)}"
+    return f"This judge is {said} (Macro-F1, by its 95% interval)." if said else ""
 
 
 def of_task(one: TaskMetrics) -> str:

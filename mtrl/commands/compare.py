@@ -98,6 +98,7 @@ def folder(name: str, runs: Path) -> Path:
     """The evaluation folder that `name` means: itself, a run directory's eval/, or that of a run below `runs`. Raises UserError."""
     from mtrl.core.errors import UserError, nearest
     from mtrl.evaluate.identity import IDENTITY
+    from mtrl.evaluate.predictions import SCORE_FIRST
 
     places = [Path(name), Path(name) / "eval", runs / name, runs / name / "eval"]
     for place in places:
@@ -107,5 +108,5 @@ def folder(name: str, runs: Path) -> Path:
     raise UserError(
         f"{name} is no evaluation: looked for {IDENTITY} in {', '.join(map(str, places))}."
         + (nearest(name, known) if known else f" There is none below {runs}."),
-        "score a judge first, by mtrl eval with --ckpt",
+        SCORE_FIRST,
     )

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from mtrl.commands import options
 
 
@@ -14,6 +19,10 @@ def command(
     name: options.RunName = None,
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
+    price: Annotated[float | None, typer.Option(min=0, help="Money per GPU-hour: adds the cost to the time.")] = None,
+    elsewhere: Annotated[
+        bool, typer.Option("--elsewhere", help="Plan for another machine: leave out what only that one can answer.")
+    ] = False,
 ) -> None:
     """Check a recipe in seconds, without a GPU: keys, data, lengths, batches, environment, memory, disk."""
     from mtrl.config import recipe as recipes
@@ -32,11 +41,18 @@ def command(
         )
     say(f"{resolved.method} of {resolved.model.name} on {resolved.hardware.name}: {', '.join(resolved.tasks)}")
     run = Run(runs / checked(name or resolved.default_name))
-    checks = preflight(resolved, run, data, Rendered(resolved, run, data))
+    checks = preflight(resolved, run, data, Rendered(resolved, run, data), price, elsewhere)
     for found in checks:
         check(*found)
     errors = [found for found in checks if found.level == "error"]
     if errors:
         raise UserError(f"{len(errors)} check{'s' * (len(errors) != 1)} failed.", errors[0].then)
     same = {"tasks": tasks, "set": set, "model": model, "hardware": hardware, "name": name, "data": data, "runs": runs}
-    say(f"ready: {hints.line(resolved.stage, recipe, **same)}")
+    launch = hints.line(resolved.stage, recipe, **same)
+    if not elsewhere:
+        say(f"ready: {launch}")
+        return
+    folders = [str(folder) for folder in (Path("recipes"), Path("prompts"), data) if folder.is_dir()]
+    local = [resolved.model.path] if Path(resolved.model.path).is_dir() else []
+    say(f"copy to the machine that trains, next to each other: {', '.join([*folders, *local])}")
+    say(f"there: make setup && {hints.line('plan', recipe, **same)} && {launch}")

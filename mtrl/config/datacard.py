@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from mtrl.core import hints
+from mtrl.core.errors import UserError
 from mtrl.core.files import read_object
 from mtrl.core.schema import Stored, validate
 
@@ -47,7 +50,7 @@ class DataCard(Stored):
     duplicates: int = 0
     """Kept rows that ask what an earlier row asks."""
     images: Images = Images()
-    limit: int | None = None
+    limit: Annotated[int, Field(ge=1)] | None = None
     """--limit: rows per split at most."""
     orient: bool = False
     """Whether images are stored upright by their EXIF rotation."""
@@ -69,5 +72,17 @@ def path_of(data: Path, task: str) -> Path:
 
 def read(data: Path, task: str) -> DataCard:
     """Raises UserError where there is no card, or something else is in it."""
-    file, again = path_of(data, task), hints.conversion(task, data)
+    file, again = path_of(data, task), convert_again(task, data)
     return validate(DataCard, read_object(file, again), f"{file} is broken", again)
+
+
+def convert_again(task: str, data: Path) -> str:
+    """The `mtrl convert` of a task as it was run before: the same releases, protocol and limit."""
+    found: dict[str, Any] = {}
+    for name in (FILE, "inputs.json"):
+        with contextlib.suppress(UserError):
+            found |= read_object(data / task / name)
+    recorded = found.get("raw")
+    raw = os.path.relpath(data / recorded) if isinstance(recorded, str) else "raw"
+    grouped = "grouped" if found.get("protocol") == "grouped" else None
+    return hints.line("convert", task, raw=raw, out=data, protocol=grouped, limit=found.get("limit"))

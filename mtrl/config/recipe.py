@@ -70,7 +70,7 @@ def load(
     autos = sizes.take(data)
     recipe = validate(Recipe, data, str(path))
     if recipe.stage:
-        unused.by_trainer(recipe.trainer, [key for key, _ in changes])
+        unused.by_trainer(recipe.trainer, recipe.hardware.gpus_per_node, [key for key, _ in changes])
     return sizes.resolved(recipe, autos, folder)
 
 

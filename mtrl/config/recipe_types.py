@@ -122,8 +122,6 @@ class ModelPreset(Model):
     # GPUs that share the experts of a mixture in verl, which then trains with Megatron; 1, or fewer GPUs: with FSDP
     expert_parallel_size: PositiveInt = 1
     shape: Shape | None = None  # None: mtrl plan does not estimate times
-    rl_step_seconds: PositiveFloat | None = None  # a published figure for one RL step of 2,560 answers on 8 GPUs
-    rl_step_source: str = ""
     recipe: dict[str, Any] = {}
 
 
@@ -140,12 +138,15 @@ class Hardware(Model):
     name: str
     nodes: PositiveInt = 1
     gpus_per_node: int = Field(ge=0)
+    gpu: str | None = None  # its name in recipes/gpus.yaml, for estimates of time
     gpu_memory: PositiveFloat | None = None  # GB of one GPU, for mtrl plan on a machine without them
     precision: Literal["bf16", "fp32"]
     rl_backend: Literal["easyr1", "verl", "trl"]
     deepspeed: Literal["zero3"] | None = None  # how SFT shards weights, gradients and optimizer over the GPUs
     sft_per_device_batch_size: PositiveInt
     rl_per_device_batch_size: PositiveInt
+    # of a GPU's memory, for vLLM's rollouts in RL; None: the trainer's own, 0.6 in EasyR1 and verl, 0.3 in TRL
+    vllm_share: float | None = Field(None, gt=0, lt=1)
     lora: Lora | None = None  # None: every parameter is trained
     env: dict[str, str] = {}
     recipe: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from mtrl.core import hints
+from mtrl.config import datacard
 from mtrl.core.errors import UserError
 from mtrl.core.files import written
 
@@ -133,7 +133,7 @@ def read(data: Path, task: str, split: str) -> Iterator[Sample]:
 
     path = path_of(data, task, split)
     if not path.exists():
-        raise UserError(f"task {task} is not converted: {path} is missing", hints.conversion(task, data))
+        raise UserError(f"task {task} is not converted: {path} is missing", datacard.convert_again(task, data))
     for batch in pq.ParquetFile(path).iter_batches():
         for row in batch.to_pylist():
             row["images"] = tuple(row["images"])

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtrl.config import samples
+from mtrl.config import datacard, samples
 from mtrl.config.recipe_types import Recipe
-from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.core.schema import validate
 
@@ -96,7 +95,7 @@ def resolved(recipe: Recipe, autos: list[tuple[str, str]], data: Path) -> Recipe
         if not samples.count(data, task, "train"):
             named = f"{recipe.stage}.{keys[0]}"
             text = f"{named} is auto, which is derived from the training rows, and task {task} has none in {data}"
-            raise UserError(f"{text} (or pass a number: --set {named}=N)", hints.conversion(task, data))
+            raise UserError(f"{text} (or pass a number: --set {named}=N)", datacard.convert_again(task, data))
     return derived(recipe, keys, rows(recipe, data))
 
 

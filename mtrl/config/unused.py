@@ -10,13 +10,14 @@ from collections.abc import Iterable
 from mtrl.core.errors import UserError
 
 _SFT_ALONE = ("model.template", "hardware.deepspeed", "hardware.sft_per_device_batch_size")
-_RL_ALONE = ("hardware.rl_backend", "hardware.rl_per_device_batch_size")
+_RL_ALONE = ("hardware.rl_backend", "hardware.rl_per_device_batch_size", "hardware.vllm_share")
 BY_TRAINER = {  # keys of the presets that a trainer does not use
     "llamafactory": (*_RL_ALONE, "model.tensor_parallel_size", "model.expert_parallel_size"),
     "easyr1": (*_SFT_ALONE, "model.expert_parallel_size"),
     "verl": _SFT_ALONE,
     "trl": (*_SFT_ALONE, "model.expert_parallel_size"),
 }
+OF_ROLLOUTS = ("model.tensor_parallel_size", "hardware.vllm_share")  # by vLLM, which TRL has on GPUs alone
 STAGES = {"sft": "SFT", "rl": "RL"}
 
 
@@ -32,8 +33,8 @@ def of_another_stage(method: str, key: str) -> None:
         )
 
 
-def by_trainer(trainer: str, keys: Iterable[str]) -> None:
-    """Raises UserError if `trainer` does not use one of the keys that were set."""
+def by_trainer(trainer: str, gpus: int, keys: Iterable[str]) -> None:
+    """Raises UserError if `trainer` does not use one of the keys that were set, on so many GPUs per node."""
     for key in keys:
-        if key in BY_TRAINER[trainer]:
+        if key in BY_TRAINER[trainer] or (trainer == "trl" and not gpus and key in OF_ROLLOUTS):
             raise UserError(f"--set {key}: {trainer}, which trains this recipe, does not use it", f"remove --set {key}")

@@ -6,15 +6,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-from mtrl.core.errors import UserError
-from mtrl.core.files import read_object
 
 DEFAULTS = {"--data": "data", "--runs": "runs"}
 # the options by which each command is told where converted tasks, runs and releases are
@@ -46,19 +41,6 @@ def line(verb: str, *words: object, **options: object) -> str:
 def typed(words: Iterable[str]) -> str:
     """The words after `mtrl` as one would type them."""
     return f"mtrl {shlex.join(words)}"
-
-
-def conversion(task: str, data: Path, limit: bool = True) -> str:
-    """`mtrl convert` of a task as it was run before: the same releases, protocol and, unless not wanted, limit."""
-    found: dict[str, Any] = {}
-    for name in ("card.json", "inputs.json"):
-        with contextlib.suppress(UserError):
-            found |= read_object(data / task / name)
-    recorded = found.get("raw")
-    raw = os.path.relpath(data / recorded) if isinstance(recorded, str) else "raw"
-    part = found.get("limit") if limit else None
-    grouped = "grouped" if found.get("protocol") == "grouped" else None
-    return line("convert", task, raw=raw, out=data, protocol=grouped, limit=part)
 
 
 def free(folder: str, name: str, otherwise: str = "-2") -> Path:

@@ -15,11 +15,11 @@ from mtrl.paper.cell import Cell
 from mtrl.paper.results import Row
 from mtrl.paper.scored import Scored
 from mtrl.paper.shown import Table
-from mtrl.preflight.amounts import ANSWERS
+from mtrl.preflight import times
 
 LEGEND = (
     "hours: wall clock so far. training left, in hours: by the run's own progress; ~ by finished cells of its stage;"
-    " < by the published step time over all epochs (training ends earlier, at a plateau)."
+    " < by mtrl plan's estimate over all epochs (training ends earlier, at a plateau)."
 )
 STEPS = ("train", "select", "export", "eval")
 
@@ -85,15 +85,11 @@ def _training_left(cell: Cell, pace: dict[str | None, float]) -> str:
     step, total = (rows[-1]["step"], rows[-1].get("total_steps")) if rows else (0, None)
     if step and total and (spent := cell.run.seconds()):
         return f"{spent / step * (total - step) / 3600:,.2f}"
-    work, rl, published = cell.work(), cell.recipe.rl, cell.recipe.model.rl_step_seconds
+    work = cell.work()
     if work and cell.recipe.stage in pace:
         return f"~{work * pace[cell.recipe.stage] / 3600:,.2f}"
-    if work and rl and published and cell.recipe.hardware.gpus_per_node:
-        steps = cell.rows() // rl.rollout_batch_size * rl.epochs  # an incomplete last batch is dropped
-        step = (
-            published * rl.rollout_batch_size * rl.n / ANSWERS * 8 / cell.recipe.hardware.world_size
-        )  # as in mtrl plan
-        return f"<{steps * step / 3600:,.0f}"
+    if work and (estimate := times.of(cell.recipe, cell.place.data)):
+        return f"<{estimate.most:,.0f}"
     return "?"
 
 

@@ -1,4 +1,4 @@
-"""How much a training is: batches, updates, validations and checkpoints, time and disk."""
+"""How much a training is: batches, updates, validations and checkpoints, and disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from mtrl.core.rundir import Run
 from mtrl.preflight import memory
 from mtrl.preflight.rendered import Rendered
 
-ANSWERS = 2_560  # per step of EasyR1's published times: its default 512 prompts x 5
 MORE_ROWS = "convert more rows, or choose fewer devices"
 
 
@@ -40,7 +39,6 @@ def check(recipe: Recipe, data: Path) -> Iterator[Check]:
         yield Check("ok", f"one rollout: {prompts} prompts x {n} = {prompts * n:,} answers, then {each} updates")
         epoch = f"{made.steps:,} rollouts with {made.updates:,} updates"
         yield from _schedule(recipe, made, rows, epoch, f"{made.total:,} rollouts with {made.total * each:,} updates")
-    yield _time(recipe, made)
 
 
 def _schedule(recipe: Recipe, made: sizes.Schedule, rows: int, epoch: str, whole: str) -> Iterator[Check]:
@@ -66,26 +64,6 @@ def _auto(recipe: Recipe, rows: int) -> str:
         if sizes.schedule(derived, rows).enough:
             return " ".join(f"--set {stage}.{key}=auto" for key in keys)
     return ""
-
-
-def step_seconds(recipe: Recipe) -> float | None:
-    """Seconds of one RL step on these GPUs, in proportion to the published figure; None if there is no figure."""
-    published = recipe.model.rl_step_seconds
-    if not (recipe.stage == "rl" and recipe.rl and published and recipe.hardware.gpus_per_node):
-        return None
-    return published * recipe.rl.rollout_batch_size * recipe.rl.n / ANSWERS * 8 / recipe.hardware.world_size
-
-
-def _time(recipe: Recipe, made: sizes.Schedule) -> Check:
-    step = step_seconds(recipe)
-    if step is None:
-        return Check(
-            "ok", "time: no figure is published for this; mtrl status shows what is left after the first steps"
-        )
-    hours, most = made.steps * step / 3600, made.total * step / 3600
-    source = f"{recipe.model.rl_step_seconds:,.0f} s for {ANSWERS:,} answers on 8 GPUs ({recipe.model.rl_step_source})"
-    text = f"about {hours:,.0f} hours per epoch, {most:,.0f} at most: {step:,.0f} s per step, from {source}"
-    return Check("ok", f"time: {text}")
 
 
 LIMITS = {  # upstream's own limit on the checkpoints that are kept

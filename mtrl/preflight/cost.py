@@ -138,9 +138,8 @@ def measured() -> list[Measured]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write("| model | GPUs | measured s | estimated s | ratio |\n|---|---|---|---|---|\n")
+    sys.stdout.write("| model | GPUs | measured, s | estimated, s | ratio |\n|---|---|---|---|---|\n")
     for row in measured():
-        seconds = row.estimate().seconds
-        sys.stdout.write(
-            f"| {row.model} | {row.gpus} x {row.gpu} | {row.seconds:g} | {seconds:.0f} | {seconds / row.seconds:.2f} |\n"
-        )
+        found = row.estimate().seconds
+        cells = (row.model, f"{row.gpus} x {row.gpu}, micro-batch {row.micro}", f"{row.seconds:,.0f}", f"{found:,.0f}")
+        sys.stdout.write(f"| {' | '.join(cells)} | {found / row.seconds:.2f} |\n")

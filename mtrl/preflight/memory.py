@@ -91,11 +91,12 @@ def checkpoint(recipe: Recipe, config: Rendered) -> float:
     return held(recipe, config).saved * billions + _adapters(recipe, billions, 12)
 
 
-def check(recipe: Recipe, config: Rendered) -> Iterator[Check]:
-    """A line for the GPUs and one for the host. The host is compared only if the run can start here: with its GPUs."""
-    here, host, hardware = machine.gpus(), machine.host_memory(), recipe.hardware
+def check(recipe: Recipe, config: Rendered, elsewhere: bool = False) -> Iterator[Check]:
+    """A line for the GPUs and one for the host; `elsewhere`: by the preset alone, whatever this machine has. The host is compared only if the run can start here: with its GPUs."""
+    here = [] if elsewhere else machine.gpus()
+    host, hardware = machine.host_memory(), recipe.hardware
     cpu = not hardware.gpus_per_node
-    can_start = cpu or len(here) >= hardware.gpus_per_node
+    can_start = not elsewhere and (cpu or len(here) >= hardware.gpus_per_node)
     gpu = min(here).memory if here and can_start and not cpu else hardware.gpu_memory or 0
     found = need(recipe, config, gpu)
     if found is None:

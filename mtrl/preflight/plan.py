@@ -23,6 +23,7 @@ from mtrl.preflight import (
     memory,
     network,
     shared,
+    times,
     training_rows,
     verl_rules,
 )
@@ -32,10 +33,13 @@ from mtrl.reward_plugins import judge
 RULES = {"easyr1": easyr1_rules.check, "verl": verl_rules.check}
 
 
-def preflight(recipe: Recipe, run: Run, data: Path, rendered: Rendered) -> list[Check]:
+def preflight(
+    recipe: Recipe, run: Run, data: Path, rendered: Rendered, price: float | None = None, elsewhere: bool = False
+) -> list[Check]:
     """The checks of the run that will be launched, in the order in which their subjects are used. Changes nothing.
 
     `rendered` is the upstream.yaml of this recipe and run. `mtrl plan`, `mtrl sft`, `mtrl rl` and `mtrl reproduce` call this.
+    `price` is money per GPU-hour. `elsewhere`: what only the machine that trains can answer is not checked.
     """
     checks: list[Check] = []
     parts = (
@@ -45,11 +49,9 @@ def preflight(recipe: Recipe, run: Run, data: Path, rendered: Rendered) -> list[
         lengths.check(recipe, data),
         _reward(recipe),
         amounts.check(recipe, data),
-        _environment(recipe),
-        network.check(recipe),
-        shared.check(recipe, run, data),
-        machine.check(recipe),
-        _rendered(recipe, run, data, rendered),
+        times.check(recipe, data, price),
+        *([_not_here()] if elsewhere else _machine(recipe, run, data)),
+        _rendered(recipe, run, data, rendered, elsewhere),
     )
     for part in parts:
         try:
@@ -64,6 +66,15 @@ def _run(recipe: Recipe, run: Run) -> Iterator[Check]:
     if (run.path / "recipe.yaml").exists() and (state := run.status.state) != "planned":
         run.same_recipe(recipe.model_dump(mode="json", exclude_none=True))
         yield Check("ok", f"run {run.name} is {state}")
+
+
+def _machine(recipe: Recipe, run: Run, data: Path) -> list[Iterator[Check]]:
+    return [_environment(recipe), network.check(recipe), shared.check(recipe, run, data), machine.check(recipe)]
+
+
+def _not_here() -> Iterator[Check]:
+    what = "the trainer's environment, ports and Ray, GPUs and memory in use, disk, the paths of other nodes"
+    yield Check("ok", f"not checked here: {what}")
 
 
 def _is_missing(model: str) -> bool:
@@ -126,11 +137,12 @@ def _missing(python: Path, recipe: Recipe) -> list[str]:
     return [name for name, version in envs.versions(python, tuple(wanted)).items() if version is None]
 
 
-def _rendered(recipe: Recipe, run: Run, data: Path, rendered: Rendered) -> Iterator[Check]:
+def _rendered(recipe: Recipe, run: Run, data: Path, rendered: Rendered, elsewhere: bool) -> Iterator[Check]:
     """upstream.yaml itself: its keys, its values, and the memory and disk that follow from them."""
     yield from keys.check(recipe, rendered)
     if rules := RULES.get(recipe.trainer):
         yield from rules(recipe, run, rendered)
     if not _is_missing(recipe.model.path):
-        yield from memory.check(recipe, rendered)
-        yield amounts.disk(recipe, run, data, rendered)
+        yield from memory.check(recipe, rendered, elsewhere)
+        if not elsewhere:
+            yield amounts.disk(recipe, run, data, rendered)

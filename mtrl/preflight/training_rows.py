@@ -30,7 +30,7 @@ def check(recipe: Recipe, data: Path) -> Iterator[Check]:
 
 
 def _task(recipe: Recipe, data: Path, name: str) -> Iterator[Check]:
-    task, again, card_file = tasks.load(name), hints.conversion(name, data), data / name / "card.json"
+    task, again, card_file = tasks.load(name), datacard.convert_again(name, data), data / name / "card.json"
     if not card_file.exists():
         yield Check("error", f"task {name} is not converted ({card_file} is missing)", again)
         return

@@ -50,7 +50,7 @@ def test_adapters_and_rollouts_by_vllm_on_a_gpu(model: str, tmp_path: Path) -> N
     from trl import GRPOConfig
 
     found = recipe.load("rl_multitask", model, "1x80gb-lora", sets=["backend=trl"])
-    config = yaml.safe_load(TRL.job(found, Run(tmp_path / "run"), tmp_path).config)
+    config = yaml.safe_load(TRL.config(found, Run(tmp_path / "run"), tmp_path))
     arguments = GRPOConfig(**{**config["grpo"], "use_cpu": True})
     assert (arguments.use_vllm, arguments.vllm_mode, arguments.vllm_enable_sleep_mode) == (True, "colocate", True)
     assert arguments.generation_batch_size == found.rl.rollout_batch_size * found.rl.n

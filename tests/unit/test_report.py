@@ -376,8 +376,8 @@ def test_the_numbers_are_said_in_plain_sentences(folder: Path) -> None:
     clear, same = [0.9, 0.95], [one.baselines["majority"].macro_f1 - 0.01, 0.95]
     for ci95, word in (
         (clear, "is better than always"),
-        (same, "is not clearly better on"),
-        ([0.0, 0.1], "is worse on"),
+        (same, "is not clearly better than"),
+        ([0.0, 0.1], "is worse than"),
     ):
         assert word in sentences.overall({name: one.model_copy(update={"macro_f1_ci95": ci95})})
     of_one_class = one.model_copy(update={"one_class": "yes"})

@@ -1,0 +1,74 @@
+"""Estimates of time: within twice of every published step, a line for every recipe, model and preset, and the page's table."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mtrl.config import gpus, recipe
+from mtrl.core.errors import UserError
+from mtrl.core.search_path import listing
+from mtrl.preflight import cost, times
+from tests.conftest import ROOT
+
+MODELS = sorted(set(listing("recipes", "models", ".yaml")) - {"tiny"})
+PRESETS = sorted(set(listing("recipes", "hardware", ".yaml")) - {"cpu"})
+TASKS = "tasks=demo_quality,demo_alignment"
+
+
+@pytest.mark.parametrize("row", cost.measured(), ids=lambda row: f"{row.model}-{row.gpu}-{row.micro}")
+def test_a_published_step_is_estimated_within_twice(row: cost.Measured) -> None:
+    assert 0.5 < row.estimate().seconds / row.seconds < 2
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    assert (
+        f"| {row.seconds:,.0f} | {row.estimate().seconds:,.0f} | {row.estimate().seconds / row.seconds:.2f} |" in page
+    )
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_recipe_has_a_time(project: Path, model: str, preset: str) -> None:
+    for name in ("sft_single", "sft_unified", "rl_single", "rl_multitask"):
+        sets = ["tasks=demo_quality"] if name.endswith("single") else [TASKS]
+        (line,) = times.check(recipe.load(name, model, preset, sets=sets), project / "data", 2.0)
+        found = re.search(r"at most ([\d,.]+) hours = ([\d,]+) GPU-hours on (\d+) x \w+ = ([\d,]+) at 2 per", line.text)
+        assert line.level == "ok" and found, line.text
+        hours, total, world, money = (float(number.replace(",", "")) for number in found.groups())
+        assert total == pytest.approx(hours * world, rel=0.2, abs=world / 10 + 1)
+        assert money == pytest.approx(2 * total, rel=0.02, abs=2)
+
+
+def test_more_work_takes_longer(project: Path) -> None:
+    def seconds(*sets: str, preset: str = "8x80gb") -> float:
+        found = times.of(recipe.load("rl_multitask", "qwen3-vl-4b", preset, sets=[TASKS, *sets]), project / "data")
+        assert found is not None
+        return found.step.seconds
+
+    plain = seconds()
+    assert seconds("rl.n=40") > 1.5 * plain
+    assert seconds("rl.kl_coef=0") < plain  # no reference model is asked
+    assert seconds("hardware.gpu=a100") > plain > seconds("hardware.gpu=b200")
+    assert seconds(preset="16x80gb") < plain
+
+
+def test_without_figures_nothing_is_made_up(project: Path) -> None:
+    (line,) = times.check(recipe.load("rl_multitask", "tiny", "cpu", sets=[TASKS]), project / "data")
+    assert "not estimated on a CPU" in line.text
+    (line,) = times.check(recipe.load("rl_multitask", "tiny", "8x80gb", sets=[TASKS]), project / "data")
+    assert line.level == "warning" and "no shape" in line.text
+    with pytest.raises(UserError, match=r"'h10' is not in .*known: .*h100"):
+        gpus.gpu("h10")
+
+
+def test_a_plan_for_another_machine(cli, project: Path) -> None:
+    arguments = ["sft_unified", "--model", "qwen3-vl-4b", "--hardware", "1x80gb-lora", "--set", TASKS]
+    here = cli("plan", *arguments)
+    assert here.code == 2 and "needs 1 GPUs on this node" in here.out
+    there = cli("plan", *arguments, "--elsewhere", "--price", 2.5)
+    assert there.code == 0, there.out + there.err
+    assert "not checked here: " in there.out and "at 2.5 per GPU-hour" in there.out and "of 80 GB" in there.out
+    assert "next to each other: " in there.out and "prompts" in there.out
+    assert "there: make setup && mtrl plan sft_unified" in there.out and "&& mtrl sft sft_unified" in there.out
+    assert cli("plan", *arguments, "--price", "much").code == 2
