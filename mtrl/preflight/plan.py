@@ -137,7 +137,7 @@ def _missing(python: Path, recipe: Recipe) -> list[str]:
     return [name for name, version in envs.versions(python, tuple(wanted)).items() if version is None]
 
 
-def _rendered(recipe: Recipe, run: Run, data: Path, rendered: Rendered, elsewhere: bool) -> Iterator[Check]:
+def _rendered(recipe: Recipe, run: Run, data: Path, rendered: Rendered, elsewhere: bool = False) -> Iterator[Check]:
     """upstream.yaml itself: its keys, its values, and the memory and disk that follow from them."""
     yield from keys.check(recipe, rendered)
     if rules := RULES.get(recipe.trainer):
