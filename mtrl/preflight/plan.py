@@ -1,4 +1,6 @@
-"""All checks of a run before it is launched: what would fail late, found in seconds on any machine. No GPU, no upstream import."""
+"""All checks of a run before it is launched: what would fail late, found in seconds on any machine. No GPU, no upstream
+import.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,8 @@ def preflight(
 ) -> list[Check]:
     """The checks of the run that will be launched, in the order in which their subjects are used. Changes nothing.
 
-    `rendered` is the upstream.yaml of this recipe and run. `mtrl plan`, `mtrl sft`, `mtrl rl` and `mtrl reproduce` call this.
-    `price` is money per GPU-hour. `elsewhere`: what only the machine that trains can answer is not checked.
+    `rendered` is the upstream.yaml of this recipe and run. `mtrl plan`, `mtrl sft`, `mtrl rl` and `mtrl reproduce` call
+    this. `price` is money per GPU-hour. `elsewhere`: what only the machine that trains can answer is not checked.
     """
     checks: list[Check] = []
     parts = (

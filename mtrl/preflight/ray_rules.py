@@ -1,4 +1,5 @@
-"""The rules that EasyR1's and verl's configurations share: both train on Ray with vLLM, and their keys have other names.
+"""The rules that EasyR1's and verl's configurations share: both train on Ray with vLLM, and their keys have other
+names.
 
 Both take some values as any text, or pass over a mistake silently; that is found here before the start.
 """
@@ -127,7 +128,10 @@ def run(config: Rendered, names: Names, recipe: Recipe) -> Iterator[Check]:
 
 
 def reward(file: Path, name: str, key: str, arguments: Mapping[str, object], given: int) -> Iterator[Check]:
-    """The reward function `name` of `file`, which `key` gives. The trainer passes its first `given` parameters itself."""
+    """The reward function `name` of `file`, which `key` gives.
+
+    The trainer passes its first `given` parameters itself.
+    """
     if not file.is_file():
         yield Check("error", f"the reward file {file} does not exist", f"correct upstream.{key}")
         return
@@ -146,7 +150,8 @@ def reward(file: Path, name: str, key: str, arguments: Mapping[str, object], giv
 
 
 def batches(config: Rendered, names: Names, gpus: int, unit: int) -> str:
-    """The --set of the nearest batches that fit: of prompts in multiples of `unit`, rolled out in multiples of it and the GPUs.
+    """The --set of the nearest batches that fit: of prompts in multiples of `unit`, rolled out in multiples of it and
+    the GPUs.
 
     It sets upstream's own keys if the recipe's `upstream:` block gives one of them.
     """

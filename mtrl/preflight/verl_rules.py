@@ -80,7 +80,10 @@ def _installed() -> Iterator[Check]:
         return
     if version and envs.release(version) != RELEASE:
         own = " (EasyR1's package is called verl too)" if version.startswith("0.3.") else ""
-        text = f"verl {version}{own} is outside {'.'.join(map(str, RELEASE))}.x: mtrl knows the keys and logs of that range"
+        text = (
+            f"verl {version}{own} is outside {'.'.join(map(str, RELEASE))}.x: mtrl knows the keys and "
+            "logs of that range"
+        )
         yield Check("error", text, "make setup-verl")
 
 

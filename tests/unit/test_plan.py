@@ -41,7 +41,7 @@ def test_a_typo_below_upstream_is_named(project: Path) -> None:
         "TRL's GRPOConfig has no key 'grpo.betta'. Did you mean 'grpo.beta'?"
     ]
     (odd,) = errors("rl_multitask", "upstream.max_steps=3")
-    assert odd.startswith("TRL's job has no key 'max_steps'. Known: grpo, image")
+    assert odd.startswith("TRL's job has no key 'max_steps'. Known: dtype, grpo, image, lora")
     (unlike,) = errors("sft_unified", "upstream.zzz=3")
     assert unlike == "LLaMA-Factory has no key 'zzz'."
 
@@ -57,17 +57,34 @@ def trained_by(trainer: str, *sets: str) -> Recipe:
 
 
 WRONG = {
-    "llamafactory": ["deepspeed.zero_optimization=3", "cutoff_len=abc", "save_total_limit=few", "bf16=1", "per_device_train_batch_size=0"],
+    "llamafactory": [
+        "deepspeed.zero_optimization=3",
+        "cutoff_len=abc",
+        "save_total_limit=few",
+        "bf16=1",
+        "per_device_train_batch_size=0",
+    ],
     "easyr1": [
-        "trainer=abc", "worker=3", "worker.actor=x", "data.rollout_batch_size=many", "worker.rollout.n=null", "data.train_files=3",
-        "worker.actor.global_batch_size=0", "data.mini_rollout_batch_size=x", "trainer.load_checkpoint_path=3",
+        "trainer=abc",
+        "worker=3",
+        "worker.actor=x",
+        "data.rollout_batch_size=many",
+        "worker.rollout.n=null",
+        "data.train_files=3",
+        "worker.actor.global_batch_size=0",
+        "data.mini_rollout_batch_size=x",
+        "trainer.load_checkpoint_path=3",
     ],
     "verl": [
-        "data.train_batch_size=many", "actor_rollout_ref=3", "trainer.nnodes=0", "actor_rollout_ref.actor.megatron=1",
-        "actor_rollout_ref.rollout.gpu_memory_utilization=[]", "trainer.max_actor_ckpt_to_keep=x",
+        "data.train_batch_size=many",
+        "actor_rollout_ref=3",
+        "trainer.nnodes=0",
+        "actor_rollout_ref.actor.megatron=1",
+        "actor_rollout_ref.rollout.gpu_memory_utilization=[]",
+        "trainer.max_actor_ckpt_to_keep=x",
     ],
     "trl": ["grpo=3", "grpo.beta=x", "grpo.save_total_limit=0", "grpo.max_completion_length=null"],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("trainer", "text"), [(name, text) for name, texts in WRONG.items() for text in texts])

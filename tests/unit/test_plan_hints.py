@@ -102,7 +102,9 @@ def ways(check: Check) -> list[list[str]]:
 
 
 def assert_hints_work(name: str, model: str, hardware: str, sets: list[str]) -> int:
-    """Each hint makes its finding go away, and following the hints ends where none is left. Returns how many there were."""
+    """Each hint makes its finding go away, and following the hints ends where none is left. Returns how many there
+    were.
+    """
     first, applied = findings(name, model, hardware, sets), 0
     for check in first:
         for own in ways(check):
