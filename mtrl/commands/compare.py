@@ -95,7 +95,9 @@ def _difference(about: Difference) -> str:
 
 
 def folder(name: str, runs: Path) -> Path:
-    """The evaluation folder that `name` means: itself, a run directory's eval/, or that of a run below `runs`. Raises UserError."""
+    """The evaluation folder that `name` means: itself, a run directory's eval/, or that of a run below `runs`. Raises
+    UserError.
+    """
     from mtrl.core.errors import UserError, nearest
     from mtrl.evaluate.identity import IDENTITY
     from mtrl.evaluate.predictions import SCORE_FIRST

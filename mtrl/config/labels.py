@@ -1,6 +1,8 @@
-"""What a label column means: which value is which verdict, by a list of `values` or a `rule`, and which rows are left out.
+"""What a label column means: which value is which verdict, by a list of `values` or a `rule`, and which rows are left
+out.
 
-`Label.verdicts` gives one word per row: a verdict, or the key that leaves the row out ("label.drop", "label.rule.ties").
+`Label.verdicts` gives one word per row: a verdict, or the key that leaves the row out ("label.drop",
+"label.rule.ties").
 """
 
 from __future__ import annotations
@@ -67,7 +69,8 @@ class Rule(Model):
             inside = sum(fits[index] is True for index in tied)
             if self.ties is None:
                 raise ValueError(
-                    f"the rule {self.when!r} cuts through {len(tied)} rows that all have {cut:.10g}: {inside} of them would be "
+                    f"the rule {self.when!r} cuts through {len(tied)} rows that all have {cut:.10g}: {inside} of "
+                    "them would be "
                     f"inside. Add ties: first (the earlier rows are inside) or ties: drop (leave all {len(tied)} out)"
                 )
             for index in tied if self.ties == "drop" else ():
@@ -79,9 +82,9 @@ class Label(Model):
     """The column with the label, and what it means: `values` (verdict -> values) or a `rule` over its numbers.
 
     drop: values whose rows are left out. conflicts: what to do with rows that ask the same question (same images, same
-    fields) and have different verdicts; without it they are an error. "drop": all of them are left out; "majority": those
-    that disagree with the majority are left out, all of them where there is none; "keep": they stay, as a published count
-    may need.
+    fields) and have different verdicts; without it they are an error. "drop": all of them are left out; "majority":
+    those that disagree with the majority are left out, all of them where there is none; "keep": they stay, as a
+    published count may need.
     """
 
     column: str
@@ -115,7 +118,9 @@ class Label(Model):
         return self
 
     def check(self, kind: str, choices: tuple[str, str]) -> None:
-        """Raises ValueError that says what to write, where no verdict follows from this label for a task of this kind."""
+        """Raises ValueError that says what to write, where no verdict follows from this label for a task of this
+        kind.
+        """
         if self.rule is not None and kind == "pairwise":
             raise ValueError(f"label.rule is for one image. {_how(self.column, choices)}")
         if self.rule is not None and self.values:
@@ -135,7 +140,9 @@ class Label(Model):
             )
 
     def verdicts(self, labels: Iterable[tuple[Any, str]], choices: tuple[str, str], task: str) -> list[str]:
-        """A verdict, DROP or TIES for each (label, where it is). Raises MtrlError naming the first row that means nothing."""
+        """A verdict, DROP or TIES for each (label, where it is). Raises MtrlError naming the first row that means
+        nothing.
+        """
         labels = list(labels)
         dropped = set(self.drop)
         left = [any(form in dropped for form in _forms(value)) for value, _ in labels]
@@ -178,7 +185,8 @@ class Label(Model):
             number = math.nan
         if not math.isfinite(number):
             raise MtrlError(
-                f"{where}: label {str(value)[:80]!r} in column {self.column!r} is not a number, as task {task}'s rule needs",
+                f"{where}: label {str(value)[:80]!r} in column {self.column!r} is not a number, as task "
+                f"{task}'s rule needs",
                 f"fix the row, or add the value to label.drop in recipes/tasks/{task}.yaml",
             )
         return number

@@ -44,7 +44,10 @@ def template_path(task: Task, style: str) -> Path:
 
 
 def sha256(task: Task, style: str) -> str:
-    """Identity of the prompt template; stored with every export and every prediction. Raises UserError as `_checked`."""
+    """Identity of the prompt template; stored with every export and every prediction.
+
+    Raises UserError as `_checked`.
+    """
     path, _ = _checked(task, style)
     return sha256_file(path)
 
@@ -57,7 +60,8 @@ def renderer(task: Task, style: str) -> Callable[[Sample], str]:
         text = template.fill(sample.fields, f"sample {sample.id}")
         if text.count(MARKER) != len(sample.images):
             raise UserError(
-                f"{path} has {text.count(MARKER)} {MARKER} markers, but sample {sample.id} has {len(sample.images)} images"
+                f"{path} has {text.count(MARKER)} {MARKER} markers, but sample {sample.id} has "
+                f"{len(sample.images)} images"
             )
         if found := _RESERVED.search(text.replace(MARKER, "")):
             raise UserError(f"{path}: {found[0]} is a control token; only {MARKER} is allowed in a prompt")

@@ -79,7 +79,8 @@ class Rl(Model):
     def _gated(cls, data: Any) -> Any:
         if isinstance(data, dict) and "format_gate" in data:
             raise ValueError(
-                "rl has no key format_gate: the gate is always on, since only an answer in the required form has a verdict"
+                "rl has no key format_gate: the gate is always on, since only an answer in the required "
+                "form has a verdict"
             )
         return data
 
@@ -95,8 +96,8 @@ class Rl(Model):
 class Shape(Model):
     """What a model computes, for estimates of time. Parameters in billions, [U] the model's config.json.
 
-    `active`: of the language model per token, without the embedding; `vision`: of the encoder. `hidden`, `vision_hidden`:
-    widths; `kv`: width of its keys, heads x head size. `experts`: of one layer, 0 for a dense model.
+    `active`: of the language model per token, without the embedding; `vision`: of the encoder. `hidden`,
+    `vision_hidden`: widths; `kv`: width of its keys, heads x head size. `experts`: of one layer, 0 for a dense model.
     """
 
     active: PositiveFloat

@@ -27,8 +27,8 @@ INVALID = "invalid"  # in place of the verdict of an answer that has none
 class Split(Model):
     """How rows come to be train, val or test.
 
-    by "column": the table says (`column`, whose values must be train, val or test); `column` alone means this too.
-    by "random": rows are shuffled by `seed` and cut by `parts`; rows with one value in the column `group` stay together.
+    by "column": the table says (`column`, whose values must be train, val or test); `column` alone means this too. by
+    "random": rows are shuffled by `seed` and cut by `parts`; rows with one value in the column `group` stay together.
     `official` names the splits of the release that are kept whole (a table says them in `column`); only the other rows
     are cut by `parts`. A key that would have no effect is an error.
 
@@ -70,7 +70,8 @@ class Split(Model):
             raise ValueError(f"split {twice[0]} is official, so split.parts must leave it out")
         if ignored := self._ignored():
             raise ValueError(
-                f"every row's split comes from the release, so split.{' and split.'.join(ignored)} would be ignored: leave it out"
+                f"every row's split comes from the release, so split.{' and split.'.join(ignored)} would be "
+                "ignored: leave it out"
             )
         return self
 
@@ -108,7 +109,9 @@ class Task(Model):
 
     @property
     def home(self) -> Path | None:
-        """The task_files folder that the task was loaded from, whose prompts it uses; None: the working directory's or mtrl's."""
+        """The task_files folder that the task was loaded from, whose prompts it uses; None: the working directory's or
+        mtrl's.
+        """
         return self._home
 
     @property
@@ -169,7 +172,9 @@ class Task(Model):
 
 
 def load(name: str, home: Path | None = None) -> Task:
-    """The task called `name`, of the working directory or of mtrl, or with `home` of that folder alone. Raises UserError."""
+    """The task called `name`, of the working directory or of mtrl, or with `home` of that folder alone. Raises
+    UserError.
+    """
     known = {name: file_in(home, name)} if home else search_path.listing("recipes", "tasks", ".yaml")
     if name not in known:
         raise search_path.missing("recipes", f"tasks/{name}.yaml", "task", "mtrl tasks")

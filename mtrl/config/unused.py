@@ -1,6 +1,7 @@
 """Settings that a trainer does not use: --set of one is an error, since it would be ignored.
 
-A preset is for every trainer, so it may have keys that only some of them use. recipe_types.py checks a recipe's own blocks.
+A preset is for every trainer, so it may have keys that only some of them use. recipe_types.py checks a recipe's own
+blocks.
 """
 
 from __future__ import annotations

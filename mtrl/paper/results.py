@@ -2,8 +2,8 @@
 
     rows of judges -> one record per judge and task -> statistics over the seeds -> Table
 
-recipes/paper.yaml has the layout and the paper's numbers. A number that may not be of what is here now has a mark, which a
-note explains (marks.py). For a cell without a judge the table has the command that would fill it.
+recipes/paper.yaml has the layout and the paper's numbers. A number that may not be of what is here now has a mark,
+which a note explains (marks.py). For a cell without a judge the table has the command that would fill it.
 """
 
 from __future__ import annotations

@@ -2,11 +2,12 @@
 
 A step of RL generates answers, scores them (log-probabilities of the actor, and of the reference with a KL term) and
 updates. Each pass over a model costs its floating-point operations at a share of the GPU's peak, the weights that FSDP
-or ZeRO-3 gathers, and a fixed time per layer; a mixture's experts are called one by one by transformers, which costs far
-more than their operations. Decoding is bound by reading weights and keys from memory. Seconds throughout.
+or ZeRO-3 gathers, and a fixed time per layer; a mixture's experts are called one by one by transformers, which costs
+far more than their operations. Decoding is bound by reading weights and keys from memory. Seconds throughout.
 
-The five constants are fitted to EasyR1's published steps (recipes/measured.yaml): `python -m mtrl.preflight.cost` prints
-each with its estimate and their ratio. They are estimates: SFT, TRL and verl have no published steps to compare with.
+The five constants are fitted to EasyR1's published steps (recipes/measured.yaml): `python -m mtrl.preflight.cost`
+prints each with its estimate and their ratio. They are estimates: SFT, TRL and verl have no published steps to compare
+with.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""All checks of a run before it is launched: what would fail late, found in seconds on any machine. No GPU, no upstream import."""
+"""All checks of a run before it is launched: what would fail late, found in seconds on any machine. No GPU, no upstream
+import.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,8 @@ def preflight(
 ) -> list[Check]:
     """The checks of the run that will be launched, in the order in which their subjects are used. Changes nothing.
 
-    `rendered` is the upstream.yaml of this recipe and run. `mtrl plan`, `mtrl sft`, `mtrl rl` and `mtrl reproduce` call this.
-    `price` is money per GPU-hour. `elsewhere`: what only the machine that trains can answer is not checked.
+    `rendered` is the upstream.yaml of this recipe and run. `mtrl plan`, `mtrl sft`, `mtrl rl` and `mtrl reproduce` call
+    this. `price` is money per GPU-hour. `elsewhere`: what only the machine that trains can answer is not checked.
     """
     checks: list[Check] = []
     parts = (
@@ -146,7 +148,7 @@ def _missing(python: Path, recipe: Recipe) -> list[str]:
     return [name for name, version in envs.versions(python, tuple(wanted)).items() if version is None]
 
 
-def _rendered(recipe: Recipe, run: Run, data: Path, rendered: Rendered, elsewhere: bool) -> Iterator[Check]:
+def _rendered(recipe: Recipe, run: Run, data: Path, rendered: Rendered, elsewhere: bool = False) -> Iterator[Check]:
     """upstream.yaml itself: its keys, its values, and the memory and disk that follow from them."""
     yield from keys.check(recipe, rendered)
     if rules := RULES.get(recipe.trainer):

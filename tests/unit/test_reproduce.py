@@ -230,8 +230,9 @@ def test_a_cell_that_cannot_start_is_named_and_the_others_go_on(cli, home: Path)
     assert done.code == 1 and "2 of 2 cells are not done" in done.err
     assert re.search(
         r"sft_single:demo_quality failed: .* needs \d+ tokens.*; next: --set sft.max_length=\d+\n"
-        r"  again: mtrl plan sft_single --model=tiny --hardware=cpu --tasks=demo_quality --set=sft.max_length=16 ", done.out
-    )  # fmt: skip
+        r"  again: mtrl plan sft_single --model=tiny --hardware=cpu --tasks=demo_quality --set=sft.max_length=16 ",
+        done.out,
+    )
     assert "has no checkpoint 'best'" in done.out and f"again: mtrl export {trained.name} --step best" in done.out
     assert "$ mtrl export" in (trained.folder / "reproduce.log").read_text()
 

@@ -1,4 +1,6 @@
-"""`auto` sizes: an epoch of at least 8 updates and 2 validations, in batches that the devices and the trainers can share."""
+"""`auto` sizes: an epoch of at least 8 updates and 2 validations, in batches that the devices and the trainers can
+share.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,14 @@ def test_an_epoch_has_8_updates_and_2_validations(
 
 def test_the_papers_tasks_keep_the_papers_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for task, rows in {"agin_nat": 4839, "agin_tech": 4839, "agin_rat": 4839, "seetrue": 5544, "imagereward": 6194, "unsafebench": 7298}.items():  # fmt: skip
+    for task, rows in {
+        "agin_nat": 4839,
+        "agin_tech": 4839,
+        "agin_rat": 4839,
+        "seetrue": 5544,
+        "imagereward": 6194,
+        "unsafebench": 7298,
+    }.items():
         converted(rows, task=task)
     sft = recipe.load("sft_unified", sets=SFT)
     rl = recipe.load("rl_multitask", sets=RL)
