@@ -63,6 +63,7 @@ class Rl(Model):
     kl_coef: float = Field(ge=0)
     clip_low: PositiveFloat
     clip_high: PositiveFloat
+    ratio: Literal["token", "sequence"] = "token"  # what the policy ratio is of; sequence: GSPO, arXiv 2507.18071
     temperature: PositiveFloat
     top_p: float = Field(gt=0, le=1)
     max_prompt_length: PositiveInt
