@@ -14,7 +14,7 @@ def command(
     ],
     format_weight: Annotated[float, typer.Option(min=0, max=1, help="The weight of the format reward.")] = 0.1,
 ) -> None:
-    """Show the training reward of reasoning-style responses, and the reason for each."""
+    """Show the training reward of responses, and the reasons."""
     from mtrl.core.console import table
     from mtrl.evaluate import rewards
 

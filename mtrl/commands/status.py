@@ -15,7 +15,7 @@ def command(
     follow: Annotated[bool, typer.Option("--follow", help="Print again every two seconds until the run ends.")] = False,
     runs: options.Runs = options.RUNS,
 ) -> None:
-    """Show runs: state, step, loss or reward, validation accuracy of tokens and of verdicts, checkpoints."""
+    """Show runs: state, step, loss, reward, accuracy, checkpoints."""
     from mtrl.core import hints, rundir
     from mtrl.core.console import say, table, then
     from mtrl.runs import latest
