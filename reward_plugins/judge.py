@@ -1,7 +1,8 @@
 """The reward of MT-RL-Judge and the one verdict parser of this project.
 
-One self-contained file, standard library only: EasyR1, verl and TRL load it by path, evaluation imports it. It never raises on
-a response, whatever it is: one that is no text scores 0; a ground truth that is malformed raises, since a zero reward for ever hides it.
+One self-contained file, standard library only: EasyR1, verl and TRL load it by path, evaluation imports it. It never
+raises on a response, whatever it is: one that is no text scores 0; a ground truth that is malformed raises, since a
+zero reward for ever hides it.
 
     R = (1 - a) * R_accuracy + a * R_format             Eq. 2-4 of arXiv 2603.11665; a = 0.1 is ours (EasyR1's math.py)
 
@@ -88,8 +89,8 @@ def parse_lenient(response: Any, style: str, choices: tuple[str, ...] = POINTWIS
     """The verdict after these repairs, tried in order; shown beside the strict one, never instead of it.
 
     1. the strict rule; 2. whatever style was asked: the last <answer>, closed or not, else the text after the last
-    </think>, else the whole text; 3. of that text, with quotes, asterisks and punctuation at its ends removed, the whole;
-    4. else its first word, or "verdict/answer: X" at its end. A choice must be a whole word: "know" is not "no".
+    </think>, else the whole text; 3. of that text, with quotes, asterisks and punctuation at its ends removed, the
+    whole; 4. else its first word, or "verdict/answer: X" at its end. A choice must be a whole word: "know" is not "no".
     """
     verdict = parse(response, style, choices)
     if verdict or not isinstance(response, str):
@@ -146,11 +147,11 @@ def compute_score(
 ) -> list[dict[str, float]]:
     """EasyR1's entry point: one dict per input {response, response_length, ground_truth}, in order.
 
-    `length_cap`, in tokens, gives longer responses nothing (MR. Judge's rule; off by default). Its format gate, accuracy
-    only where the format holds, is always on here: a response out of form has no verdict.
-    Beside overall, format and accuracy, by task and joined by an underscore (EasyR1's loggers break on a slash after a
-    used name): accuracy_T, format_T; and RL health: yes_rate_T (the first choice's share), invalid_T, length_T (tokens),
-    and zero_variance_T, the share of prompts whose answers all earned the same: they teach nothing.
+    `length_cap`, in tokens, gives longer responses nothing (MR. Judge's rule; off by default). Its format gate,
+    accuracy only where the format holds, is always on here: a response out of form has no verdict. Beside overall,
+    format and accuracy, by task and joined by an underscore (EasyR1's loggers break on a slash after a used name):
+    accuracy_T, format_T; and RL health: yes_rate_T (the first choice's share), invalid_T, length_T (tokens), and
+    zero_variance_T, the share of prompts whose answers all earned the same: they teach nothing.
     """
     scores: list[dict[str, float]] = []
     groups: dict[tuple[str, str], list[dict[str, float]]] = {}
@@ -209,8 +210,9 @@ def verl_score(
 ) -> dict[str, float]:
     """verl's entry point: {score, acc, format, invalid, yes_rate} of one response; score is what is maximised.
 
-    `acc` is verl's own word: under it answers that were lost count as wrong. verl averages each by task (its data_source)
-    in validation, and logs none of them in training. It does not tell how long a response is: there is no length cap.
+    `acc` is verl's own word: under it answers that were lost count as wrong. verl averages each by task (its
+    data_source) in validation, and logs none of them in training. It does not tell how long a response is: there is no
+    length cap.
     """
     label = _ground_truth(ground_truth)[1]
     choices = choices_of(label)
@@ -226,7 +228,9 @@ def verl_score(
 
 
 def _text(completion: Any) -> str | None:
-    """The text of a completion: itself, or of the last of its messages, whose content may come in parts; None without one."""
+    """The text of a completion: itself, or of the last of its messages, whose content may come in parts; None without
+    one.
+    """
     try:
         content = completion if isinstance(completion, str) else completion[-1]["content"]
         return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)

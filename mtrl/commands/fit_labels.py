@@ -39,7 +39,8 @@ def command(
         say(line)
     if not exact:
         raise MtrlError(
-            f"no single rule over {', '.join(sorted({rule.column for rule in found}))} gives Table 1's counts of {name}",
+            f"no single rule over {', '.join(sorted({rule.column for rule in found}))} gives"
+            f" Table 1's counts of {name}",
             "check that the release is complete, and that source in the task's YAML names the paper's configuration",
         )
     best = exact[0]

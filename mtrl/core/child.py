@@ -23,11 +23,11 @@ def run_mtrl(
     stderr: Output = None,
     locks: tuple[int, ...] = (),
 ) -> int:
-    """Runs `mtrl ARGUMENTS` to its end and returns its exit status. The other parameters are Popen's; None: as this process.
+    """Runs `mtrl ARGUMENTS` to its end and returns its exit status. The other parameters are Popen's.
 
-    The child inherits the file descriptors `locks`, and holds them even if this process is killed. It has a process group
-    of its own, so that Ctrl-C reaches it once, from here; it then ends its own children. Raises Interrupted, also where
-    the child alone was interrupted.
+    The child inherits the file descriptors `locks`, and holds them even if this process is killed. It has its own
+    process group, so that Ctrl-C reaches it once, from here; it then ends its own children. Raises Interrupted, also
+    where the child alone was interrupted.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "mtrl", *arguments], cwd=cwd, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
@@ -45,7 +45,7 @@ def run_mtrl(
 
 
 def last_lines(output: str, most: int = 6) -> list[str]:
-    """The lines of a failed process's output that matter: from its last error on, else the last ones. At most `most`."""
+    """At most `most` lines of a failed process's output that matter: from its last error on, else the last ones."""
     lines = [line.strip() for line in output.replace("\r", "\n").splitlines() if line.strip()]
     errors = [
         i for i, line in enumerate(lines) if "Error" in line.split(":")[0] or line.startswith(("Killed", "mtrl: "))

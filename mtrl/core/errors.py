@@ -27,7 +27,7 @@ class UserError(MtrlError):
 
 
 class Interrupted(BaseException):
-    """The user (Ctrl-C) or the system ended the command. Not an Exception: no handler may swallow it. Exit status 130."""
+    """The user (Ctrl-C) or the system ended the command. Exit status 130. No Exception: no handler may swallow it."""
 
     exit_code = 130
 
@@ -60,7 +60,7 @@ def remedy(error: OSError, again: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without control characters, which move a terminal's cursor or colour it: messages quote foreign names."""
+    """The text without control characters, which move a terminal's cursor: messages quote names from outside."""
     return "".join(sign if sign.isprintable() or sign in "\n\t" else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 

@@ -31,7 +31,7 @@ LARGEST = 1 << 26  # bytes of any other file that is read whole, and of one line
 
 
 def open_regular(path: Path) -> io.BufferedReader:
-    """The file, opened to read bytes. Raises OSError, also for a named pipe or a device: reading those may never end."""
+    """The file, opened to read bytes. Raises OSError, also for a named pipe or a device: reading may never end."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe would wait for its writer
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):

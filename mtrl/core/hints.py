@@ -13,10 +13,12 @@ from typing import Any
 DEFAULTS = {"--data": "data", "--runs": "runs"}
 # each command's option for the folder of converted tasks, of runs and of releases
 DATA = {
-    **dict.fromkeys(("check", "plan", "sft", "rl", "select", "eval", "score", "compare", "tables", "reproduce"), "--data"),
+    **dict.fromkeys(
+        ("check", "plan", "sft", "rl", "select", "eval", "score", "compare", "tables", "reproduce"), "--data"
+    ),
     **dict.fromkeys(("tasks", "prompts"), "--data"),
     "convert": "--out",
-}  # fmt: skip
+}
 RUNS = dict.fromkeys(
     ("plan", "sft", "rl", "status", "select", "export", "eval", "compare", "tables", "reproduce"), "--runs"
 )

@@ -1,9 +1,9 @@
-"""One writer at a time: between processes, containers and machines that share a folder.
+"""One writer at a time, among processes, containers and machines that share a folder.
 
-`take` locks an open file by flock, which ends with its holder, however that dies, and which NFS carries between hosts.
-`held` does so for a block and works without flock too (some mounts of Lustre, FUSE and SMB have none): there a lease is
-a file that only one process can create; its holder touches it, and whoever sees it untouched for `STALE` seconds takes
-it over. Times of two machines are never compared.
+`take` locks an open file by flock: the lock ends with its holder, even if that is killed, and works between hosts over
+NFS. `held` does so for a block, and works where a mount has no flock too (some of Lustre, FUSE and SMB). There the lock
+is a lease: a file that one process alone can create. Its holder touches it; a process that sees it untouched for
+`STALE` seconds takes it over. Times of two machines are never compared.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mtrl.core.errors import UserError
 POLL = 0.2  # seconds between two tries
 BEAT = 10.0  # seconds between two touches of a lease
 STALE = 180.0  # network file systems may show a time that is a minute old
-SETTLE = 2.0  # seconds in which everybody who takes over a stale lease has written to it
+SETTLE = 2.0  # seconds after which all that take over a stale lease have written to it: the last one has it
 
 
 class NoLocks(UserError):
@@ -49,7 +49,7 @@ def take(descriptor: int) -> bool:
 
 @contextlib.contextmanager
 def held(file: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[bool]:
-    """Holds the lock `file`, which is created and stays. Calls `waiting` once if another holds it; yields whether it did."""
+    """Holds the lock `file`, which stays. If another process holds it, calls `waiting` once; yields whether it did."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a") as lock, contextlib.ExitStack() as stack:
         waited = False
@@ -100,7 +100,7 @@ def _leased(lease: Path, waiting: Callable[[], None]) -> Iterator[bool]:
 def _touch(lease: Path, token: str, done: threading.Event) -> None:
     while not done.wait(BEAT):
         if _holder(lease) == token:
-            with contextlib.suppress(OSError):  # a moment's trouble of the network: the next touch comes in time
+            with contextlib.suppress(OSError):  # the network may fail for a moment; the next touch is soon enough
                 os.utime(lease)
 
 
@@ -114,5 +114,5 @@ def _holder(lease: Path) -> str:
 def _state(lease: Path) -> str:
     try:
         return f"{lease.stat().st_mtime_ns} {lease.read_text()}"
-    except OSError:  # just gone
+    except OSError:  # it was removed just now
         return ""

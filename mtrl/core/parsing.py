@@ -1,8 +1,8 @@
-"""JSON and YAML text to values, within bounds: whatever the text is, the result is a value or one line of error, in short time.
+"""JSON and YAML text to values, within bounds: any text gives a value or one line of error, in short time.
 
-Bounds: nesting of DEPTH levels, integers of 64 bits, finite numbers, no half of a surrogate pair (UTF-8 cannot hold one), no key
-given twice. YAML text has at most YAML_TEXT characters, and at most NODES values once its aliases are followed.
-YAML is read by YAML 1.2's rules for scalars: yes, no, on and off are text, 1e-6 is a number.
+Bounds: DEPTH levels of nesting, integers of 64 bits, finite numbers, no half of a surrogate pair (UTF-8 cannot hold
+one), no key given twice. YAML text has at most YAML_TEXT characters, and NODES values once its aliases are followed.
+YAML's scalars are read as in YAML 1.2: yes, no, on and off are text, 1e-6 is a number.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ YAML_TEXT = 1 << 17  # PyYAML reads about 100 kB per second
 
 
 class _Loader(yaml.SafeLoader):
+    depth = 0
+
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """PyYAML takes the last of two equal keys; here the second is an error. `<<` may still be overridden."""
+        """PyYAML takes the last of two equal keys; here the second is an error. A key of `<<` can be overridden."""
         node = super().compose_mapping_node(anchor)
         first: dict[tuple[str, str], yaml.Node] = {}
         for key, _ in node.value:
@@ -32,8 +34,6 @@ class _Loader(yaml.SafeLoader):
                 problem = f"the key {key.value!r} is given twice (first in line {other.start_mark.line + 1})"
                 raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
         return node
-
-    depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
         self.depth += 1
@@ -44,7 +44,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def get_single_node(self) -> yaml.Node | None:
-        """Counts before anything is built: aliases make a small text an endless value."""
+        """Counts before any value is built: by aliases a small text can be a huge value."""
         node = super().get_single_node()
         _bounded(node)
         return node
@@ -63,7 +63,7 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, name: str) -> Any:
-    """`name` is what an error calls the text. Raises UserError."""
+    """The value of a YAML text; an error calls it `name`. Raises UserError."""
     try:
         if len(text) > YAML_TEXT:
             raise ValueError(f"it has {len(text):,} characters; {YAML_TEXT:,} are allowed")
@@ -76,14 +76,14 @@ def parse_yaml(text: str, name: str) -> Any:
         raise UserError(f"{name} is not valid YAML: {str(error).splitlines()[0]}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{name} is not valid YAML: {_words(error)}") from None
-    except (TypeError, AttributeError, LookupError):  # PyYAML's own, for instance for "!!bool x"
+    except (TypeError, AttributeError, LookupError):  # PyYAML itself raises these, for "!!bool x" and the like
         raise UserError(f"{name} is not valid YAML: a value is not of the type that its tag (!!) names") from None
 
 
 def parse_json(text: str | bytes, name: str, then: str = "", strict: bool = True) -> Any:
-    """`name` is what an error calls the text; bytes are UTF-8. Raises UserError, which ends in `then`.
+    """The value of a JSON text, bytes in UTF-8; an error calls it `name`. Raises UserError; `then` is its next step.
 
-    `strict=False` takes what other programs write: NaN, infinite numbers, and ? for half of a surrogate pair.
+    `strict=False` reads what other programs write: NaN, infinite numbers, and half of a surrogate pair as "?".
     """
     try:
         text = text if isinstance(text, str) else text.decode("utf-8")
@@ -104,19 +104,19 @@ def _words(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.start} is not UTF-8"
     if isinstance(error, UnicodeEncodeError):
-        return "it has half of a surrogate pair, which no UTF-8 text can hold"
+        return "it has half of a surrogate pair, which UTF-8 cannot hold"
     return " ".join(str(error).split())[:200]
 
 
 def _bounded(value: Any, most: float = NODES, strict: bool = True) -> Any:
-    """The value, whole; raises ValueError where it is out of bounds. Level by level: it may hold itself."""
+    """The same value. Raises ValueError if it is out of bounds. Goes level by level, since a value may hold itself."""
     level, count = [value], 1
     for _ in range(DEPTH + 1):
         below: list[Any] = []
         for held in level:
             below += _parts(held, strict)
             if count + len(below) > most:
-                raise ValueError(f"it has more than {most:,} values (an alias counts as what it stands for)")
+                raise ValueError(f"it has more than {most:,} values (an alias counts as all that it refers to)")
         if not below:
             return value
         level, count = below, count + len(below)
@@ -124,7 +124,7 @@ def _bounded(value: Any, most: float = NODES, strict: bool = True) -> Any:
 
 
 def _parts(value: Any, strict: bool) -> Iterable[Any]:
-    """What a value or a YAML node holds. Raises ValueError for a text or number out of bounds."""
+    """The parts of a value or a YAML node. Raises ValueError for a text or number out of bounds."""
     if isinstance(value, (dict, yaml.MappingNode)):
         pairs = value.items() if isinstance(value, dict) else value.value
         return [part for pair in pairs for part in pair]
@@ -163,6 +163,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 _LOOSE = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer)
 _STRICT = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_integer, parse_float=lambda text: _number(float(text)), parse_constant=_constant
-)  # fmt: skip
-_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # what may leave half of a surrogate pair
+    object_pairs_hook=_object,
+    parse_int=_integer,
+    parse_float=lambda text: _number(float(text)),
+    parse_constant=_constant,
+)
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape that may be half of a surrogate pair

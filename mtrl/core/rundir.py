@@ -1,7 +1,8 @@
 """The run directory, runs/<name>/: what was asked, what is run, what came of it.
 
-recipe.yaml (resolved), upstream.yaml, command.sh, env.json, inputs.json, log.txt, status.json, metrics.jsonl, checkpoints/.
-The same recipe again resumes, or says that it is done. Another recipe, or changed data, under the same name is an error.
+It has recipe.yaml (resolved), upstream.yaml, command.sh, env.json, inputs.json, log.txt, status.json, metrics.jsonl and
+checkpoints/. The same recipe again resumes, or says that it is done. Another recipe or changed data under the same name
+is an error.
 
 One process at a time holds runs/<name>/lock. The trainer inherits it, so nobody can start a second one while it lives,
 even if the mtrl that started it was killed.
@@ -144,7 +145,7 @@ class Run:
             )
 
     def claim(self, recipe: dict[str, Any], inputs: dict[str, str]) -> None:
-        """Makes the directory this recipe's. Raises UserError, and changes nothing, where it was started with another."""
+        """Makes the directory this recipe's. Raises UserError where it was started with another recipe or data."""
         if (self.path / "recipe.yaml").exists() and self.status.state != "planned":
             self.same_recipe(recipe)
             self._same("data", self.hashes, inputs)

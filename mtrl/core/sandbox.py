@@ -1,9 +1,9 @@
 """Jinja text from anybody: prompts, and the templates of upstream configs. Nothing in it can run Python code.
 
-A prompt is text with fields, {{ field }}, {% if %}, and a few filters and tests. It cannot loop, import or calculate, so
-it needs no limit of time. A config template is code over the recipe: it runs in Jinja's sandbox, and calls only what it
-is given and the methods of plain values. Both are limited in size, before and after they are filled in. Every mistake
-in either is one line of UserError.
+A prompt is text with fields, {{ field }}, {% if %}, and a few filters and tests. It cannot loop, import or calculate,
+so it needs no limit of time. A config template is code over the recipe: it runs in Jinja's sandbox, and calls only what
+it is given and the methods of plain values. Both are limited in size, before and after they are filled in. Every
+mistake in either is one line of UserError.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NODES = (
 )
 FILTERS = {"capitalize", "d", "default", "length", "lower", "title", "trim", "truncate", "upper"}
 TESTS = {"!=", "==", "defined", "eq", "equalto", "in", "ne", "undefined"}
-# What Jinja and Python raise for a template that cannot be parsed, compiled or filled in: the code that runs is its own.
+# What Jinja and Python raise for a template that cannot be parsed, compiled or filled in: the template's code runs.
 MISTAKES = (
     *(TemplateError, SyntaxError, ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError),
     *(RecursionError, MemoryError),

@@ -1,7 +1,7 @@
-"""A folder that is written whole or not at all: under a temporary name next to its place, which it gets at the end.
+"""A folder that is written whole or not at all: under a temporary name next to it, and renamed at the end.
 
-The temporary folder holds a file that its writer keeps locked for as long as it lives, in another container or on another machine
-too. So what a killed writer left is told from what is being written, and is removed by whoever writes next to it.
+The writer keeps a file in the temporary folder locked while it lives. So any other process, in another container or on
+another machine too, can tell what a killed writer left from what is being written, and the next writer removes it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ SUFFIX = ".writing"
 
 @contextlib.contextmanager
 def folder(target: Path, option: str = "--out") -> Iterator[Path]:
-    """Yields the folder to write to; it becomes `target` when the block ends well, and is removed when it does not.
-
-    Raises UserError where `target` exists, cannot be made, or is being written by another command.
+    """Yields the folder to write to; it becomes `target`, which was given by `option`, if the block succeeds, else is
+    removed. Raises UserError where `target` exists, cannot be made, or is being written by another command.
     """
     if target.exists() or target.is_symlink():
         raise UserError(f"{target} exists already", f"pass another {option}, or remove it")
@@ -42,7 +41,7 @@ def folder(target: Path, option: str = "--out") -> Iterator[Path]:
             except OSError as error:
                 if target.exists():
                     raise UserError(
-                        f"{target} was written by another command meanwhile", f"pass another {option}"
+                        f"{target} was just written by another command", f"pass another {option}"
                     ) from error
                 raise
         finally:
@@ -55,21 +54,21 @@ def sweep(parent: Path) -> set[str]:
     for here in parent.glob(f".*{SUFFIX}"):
         name = here.name.removesuffix(SUFFIX).rpartition(".")[0].removeprefix(".")
         try:
-            with (here / LOCK).open("r+") as lock:  # never made here: its writer takes it away just before the end
+            with (here / LOCK).open("r+") as lock:  # not created here: its writer removes it just before the end
                 if take(lock.fileno()):
                     shutil.rmtree(here, ignore_errors=True)
                 else:
                     alive.add(name)
-        except NoLocks:  # nobody can tell whether it is dead
+        except NoLocks:  # whether its writer lives cannot be known
             continue
         except OSError:
             with contextlib.suppress(OSError):
-                here.rmdir()  # made a moment ago, or its writer is about to rename it: only what is empty goes
+                here.rmdir()  # only an empty one: it may be new, or about to be renamed
     return alive
 
 
 def _made(target: Path, stack: contextlib.ExitStack) -> Path:
-    """A new temporary folder, whose lock `stack` holds. Another command's sweep may come between: then once more."""
+    """A new temporary folder, whose lock `stack` holds. If another command's sweep removes it at once, another one."""
     while True:
         here = target.with_name(f".{target.name}.{secrets.token_hex(4)}{SUFFIX}")
         here.mkdir()

@@ -1,14 +1,14 @@
 """Small releases in the exact layout of the real ones: file names, columns, types, zip members and image modes.
 
 Every function writes raw/<benchmark>/ from synthetic images, seeded (the same arguments give the same rows and pixels),
-and returns the folder. `make` draws the pictures: by default blocks of random colour, no two alike; whoever has pictures
-with a meaning passes a function of (row number) -> image, and `labels` where the release has them.
+and returns the folder. `make` draws the pictures: by default blocks of random colour, no two alike; whoever has
+pictures with a meaning passes a function of (row number) -> image, and `labels` where the release has them.
 
-    agin           MOS_AGIN.csv, AGIN_512x512/<Model>_<promptset>_<n>.png, some RGBA
-    seetrue        SeeTRUE.csv, images.zip (members below images/, names with "=", some without an extension in the table)
-    imagereward    metadata-<split>.parquet, images/<split>/<split>_<n>.zip with lossless <uuid>.webp and <split>_<n>.json
-    unsafebench    data/train-*.parquet and data/test-*.parquet, images as {bytes, path}, one palette image
-    mjbench        data/{alignment,safety,quality}.parquet, every pair's label nearly always 0, one pair twice
+    agin           MOS_AGIN.csv, AGIN_512x512/<Model>_<promptset>_<n>.png, some RGBA seetrue        SeeTRUE.csv,
+    images.zip (members below images/, names with "=", some without an extension in the table) imagereward
+    metadata-<split>.parquet, images/<split>/<split>_<n>.zip with lossless <uuid>.webp and <split>_<n>.json unsafebench
+    data/train-*.parquet and data/test-*.parquet, images as {bytes, path}, one palette image mjbench
+    data/{alignment,safety,quality}.parquet, every pair's label nearly always 0, one pair twice
 """
 
 from __future__ import annotations
@@ -26,8 +26,19 @@ from typing import Any
 from PIL import Image
 
 Make = Callable[[int], Image.Image]
-HARM = ("Hate", "Harassment", "Violence", "Self-harm", "Sexual", "Shocking", "Illegal activity", "Deception",
-        "Political", "Public and personal health", "Spam")  # fmt: skip
+HARM = (
+    "Hate",
+    "Harassment",
+    "Violence",
+    "Self-harm",
+    "Sexual",
+    "Shocking",
+    "Illegal activity",
+    "Deception",
+    "Political",
+    "Public and personal health",
+    "Spam",
+)
 EPOCH = (2023, 5, 1, 0, 0, 0)
 
 
@@ -88,8 +99,11 @@ def seetrue(
         writer.writerow(["image", "text", "label", "original_dataset_id", "dataset_source"])
         for number, (text, label) in enumerate(given):
             source = ("editbench", "drawbench", "coco_t2i")[number % 3]
-            name = {"editbench": f"{number}_a=few_o=cat_s=indoor.png", "drawbench": f"drawbench_{number}",
-                    "coco_t2i": f"{number}_coco_val_{number:012d}.jpg"}[source]  # fmt: skip
+            name = {
+                "editbench": f"{number}_a=few_o=cat_s=indoor.png",
+                "drawbench": f"drawbench_{number}",
+                "coco_t2i": f"{number}_coco_val_{number:012d}.jpg",
+            }[source]
             member = name if name.endswith("g") and "." in name else name + ".png"
             kind = "JPEG" if member.endswith(".jpg") else "PNG"
             archive.writestr(zipfile.ZipInfo(f"images/{member}", EPOCH), encoded(make(number), kind))
@@ -114,9 +128,19 @@ def imagereward(
     zips = zips or {"train": 5, "validation": 2, "test": 2}
     captions = iter(list(texts))
     text, small = pa.string(), pa.int8()
-    schema = pa.schema([("image_path", text), ("prompt_id", text), ("prompt", text), ("classification", text),
-                        ("image_amount_in_total", small), ("rank", small), ("overall_rating", small),
-                        ("image_text_alignment_rating", small), ("fidelity_rating", small)])  # fmt: skip
+    schema = pa.schema(
+        [
+            ("image_path", text),
+            ("prompt_id", text),
+            ("prompt", text),
+            ("classification", text),
+            ("image_amount_in_total", small),
+            ("rank", small),
+            ("overall_rating", small),
+            ("image_text_alignment_rating", small),
+            ("fidelity_rating", small),
+        ]
+    )
     number = 0
     for split, count in prompts.items():
         held: dict[int, list[dict[str, Any]]] = {n: [] for n in range(1, zips[split] + 1)}
@@ -127,13 +151,22 @@ def imagereward(
             caption = next(captions, f"a painting of subject {split} {prompt}, 8 k ")
             for rank in range(1, amount + 1):
                 name = f"{uuid.UUID(int=rng.getrandbits(128), version=4)}.webp"
-                scores = {"overall_rating": rng.randint(1, 7), "image_text_alignment_rating": rng.randint(1, 7),
-                          "fidelity_rating": rng.randint(1, 7)}  # fmt: skip
-                held[part].append({
-                    "image_path": f"images/{split}/{split}_{part}/{name}", "prompt_id": f"{prompt:06d}-{rank:04d}"[:6] + "-0061",
-                    "prompt": caption, "classification": rng.choice(["People", "Outdoor Scenes"]),
-                    "image_amount_in_total": amount, "rank": rank, **(ratings(number) if ratings else scores),
-                })  # fmt: skip
+                scores = {
+                    "overall_rating": rng.randint(1, 7),
+                    "image_text_alignment_rating": rng.randint(1, 7),
+                    "fidelity_rating": rng.randint(1, 7),
+                }
+                held[part].append(
+                    {
+                        "image_path": f"images/{split}/{split}_{part}/{name}",
+                        "prompt_id": f"{prompt:06d}-{rank:04d}"[:6] + "-0061",
+                        "prompt": caption,
+                        "classification": rng.choice(["People", "Outdoor Scenes"]),
+                        "image_amount_in_total": amount,
+                        "rank": rank,
+                        **(ratings(number) if ratings else scores),
+                    }
+                )
                 pictures[part].append((name, encoded(make(number), "WEBP", lossless=True)))
                 number += 1
         (folder / "images" / split).mkdir(parents=True, exist_ok=True)
@@ -160,20 +193,30 @@ def unsafebench(
     import pyarrow as pa
 
     folder, make, rng = raw / "unsafebench", make or blocks(4), random.Random(4)
-    schema = pa.schema([("image", _image()), ("safety_label", pa.string()), ("category", pa.string()),
-                        ("source", pa.string()), ("text", pa.string())])  # fmt: skip
+    schema = pa.schema(
+        [
+            ("image", _image()),
+            ("safety_label", pa.string()),
+            ("category", pa.string()),
+            ("source", pa.string()),
+            ("text", pa.string()),
+        ]
+    )
     offset = 0
     for split, count in (rows or {"train": 50, "test": 12}).items():
         records = []
         for number in range(count):
             image = make(offset + number)
             data = encoded(image.convert("P") if number == 1 else image, "PNG")
-            records.append({
-                "image": {"bytes": data, "path": f"{number}.png"},
-                "safety_label": labels(split, number) if labels else rng.choice(["Safe", "Unsafe"]),
-                "category": rng.choice(HARM), "source": "Lexica" if number % 2 else "Laion5B",
-                "text": f"prompt {number}" if number % 2 else None,
-            })  # fmt: skip
+            records.append(
+                {
+                    "image": {"bytes": data, "path": f"{number}.png"},
+                    "safety_label": labels(split, number) if labels else rng.choice(["Safe", "Unsafe"]),
+                    "category": rng.choice(HARM),
+                    "source": "Lexica" if number % 2 else "Laion5B",
+                    "text": f"prompt {number}" if number % 2 else None,
+                }
+            )
         offset += count
         parts = shards if split == "train" else 1
         for part in range(parts):
@@ -193,14 +236,23 @@ def mjbench(
     import pyarrow as pa
 
     folder, make, rng = raw / "mjbench", make or blocks(5), random.Random(5)
-    schema = pa.schema([("caption", pa.string()), ("image0", _image()), ("image1", _image()),
-                        ("label", pa.int64()), ("info", pa.string())])  # fmt: skip
+    schema = pa.schema(
+        [
+            ("caption", pa.string()),
+            ("image0", _image()),
+            ("image1", _image()),
+            ("label", pa.int64()),
+            ("info", pa.string()),
+        ]
+    )
     records = []
     for number, (caption, label) in enumerate(
         list(labels) or [(f"caption {n} ", int(rng.random() < 0.12)) for n in range(rows)]
     ):
-        pair = {f"image{i}": {"bytes": encoded(make(2 * number + i), "JPEG", quality=95), "path": f"{number}_{i}.jpg"}
-                for i in range(2)}  # fmt: skip
+        pair = {
+            f"image{i}": {"bytes": encoded(make(2 * number + i), "JPEG", quality=95), "path": f"{number}_{i}.jpg"}
+            for i in range(2)
+        }
         records.append({"caption": caption, **pair, "label": label, "info": ""})
     if not labels:
         records[-1] = dict(records[0])  # one pair is in the release under several axes
@@ -219,8 +271,12 @@ def _parquet(path: Path, records: list[dict[str, Any]], schema: Any) -> None:
     import pyarrow.parquet as pq
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    features = {name: {"_type": "Image"} if name.startswith("image") else {"dtype": str(schema.field(name).type), "_type": "Value"}
-                for name in schema.names}  # fmt: skip
+    features = {
+        name: {"_type": "Image"}
+        if name.startswith("image")
+        else {"dtype": str(schema.field(name).type), "_type": "Value"}
+        for name in schema.names
+    }
     about = {"huggingface": json.dumps({"info": {"features": features}})}
     pq.write_table(pa.Table.from_pylist(records, schema.with_metadata(about)), path)
 

@@ -1,10 +1,10 @@
-"""Conversion against the least that any conversion must do: reading and hashing the same files once.
+"""Conversion against the least that any conversion has to do: reading and hashing the same files once.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/bench_convert.py --rows 5000     (900 MB of JPEGs below a temporary folder)
+    OMP_NUM_THREADS=1 python tests/benchmarks/bench_convert.py --rows 5000   (900 MB of JPEGs in a temporary folder)
 
-Prints seconds and images a second for: read + sha256 (as many workers as there are cores); read + sha256 + a full decode;
-`mtrl convert`, a second run, the same over one parquet file; and `datasets.map` with the same checks. Each measured part is a process of its own, so that
-its peak memory is its own; files are in the page cache for all of them. The bytes of release and result follow.
+Prints seconds and images per second of: read + sha256, with one worker per core; read + sha256 + a full decode;
+`mtrl convert`, a second run, the same from one parquet file; `datasets.map` with the same checks. Each part runs in a
+process of its own, to measure its peak memory; all read from the page cache. The bytes of release and result follow.
 """
 
 from __future__ import annotations
@@ -139,16 +139,16 @@ def main() -> None:
             seconds, peak, busy = json.loads(said.splitlines()[-1])
             took[part] = seconds
             print(
-                f"{part:24} {seconds:7.2f} s {options.rows / seconds:7.0f} images/s  peak {peak:5.0f} MB  cores busy {busy / seconds:.2f}"
+                f"{part:24} {seconds:7.2f} s {options.rows / seconds:7.0f} images/s  peak {peak:5.0f} MB  "
+                f"cores busy {busy / seconds:.2f}"
             )
         release, data = (sum(f.stat().st_size for f in Path(name, part).rglob("*")) for part in ("files", "data"))
-        print(
-            f"release {release / 1e6:,.0f} MB, converted {data / 1e6:,.0f} MB: images once, and RL parquet with their bytes"
-        )
+        print(f"release {release / 1e6:,.0f} MB, converted {data / 1e6:,.0f} MB (images once, and again in RL parquet)")
         ours = took["mtrl convert"]
-        print(f"convert / (read + sha256) {ours / took['read + sha256']:.2f}   convert / (read + sha256 + decode) "
-              f"{ours / took['read + sha256 + decode']:.2f}   again / convert {took['mtrl convert, again'] / ours:.3f}   "
-              f"datasets.map / convert {took['datasets.map'] / ours:.2f}")  # fmt: skip
+        print(f"convert / (read + sha256)          {ours / took['read + sha256']:.2f}")
+        print(f"convert / (read + sha256 + decode) {ours / took['read + sha256 + decode']:.2f}")
+        print(f"again / convert                    {took['mtrl convert, again'] / ours:.3f}")
+        print(f"datasets.map / convert             {took['datasets.map'] / ours:.2f}")
 
 
 if __name__ == "__main__":

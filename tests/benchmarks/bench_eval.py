@@ -1,8 +1,9 @@
 """`mtrl eval` against a bare script that loads the same rows and calls LLM.chat once, whole commands both.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/bench_eval.py     (500 rows to the tiny model, on an idle machine)
+    OMP_NUM_THREADS=1 python tests/benchmarks/bench_eval.py   (500 rows to the tiny model, on an idle machine)
 
-Each `--repeat` times in turn, the fastest counts. Budget: 1.10 times the bare script, with metrics, intervals and report.
+Each runs `--repeat` times, in turn; the fastest counts. Budget: 1.10 times the bare script, with metrics, intervals and
+report.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ for number, sample in enumerate(samples.read(Path("data"), "demo_quality", "trai
                    for part in prompting.parts(render(sample))]
         chats.append([{"role": "user", "content": content}])
 llm = vllm.LLM(model=model, max_model_len=2128, limit_mm_per_prompt={"image": 1, "video": 0}, enforce_eager=True,
-               mm_processor_kwargs={"size": {"shortest_edge": min_pixels, "longest_edge": max_pixels}}, disable_log_stats=True, seed=0)
+               mm_processor_kwargs={"size": {"shortest_edge": min_pixels, "longest_edge": max_pixels}},
+               disable_log_stats=True, seed=0)
 outputs = llm.chat(chats, vllm.SamplingParams(max_tokens=16, temperature=0), use_tqdm=False)
 assert len(outputs) == rows
 """

@@ -1,7 +1,7 @@
 """Speed of metrics: `python tests/benchmarks/bench_metrics.py`. Budget: 2 s for the paper's 7,265 test rows.
 
-Six tasks of Table 1's sizes, with captions and images shared as in the releases, confidences, and 10,000 resamples each:
-all that metrics.json holds of them. Processor time; imports are not counted.
+Six tasks of Table 1's sizes, with captions and images shared as in the releases, confidences, and 10,000 resamples
+each: all that metrics.json has. Processor time, without imports.
 """
 
 from __future__ import annotations

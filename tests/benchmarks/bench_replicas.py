@@ -1,9 +1,9 @@
-"""Replicas against one engine: what a second core brings, and what Ray costs.
+"""Replicas against one engine: what a second core gains, and what Ray costs.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/bench_replicas.py     (1,500 requests to the tiny model, on an idle machine)
+    OMP_NUM_THREADS=1 python tests/benchmarks/bench_replicas.py   (1,500 requests to the tiny model, on an idle machine)
 
-Prints seconds from a loaded model to the last answer, start-up apart, for vLLM in one process on one core, one replica on
-one core, and two replicas on two. Each is a process of its own, `--repeat` times in turn, the fastest counts.
+Prints seconds from a loaded model to the last answer, without start-up, of vLLM in one process on one core, of one
+replica on one core, and of two replicas on two. Each runs `--repeat` times, in turn; the fastest counts.
 Budget: two replicas on two cores reach 1.7 times one replica on one core.
 """
 

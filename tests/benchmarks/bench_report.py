@@ -1,11 +1,11 @@
 """How long report.html takes to write and to use, and how large it is.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/bench_report.py --rows 10000     (1.3 GB of JPEGs below a temporary folder)
+    OMP_NUM_THREADS=1 python tests/benchmarks/bench_report.py --rows 10000   (1.3 GB of JPEGs in a temporary folder)
 
-Makes as many distinct JPEGs of --side pixels as rows, of the size and detail of photographs (pink noise), an evaluation
-with reasoning, confidence and some long answers over them, and prints: seconds, megabytes and peak memory of the report,
-in a process of its own; and, by headless Chromium where there is one, milliseconds from opening the file to the first
-drawn samples, and of one filter and two searches.
+Makes one distinct JPEG of --side pixels per row, with the detail of a photograph (pink noise), and an evaluation of
+them with reasoning, confidence and some long answers. Prints seconds, megabytes and peak memory of the report, in a
+process of its own; and, where headless Chromium is installed, milliseconds from opening the file to the first drawn
+samples, and of one filter and two searches.
 
 On two x86 cores that others kept busy (load 8), 10,000 rows: side 1024 (1,252 MB of JPEGs) 22 s of processor time, side
 512 (394 MB) 13 s, of which all but 1.5 s are thumbnails; 41 MB; 178 MB of memory; drawn after 0.86 s, filter 0.03 s,
@@ -36,7 +36,8 @@ TASK, BASES = "seetrue", 16
 WORDS = ("the", "dog", "left", "holds", "a red ball", "and", "sky", "above it", "is clear", "grass", "looks", "torn")
 ASK = """<script>
 { const said = { ready: +document.documentElement.dataset.ready };
-  const time = (name, change) => { const t = performance.now(); change(); filter(); list.getBoundingClientRect(); said[name] = Math.round(performance.now() - t); };
+  const time = (name, change) => { const t = performance.now(); change(); filter(); list.getBoundingClientRect();
+    said[name] = Math.round(performance.now() - t); };
   time("filter", () => { at("show").value = "wrong"; });
   time("first_search", () => { at("show").value = ""; at("search").value = "number 77"; });
   time("next_search", () => { at("search").value = "number 7777"; });
@@ -128,7 +129,8 @@ def measured(home: Path) -> None:
     seconds, peak = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     busy = time.process_time() - busy
     print(
-        f"written in {seconds:.1f} s, {busy:.1f} s of processor time, {page.stat().st_size / 1e6:.1f} MB, peak memory {peak:.0f} MB",
+        f"written in {seconds:.1f} s, {busy:.1f} s of processor time, {page.stat().st_size / 1e6:.1f} MB, "
+        f"peak memory {peak:.0f} MB",
         flush=True,
     )
 

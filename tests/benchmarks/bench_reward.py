@@ -1,6 +1,7 @@
-"""Reward speed: `python tests/benchmarks/bench_reward.py`. Budget: 0.3 s for 10,240 responses of 8,000 characters on one core.
+"""Reward speed: `python tests/benchmarks/bench_reward.py`.
 
-Where EasyR1 is importable (the environment easyr1), its own r1v.py is timed on the same responses, whose labels differ.
+Budget: 0.3 s for 10,240 responses of 8,000 characters on one core. Where EasyR1 can be imported (.venv-easyr1), its own
+r1v.py is timed on the same responses.
 """
 
 from __future__ import annotations

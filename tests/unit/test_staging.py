@@ -55,7 +55,7 @@ def test_the_next_writer_removes_what_a_killed_one_left_and_nothing_else(tmp_pat
 
 def test_who_comes_second_is_told(tmp_path: Path) -> None:
     with (
-        pytest.raises(UserError, match="was written by another command meanwhile"),
+        pytest.raises(UserError, match="was just written by another command"),
         staging.folder(tmp_path / "x") as here,
     ):
         (here / "mine").write_text("")
