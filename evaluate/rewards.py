@@ -25,7 +25,7 @@ class Rewarded(NamedTuple):
 
 
 def of_file(file: Path, format_weight: float) -> list[Rewarded]:
-    """Lines of {"response", "ground_truth"}, or of {"response", "task", "label"}. Raises UserError that names the line."""
+    """Lines of {"response", "ground_truth"} or {"response", "task", "label"}. Raises UserError that names the line."""
     found = []
     for number, line in json_lines(file):
         try:

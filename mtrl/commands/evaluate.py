@@ -16,9 +16,7 @@ def command(
     served_model: options.ServedModel = None,
     tasks: Annotated[
         str | None,
-        typer.Option(
-            help="Tasks, comma-separated. Default: Table 2's, or those that the judge was trained on (docs/evaluation.md)."
-        ),
+        typer.Option(help="Tasks, comma-separated. Default: Table 2's, or those that the judge was trained on."),
     ] = None,
     split: Annotated[Literal["train", "val", "test"], typer.Option(help="The split to score on.")] = "test",
     style: Annotated[

@@ -1,4 +1,4 @@
-"""`mtrl fetch TASK... --out raw/`: downloads public releases at pinned revisions, and explains how to get the others."""
+"""`mtrl fetch TASK... --out raw/`: downloads public releases at pinned revisions; explains how to get the others."""
 
 from __future__ import annotations
 

@@ -49,6 +49,7 @@ def command(
         return
     said = f", conflicts: {task.label.conflicts}" if task.label.conflicts else ""
     say(
-        f'to use the first rule, write label: {{column: {best.column}{said}, rule: {{when: "{best.when}", then: "{best.then}"}}}}'
+        f"to use the first rule, write label: {{column: {best.column}{said},"
+        f' rule: {{when: "{best.when}", then: "{best.then}"}}}}'
     )
     say(f'and table1_positive: "{best.then}" in recipes/tasks/{name}.yaml')
