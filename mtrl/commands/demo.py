@@ -13,6 +13,6 @@ def command(
     out: Annotated[Path, typer.Option(help="Where the demo lives.")] = Path("runs/demo"),
 ) -> None:
     """Convert, train by SFT and GRPO, score with vLLM and print the tables, with a tiny model and synthetic data."""
-    from mtrl.demo.pipeline import run
+    from mtrl.demo.walkthrough import run
 
     run(out, full)

@@ -32,7 +32,7 @@ def command(
                 {"task": line.get("task", ""), "label": line["label"], "id": line.get("id", number)}
             )
             score = judge.score(line["response"], truth, format_weight)
-            task, label, _ = judge.ground_truth(truth)
+            task, label, _ = judge.read_truth(truth)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{file}, line {number}: {error}") from None
         reading = judge.read(line["response"], "rl", judge.choices_of(label))

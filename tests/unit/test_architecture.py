@@ -29,7 +29,14 @@ LINES = 300
 # Scripts that run in other environments than mtrl's own, and all that they may import there beyond the standard library.
 ELSEWHERE = {
     "backends.jobs.verl_check": {"verl", "hydra", "omegaconf"},
-    "demo.base": {"mtrl", "torch", "transformers", "PIL", "jinja2", "pyarrow"},  # by PYTHONPATH, with LLaMA-Factory
+    "demo.tiny_model": {
+        "mtrl",
+        "torch",
+        "transformers",
+        "PIL",
+        "jinja2",
+        "pyarrow",
+    },  # by PYTHONPATH, with LLaMA-Factory
     "backends.envs.build": set(),
     "backends.envs.torchvision_ops": {"torch", "torchvision"},
     "reward_plugins.judge": set(),
