@@ -1,4 +1,6 @@
-"""What a table's columns and values suggest for a task: which column holds images, labels or texts, and what labels mean."""
+"""What a table's columns and values suggest for a task: which column holds images, labels or texts, and what labels
+mean.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,8 @@ def from_table(table: Path, kind: str | None) -> Guess:
     wanted = len(CHOICES[kind]) if kind == "pairwise" else 1
     if len(pictures) < wanted:
         raise UserError(
-            f"{table}: a {kind} task needs {wanted} column{'s' * (wanted > 1)} of image files (a.jpg), and the table has"
+            f"{table}: a {kind} task needs {wanted} column{'s' * (wanted > 1)} of image files (a.jpg), "
+            "and the table has"
             f" {len(pictures)}. Its columns: {', '.join(columns)}",
             "name the image files in a column of their own, or leave --table out and write the YAML by hand",
         )

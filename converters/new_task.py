@@ -13,7 +13,8 @@ from mtrl.core.files import parse_yaml
 from mtrl.core.schema import validate
 
 REASON = (
-    "First reason about it inside <think></think>, then give your verdict as <answer>{}</answer> or <answer>{}</answer>."
+    "First reason about it inside <think></think>, then give your verdict as "
+    "<answer>{}</answer> or <answer>{}</answer>."
     " Write nothing else."
 )
 

@@ -70,7 +70,9 @@ def named(
 
 
 def evaluation_folder(ckpt: str | None, served_model: str | None) -> Path:
-    """Where an evaluation is written by default, below the folder of runs: RUN/eval, or eval-NAME of a foreign model."""
+    """Where an evaluation is written by default, below the folder of runs: RUN/eval, or eval-NAME of a foreign
+    model.
+    """
     if not served_model and ckpt and Path(ckpt).exists():
         if told := card.read(Path(ckpt)):
             return Path(told.run) / "eval"

@@ -13,7 +13,8 @@ def of_task(name: str, task: TaskMetrics) -> Iterator[str]:
     """Where the numbers of a task say little: one label, few clusters, one answer to everything."""
     if task.one_class:
         yield (
-            f'{name}: every item of the {task.split} split has the label "{task.one_class}", so Macro-F1 is meaningless.'
+            f'{name}: every item of the {task.split} split has the label "{task.one_class}", so Macro-F1 '
+            "is meaningless."
             " Use the accuracy, or convert with a label rule or a split that gives both labels"
         )
     if task.clusters < task.n:

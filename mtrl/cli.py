@@ -45,7 +45,9 @@ from mtrl.core.errors import FILE_SYSTEM, Interrupted, MtrlError, printable, rem
 
 
 class Verb(TyperCommand):
-    """A command that takes the older spellings of its options, and whose errors name the next command with its folders."""
+    """A command that takes the older spellings of its options, and whose errors name the next command with its
+    folders.
+    """
 
     def make_parser(self, ctx: Any) -> Any:
         parser = super().make_parser(ctx)

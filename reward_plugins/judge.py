@@ -235,7 +235,7 @@ def verl_score(
 ) -> dict[str, float]:
     """verl's entry point: {score, acc, format, invalid, yes_rate} of one response, each from 0.0 to 1.0.
 
-    verl maximises `score`. `acc` is its own name, where a response that was lost counts as 0. In validation it averages each
+    verl maximises `score`. `acc` is its own name, where a lost response counts as 0. In validation it averages each
     value by task (its data_source); in training it logs none. It does not give a response's length, so there is no
     length cap. Raises ValueError as read_truth does.
     """

@@ -1,4 +1,6 @@
-"""Every command line that mtrl tells a user to type: collected from what it printed, then run, or run as far as a dry run goes."""
+"""Every command line that mtrl tells a user to type: collected from what it printed, then run, or run as far as a dry
+run goes.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What converted tasks share: rows a model trains on against rows it is measured on, over every task in the data folder.
+"""What converted tasks share: rows to train on against rows to measure on, over all tasks of the data folder.
 
-A unified run trains on all tasks, so an image of one task's train split in another's test split leaks as well. Evaluation
-sets of two benchmarks that share images are reported too: their numbers are not independent.
+A unified run trains on all tasks, so an image of one task's train split in another's test split leaks as well.
+Evaluation sets of two benchmarks that share images are reported too: their numbers are not independent.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Part(NamedTuple):
 def report(data: Path, names: list[str] | None = None) -> Iterator[Check]:
     """One line per pair of tasks, one of them in `names` (default: all), with rows in common that should not be.
 
-    These are rows of a train split in an evaluation split, and of two benchmarks' test splits. What the splits of one task
-    share is in its card. Tasks with a broken card are left out.
+    These are rows of a train split in an evaluation split, and of two benchmarks' test splits. What the splits of one
+    task share is in its card. Tasks with a broken card are left out.
     """
     broken = tasks.broken()
     for name in sorted(set(broken) & {card.parent.name for card in data.glob("*/card.json")}):
@@ -57,7 +57,8 @@ def report(data: Path, names: list[str] | None = None) -> Iterator[Check]:
         if task != another:
             yield Check("warning", "; ".join(said))
     if compared and not leaks:
-        yield Check("ok", f"no image, near-duplicate or caption of a training row in an evaluation row, over {len(parts)} splits")  # fmt: skip
+        clean = "no image, near-duplicate or caption of a training row in an evaluation row"
+        yield Check("ok", f"{clean}, over {len(parts)} splits")
 
 
 def _parts(data: Path) -> list[Part]:

@@ -1,7 +1,7 @@
 """The conversion of one task: release rows -> checked images -> splits -> samples, exports, and last the card.
 
-Labels are read first, then each image once, in the release's order. Every step is deterministic, so a conversion that was
-killed is simply run again: stored images are found in place. The files of a task are written next to an earlier
+Labels are read first, then each image once, in the release's order. Every step is deterministic, so a conversion that
+was killed is simply run again: stored images are found in place. The files of a task are written next to an earlier
 conversion's, which stays whole until they replace it; the card comes last and says that all the rest is there.
 """
 
@@ -53,11 +53,11 @@ def convert(
     links: bool = False,
     waiting: Callable[[], None] = lambda: None,
 ) -> Converted:
-    """Converts one task into `data`/<task>/, unless that is there already. `limit` keeps the first N rows of each split.
+    """Converts one task into `data`/<task>/, unless it is there already. `limit`: the first N rows of each split.
 
-    `tick` gets (rows done, rows in all). `links`: stored images are hard links to the release's files. Conversions of one
-    task into one folder exclude each other, on whatever host they run: `waiting` is called once before this one waits.
-    Raises UserError for a release that is not as expected, MtrlError for a bad label or a full disk.
+    `tick` gets (rows done, rows in all). `links`: stored images are hard links to the release's files. Conversions of
+    one task into one folder exclude each other, on whatever host they run: `waiting` is called once before this one
+    waits. Raises UserError for a release that is not as expected, MtrlError for a bad label or a full disk.
     """
     if protocol:
         task = task.model_copy(update={"split": task.split.model_copy(update={"protocol": protocol})})
@@ -184,7 +184,7 @@ def _write(
 def _outcomes(
     rows: list[Row], places: list[str], keep: store.Store, limit: int | None, tick: Tick
 ) -> dict[int, store.Outcome]:
-    """{index: its stored images, or why there are none}; with `places` (a split per row) no more than `limit` per split."""
+    """{index: stored images, or why there are none}; with `places` (a split per row) at most `limit` per split."""
     full: Counter[str] = Counter()  # rows kept per split
 
     def open_(index: int) -> bool:

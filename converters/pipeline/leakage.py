@@ -1,4 +1,7 @@
-"""Leakage: how much two sets of rows share. Of the splits of one task (its card), and of several tasks (`mtrl check`)."""
+"""Leakage: how much two sets of rows share.
+
+Of the splits of one task (its card), and of several tasks (`mtrl check`).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ class Seen:
 
 
 def seen(fingerprints: Mapping[str, str], near: Mapping[str, str], captions: Iterable[str]) -> Seen:
-    """Of the images in `fingerprints` (by name) and of captions; `near` is from near.clusters over all rows compared."""
+    """Of the images in `fingerprints` (by name) and of captions; `near` is from near.clusters over all rows
+    compared.
+    """
     looks = {near.get(fingerprint, name) for name, fingerprint in fingerprints.items()}
     return Seen(set(fingerprints), looks, {text(caption) for caption in captions} - {""})
 

@@ -2,8 +2,8 @@
 
 Two images are near-duplicates if at most DISTANCE of 256 signs of change and COLOUR levels of the mean colour differ:
 the same picture scaled, re-encoded or lightly touched up; not cropped, mirrored or recoloured. Flat images (no signs)
-have only exact duplicates. Measured on 60 photos of MJ-Bench's quality set: at half the size and JPEG quality 60 at most 7
-signs differ, at 336x336 at most 8, between two photos at least 82 (median 121).
+have only exact duplicates. Measured on 60 photos of MJ-Bench's quality set: at half the size and JPEG quality 60 at
+most 7 signs differ, at 336x336 at most 8, between two photos at least 82 (median 121).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ BLOCK = 512
 
 
 def components(keys: Iterable[Iterable[Hashable]]) -> list[int]:
-    """For each item, given by its keys, the index of the first item that it is joined to: by a key, or by way of others."""
+    """For each item (its keys) the index of the first item it is joined to, by a key or by way of others."""
     from scipy.cluster.hierarchy import DisjointSet
 
     holders: dict[Hashable, int] = {}
@@ -29,7 +29,7 @@ def components(keys: Iterable[Iterable[Hashable]]) -> list[int]:
 
 
 def pairs(fingerprints: Iterable[str]) -> list[tuple[str, str]]:
-    """All pairs of distinct fingerprints that are near each other. Sorted by lightness, only neighbours are compared."""
+    """All pairs of different fingerprints that are near. Sorted by lightness, only neighbours are compared."""
     import numpy as np
 
     names = sorted({name for name in fingerprints if name}, key=lambda name: (bytes.fromhex(name)[33], name))

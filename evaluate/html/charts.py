@@ -1,7 +1,7 @@
 """Small charts as SVG text. The input is numbers alone, no text of a model or release, so nothing needs escaping.
 
-Input is fractions, output is per cent. Colours are classes of page.css.jinja, so charts follow the page's dark mode. Each
-mark has a <title>, which browsers show as a tooltip and screen readers read.
+Input is fractions, output is per cent. Colours are classes of page.css.jinja, so charts follow the page's dark mode.
+Each mark has a <title>, which browsers show as a tooltip and screen readers read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def percent(value: float | None, digits: int = 1) -> str:
 def interval(
     value: float, low: float, high: float, marks: dict[str, float] | None = None, ends: tuple[float, float] = (0, 1)
 ) -> Markup:
-    """A dot at `value` on its interval. `marks` are reference values by name, each a thin line; `ends` are the axis's ends."""
+    """A dot at `value` on its interval. `marks` are reference values by name, each a thin line; `ends` are the axis's
+    ends.
+    """
 
     def x(number: float) -> float:
         return 6 + 188 * (min(max(number, ends[0]), ends[1]) - ends[0]) / (ends[1] - ends[0])

@@ -1,4 +1,5 @@
-"""compare.html: two judges side by side, their differences and every item where they disagree. Numbers are compare.py's.
+"""compare.html: two judges side by side, their differences and every item where they disagree. Numbers are
+compare.py's.
 
 It has the cards and the script of report.html.
 """
@@ -72,6 +73,8 @@ def _found_by(kinds: dict[cards.Item, Kind], card: Card) -> list[str]:
 
 
 def _reach(found: dict[str, Comparison]) -> float:
-    """The axis of the differences goes from minus this to plus this, so that all intervals fit: a multiple of 5 per cent."""
+    """The axis of the differences goes from minus this to plus this, so that all intervals fit: a multiple of 5 per
+    cent.
+    """
     ends = [abs(end) for m in found.values() for end in (m.macro_f1.ci95 or [m.macro_f1.difference])]
     return max(0.05, -(-max(ends, default=0.0) // 0.05) * 0.05)

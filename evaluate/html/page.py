@@ -1,7 +1,7 @@
 """One inert HTML page: a template, the sample cards and their thumbnails in one file that loads nothing else.
 
-Text of a model or a release is in the page as JSON, which the page's script turns into text nodes, never into markup. The
-page is written piece by piece, so memory does not grow with the thumbnails.
+Text of a model or a release is in the page as JSON, which the page's script turns into text nodes, never into markup.
+The page is written piece by piece, so memory does not grow with the thumbnails.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def write(
 ) -> Path:
     """Writes `target`; the images of its cards are below `data`, and `values` are the template's own.
 
-    `tick` gets (thumbnails made, all); `upright` names the images to be turned by their EXIF. Images are linked relative
-    to the page, which records its own place and so notices when it is moved away from `data`. Raises UserError where
-    `target` cannot be written.
+    `tick` gets (thumbnails made, all); `upright` names the images to be turned by their EXIF. Images are linked
+    relative to the page, which records its own place and so notices when it is moved away from `data`. Raises UserError
+    where `target` cannot be written.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -19,10 +19,34 @@ from mtrl.evaluate.metrics import intervals
 
 FILE = "report.html"
 TERMS = (
-    "verdict", "label", "invalid", "confidence", "n", "Macro-F1", "95% interval", "cluster", "majority baseline", "accuracy",
-    "kappa", "lenient Macro-F1", "precision", "recall", "F1", "support", "constant answer", "ECE", "Brier", "votes", "group",
-    "right in both orders", "right answers", "accuracy with ties", "accuracy without ties", "flipped", "first image named",
-)  # fmt: skip
+    "verdict",
+    "label",
+    "invalid",
+    "confidence",
+    "n",
+    "Macro-F1",
+    "95% interval",
+    "cluster",
+    "majority baseline",
+    "accuracy",
+    "kappa",
+    "lenient Macro-F1",
+    "precision",
+    "recall",
+    "F1",
+    "support",
+    "constant answer",
+    "ECE",
+    "Brier",
+    "votes",
+    "group",
+    "right in both orders",
+    "right answers",
+    "accuracy with ties",
+    "accuracy without ties",
+    "flipped",
+    "first image named",
+)
 
 
 def write(out: Path, data: Path, tick: Callable[[int, int], None] = lambda done, total: None) -> Path:

@@ -10,28 +10,40 @@ TERMS = {
     "verdict": "The judge's answer, read by the strict rule of its prompt style.",
     "label": "The right answer, from the data set.",
     "invalid": "An answer that the strict rule cannot read as a verdict. It counts as wrong and is never left out.",
-    "confidence": "How sure the judge was: the probability of its verdict next to the other verdict's, or with votes the"
+    "confidence": "How sure the judge was: the probability of its verdict next to the other verdict's, or "
+    "with votes the"
     " share of votes that agree. 50% is a coin toss, 100% is certain.",
     "n": "The number of samples that were scored.",
     "Macro-F1": "F1 says how well one class is found, from 0 to 100. Macro-F1 is the mean over both classes, so a rare"
     " class counts as much as a frequent one. 100 is perfect.",
-    "95% interval": "How far the number could be off by chance, because the test set is small: 95% of bootstrap resamples"
+    "95% interval": "How far the number could be off by chance, because the test set is small: 95% of bootstrap "
+    "resamples"
     " are in this range. Samples that share an image or a text are resampled together.",
-    "cluster": "Samples that share an image, a text or a source. They are not independent, so they are resampled together.",
-    "majority baseline": "The Macro-F1 of always giving the most frequent label, without looking. A useful judge is above it.",
+    "cluster": (
+        "Samples that share an image, a text or a source. They are not independent, so they are resampled together."
+    ),
+    "majority baseline": (
+        "The Macro-F1 of always giving the most frequent label, without looking. A useful judge is above it."
+    ),
     "accuracy": "The share of right verdicts.",
     "kappa": "Cohen's kappa: agreement with the labels beyond chance. 0 is chance, 100 is perfect.",
-    "lenient Macro-F1": "Macro-F1 if verdicts in the wrong form count too. If it is much higher than Macro-F1, the judge"
+    "lenient Macro-F1": "Macro-F1 if verdicts in the wrong form count too. If it is much higher than Macro-F1, "
+    "the judge"
     " knows the answer and fails at the form.",
     "precision": "Of the samples with this verdict, the share that have this label.",
     "recall": "Of the samples with this label, the share that got this verdict.",
     "F1": "The harmonic mean of precision and recall: high only if both are high.",
     "support": "The number of samples with this label.",
-    "constant answer": "The numbers of always giving one verdict, without looking: the most frequent label, or for pairs the"
+    "constant answer": "The numbers of always giving one verdict, without looking: the most frequent label, or "
+    "for pairs the"
     " first image.",
-    "ECE": "Expected calibration error: how far the confidence is from the share of right answers, on average. 0 is perfect.",
+    "ECE": (
+        "Expected calibration error: how far the confidence is from the share of right answers, on "
+        "average. 0 is perfect."
+    ),
     "Brier": "The mean squared error of the confidence. 0 is perfect, 0.25 is a coin toss.",
-    "right in both orders": "Each pair is asked twice, the second time with the images swapped. The share of pairs with two"
+    "right in both orders": "Each pair is asked twice, the second time with the images swapped. The share of "
+    "pairs with two"
     " right answers.",
     "right answers": "The share of right answers, each order counted by itself. Always naming the first image gets 50.",
     "accuracy with ties": "The rule of MJ-Bench: a pair whose two answers contradict each other (a tie) is wrong.",
@@ -43,10 +55,13 @@ TERMS = {
     "only A": "Samples that only A has right.",
     "only B": "Samples that only B has right.",
     "both wrong": "Samples that both judges have wrong; an invalid answer is wrong.",
-    "paired bootstrap": "Each resample draws the same samples for both judges, so samples that are hard for both do not widen"
+    "paired bootstrap": "Each resample draws the same samples for both judges, so samples that are hard for "
+    "both do not widen"
     " the interval.",
-    "McNemar p": "The probability of a difference at least as large between 'only A' and 'only B' if both judges were equally"
-    " good. Below 0.05 is usually called significant. A dash: samples are not independent, or neither judge is alone right.",
+    "McNemar p": "The probability of a difference at least as large between 'only A' and 'only B' if both "
+    "judges were equally"
+    " good. Below 0.05 is usually called significant. A dash: samples are not independent, or "
+    "neither judge is alone right.",
     "group": "Rows from the same source, by the task's split.group. They are next to each other.",
 }
 

@@ -13,7 +13,7 @@ from mtrl.commands import options
 if TYPE_CHECKING:
     from mtrl.evaluate.metrics.paired import Comparison, Difference
 
-SHOWN = 10  # disagreements a task printed in the terminal
+SHOWN = 10  # disagreements per task that the terminal prints
 WORDS = {"only_a": "A right", "only_b": "B right", "both_wrong": "both wrong"}
 
 
@@ -95,7 +95,9 @@ def _difference(about: Difference) -> str:
 
 
 def folder(name: str, runs: Path) -> Path:
-    """The evaluation folder that `name` means: itself, a run directory's eval/, or that of a run below `runs`. Raises UserError."""
+    """The evaluation folder that `name` means: itself, a run directory's eval/, or that of a run below `runs`. Raises
+    UserError.
+    """
     from mtrl.core.errors import UserError, nearest
     from mtrl.evaluate.identity import IDENTITY
     from mtrl.evaluate.predictions import SCORE_FIRST
@@ -106,7 +108,7 @@ def folder(name: str, runs: Path) -> Path:
             return place
     known = {str(file.parent.relative_to(runs)).removesuffix("/eval") for file in runs.glob(f"**/{IDENTITY}")}
     raise UserError(
-        f"{name} is no evaluation: looked for {IDENTITY} in {', '.join(map(str, places))}."
+        f"{name} is not an evaluation: looked for {IDENTITY} in {', '.join(map(str, places))}."
         + (nearest(name, known) if known else f" There is none below {runs}."),
         SCORE_FIRST,
     )

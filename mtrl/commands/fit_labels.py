@@ -37,7 +37,8 @@ def command(
         say(line)
     if not exact:
         raise MtrlError(
-            f"no single rule over {', '.join(sorted({rule.column for rule in found}))} gives Table 1's counts of {name}",
+            f"no single rule over {', '.join(sorted({rule.column for rule in found}))} gives Table 1's "
+            f"counts of {name}",
             "is the release whole, and its configuration (source in the task's YAML) the paper's?",
         )
     best = exact[0]

@@ -1,4 +1,6 @@
-"""What `mtrl eval` and `mtrl score` print of an evaluation: the table of its numbers, notes, and where the report is."""
+"""What `mtrl eval` and `mtrl score` print of an evaluation: the table of its numbers, notes, and where the
+report is.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ def command(
     chosen = tasks.load(task)
     file = prompting.template_path(chosen, style)
     split = next((name for name in reversed(tasks.SPLITS) if samples.count(data, task, name)), None)
-    # Plain echo, here and below: a caption's [brackets] and :colons: are no markup, and the prompt is shown to the byte.
+    # Plain echo, here and below: a caption's [brackets] and :colons: are no markup, and the prompt is shown to the
+    # byte.
     if split is None:
         typer.echo(f"# {file}, with no sample: task {task} is not converted in {data}\n")
         typer.echo(prompting.preview(chosen, style))

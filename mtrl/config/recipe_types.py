@@ -63,6 +63,7 @@ class Rl(Model):
     kl_coef: float = Field(ge=0)
     clip_low: PositiveFloat
     clip_high: PositiveFloat
+    ratio: Literal["token", "sequence"] = "token"  # what the policy ratio is of; sequence: GSPO, arXiv 2507.18071
     temperature: PositiveFloat
     top_p: float = Field(gt=0, le=1)
     max_prompt_length: PositiveInt
@@ -78,7 +79,8 @@ class Rl(Model):
     def _gated(cls, data: Any) -> Any:
         if isinstance(data, dict) and "format_gate" in data:
             raise ValueError(
-                "rl has no key format_gate: the gate is always on, since only an answer in the required form has a verdict"
+                "rl has no key format_gate: the gate is always on, since only an answer in the required "
+                "form has a verdict"
             )
         return data
 
@@ -94,8 +96,8 @@ class Rl(Model):
 class Shape(Model):
     """What a model computes, for estimates of time. Parameters in billions, [U] the model's config.json.
 
-    `active`: of the language model per token, without the embedding; `vision`: of the encoder. `hidden`, `vision_hidden`:
-    widths; `kv`: width of its keys, heads x head size. `experts`: of one layer, 0 for a dense model.
+    `active`: of the language model per token, without the embedding; `vision`: of the encoder. `hidden`,
+    `vision_hidden`: widths; `kv`: width of its keys, heads x head size. `experts`: of one layer, 0 for a dense model.
     """
 
     active: PositiveFloat

@@ -1,8 +1,8 @@
 """Steps, updates and validations of a training, and the sizes that are `auto` in a recipe.
 
-A step is the trainer's unit of counting: one update in SFT, one rollout of `rollout_batch_size` prompts in RL. `auto` gives
-an epoch at least 8 updates and 2 validations where the rows allow it, in sizes that the devices can share. It never exceeds
-the values of the paper's recipes, so the paper's tasks get the paper's batch sizes.
+A step is the trainer's unit of counting: one update in SFT, one rollout of `rollout_batch_size` prompts in RL. `auto`
+gives an epoch at least 8 updates and 2 validations where the rows allow it, in sizes that the devices can share. It
+never exceeds the values of the paper's recipes, so the paper's tasks get the paper's batch sizes.
 """
 
 from __future__ import annotations
@@ -117,7 +117,9 @@ def _changed(recipe: Recipe, **values: int) -> Recipe:
 
 
 def _batches(recipe: Recipe, keys: Iterable[str], rows: int) -> dict[str, int]:
-    """The largest batch, of the sizes that the devices can share, with 8 updates per epoch; the smallest if none has."""
+    """The largest batch, of the sizes that the devices can share, with 8 updates per epoch; the smallest if
+    none has.
+    """
     unit, stage = recipe.hardware.world_size, str(recipe.stage)
     if recipe.rl and stage == "rl":
         unit = _unit(recipe, recipe.rl.n)

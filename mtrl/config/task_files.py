@@ -1,7 +1,9 @@
-"""The task YAMLs and prompts that a judge is asked with, kept together: task_files/recipes/tasks/*.yaml and task_files/prompts/**.
+"""The task YAMLs and prompts that a judge is asked with, kept together: task_files/recipes/tasks/*.yaml and
+task_files/prompts/**.
 
-A run keeps those that it was started with in inputs/task_files, an export carries them, and an evaluation keeps those that it asked with.
-So a judge is asked as it was trained, whatever is in the working directory by then, and on any machine.
+A run keeps those that it was started with in inputs/task_files, an export carries them, and an evaluation keeps those
+that it asked with. So a judge is asked as it was trained, whatever is in the working directory by then, and on any
+machine.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ FOLDER = "task_files"
 
 
 def write(chosen: Iterable[Task], home: Path) -> None:
-    """Copies the YAML and the prompts of both styles of every task into `home`. Raises UserError where one is missing."""
+    """Copies the YAML and the prompts of both styles of every task into `home`. Raises UserError where one is
+    missing."""
     for task in chosen:
         wanted = {home / "prompts" / task.prompt_file(s): prompting.template_path(task, s) for s in prompting.STYLES}
         wanted[tasks.file_in(home, task.name)] = (

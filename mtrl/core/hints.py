@@ -1,7 +1,7 @@
 """Command lines that a user is told to type: built and quoted in one place, so that each works as printed.
 
-`line` builds one from options. `carried` adds to one the folders that the command now running was given (--data, --runs,
---raw), so that the next command looks where this one looked.
+`line` builds one from options. `carried` adds to one the folders that the command now running was given (--data,
+--runs, --raw), so that the next command looks where this one looked.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from typing import Any
 DEFAULTS = {"--data": "data", "--runs": "runs"}
 # the options by which each command is told where converted tasks, runs and releases are
 DATA = {
-    **dict.fromkeys(("check", "plan", "sft", "rl", "select", "eval", "score", "compare", "tables", "reproduce"), "--data"),
+    **dict.fromkeys(
+        ("check", "plan", "sft", "rl", "select", "eval", "score", "compare", "tables", "reproduce"), "--data"
+    ),
     **dict.fromkeys(("tasks", "prompts"), "--data"),
     "convert": "--out",
-}  # fmt: skip
+}
 RUNS = dict.fromkeys(
     ("plan", "sft", "rl", "status", "select", "export", "eval", "compare", "tables", "reproduce"), "--runs"
 )

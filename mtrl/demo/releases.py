@@ -90,8 +90,11 @@ def seetrue(
         writer.writerow(["image", "text", "label", "original_dataset_id", "dataset_source"])
         for number, (text, label) in enumerate(given):
             source = ("editbench", "drawbench", "coco_t2i")[number % 3]
-            name = {"editbench": f"{number}_a=few_o=cat_s=indoor.png", "drawbench": f"drawbench_{number}",
-                    "coco_t2i": f"{number}_coco_val_{number:012d}.jpg"}[source]  # fmt: skip
+            name = {
+                "editbench": f"{number}_a=few_o=cat_s=indoor.png",
+                "drawbench": f"drawbench_{number}",
+                "coco_t2i": f"{number}_coco_val_{number:012d}.jpg",
+            }[source]
             member = name if name.endswith("g") and "." in name else name + ".png"
             kind = "JPEG" if member.endswith(".jpg") else "PNG"
             archive.writestr(zipfile.ZipInfo(f"images/{member}", EPOCH), encoded(make(number), kind))
@@ -119,9 +122,19 @@ def imagereward(
     zips = zips or {"train": 5, "validation": 2, "test": 2}
     captions = iter(list(texts))
     text, small = pa.string(), pa.int8()
-    schema = pa.schema([("image_path", text), ("prompt_id", text), ("prompt", text), ("classification", text),
-                        ("image_amount_in_total", small), ("rank", small), ("overall_rating", small),
-                        ("image_text_alignment_rating", small), ("fidelity_rating", small)])  # fmt: skip
+    schema = pa.schema(
+        [
+            ("image_path", text),
+            ("prompt_id", text),
+            ("prompt", text),
+            ("classification", text),
+            ("image_amount_in_total", small),
+            ("rank", small),
+            ("overall_rating", small),
+            ("image_text_alignment_rating", small),
+            ("fidelity_rating", small),
+        ]
+    )
     number = 0
     for split, count in prompts.items():
         held: dict[int, list[dict[str, Any]]] = {n: [] for n in range(1, zips[split] + 1)}
@@ -164,20 +177,30 @@ def unsafebench(
     import pyarrow as pa
 
     folder, make, rng = raw / "unsafebench", make or blocks(4), random.Random(4)
-    schema = pa.schema([("image", _image()), ("safety_label", pa.string()), ("category", pa.string()),
-                        ("source", pa.string()), ("text", pa.string())])  # fmt: skip
+    schema = pa.schema(
+        [
+            ("image", _image()),
+            ("safety_label", pa.string()),
+            ("category", pa.string()),
+            ("source", pa.string()),
+            ("text", pa.string()),
+        ]
+    )
     offset = 0
     for split, count in (rows or {"train": 50, "test": 12}).items():
         records = []
         for number in range(count):
             image = make(offset + number)
             data = encoded(image.convert("P") if number == 1 else image, "PNG")
-            records.append({
-                "image": {"bytes": data, "path": f"{number}.png"},
-                "safety_label": labels(split, number) if labels else rng.choice(["Safe", "Unsafe"]),
-                "category": rng.choice(HARM), "source": "Lexica" if number % 2 else "Laion5B",
-                "text": f"prompt {number}" if number % 2 else None,
-            })  # fmt: skip
+            records.append(
+                {
+                    "image": {"bytes": data, "path": f"{number}.png"},
+                    "safety_label": labels(split, number) if labels else rng.choice(["Safe", "Unsafe"]),
+                    "category": rng.choice(HARM),
+                    "source": "Lexica" if number % 2 else "Laion5B",
+                    "text": f"prompt {number}" if number % 2 else None,
+                }
+            )
         offset += count
         parts = shards if split == "train" else 1
         for part in range(parts):
@@ -197,14 +220,23 @@ def mjbench(
     import pyarrow as pa
 
     folder, make, rng = raw / "mjbench", make or blocks(5), random.Random(5)
-    schema = pa.schema([("caption", pa.string()), ("image0", _image()), ("image1", _image()),
-                        ("label", pa.int64()), ("info", pa.string())])  # fmt: skip
+    schema = pa.schema(
+        [
+            ("caption", pa.string()),
+            ("image0", _image()),
+            ("image1", _image()),
+            ("label", pa.int64()),
+            ("info", pa.string()),
+        ]
+    )
     records = []
     for number, (caption, label) in enumerate(
         list(labels) or [(f"caption {n} ", int(rng.random() < 0.12)) for n in range(rows)]
     ):
-        pair = {f"image{i}": {"bytes": encoded(make(2 * number + i), "JPEG", quality=95), "path": f"{number}_{i}.jpg"}
-                for i in range(2)}  # fmt: skip
+        pair = {
+            f"image{i}": {"bytes": encoded(make(2 * number + i), "JPEG", quality=95), "path": f"{number}_{i}.jpg"}
+            for i in range(2)
+        }
         records.append({"caption": caption, **pair, "label": label, "info": ""})
     if not labels:
         records[-1] = dict(records[0])  # one pair is in the release under several axes

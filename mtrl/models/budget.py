@@ -18,7 +18,8 @@ UNLIMITED = 1_000_000_000  # LLaMA-Factory's own limit, when the processor's is 
 
 
 def fitted(width: int, height: int, image: dict[str, int], side: int) -> tuple[int, int, bool]:
-    """Qwen's smart_resize: the size in pixels that the model sees, in multiples of a merged patch of so many pixels a `side`.
+    """Qwen's smart_resize: the size in pixels that the model sees, in multiples of a merged patch of so many pixels a
+    `side`.
 
     And whether {min_pixels, max_pixels} is why it is not simply the nearest.
     """

@@ -1,7 +1,7 @@
 """mtrl.json: what an export says of itself. A checkpoint may come from anybody, so nothing of it is believed unchecked.
 
-It has no more power than to say how the judge is asked: names are names and no paths, sizes are sane, and the files it lists are
-inside its own folder.
+It has no more power than to say how the judge is asked: names are names and no paths, sizes are sane, and the files it
+lists are inside its own folder.
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ def headers(folder: Path) -> dict[str, Tensor]:
                 found |= {name: Tensor(path, file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise MtrlError(
-                f"{path} is not a whole safetensors file: it is cut off or damaged ({getattr(error, 'strerror', None) or error})",
+                f"{path} is not a whole safetensors file: it is cut off or damaged "
+                f"({getattr(error, 'strerror', None) or error})",
                 "export from another checkpoint",
             ) from None
     return found

@@ -1,7 +1,8 @@
-"""Whether a judge's files are those that its mtrl.json lists by sha256: when it is loaded, while it is asked, and at the end.
+"""Whether a judge's files are those that its mtrl.json lists by sha256: when it is loaded, while it is asked, and at
+the end.
 
-Files that look as they did when they were last hashed (size, times, inode) are not hashed again, also by a later command: what was
-found is kept in the user's cache folder, where no foreign checkpoint can bring it along.
+Files that look as they did when they were last hashed (size, times, inode) are not hashed again, also by a later
+command: what was found is kept in the user's cache folder, where no foreign checkpoint can bring it along.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """One cell of the matrix: one checkpoint of Table 2 or 3, and what its folders say of it. Nothing is started here.
 
-A cell's state is read from runs/<name>/ and exports/<name>/ alone: status.json, select.json, mtrl.json, metrics.json. So a
-cell that was trained or scored elsewhere is seen as soon as its folder is there, and nothing can disagree with the folders.
+A cell's state is read from runs/<name>/ and exports/<name>/ alone: status.json, select.json, mtrl.json, metrics.json.
+So a cell that was trained or scored elsewhere is seen as soon as its folder is there, and nothing can disagree with the
+folders.
 """
 
 from __future__ import annotations

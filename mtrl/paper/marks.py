@@ -56,7 +56,9 @@ def _hash(file: Path, modified: int, size: int) -> str:
 
 
 def _prompt_changed(one: Scores, task: str) -> bool:
-    """A judge that carries its prompts is asked with those, any other with the present ones of the working directory."""
+    """A judge that carries its prompts is asked with those, any other with the present ones of the working
+    directory.
+    """
     asked, home = one.tasks[task].prompt_sha256, Path(one.checkpoint) / task_files.FOLDER
     if asked is None or one.style is None or one.judge is None:
         return False

@@ -36,7 +36,9 @@ def cells(
 
 
 def _of_stage(sets: list[str], stage: str) -> list[str]:
-    """The settings for one stage's recipes: sft.* and `sft:KEY=VALUE` are for SFT only, likewise rl; all others for both."""
+    """The settings for one stage's recipes: sft.* and `sft:KEY=VALUE` are for SFT only, likewise rl; all others for
+    both.
+    """
     own = []
     for text in sets:
         named, colon, rest = text.partition(":")

@@ -2,9 +2,10 @@
 
     convert what is missing -> plan every training that is left -> for each cell: train, select, export, eval
 
-The output of each step is appended to reproduce.log in the run directory. What is done is read from the folders (cell.py),
-so the same command continues after a kill, and a step that was killed resumes by itself. A cell that fails is recorded with
-its reason, and the next one starts. A cell that another process holds is skipped, and tried once more at the end.
+The output of each step is appended to reproduce.log in the run directory. What is done is read from the folders
+(cell.py), so the same command continues after a kill, and a step that was killed resumes by itself. A cell that fails
+is recorded with its reason, and the next one starts. A cell that another process holds is skipped, and tried once more
+at the end.
 """
 
 from __future__ import annotations
@@ -113,8 +114,9 @@ def _refused(cell: Cell, warned: set[str], say: Callable[[str], None]) -> Failur
 
 
 def _attempt(cell: Cell, keep: str, failures: dict[str, Failure], say: Callable[[str], None]) -> bool:
-    """Runs the steps of a cell that are left, up to the first failure. False where another process holds the cell, such as
-    a trainer whose mtrl was killed."""
+    """Runs the steps of a cell that are left, up to the first failure. False where another process holds the cell, such
+    as a trainer whose mtrl was killed.
+    """
     with contextlib.ExitStack() as stack:
         left = cell.left()
         try:
@@ -136,7 +138,9 @@ def _attempt(cell: Cell, keep: str, failures: dict[str, Failure], say: Callable[
 
 
 def _perform(cell: Cell, step: Step, lock: int, say: Callable[[str], None]) -> Failure | None:
-    """Runs one step and records its time in steps.jsonl. The step inherits `lock`, and holds it if this process is killed."""
+    """Runs one step and records its time in steps.jsonl. The step inherits `lock`, and holds it if this process is
+    killed.
+    """
     say(f"{cell.label}: {step.name}")
     log, begun = cell.folder / LOG, time.time()
     code, last = _run(step.command, log, lock)
@@ -150,7 +154,10 @@ def _perform(cell: Cell, step: Step, lock: int, say: Callable[[str], None]) -> F
 
 
 def _run(command: list[str], log: Path, lock: int | None = None) -> tuple[int, str]:
-    """Runs `mtrl COMMAND` with its output appended to `log`: the exit status, and the last error. Raises Interrupted."""
+    """Runs `mtrl COMMAND` with its output appended to `log`: the exit status, and the last error.
+
+    Raises Interrupted.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         output.write(f"$ {hints.typed(command)}\n".encode())

@@ -2,8 +2,8 @@
 
     rows of judges -> one record per judge and task -> statistics over the seeds -> Table
 
-recipes/paper.yaml has the layout and the paper's numbers. A number that may not be of what is here now has a mark, which a
-note explains (marks.py). For a cell without a judge the table has the command that would fill it.
+recipes/paper.yaml has the layout and the paper's numbers. A number that may not be of what is here now has a mark,
+which a note explains (marks.py). For a cell without a judge the table has the command that would fill it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LEGEND = (
     " Majority class and always first: what a constant answer gets; pairs are shown in a seeded order."
 )
 SEEDS = " Of several seeds: mean ± sample standard deviation (number of seeds)."
-STAR = " *: the paper's number lies outside the interval."
+STAR = " *: the paper's number is outside the interval."
 MEAN = "mean"
 SHARES = {"accuracy": "pair_accuracy", "right in both orders": "both_orders", "invalid": "invalid"}  # below the rows
 TYPES = {  # of a record: one judge's numbers of one task

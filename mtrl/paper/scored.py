@@ -2,8 +2,8 @@
 
     metrics.json files -> Scored (one judge, one task) -> rows by method, one judge per row
 
-A number holds while its samples, prompt, limit and checkpoint are the present ones; else it has marks (marks.py). Of one
-judge and task, a number that holds comes before one with marks, then the one with the newest answers.
+A number holds while its samples, prompt, limit and checkpoint are the present ones; else it has marks (marks.py). Of
+one judge and task, a number that holds comes before one with marks, then the one with the newest answers.
 """
 
 from __future__ import annotations
@@ -165,8 +165,9 @@ def _grouped(numbers: list[Scored], key: Callable[[Scored], object]) -> list[dic
 
 
 def sides(folders: tuple[Path, Path], chosen: list[str], data: Path) -> tuple[list[str], list[str]]:
-    """(names, notes) for `mtrl compare`: which judge was asked in each folder, and what may be wrong with its numbers of
-    the chosen tasks. A folder whose metrics.json cannot be read has its path as its name, and no notes."""
+    """(names, notes) for `mtrl compare`: which judge was asked in each folder, and what may be wrong with its numbers
+    of the chosen tasks. A folder whose metrics.json cannot be read has its path as its name, and no notes.
+    """
     names, notes = [], []
     for side, folder in zip("AB", folders, strict=True):
         try:

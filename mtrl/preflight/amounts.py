@@ -26,7 +26,10 @@ def check(recipe: Recipe, data: Path) -> Iterator[Check]:
     if recipe.sft and recipe.stage == "sft":
         size, world = recipe.sft.batch_size, recipe.hardware.world_size
         share = batches.share(size, recipe.hardware.sft_per_device_batch_size, world, "sft.batch_size")
-        text = f"batch {size} = {world} (devices) x {share.per_device} (rows per device) x {share.accumulation} (accumulation)"
+        text = (
+            f"batch {size} = {world} (devices) x {share.per_device} (rows per device) x "
+            f"{share.accumulation} (accumulation)"
+        )
         yield Check("ok", text)
         yield from _schedule(recipe, made, rows, f"{made.updates:,} updates", f"{made.total:,} updates")
     elif recipe.rl:

@@ -1,7 +1,7 @@
 """The keys that each trainer takes, so that a typo below `upstream:` in a recipe is found before a start.
 
-<trainer>_keys.txt are upstream's own at the tested versions. The contract tests compare them with the installed ones, and
-`python -m tests.contract.test_<trainer>` writes them anew. verl is asked itself (verl_rules.py).
+<trainer>_keys.txt are upstream's own at the tested versions. The contract tests compare them with the installed ones,
+and `python -m tests.contract.test_<trainer>` writes them anew. verl is asked itself (verl_rules.py).
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
          + adapters + activations + context                               estimated: can only warn
     host = offloaded states + vLLM's copies as it sleeps + 5 GB per process
 
-`held` says what each trainer holds. GB are 10^9 bytes. Parameters are counted in the weights where these are at hand, else
-they are the model preset's. For the 30B in bf16 on 8 x 80 GB with 4,096 tokens EasyR1's own table (assets/baselines.md, read
-at the update) has 50 GB per GPU and 170 GB per host; this sum has 39 + 11, and 164.
+`held` says what each trainer holds. GB are 10^9 bytes. Parameters are counted in the weights where these are at hand,
+else they are the model preset's. For the 30B in bf16 on 8 x 80 GB with 4,096 tokens EasyR1's own table
+(assets/baselines.md, read at the update) has 50 GB per GPU and 170 GB per host; this sum has 39 + 11, and 164.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def parameters(recipe: Recipe) -> float:
 
 
 def activations(recipe: Recipe, tokens: int, checkpointing: bool) -> float:
-    """GB of one micro batch: its logits, and each layer's input; without checkpointing 34 bytes per hidden unit, not 2."""
+    """GB of one micro batch: its logits, and each layer's input; without checkpointing 34 bytes per hidden
+    unit, not 2.
+    """
     folder = model_folder.local_model(recipe.model.path)
     config = read_json(folder / "config.json") if folder else {}
     text = config.get("text_config", config)
@@ -63,7 +65,7 @@ def activations(recipe: Recipe, tokens: int, checkpointing: bool) -> float:
 
 
 def _adapters(recipe: Recipe, billions: float, each: float) -> float:
-    """GB of the adapters at so many bytes per parameter of theirs."""
+    """GB of the adapters. `each` is the bytes per parameter of theirs."""
     return recipe.hardware.lora.rank * ADAPTERS * billions * each if recipe.hardware.lora else 0.0
 
 
@@ -92,7 +94,9 @@ def checkpoint(recipe: Recipe, config: Rendered) -> float:
 
 
 def check(recipe: Recipe, config: Rendered, elsewhere: bool = False) -> Iterator[Check]:
-    """A line for the GPUs and one for the host; `elsewhere`: by the preset alone, whatever this machine has. The host is compared only if the run can start here: with its GPUs."""
+    """A line for the GPUs and one for the host; `elsewhere`: by the preset alone, whatever this machine has. The host
+    is compared only if the run can start here: with its GPUs.
+    """
     here = [] if elsewhere else machine.gpus()
     host, hardware = machine.host_memory(), recipe.hardware
     cpu = not hardware.gpus_per_node

@@ -1,7 +1,7 @@
 """The ports that a launch needs free, and the Ray cluster that it needs: checked with sockets alone.
 
-One node needs nothing: LLaMA-Factory, torchrun and a Ray of the run's own take free ports. The user sets MASTER_PORT and
-RAY_ADDRESS, and upstream reports a wrong one late or never: torchrun waits, Ray retries.
+One node needs nothing: LLaMA-Factory, torchrun and a Ray of the run's own take free ports. The user sets MASTER_PORT
+and RAY_ADDRESS, and upstream reports a wrong one late or never: torchrun waits, Ray retries.
 """
 
 from __future__ import annotations

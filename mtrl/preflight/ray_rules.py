@@ -1,4 +1,5 @@
-"""The rules that EasyR1's and verl's configurations share: both train on Ray with vLLM, and their keys have other names.
+"""The rules that EasyR1's and verl's configurations share: both train on Ray with vLLM, and their keys have other
+names.
 
 Both take some values as any text, or pass over a mistake silently; that is found here before the start.
 """
@@ -77,26 +78,21 @@ def sizes(config: Rendered, names: Names) -> list[Check]:
     return broken(
         names.trainer,
         Rule(n > 1, f"GRPO compares the answers of one prompt, and rl.n is {n}", f"--set upstream.{names.rollout}.n=2"),
-        Rule(gpus % ulysses == 0, *_indivisible(names.ulysses, ulysses, gpus)),
-        Rule(gpus % tensor == 0, *_indivisible(names.tensor, tensor, gpus)),
-        Rule(room >= tokens, *too_short(f"{names.rollout}.max_model_len", room, tokens)),
+        _divides(names.ulysses, ulysses, gpus),
+        _divides(names.tensor, tensor, gpus),
+        fits(f"{names.rollout}.max_model_len", room, tokens),
     )
 
 
-class Words(NamedTuple):
-    """The words of a rule."""
-
-    text: str
-    then: str
+def _divides(key: str, value: int, gpus: int) -> Rule:
+    then = f"--set upstream.{key}={divisor(gpus, value)}"
+    return Rule(gpus % value == 0, f"{key} {value} does not divide {gpus} GPUs", then)
 
 
-def _indivisible(key: str, value: int, gpus: int) -> Words:
-    return Words(f"{key} {value} does not divide {gpus} GPUs", f"--set upstream.{key}={divisor(gpus, value)}")
-
-
-def too_short(key: str, value: int, tokens: int) -> Words:
+def fits(key: str, value: int, tokens: int) -> Rule:
+    """`value` is a limit on the tokens of one prompt with its response, of which there are up to `tokens`."""
     text = f"prompt and response have up to {tokens} tokens, and {key} is {value}"
-    return Words(text, f"--set upstream.{key}={tokens}")
+    return Rule(value >= tokens, text, f"--set upstream.{key}={tokens}")
 
 
 def values(config: Rendered, names: Names) -> Iterator[Check]:
@@ -132,7 +128,10 @@ def run(config: Rendered, names: Names, recipe: Recipe) -> Iterator[Check]:
 
 
 def reward(file: Path, name: str, key: str, arguments: Mapping[str, object], given: int) -> Iterator[Check]:
-    """The reward function `name` of `file`, which `key` gives. The trainer passes its first `given` parameters itself."""
+    """The reward function `name` of `file`, which `key` gives.
+
+    The trainer passes its first `given` parameters itself.
+    """
     if not file.is_file():
         yield Check("error", f"the reward file {file} does not exist", f"correct upstream.{key}")
         return
@@ -151,7 +150,8 @@ def reward(file: Path, name: str, key: str, arguments: Mapping[str, object], giv
 
 
 def batches(config: Rendered, names: Names, gpus: int, unit: int) -> str:
-    """The --set of the nearest batches that fit: of prompts in multiples of `unit`, rolled out in multiples of it and the GPUs.
+    """The --set of the nearest batches that fit: of prompts in multiples of `unit`, rolled out in multiples of it and
+    the GPUs.
 
     It sets upstream's own keys if the recipe's `upstream:` block gives one of them.
     """

@@ -20,8 +20,9 @@ _REQUIRED: Any = object()
 class Rendered:
     """The text that a launch writes to upstream.yaml. It is rendered when it is first read; UserError if that fails.
 
-    `upstream:` in a recipe can give any key any value. A reader raises UserError for a value of another type, with the key,
-    the value and what is expected. Its `default` is for a key that is missing or null; without one, such a key is an error.
+    `upstream:` in a recipe can give any key any value. A reader raises UserError for a value of another type, with the
+    key, the value and what is expected. Its `default` is for a key that is missing or null; without one, such a key is
+    an error.
     """
 
     def __init__(self, recipe: Recipe, run: Run, data: Path) -> None:

@@ -1,7 +1,7 @@
 """Paths that only one node has: what a launch over several nodes reads or writes on a disk of this node.
 
-One machine cannot look into another, but it can tell a local disk from a file system that machines share. A local disk may
-have the same files at the same paths on every node, so this is a warning.
+One machine cannot look into another, but it can tell a local disk from a file system that machines share. A local disk
+may have the same files at the same paths on every node, so this is a warning.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The converted rows that a recipe trains on and validates with: are they there, unchanged, and apart from the other splits?"""
+"""The converted rows that a recipe trains on and validates with: are they there, unchanged, and apart from the other
+splits?
+"""
 
 from __future__ import annotations
 

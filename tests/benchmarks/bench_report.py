@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python tests/benchmarks/bench_report.py --rows 10000   (1.3 GB of JPEGs, temporary)
 
-Makes one distinct JPEG of --side pixels per row, with the detail of a photograph (pink noise), and an evaluation of them
-with reasoning, confidence and some long answers. Prints seconds, megabytes and peak memory of the report, in a
+Makes one distinct JPEG of --side pixels per row, with the detail of a photograph (pink noise), and an evaluation of
+them with reasoning, confidence and some long answers. Prints seconds, megabytes and peak memory of the report, in a
 process of its own; and, where headless Chromium is installed, milliseconds from opening the file to the first drawn
 samples, and of one filter and two searches.
 

@@ -1,7 +1,9 @@
-"""Against the real EasyR1, in its own environment (`make setup-easyr1`): its configuration, dataset, reward manager and merger.
+"""Against the real EasyR1, in its own environment (`make setup-easyr1`): its configuration, dataset, reward manager and
+merger.
 
-Run as `.venv/bin/python -m tests.contract.test_easyr1` this writes mtrl/preflight/easyr1_keys.txt anew from EasyR1's dataclasses.
-vLLM and flash-attn, which EasyR1 imports and these parts of it never call, are stood in for where they are not installed.
+Run as `.venv/bin/python -m tests.contract.test_easyr1` this writes mtrl/preflight/easyr1_keys.txt anew from EasyR1's
+dataclasses. vLLM and flash-attn, which EasyR1 imports and these parts of it never call, are stood in for where they are
+not installed.
 """
 
 from __future__ import annotations
@@ -80,15 +82,18 @@ from verl.utils.tokenizer import get_processor, get_tokenizer
 config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(PPOConfig()), OmegaConf.load(sys.argv[1])))
 config.deep_post_init()
 data, model = config.data, config.worker.actor.model
-tokenizer, processor = get_tokenizer(model.tokenizer_path, use_fast=True), get_processor(model.tokenizer_path, use_fast=True)
+tokenizer = get_tokenizer(model.tokenizer_path, use_fast=True)
+processor = get_processor(model.tokenizer_path, use_fast=True)
 result = {}
 for split, path in (("train", data.train_files), ("val", data.val_files)):
-    rows = RLHFDataset(path, tokenizer, processor, prompt_key=data.prompt_key, answer_key=data.answer_key, image_key=data.image_key,
-        max_prompt_length=data.max_prompt_length, truncation="right", format_prompt=data.format_prompt, min_pixels=data.min_pixels,
-        max_pixels=data.max_pixels, filter_overlong_prompts=data.filter_overlong_prompts, filter_overlong_prompts_workers=None)
+    rows = RLHFDataset(path, tokenizer, processor, prompt_key=data.prompt_key, answer_key=data.answer_key,
+        image_key=data.image_key, max_prompt_length=data.max_prompt_length, truncation="right",
+        format_prompt=data.format_prompt, min_pixels=data.min_pixels, max_pixels=data.max_pixels,
+        filter_overlong_prompts=data.filter_overlong_prompts, filter_overlong_prompts_workers=None)
     first = [rows[i] for i in range(0, len(rows), max(1, len(rows) // 8))]
     collate_fn(first)
-    result[split] = {"rows": len(rows), "answers": [row["ground_truth"] for row in first], "ids": [row["id"] for row in first],
+    result[split] = {"rows": len(rows), "answers": [row["ground_truth"] for row in first],
+        "ids": [row["id"] for row in first],
         "tokens": [row["input_ids"][row["attention_mask"].bool()].tolist() for row in first]}
 """
 
@@ -247,7 +252,9 @@ if rank == 0:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[recipe.Recipe, Path]:
-    """The tiny mixture of experts in the shards of two ranks, as FSDP saves them, exported; and the checkpoint left as it was."""
+    """The tiny mixture of experts in the shards of two ranks, as FSDP saves them, exported; and the checkpoint left as
+    it was.
+    """
     home = tmp_path_factory.mktemp("shards")
     python = os.environ["MTRL_PYTHON_EASYR1"] = str(envs.interpreter("easyr1"))
     found, run = recipe.load("rl_multitask", "tiny", "8x80gb"), Run(home / "runs" / "r")
@@ -328,6 +335,9 @@ def test_its_logger_and_its_resuming_are_what_we_take_them_for(tmp_path: Path) -
 
 
 if __name__ == "__main__":
-    head = f"# EasyR1's configuration keys at {TESTED['easyr1'].commit[:7]}, written by python -m tests.contract.test_easyr1\n"
+    head = (
+        f"# EasyR1's configuration keys at {TESTED['easyr1'].commit[:7]}, written by python -m "
+        "tests.contract.test_easyr1\n"
+    )
     keys.file("easyr1").write_text(head + "".join(f"{key}\n" for key in in_environment(KEYS)))
     print(yaml.safe_dump({"written": str(keys.file("easyr1"))}))

@@ -154,5 +154,8 @@ def test_token_counts_are_the_processors(size: tuple[int, int], budget: tuple[in
 if __name__ == "__main__":
     from mtrl.backends.envs.tested import TESTED
 
-    head = f"# LLaMA-Factory's keys at {TESTED['llamafactory'].version}, written by python -m tests.contract.test_llamafactory\n"
+    head = (
+        f"# LLaMA-Factory's keys at {TESTED['llamafactory'].version}, written by python -m "
+        "tests.contract.test_llamafactory\n"
+    )
     keys.file("llamafactory").write_text(head + "".join(f"{key}\n" for key in in_environment(KEYS)))  # type: ignore[attr-defined]

@@ -1,4 +1,6 @@
-"""Killed, stopped and starved: what real trainers and mtrl leave behind, and that the same command goes on from there."""
+"""Killed, stopped and starved: what real trainers and mtrl leave behind, and that the same command goes on
+from there.
+"""
 
 from __future__ import annotations
 
@@ -81,11 +83,20 @@ def test_resume_after_kill_9(project: Path, arguments: list[str], name: str) -> 
     assert exported.code == 0, exported.err
 
 
-# nothing is learnt at this rate, so validation does not improve: a best one, then as many as `patience` without a better
+# nothing is learnt at this rate, so validation does not improve: a best one, then as many as `patience` without a
+# better
 STILL = {
-    "llamafactory": [*SFT[:8], "--set", "sft.learning_rate=1e-9", "--set", "sft.validate_every=2", "--set", "sft.patience=2"],
+    "llamafactory": [
+        *SFT[:8],
+        "--set",
+        "sft.learning_rate=1e-9",
+        "--set",
+        "sft.validate_every=2",
+        "--set",
+        "sft.patience=2",
+    ],
     "trl": [*RL[:8], "--set", "rl.learning_rate=1e-9", "--set", "rl.validate_every=1", "--set", "rl.patience=2"],
-}  # fmt: skip
+}
 
 
 @pytest.mark.long

@@ -1,4 +1,6 @@
-"""The path of one 80 GB card, in miniature: SFT of adapters on a mixture of experts, merged by LLaMA-Factory's own export."""
+"""The path of one 80 GB card, in miniature: SFT of adapters on a mixture of experts, merged by LLaMA-Factory's own
+export.
+"""
 
 from __future__ import annotations
 

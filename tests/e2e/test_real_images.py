@@ -1,4 +1,5 @@
-"""Real photographs (1024 x 1024 JPEG, MJ-Bench's quality set), README's own-images section word for word, and every stage.
+"""Real photographs (1024 x 1024 JPEG, MJ-Bench's quality set), README's own-images section word for word, and every
+stage.
 
 The folder with the photographs is not part of the project; without it this test is skipped, and says so.
 """
@@ -98,7 +99,8 @@ def test_readmes_own_images_and_every_stage(tmp_path: Path) -> None:
         if name == "mine":
             verdicts = {row["verdict"] for row in rows if row["task"] == "photo_original"}
             assert verdicts <= {"yes", "no"}
-            # README says first what this model can show: no better than chance, and on another machine perhaps one answer
+            # README says first what this model can show: no better than chance, and on another machine perhaps one
+            # answer
             assert "too small for photographs" in said_first and "no better than chance" in said_first
             assert 0.3 <= metrics["photo_original"]["accuracy"] <= 0.7
             assert len(verdicts) == 2 or "the judge answered" in printed

@@ -1,4 +1,6 @@
-"""Replicas on Ray: real raylets and real vLLM on this machine's cores, killed on the way; the numbers are one engine's."""
+"""Replicas on Ray: real raylets and real vLLM on this machine's cores, killed on the way; the numbers are
+one engine's.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,9 @@ def lines() -> list[str]:
 
 
 def tree(driver: Driver) -> list[psutil.Process]:
-    """What a driver started. Ray's two small agents are left out: they try to tell the dead cluster for a minute first."""
+    """What a driver started. Ray's two small agents are left out: they try to tell the dead cluster for a
+    minute first.
+    """
     found = psutil.Process(driver.process.pid).children(recursive=True)
     return [process for process in found if "Agent" not in _title(process)]
 

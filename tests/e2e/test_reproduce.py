@@ -1,4 +1,6 @@
-"""`mtrl reproduce`: real trainings, exports and scores with the tiny model, killed on the way, failed, and brought back."""
+"""`mtrl reproduce`: real trainings, exports and scores with the tiny model, killed on the way, failed, and brought
+back.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_one_cell_stopped_in_training_and_killed_in_evaluation(project: Path) -> None:
-    """Ctrl-C ends the trainer and gives 130; after a kill -9 the same command goes on where it was, and asks nothing twice."""
+    """Ctrl-C ends the trainer and gives 130; after a kill -9 the same command goes on where it was, and asks nothing
+    twice.
+    """
     cell = "sft_single:demo_quality"
     command = ["reproduce", "table2", *PRESETS, "--only", cell, "--keep", "best"]
     command += ["--set", "max_rows_per_task=64", "--set", "sft.epochs=1", "--set", "sft.validate_every=2"]

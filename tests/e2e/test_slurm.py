@@ -88,7 +88,10 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 def sbatch(project: Path, slurm: dict[str, str], script: str, *arguments: str, **env: str) -> str:
-    """Submits examples/slurm/<script> without its GPUs, waits for its end, and returns its log. Fails where it failed."""
+    """Submits examples/slurm/<script> without its GPUs, waits for its end, and returns its log.
+
+    Fails where it failed.
+    """
     shutil.copytree(ROOT / "examples", project / "examples", dirs_exist_ok=True)
     command = ["sbatch", "--wait", "--gpus-per-node=0", "--output=job.log", f"examples/slurm/{script}", *arguments]
     own = {"MTRL": str(Path(sys.executable).with_name("mtrl")), "HEAD": "127.0.0.1", "MASTER_ADDR": "127.0.0.1"}

@@ -1,4 +1,6 @@
-"""SFT over two nodes: the same command twice, as on two machines that share a folder, with LLaMA-Factory's real torchrun."""
+"""SFT over two nodes: the same command twice, as on two machines that share a folder, with LLaMA-Factory's real
+torchrun.
+"""
 
 from __future__ import annotations
 

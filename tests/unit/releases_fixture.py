@@ -1,4 +1,6 @@
-"""Helpers of the converter tests: a task from its shipped YAML with other settings, a conversion, and its outputs' hashes."""
+"""Helpers of the converter tests: a task from its shipped YAML with other settings, a conversion, and its outputs'
+hashes.
+"""
 
 from __future__ import annotations
 
@@ -54,8 +56,12 @@ def table_task(folder: Path, records: list[dict[str, Any]], **changes: Any) -> T
     return validate(
         Task,
         {
-            "name": "unsafebench", "title": "t", "capability": "safety",  # a name that has prompts without fields
-            "source": {"file": "labels.jsonl"}, "label": {"column": "label", "values": {"yes": ["1"], "no": ["0"]}}, **changes,
+            "name": "unsafebench",
+            "title": "t",
+            "capability": "safety",  # a name that has prompts without fields
+            "source": {"file": "labels.jsonl"},
+            "label": {"column": "label", "values": {"yes": ["1"], "no": ["0"]}},
+            **changes,
         },
         "test",
-    )  # fmt: skip
+    )

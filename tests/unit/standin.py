@@ -81,7 +81,7 @@ class StandIn:
 
         class Server(ThreadingHTTPServer):
             def handle_error(self, request: Any, client_address: Any) -> None:
-                """A client that hung up is what some tests are about; its traceback would stand among mtrl's own words."""
+                """Some tests are about a client that hung up; its traceback would be among mtrl's own output."""
                 if not isinstance(sys.exception(), ConnectionError):
                     super().handle_error(request, client_address)
 

@@ -1,4 +1,6 @@
-"""What stops a conversion, or is warned of: labels that disagree, one verdict only, splits and files that are not as said."""
+"""What stops a conversion, or is warned of: labels that disagree, one verdict only, splits and files that are not as
+said.
+"""
 
 from __future__ import annotations
 

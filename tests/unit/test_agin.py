@@ -15,8 +15,12 @@ def test_three_tasks_share_images_ids_and_split(tmp_path: Path) -> None:
         card, rows = run(mos(name, "<= 55"), tmp_path / "raw", data)
         assert [sum(card["counts"][s].values()) for s in ("train", "val", "test")] == [48, 6, 6]
         placed.append({row.id: split for split, held in rows.items() for row in held})
-        assert all(row.answer == ("no" if row.source[f"MOS_{name[5:]}"] and float(row.source[f"MOS_{name[5:]}"]) <= 55 else "yes")
-                   for held in rows.values() for row in held)  # fmt: skip
+        assert all(
+            row.answer
+            == ("no" if row.source[f"MOS_{name[5:]}"] and float(row.source[f"MOS_{name[5:]}"]) <= 55 else "yes")
+            for held in rows.values()
+            for row in held
+        )
     assert placed[0] == placed[1] == placed[2]
     assert len(list((data / "images").rglob("*.png"))) == 60
     assert card["images"]["notes"] == {"transparency, which loaders drop": 40}

@@ -26,7 +26,8 @@ DATA = {"recipes", "prompts"}  # package data: files, no code
 OUTSIDE = ("converters", "evaluate", "reward_plugins", "recipes", "prompts")  # package-dir: mtrl.<name> is ./<name>
 UPSTREAM = {"llamafactory", "easyr1", "verl", "trl", "vllm", "ray", "datasets", "transformers", "torch", "peft"}
 LINES = 300
-# Scripts that run in other environments than mtrl's own, and all that they may import there beyond the standard library.
+# Scripts that run in other environments than mtrl's own, and all that they may import there beyond the standard
+# library.
 ELSEWHERE = {
     "backends.jobs.verl_check": {"verl", "hydra", "omegaconf"},
     "demo.tiny_model": {
@@ -55,8 +56,9 @@ def modules() -> dict[str, Path]:
 
 
 def room(module: str) -> str:
-    """The room of a module: the longest name in ORDER that holds it. mtrl/__init__.py (the version) is in core, cli.py and
-    __main__.py are in commands."""
+    """The room of a module: the longest name in ORDER that holds it. mtrl/__init__.py (the version) is in core, cli.py
+    and __main__.py are in commands.
+    """
     if not module:
         return "core"
     return max((name for name in ORDER if f"{module}.".startswith(f"{name}.")), key=len, default="commands")

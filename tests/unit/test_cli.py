@@ -172,7 +172,10 @@ def test_the_wrong_stage_names_the_right_one(cli, project: Path) -> None:
 
 def test_a_csv_without_the_label_column(cli, project: Path) -> None:
     Path("raw/mine.csv").write_text("image,lable\nagin/AGIN_512x512/CoCosNet_0.png,good\n")
-    task = "{title: x, capability: quality, source: {file: mine.csv}, label: {column: label, values: {yes: [good], no: [bad]}}}"
+    task = (
+        "{title: x, capability: quality, source: {file: mine.csv}, label: {column: label, values: "
+        "{yes: [good], no: [bad]}}}"
+    )
     Path("recipes/tasks/mine.yaml").write_text(task)
     found = cli("convert", "mine", "--raw", "raw")
     assert found.code == 2 and "no column 'label'. Did you mean 'lable'?" in found.err
@@ -252,7 +255,10 @@ def test_two_runs_of_one_name_at_once(cli, project: Path) -> None:
     from mtrl.core.rundir import Run
 
     cli("sft", "sft_unified", *SETS, "--dry-run", "--name", "x")
-    code = "import sys, time; from pathlib import Path; from mtrl.core.rundir import Run; lock = Run(Path('runs/x')).held(); lock.__enter__(); print('held', flush=True); time.sleep(60)"
+    code = (
+        "import sys, time; from pathlib import Path; from mtrl.core.rundir import Run; lock = "
+        "Run(Path('runs/x')).held(); lock.__enter__(); print('held', flush=True); time.sleep(60)"
+    )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
         found = cli("sft", "sft_unified", *SETS, "--name", "x")

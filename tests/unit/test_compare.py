@@ -162,26 +162,65 @@ def numbers(difference: float, ci95: list[float] | None, clusters: int = 100) ->
     side = Classification(n=100, macro_f1=0.5, accuracy=0.5, kappa=0.0, invalid_rate=0.0, per_class={}, confusion={})
     counts = {"both_right": 0, "only_a": 0, "only_b": 0, "both_wrong": 0, "mcnemar_p": None, "disagreements": []}
     return Comparison(
-        n=100, clusters=clusters, one_class=None, a=side, b=side, macro_f1=Difference(difference, ci95),
-        accuracy=Difference(0.0, None), **counts,
-    )  # fmt: skip
+        n=100,
+        clusters=clusters,
+        one_class=None,
+        a=side,
+        b=side,
+        macro_f1=Difference(difference, ci95),
+        accuracy=Difference(0.0, None),
+        **counts,
+    )
 
 
 @pytest.mark.parametrize(
     ("found", "says"),
     [
-        ({"t": numbers(0.115, [0.007, 0.198])}, "B: y is better than A: x: its Macro-F1 on t is 11.5 points higher, with a 95% interval from 0.7 to 19.8 points, which excludes 0"),
-        ({"t": numbers(-0.1, [-0.2, -0.05])}, "A: x is better than B: y: its Macro-F1 on t is 10.0 points higher, with a 95% interval from 5.0 to 20.0 points"),
+        (
+            {"t": numbers(0.115, [0.007, 0.198])},
+            "B: y is better than A: x: its Macro-F1 on t is 11.5 points higher, with a 95% interval "
+            "from 0.7 to 19.8 points, which excludes 0",
+        ),
+        (
+            {"t": numbers(-0.1, [-0.2, -0.05])},
+            "A: x is better than B: y: its Macro-F1 on t is 10.0 points higher, with a 95% interval "
+            "from 5.0 to 20.0 points",
+        ),
         ({"t": numbers(0.1, [0.05, 0.2], 6)}, "points (a rough interval, from 6 clusters), which excludes 0"),
-        ({"t": numbers(-0.02, [-0.06, 0.019])}, "No clear difference between A: x and B: y: A: x has the higher Macro-F1, by 2.0 points on t, but the 95% interval of B - A, -6.0 to +1.9 points, includes 0."),
-        ({"t": numbers(0.0, [0.0, 0.0])}, "No clear difference between A: x and B: y: both have the same Macro-F1 on t"),
-        ({"t": numbers(0.5, None, 1)}, "is better is not known: B: y has the higher Macro-F1, by 50.0 points on t, but all samples are in one cluster"),
-        ({"t": numbers(0.1, [0.05, 0.2]), "u": numbers(-0.02, [-0.1, 0.1])}, "B: y is better than A: x on t, where the 95% interval of the difference excludes 0, and on no task clearly worse; on average over 2 tasks its Macro-F1 is 4.0 points higher."),
-        ({"t": numbers(-0.1, [-0.2, -0.05]), "u": numbers(0.3, [-0.1, 0.6])}, "A: x is better than B: y on t, where the 95% interval of the difference excludes 0, and on no task clearly worse; on average over 2 tasks its Macro-F1 is 10.0 points lower."),
-        ({"t": numbers(0.1, [0.05, 0.2]), "u": numbers(-0.2, [-0.3, -0.1])}, "Neither is better on all tasks: A: x is clearly better on u, B: y on t"),
-        ({"t": numbers(0.1, [-0.05, 0.2]), "u": numbers(0.2, [-0.3, 0.4])}, "No clear difference between A: x and B: y: on none of the 2 tasks"),
+        (
+            {"t": numbers(-0.02, [-0.06, 0.019])},
+            "No clear difference between A: x and B: y: A: x has the higher Macro-F1, by 2.0 points on "
+            "t, but the 95% interval of B - A, -6.0 to +1.9 points, includes 0.",
+        ),
+        (
+            {"t": numbers(0.0, [0.0, 0.0])},
+            "No clear difference between A: x and B: y: both have the same Macro-F1 on t",
+        ),
+        (
+            {"t": numbers(0.5, None, 1)},
+            "is better is not known: B: y has the higher Macro-F1, by 50.0 points on t, but all samples "
+            "are in one cluster",
+        ),
+        (
+            {"t": numbers(0.1, [0.05, 0.2]), "u": numbers(-0.02, [-0.1, 0.1])},
+            "B: y is better than A: x on t, where the 95% interval of the difference excludes 0, and on "
+            "no task clearly worse; on average over 2 tasks its Macro-F1 is 4.0 points higher.",
+        ),
+        (
+            {"t": numbers(-0.1, [-0.2, -0.05]), "u": numbers(0.3, [-0.1, 0.6])},
+            "A: x is better than B: y on t, where the 95% interval of the difference excludes 0, and on "
+            "no task clearly worse; on average over 2 tasks its Macro-F1 is 10.0 points lower.",
+        ),
+        (
+            {"t": numbers(0.1, [0.05, 0.2]), "u": numbers(-0.2, [-0.3, -0.1])},
+            "Neither is better on all tasks: A: x is clearly better on u, B: y on t",
+        ),
+        (
+            {"t": numbers(0.1, [-0.05, 0.2]), "u": numbers(0.2, [-0.3, 0.4])},
+            "No clear difference between A: x and B: y: on none of the 2 tasks",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_conclusion_in_one_sentence(found: dict, says: str) -> None:
     assert says in conclusion.sentence(found, ("A: x", "B: y"))
 

@@ -1,4 +1,6 @@
-"""The conversion as a whole: the same bytes every time, also after a kill; unchanged input; full disks; what tasks share."""
+"""The conversion as a whole: the same bytes every time, also after a kill; unchanged input; full disks; what tasks
+share.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""EasyR1 without EasyR1: what is rendered, what is refused before a start, and what is made of the folders and logs it writes."""
+"""EasyR1 without EasyR1: what is rendered, what is refused before a start, and what is made of the folders and logs it
+writes.
+"""
 
 from __future__ import annotations
 
@@ -107,37 +109,105 @@ def test_adapters_and_loggers() -> None:
     ("sets", "words", "then"),
     [
         # 6 and 7 GPUs pass EasyR1's own checks with the paper's batches and fail in its first step
-        (["upstream.trainer.n_gpus_per_node=6"], "6 GPUs cannot share rl.rollout_batch_size 512 prompts", "rl.batch_size=255 --set rl.rollout_batch_size=510"),
-        (["upstream.trainer.n_gpus_per_node=7"], "7 GPUs cannot share rl.rollout_batch_size 512 prompts", "rl.batch_size=259 --set rl.rollout_batch_size=518"),
-        (["upstream.trainer.n_gpus_per_node=6"], "6 GPUs cannot share rl.batch_size 256 x rl.n 20 answers", "--set rl.batch_size=255 --set rl.rollout_batch_size=510"),
-        (["upstream.data.rollout_batch_size=500"], "500 is not a multiple of rl.batch_size 256", "--set upstream.data.rollout_batch_size=512"),
-        (["upstream.worker.actor.micro_batch_size_per_device_for_update=3"], "640 answers per GPU are not a multiple", "rl_per_device_batch_size: 2"),
-        (["upstream.worker.actor.micro_batch_size_per_device_for_experience=3"], "10240 answers are not a multiple", "for_experience=2"),
-        (["upstream.worker.rollout.tensor_parallel_size=3"], "tensor_parallel_size 3 does not divide 8", "tensor_parallel_size=2"),
-        (["upstream.worker.rollout.tensor_parallel_size=16"], "tensor_parallel_size 16 does not divide 8", "tensor_parallel_size=8"),
+        (
+            ["upstream.trainer.n_gpus_per_node=6"],
+            "6 GPUs cannot share rl.rollout_batch_size 512 prompts",
+            "rl.batch_size=255 --set rl.rollout_batch_size=510",
+        ),
+        (
+            ["upstream.trainer.n_gpus_per_node=7"],
+            "7 GPUs cannot share rl.rollout_batch_size 512 prompts",
+            "rl.batch_size=259 --set rl.rollout_batch_size=518",
+        ),
+        (
+            ["upstream.trainer.n_gpus_per_node=6"],
+            "6 GPUs cannot share rl.batch_size 256 x rl.n 20 answers",
+            "--set rl.batch_size=255 --set rl.rollout_batch_size=510",
+        ),
+        (
+            ["upstream.data.rollout_batch_size=500"],
+            "500 is not a multiple of rl.batch_size 256",
+            "--set upstream.data.rollout_batch_size=512",
+        ),
+        (
+            ["upstream.worker.actor.micro_batch_size_per_device_for_update=3"],
+            "640 answers per GPU are not a multiple",
+            "rl_per_device_batch_size: 2",
+        ),
+        (
+            ["upstream.worker.actor.micro_batch_size_per_device_for_experience=3"],
+            "10240 answers are not a multiple",
+            "for_experience=2",
+        ),
+        (
+            ["upstream.worker.rollout.tensor_parallel_size=3"],
+            "tensor_parallel_size 3 does not divide 8",
+            "tensor_parallel_size=2",
+        ),
+        (
+            ["upstream.worker.rollout.tensor_parallel_size=16"],
+            "tensor_parallel_size 16 does not divide 8",
+            "tensor_parallel_size=8",
+        ),
         (["upstream.worker.actor.ulysses_size=3"], "ulysses_size 3 does not divide 8", "ulysses_size=2"),
-        (["upstream.worker.rollout.max_num_batched_tokens=8000"], "8192 tokens, and worker.rollout.max_num_batched_tokens is 8000", "=8192"),
+        (
+            ["upstream.worker.rollout.max_num_batched_tokens=8000"],
+            "8192 tokens, and worker.rollout.max_num_batched_tokens is 8000",
+            "=8192",
+        ),
         (["upstream.worker.rollout.max_model_len=4096"], "rollout.max_model_len is 4096", "max_model_len=8192"),
         (["upstream.worker.rollout.n=1"], "rl.n is 1", "--set upstream.worker.rollout.n=2"),
         (["upstream.data.mini_rollout_batch_size=12"], "mini_rollout_batch_size 12", "mini_rollout_batch_size=16"),
-        (["upstream.worker.actor.fsdp.enable_cpu_offload=true"], "does not work with gradient accumulation", "enable_cpu_offload=false"),
-        (["upstream.data.max_pixel=3"], "EasyR1 has no key 'data.max_pixel'. Did you mean 'data.max_pixels'", "upstream: in the recipe"),
+        (
+            ["upstream.worker.actor.fsdp.enable_cpu_offload=true"],
+            "does not work with gradient accumulation",
+            "enable_cpu_offload=false",
+        ),
+        (
+            ["upstream.data.max_pixel=3"],
+            "EasyR1 has no key 'data.max_pixel'. Did you mean 'data.max_pixels'",
+            "upstream: in the recipe",
+        ),
         (["upstream.worker.actor.kl_coef=0.1"], "has no key 'worker.actor.kl_coef'", "upstream: in the recipe"),
         (["upstream.trainner.nnodes=1"], "has no key 'trainner.nnodes'", "upstream: in the recipe"),
-        (["upstream.algorithm.adv_estimator=grppo"], "'grppo' is not allowed. Did you mean 'grpo'", "adv_estimator=grpo"),
+        (
+            ["upstream.algorithm.adv_estimator=grppo"],
+            "'grppo' is not allowed. Did you mean 'grpo'",
+            "adv_estimator=grpo",
+        ),
         (["upstream.algorithm.kl_penalty=lowvar"], "'lowvar' is not allowed", "kl_penalty=kl"),
         (["upstream.worker.actor.fsdp.torch_dtype=bfoo"], "'bfoo' is not allowed", "torch_dtype="),
         (["upstream.trainer.logger=file"], "is not a list", "'[file]'"),
         (["upstream.trainer.logger=[files]"], "is not a list", "'[file]'"),
-        (["upstream.trainer.save_freq=7"], "val_freq and trainer.save_freq differ", "--set upstream.trainer.val_freq=7"),
-        (["upstream.worker.rollout.val_override_config.temprature=1"], "'temprature' is not a sampling parameter. Did you mean 'temperature'", ""),
-        (["upstream.worker.reward.reward_function_kwargs.format_wait=1"], "has no argument 'format_wait'. Did you mean 'format_weight'", ""),
-        (["upstream.worker.reward.reward_function=/no/where.py:compute_score"], "the reward file /no/where.py does not exist", "FILE:FUNCTION"),
-        (["upstream.data.format_prompt=/no/where.jinja"], "data.format_prompt /no/where.jinja does not exist", "correct upstream.data.format_prompt"),
+        (
+            ["upstream.trainer.save_freq=7"],
+            "val_freq and trainer.save_freq differ",
+            "--set upstream.trainer.val_freq=7",
+        ),
+        (
+            ["upstream.worker.rollout.val_override_config.temprature=1"],
+            "'temprature' is not a sampling parameter. Did you mean 'temperature'",
+            "",
+        ),
+        (
+            ["upstream.worker.reward.reward_function_kwargs.format_wait=1"],
+            "has no argument 'format_wait'. Did you mean 'format_weight'",
+            "",
+        ),
+        (
+            ["upstream.worker.reward.reward_function=/no/where.py:compute_score"],
+            "the reward file /no/where.py does not exist",
+            "FILE:FUNCTION",
+        ),
+        (
+            ["upstream.data.format_prompt=/no/where.jinja"],
+            "data.format_prompt /no/where.jinja does not exist",
+            "correct upstream.data.format_prompt",
+        ),
         (["upstream.trainer.load_checkpoint_path=/"], "does not end in global_step_<n>", ""),
         (["tasks=my_val_set"], "for its split", "another name"),
     ],
-)  # fmt: skip
+)
 def test_what_easyr1_would_stumble_on(sets: list[str], words: str, then: str) -> None:
     checks = launches.rules(recipe.load("rl_multitask", "qwen3-vl-8b", "8x80gb", sets=sets))
     hits = [check for check in checks if check.level == "error" and words in check.text]

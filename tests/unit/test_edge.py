@@ -1,4 +1,6 @@
-"""The edge: each reader of outside text and files against each hostile input. One line of error, in short time, never a traceback."""
+"""The edge: each reader of outside text and files against each hostile input. One line of error, in short time, never a
+traceback.
+"""
 
 from __future__ import annotations
 
@@ -200,8 +202,15 @@ STATUS = [
     {"reason": 7},
 ]
 CHOSEN = [
-    {}, {"scores": {}}, {"scores": {"1": "x"}}, {"scores": {"x": 1.0}}, {"scores": {"2": 1.0}}, {"best": "1"}, {"by": 7}, {"by": "x"}
-]  # fmt: skip
+    {},
+    {"scores": {}},
+    {"scores": {"1": "x"}},
+    {"scores": {"x": 1.0}},
+    {"scores": {"2": 1.0}},
+    {"best": "1"},
+    {"by": 7},
+    {"by": "x"},
+]
 
 
 def test_a_damaged_status_is_one_line(run: Path, cli) -> None:

@@ -1,4 +1,6 @@
-"""The example at the end of each verb's help: it is shown line by line, its command parses, and it prints what it says."""
+"""The example at the end of each verb's help: it is shown line by line, its command parses, and it prints
+what it says.
+"""
 
 from __future__ import annotations
 
@@ -39,12 +41,16 @@ def test_every_help_ends_with_an_example_line_by_line(verb: str, cli, monkeypatc
 @pytest.fixture
 def answers(project: Path) -> None:
     """What the examples find in the demo's folder besides its data."""
-    rows = [{"task": "demo_quality", "label": "yes", "response": text} for text in (
-        "<think>It is whole.</think><answer>yes</answer>", "yes")]  # fmt: skip
+    rows = [
+        {"task": "demo_quality", "label": "yes", "response": text}
+        for text in ("<think>It is whole.</think><answer>yes</answer>", "yes")
+    ]
     Path("answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with open("recipes/tasks/demo_quality.yaml", "a") as file:
-        file.write("expected: {train: {rows: 500, positive: 257, negative: 243},"
-                   " val: {rows: 100, positive: 46, negative: 54}, test: {rows: 200, positive: 103, negative: 97}}\n")  # fmt: skip
+        file.write(
+            "expected: {train: {rows: 500, positive: 257, negative: 243},"
+            " val: {rows: 100, positive: 46, negative: 54}, test: {rows: 200, positive: 103, negative: 97}}\n"
+        )
     Path("photos").mkdir()
     Path("photos/labels.csv").write_text("image,label\na.jpg,good\nb.jpg,bad\n")
 

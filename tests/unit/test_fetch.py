@@ -1,4 +1,6 @@
-"""`mtrl fetch` against a local HTTP server that answers as the hub does: plan, download, resume, and what can go wrong."""
+"""`mtrl fetch` against a local HTTP server that answers as the hub does: plan, download, resume, and what
+can go wrong.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ NEWER = "f" * 40
 
 
 class Hub(ThreadingHTTPServer):
-    """One dataset, whatever its name. `status` other than 200 is the answer to everything; `asked` what was asked for."""
+    """One dataset, whatever its name. `status` other than 200 is the answer to everything; `asked` what was
+    asked for.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answer)

@@ -1,4 +1,6 @@
-"""Several writers of one data folder: on one host, in containers (process-id namespaces of their own), without file locks."""
+"""Several writers of one data folder: on one host, in containers (process-id namespaces of their own), without file
+locks.
+"""
 
 from __future__ import annotations
 

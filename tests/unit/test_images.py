@@ -130,7 +130,9 @@ def test_exif_is_not_applied(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_orient_stores_and_loads_upright(tmp_path: Path, kind: str) -> None:
-    """Upright in the store, in the RL parquet and as a judge's own photograph; the card says so; twice the same bytes."""
+    """Upright in the store, in the RL parquet and as a judge's own photograph; the card says so; twice the same
+    bytes.
+    """
     raw = tmp_path / "raw"
     raw.mkdir()
     (raw / "a.img").write_bytes(sideways(kind))
@@ -206,12 +208,20 @@ def test_convert_and_check_warn_of_sideways_photographs(cli, project: Path) -> N
 
 
 def test_rotated(tmp_path: Path) -> None:
-    for name, data in {"a.jpg": sideways("JPEG"), "b.tiff": sideways("TIFF"), "c.png": encoded(PLAIN, "PNG"),
-                       "d.txt": b"text"}.items():  # fmt: skip
+    for name, data in {
+        "a.jpg": sideways("JPEG"),
+        "b.tiff": sideways("TIFF"),
+        "c.png": encoded(PLAIN, "PNG"),
+        "d.txt": b"text",
+    }.items():
         (tmp_path / name).write_bytes(data)
     assert [images.rotated(tmp_path / name) for name in ("a.jpg", "b.tiff", "c.png", "d.txt", "e.jpg")] == [
-        True, False, False, False, False,
-    ]  # fmt: skip
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
     assert images.load_rgb(tmp_path / "b.tiff").size == (32, 64)  # Pillow itself turns TIFF files
 
 

@@ -333,7 +333,8 @@ def test_a_tables_labels_may_be_the_tasks_own_words(cli) -> None:
         .replace("label: {", "label: {drop: [unsure], ")
     )
     Path("recipes/tasks/scored.yaml").write_text(
-        'title: t\ncapability: quality\nsource: {file: a.csv}\nlabel: {column: score, rule: {when: ">= 4", then: yes}}\n'
+        "title: t\ncapability: quality\nsource: {file: a.csv}\nlabel: {column: score, rule: {when: "
+        '">= 4", then: yes}}\n'
     )
     Path("prompts/sft/scored.jinja").write_text("<image> Is it good? Answer yes or no.")
     Path("prompts/rl/scored.jinja").write_text("<image> Good? <think>why</think><answer>yes or no</answer>")

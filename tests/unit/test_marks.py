@@ -1,4 +1,6 @@
-"""Where each number of a shipped recipe is from: [P] the paper, [S] a named secondary source, [U] upstream, [O] ours."""
+"""Where each number of a shipped recipe is from: [P] the paper, [S] a named secondary source, [U] upstream,
+[O] ours.
+"""
 
 from __future__ import annotations
 

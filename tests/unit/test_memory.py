@@ -40,16 +40,42 @@ def checks(*arguments: str) -> list[Check]:
         (("sft_unified", "qwen3-vl-8b", "1x80gb-lora", FULL), 16 * 8.77),  # upcast to fp32
         (("sft_unified", "qwen3-vl-8b", "1x80gb-lora", FULL, "upstream.pure_bf16=true"), 8 * 8.77),
         (("sft_unified", "qwen3-vl-8b", "1x80gb-lora"), 2 * 8.77),  # frozen, under adapters
-        (("sft_unified", "qwen3-vl-30b-a3b", "8x80gb", "upstream.deepspeed.zero_optimization.offload_optimizer.device=cpu"), 2 * 31.07 / 8),
+        (
+            (
+                "sft_unified",
+                "qwen3-vl-30b-a3b",
+                "8x80gb",
+                "upstream.deepspeed.zero_optimization.offload_optimizer.device=cpu",
+            ),
+            2 * 31.07 / 8,
+        ),
         (("sft_unified", "qwen3-vl-30b-a3b", "8x80gb", "hardware.deepspeed=null"), 16 * 31.07),  # copies, not shards
-        (("sft_unified", "qwen3-vl-30b-a3b", "8x80gb", "hardware.deepspeed=null", "hardware.env.ACCELERATE_USE_FSDP='true'"), 16 * 31.07 / 8),
+        (
+            (
+                "sft_unified",
+                "qwen3-vl-30b-a3b",
+                "8x80gb",
+                "hardware.deepspeed=null",
+                "hardware.env.ACCELERATE_USE_FSDP='true'",
+            ),
+            16 * 31.07 / 8,
+        ),
         (("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb"), 10 * 31.07 / 8),  # bf16 with Kahan's sums
-        (("rl_multitask", "qwen3-vl-8b", "8x80gb", "upstream.worker.actor.fsdp.torch_dtype=null", "upstream.worker.actor.optim.strategy=adamw"), 16 * 8.77 / 8),
+        (
+            (
+                "rl_multitask",
+                "qwen3-vl-8b",
+                "8x80gb",
+                "upstream.worker.actor.fsdp.torch_dtype=null",
+                "upstream.worker.actor.optim.strategy=adamw",
+            ),
+            16 * 8.77 / 8,
+        ),
         (("rl_multitask", "qwen3-vl-8b", "1x80gb-lora"), 2 * 8.77),
         (("rl_multitask", "qwen3-vl-8b", "8x80gb", "backend=verl"), 16 * 8.77 / 8),  # fp32
         (("rl_multitask", "qwen3-vl-8b", "1x80gb-lora", "backend=verl"), 4 * 8.77),
     ],
-)  # fmt: skip
+)
 def test_states_by_hand(arguments: tuple[str, ...], states: float) -> None:
     assert need(*arguments).states == pytest.approx(states)
 
@@ -62,7 +88,9 @@ def test_trl_holds_its_reference_model_too() -> None:
 
 
 def test_against_easyr1s_own_table() -> None:
-    """assets/baselines.md: the 30B in bf16 on 8 H800 at its default lengths: 50 GB a GPU, 170 GB of host in the update."""
+    """assets/baselines.md: the 30B in bf16 on 8 H800 at its default lengths: 50 GB a GPU, 170 GB of host in the
+    update.
+    """
     lengths = ("rl.max_prompt_length=2048", "rl.max_response_length=2048")
     found = need("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb", *lengths)
     assert found.states + found.estimated == pytest.approx(50, abs=3)
@@ -101,7 +129,14 @@ def test_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
         "upstream.worker.actor.offload.offload_optimizer=false",
         "upstream.worker.actor.offload.offload_params=false",
     )
-    both = checks("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb", *stays, "upstream.worker.actor.fsdp.torch_dtype=null", "upstream.worker.actor.optim.strategy=adamw")[1]  # fmt: skip
+    both = checks(
+        "rl_multitask",
+        "qwen3-vl-30b-a3b",
+        "8x80gb",
+        *stays,
+        "upstream.worker.actor.fsdp.torch_dtype=null",
+        "upstream.worker.actor.optim.strategy=adamw",
+    )[1]
     assert both.level == "error" and "stays on the GPU" in both.text  # 48 + 12 x 31.07 / 8
 
 

@@ -1,4 +1,6 @@
-"""mtrl new-task: what it guesses from a table, and that its files work: convert, check and prompts on real image files."""
+"""mtrl new-task: what it guesses from a table, and that its files work: convert, check and prompts on real
+image files.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Every option of every verb: one spelling for one thing, a help text, and the spellings of earlier versions, which still work."""
+"""Every option of every verb: one spelling for one thing, a help text, and the spellings of earlier versions, which
+still work.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A converter named by path: the example of docs/own-task.md, word for word; its errors; and whose code is never run."""
+"""A converter named by path: the example of docs/own-task.md, word for word; its errors; and whose code is
+never run.
+"""
 
 from __future__ import annotations
 

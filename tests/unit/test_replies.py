@@ -1,4 +1,6 @@
-"""What an endpoint sends is not believed: where it comes from, how much and how long, of what types, and with whose key in it."""
+"""What an endpoint sends is not believed: where it comes from, how much and how long, of what types, and with whose key
+in it.
+"""
 
 from __future__ import annotations
 
@@ -185,9 +187,20 @@ def test_a_redirect_within_the_address_is_followed(picture: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://[::1", "http://h:abc/v1", "http://h:99999/v1", "http://h\n/v1", "http://h\0/v1", "http://", "ftp://h", "",
-     "http://a..b/v1", f"http://{'a' * 300}/v1"]
-)  # fmt: skip
+    "url",
+    [
+        "http://[::1",
+        "http://h:abc/v1",
+        "http://h:99999/v1",
+        "http://h\n/v1",
+        "http://h\0/v1",
+        "http://",
+        "ftp://h",
+        "",
+        "http://a..b/v1",
+        f"http://{'a' * 300}/v1",
+    ],
+)
 def test_addresses_that_are_none(url: str) -> None:
     with pytest.raises(UserError, match=r"is not an http\(s\) address") as stop:
         engine(url)

@@ -1,4 +1,6 @@
-"""report.html and compare.html: one file, nothing fetched, what a model wrote stays text, and every filter finds its own."""
+"""report.html and compare.html: one file, nothing fetched, what a model wrote stays text, and every filter finds its
+own.
+"""
 
 from __future__ import annotations
 
@@ -167,7 +169,10 @@ def test_in_a_browser(folder: Path) -> None:
     assert "<title>owned" not in shown and "x: zero_shot" in shown
     assert "90 of 90" in shown and shown.count("<article") >= 50
     assert shown.count('class="frame blur"') == LIMIT
-    click = "const b = document.querySelectorAll('.blur'); b[0].click(); b[1].click(); b[1].click(); document.title = 'clicked'"
+    click = (
+        "const b = document.querySelectorAll('.blur'); b[0].click(); b[1].click(); b[1].click(); "
+        "document.title = 'clicked'"
+    )
     clicked = browse(page, script=click)
     assert "<title>clicked" in clicked and clicked.count('class="frame blur"') == LIMIT - 1
 

@@ -31,10 +31,22 @@ def stale(path: Path, name: str = predictions.FILE) -> Path:
     identity = {"method": "zero_shot", "path": "m", "style": "sft", "sampling": {"votes": 1}, "tasks": {"t": about}}
     (path / IDENTITY).write_text(json.dumps(identity))
     rows = [
-        {"id": i, "task": "t", "order": "given", "vote": 0, "response": text, "verdict": verdicts[i], "lenient": verdicts[i],
-         "label": "yes" if i in "03" else "no", "correct": False, "confidence": sure[i], "tokens": 2, "extra": "kept"}
+        {
+            "id": i,
+            "task": "t",
+            "order": "given",
+            "vote": 0,
+            "response": text,
+            "verdict": verdicts[i],
+            "lenient": verdicts[i],
+            "label": "yes" if i in "03" else "no",
+            "correct": False,
+            "confidence": sure[i],
+            "tokens": 2,
+            "extra": "kept",
+        }
         for i, text in RESPONSES.items()
-    ]  # fmt: skip
+    ]
     (path / name).write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"torn')
     return path
 
@@ -94,11 +106,14 @@ def test_an_evaluation_that_is_writing_is_left_alone(tmp_path: Path, cli) -> Non
         (lambda f: (f / predictions.FILE).unlink(), "no predictions"),
         (lambda f: (f / predictions.FILE).write_text(""), "no predictions"),
         (lambda f: (f / predictions.FILE).write_text("id,label\n1,yes\n"), "line 1 is not valid JSON"),
-        (lambda f: (f / predictions.FILE).write_text('{"id": 1, "answer": "yes"}\n'), "line 1 is not a prediction: id: Input should be a valid string (given: 1); task is missing"),
+        (
+            lambda f: (f / predictions.FILE).write_text('{"id": 1, "answer": "yes"}\n'),
+            "line 1 is not a prediction: id: Input should be a valid string (given: 1); task is missing",
+        ),
         (lambda f: (f / IDENTITY).unlink(), "it has no eval.json"),
         (lambda f: (f / IDENTITY).write_text('{"tasks": {"t": {"split": "test"}}}'), "another version"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_evaluation_is_said_in_words(tmp_path: Path, cli, spoil, says: str) -> None:
     folder = stale(tmp_path / "e")
     spoil(folder)
@@ -108,17 +123,35 @@ def test_what_is_no_evaluation_is_said_in_words(tmp_path: Path, cli, spoil, says
 
 def damaged(change: dict[str, object], drop: str = "") -> str:
     row: dict[str, object] = {
-        "id": "0", "task": "t", "order": "given", "vote": 0, "response": "yes", "verdict": "yes", "lenient": "yes",
-        "label": "yes", "correct": True, "confidence": 0.9, "tokens": 1, "finish_reason": "stop", "latency": 0.1,
-    }  # fmt: skip
+        "id": "0",
+        "task": "t",
+        "order": "given",
+        "vote": 0,
+        "response": "yes",
+        "verdict": "yes",
+        "lenient": "yes",
+        "label": "yes",
+        "correct": True,
+        "confidence": 0.9,
+        "tokens": 1,
+        "finish_reason": "stop",
+        "latency": 0.1,
+    }
     return json.dumps({key: value for key, value in {**row, **change}.items() if key != drop}) + "\n"
 
 
 WRONG = [None, 7, -1, True, 1.5, float("nan"), float("inf"), "x", ["a"], {"a": 1}]
 FITS = {  # what a reader may take
-    "id": ["x"], "response": ["x"], "finish_reason": ["x"], "verdict": [None], "lenient": [None],
-    "confidence": [None, float("nan"), float("inf")], "vote": [7], "tokens": [7, -1], "latency": [7, 1.5, -1],
-}  # fmt: skip
+    "id": ["x"],
+    "response": ["x"],
+    "finish_reason": ["x"],
+    "verdict": [None],
+    "lenient": [None],
+    "confidence": [None, float("nan"), float("inf")],
+    "vote": [7],
+    "tokens": [7, -1],
+    "latency": [7, 1.5, -1],
+}
 
 
 @pytest.mark.parametrize("key", json.loads(damaged({})))

@@ -1,4 +1,6 @@
-"""Which numbers stand in a table: of the right judge, of what is here now, and marked with the reason where that is not sure."""
+"""Which numbers stand in a table: of the right judge, of what is here now, and marked with the reason where that is not
+sure.
+"""
 
 from __future__ import annotations
 
@@ -283,11 +285,27 @@ def test_a_wrong_number_is_no_cell_and_gets_one_line(tmp_path: Path, cli, key: s
 @pytest.mark.parametrize(
     "wrong",
     [
-        [], "x", 3, None, {}, {"schema": "2"}, {"schema": [2]}, {"method": 3}, {"method": "sft"}, {"method": ["zero_shot"]},
-        {"votes": 0}, {"votes": "1"}, {"votes": None}, {"votes": float("nan")}, {"checkpoint": 5}, {"style": "x"},
-        {"judged_by": 3}, {"judged_by": {"name": ""}}, {"judged_by": {"name": "a", "trained_on": "b"}},
+        [],
+        "x",
+        3,
+        None,
+        {},
+        {"schema": "2"},
+        {"schema": [2]},
+        {"method": 3},
+        {"method": "sft"},
+        {"method": ["zero_shot"]},
+        {"votes": 0},
+        {"votes": "1"},
+        {"votes": None},
+        {"votes": float("nan")},
+        {"checkpoint": 5},
+        {"style": "x"},
+        {"judged_by": 3},
+        {"judged_by": {"name": ""}},
+        {"judged_by": {"name": "a", "trained_on": "b"}},
     ],
-)  # fmt: skip
+)
 def test_a_wrong_file_is_one_line(tmp_path: Path, cli, wrong: Any) -> None:
     content = {"schema": 2, "method": "zero_shot", "votes": 1, "seetrue": TASK}
     file = tmp_path / "a/metrics.json"

@@ -44,8 +44,15 @@ def test_members_that_are_missing_damaged_climbing_or_doubtful_cost_their_rows(t
         table += f"{name},{'' if name == 'untexted.png' else 'a cat'},1,,x\n"
     (folder / "SeeTRUE.csv").write_text(table, encoding="utf-8")
     with zipfile.ZipFile(folder / "images.zip", "w") as archive:
-        for name, data in {"images/fine.png": good, "../../climbs.png": good, "a/twice.png": good, "b/twice.png": good + b"x",
-                           "nothing.png": b"", "images/ümlaut=1.png": good, "untexted.png": good}.items():  # fmt: skip
+        for name, data in {
+            "images/fine.png": good,
+            "../../climbs.png": good,
+            "a/twice.png": good,
+            "b/twice.png": good + b"x",
+            "nothing.png": b"",
+            "images/ümlaut=1.png": good,
+            "untexted.png": good,
+        }.items():
             archive.writestr(name, data)
         archive.writestr("rotten.png", b"R" * 100)
     whole = (folder / "images.zip").read_bytes()
@@ -53,9 +60,13 @@ def test_members_that_are_missing_damaged_climbing_or_doubtful_cost_their_rows(t
     card, rows = run(task_with("seetrue"), tmp_path / "raw", tmp_path / "data")
     assert sum(map(len, rows.values())) == 2
     assert card["rejects"] == {
-        "damaged in images.zip": 1, "empty file": 1, "its name leads out of images.zip": 1, "no text": 1,
-        "not in images.zip": 1, "several different members of images.zip have its name": 1,
-    }  # fmt: skip
+        "damaged in images.zip": 1,
+        "empty file": 1,
+        "its name leads out of images.zip": 1,
+        "no text": 1,
+        "not in images.zip": 1,
+        "several different members of images.zip have its name": 1,
+    }
     assert not (tmp_path / "climbs.png").exists()
 
 

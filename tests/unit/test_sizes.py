@@ -1,4 +1,6 @@
-"""`auto` sizes: an epoch of at least 8 updates and 2 validations, in batches that the devices and the trainers can share."""
+"""`auto` sizes: an epoch of at least 8 updates and 2 validations, in batches that the devices and the trainers can
+share.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,14 @@ def test_an_epoch_has_8_updates_and_2_validations(
 
 def test_the_papers_tasks_keep_the_papers_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for task, rows in {"agin_nat": 4839, "agin_tech": 4839, "agin_rat": 4839, "seetrue": 5544, "imagereward": 6194, "unsafebench": 7298}.items():  # fmt: skip
+    for task, rows in {
+        "agin_nat": 4839,
+        "agin_tech": 4839,
+        "agin_rat": 4839,
+        "seetrue": 5544,
+        "imagereward": 6194,
+        "unsafebench": 7298,
+    }.items():
         converted(rows, task=task)
     sft = recipe.load("sft_unified", sets=SFT)
     rl = recipe.load("rl_multitask", sets=RL)
@@ -145,7 +154,8 @@ def test_every_field_changes_what_is_run_or_is_refused(project: Path) -> None:
         plain = recipe.load(name, *presets, sets=sets)
         text = lambda found: registry.of(found).config(found, Run(Path("runs/x")), Path("data"))  # noqa: E731
         for key, value in plain.model_dump()[str(plain.stage)].items():
-            changed = "linear" if value == "cosine" else 100 if value is None else value * 2 if value else 0.5
+            words = {"cosine": "linear", "token": "sequence"}
+            changed = words.get(str(value)) or (100 if value is None else value * 2 if value else 0.5)
             changed = not value if isinstance(value, bool) else changed
             if key in ("top_p", "format_weight"):
                 changed = 0.25

@@ -1,4 +1,6 @@
-"""Damaged archives, folders that cannot be written to, paths through files, file systems without links, and the umask."""
+"""Damaged archives, folders that cannot be written to, paths through files, file systems without links, and
+the umask.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ def test_a_path_through_a_file_is_the_users_mistake(cli, tmp_path: Path) -> None
 
 @pytest.fixture
 def read_only(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a read-only file system, which binds root too; without such a mount a folder without write permission."""
+    """A folder on a read-only file system, which binds root too; without such a mount a folder without write
+    permission.
+    """
     folder = tmp_path / "ro"
     folder.mkdir()
     mounted = (
@@ -136,9 +140,22 @@ def test_no_file_is_wider_than_the_umask_allows(project: Path) -> None:
     code = "import os, sys; os.umask(0o077); from mtrl.cli import main; main(sys.argv[1:])"
     commands = (
         ["convert", "demo_quality", "--raw", "raw", "--out", "out"],
-        ["sft", "sft_unified", "--model", "tiny", "--hardware", "cpu", "--set", "tasks=demo_quality", "--data", "out",
-         "--runs", "out/runs", "--dry-run"],
-    )  # fmt: skip
+        [
+            "sft",
+            "sft_unified",
+            "--model",
+            "tiny",
+            "--hardware",
+            "cpu",
+            "--set",
+            "tasks=demo_quality",
+            "--data",
+            "out",
+            "--runs",
+            "out/runs",
+            "--dry-run",
+        ],
+    )
     for command in commands:
         done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
@@ -149,6 +166,9 @@ def test_no_file_is_wider_than_the_umask_allows(project: Path) -> None:
     finally:
         os.umask(before)
     assert os.access(project / "out/x", os.R_OK)
-    wide = [str(path) for path in sorted(Path("out").rglob("*")) if path.lstat().st_mode & 0o077 and not path.is_symlink()
-            and "checkpoint-" not in str(path)]  # fmt: skip
+    wide = [
+        str(path)
+        for path in sorted(Path("out").rglob("*"))
+        if path.lstat().st_mode & 0o077 and not path.is_symlink() and "checkpoint-" not in str(path)
+    ]
     assert not wide

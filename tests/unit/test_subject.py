@@ -1,4 +1,6 @@
-"""What mtrl eval knows of a checkpoint before it asks: from mtrl.json, or for a foreign model from the zero-shot recipe."""
+"""What mtrl eval knows of a checkpoint before it asks: from mtrl.json, or for a foreign model from the zero-shot
+recipe.
+"""
 
 from __future__ import annotations
 

@@ -103,12 +103,20 @@ def test_an_id_is_the_file_name(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     pictures(raw / "images/deep")
     names = ["deep/0.png", "./deep/1.png", "deep/2.png", "deep/1.png"]
-    task = table_task(raw, [{"image": name, "label": "1"} for name in names],
-                      source={"file": "labels.jsonl", "image_folder": "images"})  # fmt: skip
+    task = table_task(
+        raw,
+        [{"image": name, "label": "1"} for name in names],
+        source={"file": "labels.jsonl", "image_folder": "images"},
+    )
     assert ids(task, raw, tmp_path / "data") == {"deep/0.png", "deep/1.png", "deep/2.png", "deep/1.png (row 4)"}
-    pairs = table_task(raw, [{"a": "deep/0.png", "b": "deep/1.png", "label": "a"}], kind="pairwise",
-                       label={"column": "label", "values": {1: ["a"], 2: ["b"]}}, name="mjbench_quality",
-                       source={"file": "labels.jsonl", "image_folder": "images", "images": ["a", "b"]})  # fmt: skip
+    pairs = table_task(
+        raw,
+        [{"a": "deep/0.png", "b": "deep/1.png", "label": "a"}],
+        kind="pairwise",
+        label={"column": "label", "values": {1: ["a"], 2: ["b"]}},
+        name="mjbench_quality",
+        source={"file": "labels.jsonl", "image_folder": "images", "images": ["a", "b"]},
+    )
     assert ids(pairs, raw, tmp_path / "data") == {"deep/0.png deep/1.png"}
 
 
@@ -124,26 +132,43 @@ def test_ids_of_a_hugging_face_folder(tmp_path: Path) -> None:
     for shard in ("train-00000-of-00001", "test-00000-of-00001"):
         parquet(tmp_path / "shards/data" / f"{shard}.parquet", NINE[:2])
     assert ids(task, tmp_path / "shards", tmp_path / "two") == {
-        "0.png", "1.png", "0.png (data-train-00000-of-00001, row 1)", "1.png (data-train-00000-of-00001, row 2)"
-    }  # fmt: skip
+        "0.png",
+        "1.png",
+        "0.png (data-train-00000-of-00001, row 1)",
+        "1.png (data-train-00000-of-00001, row 2)",
+    }
     cells = [{"bytes": encoded(DRAW(n), "PNG"), "path": None} for n in range(2)]
     pq.write_table(pa.table({"image": cells, "label": [0, 1]}), tmp_path / "bare.parquet")
     bare = table_task(tmp_path / "unused", [], source={"file": "bare.parquet"})
     assert ids(bare, tmp_path, tmp_path / "three") == {"bare-000001", "bare-000002"}
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ("image,caption,label\na.png,A large, open living room,yes\n",
-     r"labels.csv, row 1 \(line 2\) has 4 cells, and the header has 3 columns .*comma in a text without quotes"),
-    ("image,label,caption\na.png,yes,A large, open living room\n", r"row 1 \(line 2\) has 4 cells"),
-    ("image,label,caption,,\na.png,yes,A large, open,\n", r"row 1 \(line 2\) has 5 cells, and the header has 3 columns"),
-    ('image,caption,label\na.png,"two\nlines",1\nb.png,x\n', r"row 2 \(line 4\) has 2 cells.*a line break in a text"),
-    ("image,label,label\na.png,1,0\n", r"labels.csv, line 1: the header names column 'label' twice"),
-    ("image;label\na.png;1\n", r"labels.csv, line 1: the columns are separated by semicolons, not commas: image;label"),
-    ("image\tlabel\na.png\t1\n", "the columns are separated by tabs"),
-    ('image,caption,label\na.png,"never closed,1\n', r"row 1 \(line 2\): unexpected end of data"),
-    ('image,caption,label\na.png,"a" b,1\n', r"row 1 \(line 2\): .* expected after"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "image,caption,label\na.png,A large, open living room,yes\n",
+            r"labels.csv, row 1 \(line 2\) has 4 cells, and the header has 3 columns .*comma in a text without quotes",
+        ),
+        ("image,label,caption\na.png,yes,A large, open living room\n", r"row 1 \(line 2\) has 4 cells"),
+        (
+            "image,label,caption,,\na.png,yes,A large, open,\n",
+            r"row 1 \(line 2\) has 5 cells, and the header has 3 columns",
+        ),
+        (
+            'image,caption,label\na.png,"two\nlines",1\nb.png,x\n',
+            r"row 2 \(line 4\) has 2 cells.*a line break in a text",
+        ),
+        ("image,label,label\na.png,1,0\n", r"labels.csv, line 1: the header names column 'label' twice"),
+        (
+            "image;label\na.png;1\n",
+            r"labels.csv, line 1: the columns are separated by semicolons, not commas: image;label",
+        ),
+        ("image\tlabel\na.png\t1\n", "the columns are separated by tabs"),
+        ('image,caption,label\na.png,"never closed,1\n', r"row 1 \(line 2\): unexpected end of data"),
+        ('image,caption,label\na.png,"a" b,1\n', r"row 1 \(line 2\): .* expected after"),
+    ],
+)
 def test_a_csv_that_is_not_one_table(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(UserError, match=said) as error:
@@ -169,12 +194,15 @@ def test_an_encoding_is_named(ending: str, encoding: str, tmp_path: Path) -> Non
         list(read_table(file))
 
 
-@pytest.mark.parametrize(("line", "said"), [
-    ('{"image": "a.png", "label": 1, "label": 0}', "'label' is given twice"),
-    ('{"image": "a.png", "label": "\\ud800"}', "surrogate"),
-    ('{"image": "a.png", "label": ' + "[" * 10_000 + "]" * 10_000 + "}", "nested deeper"),
-    ('{"image": "a.png", "label": ' + "9" * 5_000 + "}", "integer"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"image": "a.png", "label": 1, "label": 0}', "'label' is given twice"),
+        ('{"image": "a.png", "label": "\\ud800"}', "surrogate"),
+        ('{"image": "a.png", "label": ' + "[" * 10_000 + "]" * 10_000 + "}", "nested deeper"),
+        ('{"image": "a.png", "label": ' + "9" * 5_000 + "}", "integer"),
+    ],
+)
 def test_a_hostile_line_is_one_line_of_error(line: str, said: str, tmp_path: Path) -> None:
     task = table_task(tmp_path, [])
     (tmp_path / "labels.jsonl").write_text('\ufeff{"image": "a.png", "label": 1}\n' + line + "\n")

@@ -1,4 +1,6 @@
-"""A judge is asked as it was trained: an export carries its tasks and prompts, whatever the working directory holds by then."""
+"""A judge is asked as it was trained: an export carries its tasks and prompts, whatever the working directory holds by
+then.
+"""
 
 from __future__ import annotations
 

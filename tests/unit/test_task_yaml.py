@@ -45,17 +45,26 @@ def test_a_key_given_twice_is_an_error_in_every_yaml(here: Path) -> None:
     assert parse_yaml("b: &b {x: 1}\na: &a {<<: *b, x: 2}\n<<: *a\nx: 3", "t")["x"] == 3
 
 
-@pytest.mark.parametrize(("label", "said"), [
-    ("{column: stars}", r"label has no values and no rule. A judge of one image answers yes or no. Write, .*drop: \[3\]"),
-    ("{column: stars, values: {1: [1], 2: [2], 3: [3], 4: [4], 5: [5]}}", r"has the keys 1 and 2 and 3 and 4 and 5. A judge"),
-    ("{column: x, values: {1: [a], 2: [b]}}", r"label.values has the keys 1 and 2. kind: pairwise is missing\?"),
-    ("{column: x, values: {yes: [a], no: [b, a]}}", r"label.values.yes and label.values.no both list 'a'"),
-    ("{column: x, values: {yes: [4], no: ['4']}}", r"both list '4'"),
-    ("{column: x, values: {yes: [a], no: [b]}, drop: [b]}", r"label.values.no and label.drop both list 'b'"),
-    ("{column: x, values: {yes: [a]}}", r"label.values has the keys yes. A judge of one image answers yes or no"),
-    ("{column: x, values: {yes: [a], no: []}}", r"label.values.no is empty, so no row could get that verdict"),
-    ("{column: x, values: {1: [a], '1': [b]}}", r"label.values: the keys .* are both '1'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        (
+            "{column: stars}",
+            r"label has no values and no rule. A judge of one image answers yes or no. Write, .*drop: \[3\]",
+        ),
+        (
+            "{column: stars, values: {1: [1], 2: [2], 3: [3], 4: [4], 5: [5]}}",
+            r"has the keys 1 and 2 and 3 and 4 and 5. A judge",
+        ),
+        ("{column: x, values: {1: [a], 2: [b]}}", r"label.values has the keys 1 and 2. kind: pairwise is missing\?"),
+        ("{column: x, values: {yes: [a], no: [b, a]}}", r"label.values.yes and label.values.no both list 'a'"),
+        ("{column: x, values: {yes: [4], no: ['4']}}", r"both list '4'"),
+        ("{column: x, values: {yes: [a], no: [b]}, drop: [b]}", r"label.values.no and label.drop both list 'b'"),
+        ("{column: x, values: {yes: [a]}}", r"label.values has the keys yes. A judge of one image answers yes or no"),
+        ("{column: x, values: {yes: [a], no: []}}", r"label.values.no is empty, so no row could get that verdict"),
+        ("{column: x, values: {1: [a], '1': [b]}}", r"label.values: the keys .* are both '1'"),
+    ],
+)
 def test_a_label_from_which_no_verdict_follows(label: str, said: str, here: Path) -> None:
     with pytest.raises(UserError, match=rf"mine.yaml: .*{said}"):
         load(here, TASK.replace("{column: label, values: {yes: [good], no: [bad]}}", label))

@@ -1,4 +1,6 @@
-"""Estimates of time: within twice of every published step, a line for every recipe, model and preset, and the page's table."""
+"""Estimates of time: within twice of every published step, a line for every recipe, model and preset, and the page's
+table.
+"""
 
 from __future__ import annotations
 

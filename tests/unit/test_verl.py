@@ -1,4 +1,6 @@
-"""verl without verl: what is rendered, what is refused before a start, and what is made of the folders and logs it writes."""
+"""verl without verl: what is rendered, what is refused before a start, and what is made of the folders and logs it
+writes.
+"""
 
 from __future__ import annotations
 
@@ -92,31 +94,96 @@ def test_no_rule_is_broken(model: str, hardware: str) -> None:
 @pytest.mark.parametrize(
     ("sets", "words", "then"),
     [
-        (["upstream.trainer.n_gpus_per_node=7"], "7 replicas cannot share rl.batch_size 256 x rl.n 20 answers", "--set rl.batch_size=259 --set rl.rollout_batch_size=518"),
+        (
+            ["upstream.trainer.n_gpus_per_node=7"],
+            "7 replicas cannot share rl.batch_size 256 x rl.n 20 answers",
+            "--set rl.batch_size=259 --set rl.rollout_batch_size=518",
+        ),
         (["hardware.gpus_per_node=0"], "verl needs GPUs", "--hardware 8x80gb"),
-        (["upstream.data.train_batch_size=500"], "500 is not a multiple of rl.batch_size 256", "--set upstream.data.train_batch_size=512"),
+        (
+            ["upstream.data.train_batch_size=500"],
+            "500 is not a multiple of rl.batch_size 256",
+            "--set upstream.data.train_batch_size=512",
+        ),
         (["upstream.actor_rollout_ref.rollout.n=1"], "rl.n is 1", "--set upstream.actor_rollout_ref.rollout.n=2"),
-        (["upstream.actor_rollout_ref.actor.ulysses_sequence_parallel_size=3"], "does not divide 8 GPUs", "parallel_size=2"),
-        (["upstream.actor_rollout_ref.actor.ppo_max_token_len_per_gpu=4096"], "8192 tokens, and actor_rollout_ref.actor.ppo_max_token_len_per_gpu is 4096", "=8192"),
-        (["upstream.actor_rollout_ref.ref.log_prob_max_token_len_per_gpu=4096"], "8192 tokens, and actor_rollout_ref.ref.log_prob_max_token_len_per_gpu is 4096", "=8192"),
-        (["upstream.actor_rollout_ref.actor.use_dynamic_bsz=false", "upstream.actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=3"], "640 answers per replica are not a multiple", "per_gpu=2"),
-        (["upstream.actor_rollout_ref.actor.use_dynamic_bsz=false", "upstream.actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=3"], "1280 answers per replica are not a multiple of actor_rollout_ref.ref.", "per_gpu=2"),
-        (["upstream.actor_rollout_ref.rollout.tensor_model_parallel_size=3"], "tensor_model_parallel_size 3 does not divide 8", "parallel_size=2"),
-        (["upstream.actor_rollout_ref.rollout.max_model_len=4096"], "rollout.max_model_len is 4096", "max_model_len=8192"),
-        (["upstream.actor_rollout_ref.rollout.enable_chunked_prefill=false", "upstream.actor_rollout_ref.rollout.max_num_batched_tokens=4096"], "8192 tokens, and actor_rollout_ref.rollout.max_num_batched_tokens is 4096", "=8192"),
+        (
+            ["upstream.actor_rollout_ref.actor.ulysses_sequence_parallel_size=3"],
+            "does not divide 8 GPUs",
+            "parallel_size=2",
+        ),
+        (
+            ["upstream.actor_rollout_ref.actor.ppo_max_token_len_per_gpu=4096"],
+            "8192 tokens, and actor_rollout_ref.actor.ppo_max_token_len_per_gpu is 4096",
+            "=8192",
+        ),
+        (
+            ["upstream.actor_rollout_ref.ref.log_prob_max_token_len_per_gpu=4096"],
+            "8192 tokens, and actor_rollout_ref.ref.log_prob_max_token_len_per_gpu is 4096",
+            "=8192",
+        ),
+        (
+            [
+                "upstream.actor_rollout_ref.actor.use_dynamic_bsz=false",
+                "upstream.actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=3",
+            ],
+            "640 answers per replica are not a multiple",
+            "per_gpu=2",
+        ),
+        (
+            [
+                "upstream.actor_rollout_ref.actor.use_dynamic_bsz=false",
+                "upstream.actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=3",
+            ],
+            "1280 answers per replica are not a multiple of actor_rollout_ref.ref.",
+            "per_gpu=2",
+        ),
+        (
+            ["upstream.actor_rollout_ref.rollout.tensor_model_parallel_size=3"],
+            "tensor_model_parallel_size 3 does not divide 8",
+            "parallel_size=2",
+        ),
+        (
+            ["upstream.actor_rollout_ref.rollout.max_model_len=4096"],
+            "rollout.max_model_len is 4096",
+            "max_model_len=8192",
+        ),
+        (
+            [
+                "upstream.actor_rollout_ref.rollout.enable_chunked_prefill=false",
+                "upstream.actor_rollout_ref.rollout.max_num_batched_tokens=4096",
+            ],
+            "8192 tokens, and actor_rollout_ref.rollout.max_num_batched_tokens is 4096",
+            "=8192",
+        ),
         (["upstream.actor_rollout_ref.model.lora_rank=1024"], "up to rank 512", "512"),
         (["upstream.algorithm.adv_estimator=grppo"], "Did you mean 'grpo'", "adv_estimator=grpo"),
-        (["upstream.actor_rollout_ref.actor.kl_loss_type=lowvar"], "'lowvar' is not allowed", "kl_loss_type=low_var_kl"),
+        (
+            ["upstream.actor_rollout_ref.actor.kl_loss_type=lowvar"],
+            "'lowvar' is not allowed",
+            "kl_loss_type=low_var_kl",
+        ),
         (["upstream.trainer.resume_mode=disable"], "'disable' is not allowed", "resume_mode=auto"),
         (["upstream.trainer.logger=[wandb]"], "is not a list", "'[file]'"),
-        (["upstream.trainer.test_freq=7"], "test_freq and trainer.save_freq differ", "--set upstream.trainer.test_freq="),
+        (
+            ["upstream.trainer.test_freq=7"],
+            "test_freq and trainer.save_freq differ",
+            "--set upstream.trainer.test_freq=",
+        ),
         (["upstream.data.image_patch_size=14"], "is not the model's 16", "image_patch_size=16"),
         (["rl.length_cap=1024"], "rl.length_cap does not work with verl", "backend=easyr1"),
-        (["upstream.reward.custom_reward_function.reward_kwargs.format_wait=1"], "has no argument 'format_wait'. Did you mean 'format_weight'", ""),
+        (
+            ["upstream.reward.custom_reward_function.reward_kwargs.format_wait=1"],
+            "has no argument 'format_wait'. Did you mean 'format_weight'",
+            "",
+        ),
         (["upstream.reward.custom_reward_function.name=main"], "has no function main", "correct upstream.reward"),
-        (["upstream.reward.custom_reward_function.path=/no/where.py"], "/no/where.py does not exist", "correct upstream.reward"),
+        (
+            ["upstream.reward.custom_reward_function.path=/no/where.py"],
+            "/no/where.py does not exist",
+            "correct upstream.reward",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_verl_would_stumble_on(sets: list[str], words: str, then: str) -> None:
     checks = launches.rules(load("rl_multitask", "qwen3-vl-8b", "8x80gb", sets))
     hits = [check for check in checks if check.level == "error" and words in check.text]
@@ -147,7 +214,15 @@ def test_whole_epochs_several_nodes_and_lossy_settings_are_warned_of() -> None:
         assert words in warnings
 
 
-@pytest.mark.parametrize(("version", "words"), [("0.3.3.dev0", "EasyR1's package is called verl too"), ("0.10.0", "outside 0.9.x"), ("0.10rc1", "outside 0.9.x"), ("0.9.4", "")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        ("0.3.3.dev0", "EasyR1's package is called verl too"),
+        ("0.10.0", "outside 0.9.x"),
+        ("0.10rc1", "outside 0.9.x"),
+        ("0.9.4", ""),
+    ],
+)
 def test_a_version_outside_the_tested_range(
     version: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -379,7 +454,9 @@ def test_metrics_join_the_attempts_and_weigh_the_tasks(converted: Path, tmp_path
 
 
 def test_a_plateau_ends_the_job_and_the_run_is_done(converted: Path, tmp_path: Path) -> None:
-    """A job that would go on for a minute and writes verl's files is ended once its log says so; its metrics are kept."""
+    """A job that would go on for a minute and writes verl's files is ended once its log says so; its metrics
+    are kept.
+    """
     run = Run(tmp_path / "run")
     found = load("rl_multitask", "tiny", "8x80gb", ["tasks=demo_quality,demo_safety", "rl.patience=1"])
     VERL.link_inputs(found, run, converted / "data")

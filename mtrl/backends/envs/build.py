@@ -1,4 +1,5 @@
-"""Builds one of mtrl's virtual environments: `python3 mtrl/backends/envs/build.py NAME [--device cpu|gpu] [pip arguments]`.
+"""Builds one of mtrl's virtual environments: `python3 mtrl/backends/envs/build.py NAME [--device cpu|gpu] [pip
+arguments]`.
 
 Standard library only, since it runs before anything is installed. The requirements of environment NAME are in
 NAME-cpu.txt and NAME-gpu.txt, or in NAME.txt where they are the same. What is in NAME-*.last.txt is installed after

@@ -1,7 +1,7 @@
 """The upstream versions that mtrl is tested with: the one place from which checks read them.
 
-Requirements files pin the same (tests/unit/test_tested.py). To move to another version: change it here and in NAME-*.txt
-next to this file, then run tests/contract/test_NAME.py.
+Requirements files pin the same (tests/unit/test_tested.py). To move to another version: change it here and in
+NAME-*.txt next to this file, then run tests/contract/test_NAME.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 
 class Tested(NamedTuple):
-    """The version that the trainer's package reports; for a trainer that is installed from its repository, its commit."""
+    """The version that the trainer's package reports; for a trainer that is installed from its repository, its
+    commit.
+    """
 
     version: str
     commit: str = ""

@@ -80,8 +80,8 @@ def main(file: str) -> None:
 def dataset(folder: Path) -> Any:
     """The folder's parquet files with TRL's columns: prompt (one user message), images, answer, id, task.
 
-    Images are decoded when a row is read, by mtrl's own reader: `datasets`' Image rotates them by their EXIF data, which
-    no other trainer here does, nor the evaluation.
+    Images are decoded when a row is read, by mtrl's own reader: `datasets`' Image rotates them by their EXIF data,
+    which no other trainer here does, nor the evaluation.
     """
     from datasets import load_dataset
 

@@ -1,9 +1,9 @@
 """verl's own check of configurations: `python verl_check.py FILE...` in verl's environment prints one line of JSON.
 
-{FILE: {"unknown": keys that verl does not have, "error": what its own check raises or "", "engine": "dp" or "megatron"}};
-with unknown keys also "near": {unknown key: verl's most similar key, or ""}.
-verl accepts an unknown key in a file without a message; hydra reports it on a command line only.
-The rank of an adapter is not checked where vLLM is not installed: verl asks vLLM for the ranks that it supports.
+{FILE: {"unknown": keys that verl does not have, "error": what its own check raises or "", "engine": "dp" or
+"megatron"}}; with unknown keys also "near": {unknown key: verl's most similar key, or ""}. verl accepts an unknown key
+in a file without a message; hydra reports it on a command line only. The rank of an adapter is not checked where vLLM
+is not installed: verl asks vLLM for the ranks that it supports.
 """
 
 from __future__ import annotations
@@ -19,10 +19,20 @@ from pathlib import Path
 from typing import Any
 
 FREE = (  # blocks whose keys belong to another library
-    "env_vars", "reward_kwargs", "override_config", "override_optimizer_config", "override_transformer_config",
-    "override_mcore_model_config", "override_ddp_config", "engine_kwargs", "vllm", "sampler_kwargs", "mm_processor_kwargs",
-    "apply_chat_template_kwargs", "mbridge_config",
-)  # fmt: skip
+    "env_vars",
+    "reward_kwargs",
+    "override_config",
+    "override_optimizer_config",
+    "override_transformer_config",
+    "override_mcore_model_config",
+    "override_ddp_config",
+    "engine_kwargs",
+    "vllm",
+    "sampler_kwargs",
+    "mm_processor_kwargs",
+    "apply_chat_template_kwargs",
+    "mbridge_config",
+)
 
 
 def main(files: list[str]) -> dict[str, dict[str, Any]]:
