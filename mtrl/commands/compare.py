@@ -24,7 +24,10 @@ def command(
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
 ) -> None:
-    """Compare two evaluations: difference B - A with a 95% paired interval, and the samples where they disagree."""
+    """Compare two evaluations of the same samples.
+
+    Prints the difference B - A with a 95% paired interval, and the samples where they disagree.
+    """
     from mtrl.core import targets
     from mtrl.core.console import bar, say, table
     from mtrl.evaluate import compare

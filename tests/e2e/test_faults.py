@@ -139,7 +139,7 @@ def test_ctrl_c_stops_the_whole_group_and_says_what_is_next(project: Path) -> No
     trainer = run.status.pid
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "the same command goes on from here" in err and "Traceback" not in err
+    assert process.returncode == 130 and "The same command continues from here" in err and "Traceback" not in err
     assert not run.locked() and run.status.state == "interrupted"
     with pytest.raises(ProcessLookupError):
         os.killpg(trainer, 0)
