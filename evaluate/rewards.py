@@ -35,7 +35,7 @@ def of_file(file: Path, format_weight: float) -> list[Rewarded]:
                 {"task": line.get("task", ""), "label": line["label"], "id": line.get("id", number)}
             )
             score = judge.score(line["response"], truth, format_weight)
-            task, label, _ = judge.ground_truth(truth)
+            task, label, _ = judge.read_truth(truth)
         except KeyError as error:
             raise UserError(f"{file}, line {number}: the key {error} is missing") from None
         except (TypeError, ValueError) as error:

@@ -15,6 +15,6 @@ def command(
     """Run every stage on this machine's CPU: a tiny model on generated data.
 
     Convert, train by SFT and GRPO, score with vLLM, print the tables."""
-    from mtrl.demo.pipeline import run
+    from mtrl.demo.walkthrough import run
 
     run(out, full)

@@ -177,7 +177,7 @@ def test_a_full_disk_is_said_plainly_and_leaves_nothing_half(project: Path, bloc
 
 
 def test_eval_killed_and_started_again_asks_nothing_twice(project: Path) -> None:
-    from mtrl.demo.pipeline import tiny
+    from mtrl.demo.walkthrough import tiny
 
     arguments = ["eval", "--ckpt", str(tiny()), "--tasks", "demo_quality,demo_safety,demo_pairs", "--out", "e"]
     process = begin(project, arguments)

@@ -23,7 +23,7 @@ import pytest
 
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_jsonl
-from mtrl.demo.pipeline import tiny
+from mtrl.demo.walkthrough import tiny
 from mtrl.evaluate.engines.base import Sampling
 from mtrl.evaluate.engines.offline import VllmModel
 from mtrl.evaluate.engines.replicas import Replica
