@@ -44,7 +44,7 @@ def test_every_combination_resolves_and_renders(name: str, model: str, hardware:
     assert found.default_name.startswith(name) and found.default_name.endswith(f"{model}-{hardware}")
     if found.stage is None or (found.stage == "rl" and found.hardware.rl_backend == "easyr1"):
         return  # nothing to train; or EasyR1's configuration: test_easyr1.py
-    if found.trainer == "trl" and found.model.shape and found.model.shape.experts:
+    if found.trainer == "trl" and hardware != "cpu" and found.model.shape and found.model.shape.experts:
         with pytest.raises(UserError, match="mixture of experts"):
             Rendered(found, Run(tmp_path / "run"), tmp_path / "data").values  # noqa: B018
         return
