@@ -88,7 +88,7 @@ def arrows() -> dict[str, set[str]]:
     """{room: the other rooms it imports}."""
     found: dict[str, set[str]] = {name: set() for name in ORDER}
     for module, file in modules().items():
-        found[room(module)] |= {room(name) for name in imported(file)} - {room(module), *DATA}
+        found[room(module)] |= {room(name) for name in imported(file) - DATA} - {room(module)}
     return found
 
 
