@@ -7,8 +7,9 @@ The three tasks read the same rows and give them the same ids, so a split is the
 table names and the folder lacks is an error: the release is one archive, so the copy is incomplete.
 
 source:
-  table: MOS_AGIN.csv images: AGIN_512x512       # the folder of the files that `filename` names prompt_in_name: true
-  # GUESS: <Model>_<promptset>_<n>.png with one <promptset>_<n> share a prompt (grouped protocol)
+  table: MOS_AGIN.csv
+  images: AGIN_512x512       # the folder of the files that `filename` names
+  prompt_in_name: true       # GUESS: <Model>_<promptset>_<n>.png of one <promptset>_<n> share a prompt (grouped)
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What a converter gives, and what converters share. A converter turns one release into Rows; images are not read yet.
 
-It is a module with one function, `rows(task, raw) -> Iterator[Row]`; `raw` is the folder that --raw names. It reads the
-release only, writes nothing, keeps the release's order, and raises UserError where the release is not as expected. A
-second function is optional: `labels(task, raw) -> Iterator[Record]` gives `mtrl fit-labels` the columns that may hold
-the label.
+It is a module with one function, `rows(task, raw) -> Iterator[Row]`; `raw` is the folder that --raw names. It reads
+the release only, writes nothing, keeps the release's order, and raises UserError where the release is not as
+expected. A second function is optional: `labels(task, raw) -> Iterator[Record]` gives `mtrl fit-labels` the columns
+that may hold the label.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ class Row:
     split: str | None = None
     """train, val or test, where the release says so; None: by the task's split rule."""
     group: str = ""
-    """What the row comes from, such as a prompt or a source image: a grouped split keeps its rows together. "": itself.
-    """
+    """What the row comes from, such as a prompt: a grouped split keeps its rows together. "": itself."""
     source: dict[str, Any] = field(default_factory=dict)
     """More of the release's own columns, to be kept with the sample as JSON."""
     reject: str = ""
@@ -81,8 +80,7 @@ def answers(task: Task, records: Iterable[Record]) -> list[str]:
 
 
 def below(folder: Path, name: str, where: str) -> Picture:
-    """The picture in the file `name` below `folder`. Raises UserError for a name that is empty or leads out of the
-    folder.
+    """The picture in the file `name` below `folder`. Raises UserError for a name that leads out of it, or is empty.
 
     The name in the table and on disk may be in different Unicode forms (composed, decomposed): unpacking tools differ.
     """

@@ -40,9 +40,8 @@ def rows(task: Task, raw: Path) -> Iterator[Row]:
     fetch = f"download revision {REVISION} of MJ-Bench/MJ-Bench (mtrl fetch {task.name} --to raw)"
     if held & REWRITE:
         raise UserError(
-            f"{file} is of MJ-Bench's 2025 rewrite (it has {', '.join(sorted(held & REWRITE))}): other "
-            "pairs, every label 0,"
-            " not what the paper measured on",
+            f"{file} is of MJ-Bench's 2025 rewrite (it has {', '.join(sorted(held & REWRITE))}): other pairs, "
+            "every label 0, not what the paper measured on",
             fetch,
         )
     need_columns(file, held, COLUMNS, fetch)

@@ -3,9 +3,9 @@
     image                             text                     label  original_dataset_id  dataset_source
     0_a=few_o=cat_s=indoor.png        A few cats are indoors.  1      12                   editbench
 
-label 1: the text matches. (The texts and numbers here are made up.) An image that is missing in the zip or damaged, and
-a row without a text, are rejected and counted in card.json. The data card asks for research use as a test set only; the
-paper trains on it.
+label 1: the text matches. (The texts and numbers here are made up.) An image that is missing in the zip or damaged,
+and a row without a text, are rejected and counted in card.json. The data card asks for research use as a test set
+only; the paper trains on it.
 
 source:
   table: SeeTRUE.csv

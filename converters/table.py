@@ -7,10 +7,10 @@ source:
   folder: mine              # below --raw, optional
   file: labels.csv          # .csv, .jsonl or .parquet; or a Hugging Face folder: parquet files, or images next to a
                             # metadata.csv / .jsonl / .parquet (also below train/, validation/, test/); "." is `folder`
-  images: [image]           # columns of file names (or, in parquet, of {bytes, path}); two for pairs image_folder:
-  images      # where the file names are found, below the folder; default: next to the file fields: {caption: caption}
-  # what the prompt may use: name in the prompt -> column id: image                 # optional; default: the image's
-  file name (of a pair both), with the row number if it recurs
+  images: [image]           # columns of file names (or, in parquet, of {bytes, path}); two for pairs
+  image_folder: images      # where the file names are found, below the folder; default: next to the file
+  fields: {caption: caption}  # what the prompt may use: name in the prompt -> column
+  id: image                 # optional; default: the image's file name (of a pair both), with its row if it recurs
 
 In a Hugging Face folder a row also has the columns `image` (its file_name) and `split` (from the file's or folder's
 name), unless it has its own.
@@ -95,9 +95,7 @@ def _split(task: Task, record: Record) -> str | None:
 
 
 def _name(picture: Picture, home: Path, place: Path) -> str:
-    """The file name as the table has it; in a Hugging Face folder with the folder, since each split may have
-    its own.
-    """
+    """The file name as the table has it; in a Hugging Face folder with the folder, one per split."""
     inside = home != place and picture.path is not None and home.is_relative_to(place)
     return os.path.normpath(home.relative_to(place) / picture.name if inside else picture.name)
 
@@ -110,8 +108,8 @@ def _source(task: Task) -> Source:
         told = "images" in source.model_fields_set
         raise UserError(
             f"recipes/tasks/{task.name}.yaml: source.images {'is' if told else 'is missing, so it is'} "
-            f"{source.images}, and a "
-            f"{task.kind} task needs {'two columns, one for each image' if wanted == 2 else 'one column'}",
+            f"{source.images}, and a {task.kind} task needs "
+            + ("two columns, one for each image" if wanted == 2 else "one column"),
             "source: {images: [image_1, image_2]}, with your own two columns"
             if wanted == 2
             else "name one column; for a task that compares two images write kind: pairwise",
@@ -120,10 +118,7 @@ def _source(task: Task) -> Source:
 
 
 def _files(place: Path) -> list[Path]:
-    """The tables of `place`: the file itself, or those of a Hugging Face folder.
-
-    Raises UserError where there are none.
-    """
+    """The file itself, or the tables of a Hugging Face folder. Raises UserError where there are none."""
     if not place.is_dir():
         return [place]
     nested = [place, *(place / name for name in (*SPLIT_NAMES, "data"))]

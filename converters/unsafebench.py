@@ -3,8 +3,8 @@
     image            safety_label  category  source   text
     {bytes, path}    Unsafe        Violence  Laion5B  ""
 
-The release has no ids: rows are numbered per split, over its files. `category` says what an image was searched by, also
-for safe images, and is no label; it is kept in `source`. The release's train rows are the task's train and val.
+The release has no ids: rows are numbered per split, over its files. `category` says what an image was searched by,
+also for safe images, and is no label; it is kept in `source`. The release's train rows are the task's train and val.
 """
 
 from __future__ import annotations

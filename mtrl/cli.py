@@ -1,6 +1,6 @@
-"""`mtrl`: the command line. One module a verb in mtrl/commands/; each imports what it needs when it is called.
+"""`mtrl`: the command line. One module per verb in mtrl/commands/; each imports what it needs when it is called.
 
-Exit status 0 done, 1 failed, 2 the user's input is wrong, 130 stopped by Ctrl-C. Errors go to stderr in plain words.
+Exit status 0 done, 1 failed, 2 the user's input is wrong, 130 interrupted by Ctrl-C. Errors go to stderr.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Verb(TyperCommand):
 
 
 app = typer.Typer(
-    help="Train and score multimodal judges: release -> samples -> files -> job -> checkpoint -> verdicts -> tables.",
+    help="Train and score multimodal judges: convert data, train by SFT and GRPO, evaluate, print the paper's tables.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -137,15 +137,15 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         where = error.filename2 or error.filename or "writing failed"
         print(
-            f"mtrl: {error.strerror}: {where}\nnext: {remedy(error, 'run the same command: it goes on')}",
+            f"mtrl: {error.strerror}: {where}\nnext: {remedy(error, 'run the same command again: it continues')}",
             file=sys.stderr,
         )
         sys.exit(1)
     except RuntimeError as error:
-        if not str(error).startswith("Symlink loop"):  # how Path.resolve reports a circle of links before Python 3.13
+        if not str(error).startswith("Symlink loop"):  # Path.resolve's error for a loop of links before Python 3.13
             raise
         print(printable(f"mtrl: {error}\nnext: choose another path"), file=sys.stderr)
         sys.exit(1)
     except Interrupted as stop:
-        print(f"mtrl: stopped by {stop}; the same command goes on from here", file=sys.stderr)
+        print(f"mtrl: interrupted by {stop}. The same command continues from here", file=sys.stderr)
         sys.exit(Interrupted.exit_code)

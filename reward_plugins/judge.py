@@ -1,14 +1,17 @@
-"""The reward of MT-RL-Judge and the one verdict parser of this project.
+"""The reward of MT-RL-Judge, and the only verdict parser of this project.
 
-One self-contained file, standard library only: EasyR1, verl and TRL load it by path, evaluation imports it. It never
-raises on a response, whatever it is: one that is no text scores 0; a ground truth that is malformed raises, since a
-zero reward for ever hides it.
+Contract: one self-contained file, standard library only. EasyR1, verl and TRL load it by path; evaluation imports it.
+No response raises an error: one that is not text scores 0. A malformed ground truth raises ValueError, because a reward
+that is always 0 would hide it.
 
-    R = (1 - a) * R_accuracy + a * R_format             Eq. 2-4 of arXiv 2603.11665; a = 0.1 is ours (EasyR1's math.py)
+    R = (1 - a) * R_accuracy + a * R_format
 
-Styles: "sft", the reply is the bare verdict; "rl", one non-empty <think>...</think>, then one <answer>verdict</answer>,
-nothing else but white space around them. Case and one full stop after the verdict are forgiven.
-A ground truth is the JSON text {"task", "label", "id"}: EasyR1 shows a reward function nothing else of a row.
+[P] Eq. 2-4 of arXiv 2603.11665. [O] a = 0.1: the paper has no value; EasyR1's examples/reward_function/math.py has 0.1.
+[O] R_accuracy is 1 only where the format is right too: a response in another form has no verdict.
+
+Styles: in "sft" the reply is the bare verdict. In "rl" it is one non-empty <think>...</think>, then one
+<answer>verdict</answer>, with nothing but white space around them. Case and one full stop after the verdict are
+ignored. A ground truth is the JSON text {"task", "label", "id"}: EasyR1 gives a reward function nothing else of a row.
 """
 
 from __future__ import annotations
@@ -18,25 +21,38 @@ import re
 from typing import Any, NamedTuple
 
 REWARD_NAME = "judge"
-REWARD_TYPE = "batch"  # EasyR1: the whole batch in one call, a list in, a list out
+REWARD_TYPE = "batch"  # EasyR1 calls compute_score once per batch, with a list
 
-FORMAT_WEIGHT = 0.1
+FORMAT_WEIGHT = 0.1  # a, see above
 POINTWISE = ("yes", "no")
 PAIRWISE = ("1", "2")
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-_TAG = re.compile("</?(?:think|answer)>")  # one pass over the text, at the speed of searching for "<"
+_TAG = re.compile("</?(?:think|answer)>")  # one pass over the text, as fast as a search for "<"
 
 
 class Reading(NamedTuple):
-    """What `read` makes of one response. `verdict` is one of the choices or None, `reason` is "" where all is well."""
+    """One response as `read` understands it."""
 
     verdict: str | None
+    """One of the choices; None where the response has none: an invalid answer."""
     well_formed: bool
+    """Whether it has the form of its style."""
     reason: str
+    """Why there is no verdict; "" where there is one."""
+
+
+class Truth(NamedTuple):
+    """A ground truth."""
+
+    task: str
+    label: str
+    """The right verdict: yes, no, 1 or 2."""
+    id: str
+    """The sample's id: responses with the same task and id are one group of GRPO."""
 
 
 def choices_of(label: str) -> tuple[str, str]:
-    """The two verdicts of the task that `label` comes from. Raises ValueError for a label that is none of the four."""
+    """The two verdicts of a task with this label. Raises ValueError for a label that is not yes, no, 1 or 2."""
     for choices in (POINTWISE, PAIRWISE):
         if label in choices:
             return choices
@@ -44,6 +60,7 @@ def choices_of(label: str) -> tuple[str, str]:
 
 
 def _verdict(text: str, choices: tuple[str, ...]) -> str | None:
+    """The choice that the text is, or None."""
     text = text.strip()
     if len(text) > 16:
         return None
@@ -52,7 +69,7 @@ def _verdict(text: str, choices: tuple[str, ...]) -> str | None:
 
 
 def read(response: Any, style: str, choices: tuple[str, ...] = POINTWISE) -> Reading:
-    """Reads one response strictly. Raises ValueError for an unknown style only."""
+    """One response by the strict rule of its style. Raises ValueError for an unknown style."""
     if not isinstance(response, str):
         return Reading(None, False, f"not a text but {type(response).__name__}")
     if style == "sft":
@@ -64,7 +81,7 @@ def read(response: Any, style: str, choices: tuple[str, ...] = POINTWISE) -> Rea
     found = _TAG.findall(text)
     for tag in TAGS:
         if (times := found.count(tag)) != 1:
-            return Reading(None, False, f"{tag} stands {times} times, not once")
+            return Reading(None, False, f"{tag} occurs {times} times, not once")
     if not text.startswith("<think>"):
         return Reading(None, False, "text before <think>")
     if not text.endswith("</answer>"):
@@ -81,16 +98,17 @@ def read(response: Any, style: str, choices: tuple[str, ...] = POINTWISE) -> Rea
 
 
 def parse(response: Any, style: str, choices: tuple[str, ...] = POINTWISE) -> str | None:
-    """The verdict of a response under the strict rule of its style, or None: invalid, never guessed."""
+    """The verdict of a response by the strict rule of its style; None where it has none, which is never guessed."""
     return read(response, style, choices).verdict
 
 
 def parse_lenient(response: Any, style: str, choices: tuple[str, ...] = POINTWISE) -> str | None:
-    """The verdict after these repairs, tried in order; shown beside the strict one, never instead of it.
+    """The verdict after repairs; shown next to the strict one, never instead of it. Tried in this order:
 
-    1. the strict rule; 2. whatever style was asked: the last <answer>, closed or not, else the text after the last
-    </think>, else the whole text; 3. of that text, with quotes, asterisks and punctuation at its ends removed, the
-    whole; 4. else its first word, or "verdict/answer: X" at its end. A choice must be a whole word: "know" is not "no".
+    1. The strict rule.
+    2. In either style: the last <answer>, closed or not; else the text after the last </think>; else the whole text.
+       Quotes, asterisks and punctuation at its ends are removed, and the rest must be a choice.
+    3. Its first word, or "verdict: X" or "answer is X" at its end. Only whole words count: "know" is not "no".
     """
     verdict = parse(response, style, choices)
     if verdict or not isinstance(response, str):
@@ -101,7 +119,7 @@ def parse_lenient(response: Any, style: str, choices: tuple[str, ...] = POINTWIS
     elif "</think>" in text:
         text = text.rsplit("</think>", 1)[1]
     elif "<think>" in text:
-        return None  # reasoning that never came to an end has no verdict
+        return None  # unfinished reasoning has no verdict
     text = text.strip()[-400:].strip(" \t\r\n\"'`*.,:;!()[]{}")
     if text in choices:
         return text
@@ -112,27 +130,27 @@ def parse_lenient(response: Any, style: str, choices: tuple[str, ...] = POINTWIS
     return found.pop() if len(found) == 1 else None
 
 
-def ground_truth(text: str) -> tuple[str, str, str]:
-    """(task, label, id) of a ground truth. Raises ValueError naming what is wrong: a bad row must stop the run."""
+def read_truth(text: str) -> Truth:
+    """A ground truth from its JSON text. Raises ValueError for a malformed one, which ends the run."""
     try:
-        truth = json.loads(text)
-        task, label, identifier = str(truth["task"]), str(truth["label"]), str(truth["id"])
+        found = json.loads(text)
+        truth = Truth(str(found["task"]), str(found["label"]), str(found["id"]))
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError(f'a ground truth must be the JSON text {{"task", "label", "id"}}, not {text!r}') from error
-    choices_of(label)
-    return task, label, identifier
-
-
-_ground_truth = ground_truth  # verl calls its reward with a parameter of this name
+    choices_of(truth.label)
+    return truth
 
 
 def score(
     response: Any, truth: str, format_weight: float = FORMAT_WEIGHT, tokens: int = 0, length_cap: int | None = None
 ) -> dict[str, float]:
-    """{overall, format, accuracy}, each from 0.0 to 1.0, for one reasoning-style response of so many `tokens`."""
-    return _score(
-        read(response, "rl", choices_of(label := ground_truth(truth)[1])), label, format_weight, tokens, length_cap
-    )
+    """{overall, format, accuracy}, each from 0.0 to 1.0, of one response in the style "rl".
+
+    `truth` is the text of a ground truth, `tokens` the response's length. For `length_cap` see compute_score. Raises
+    ValueError as read_truth does.
+    """
+    label = read_truth(truth).label
+    return _score(read(response, "rl", choices_of(label)), label, format_weight, tokens, length_cap)
 
 
 def _score(reading: Reading, label: str, format_weight: float, tokens: int, length_cap: int | None) -> dict[str, float]:
@@ -145,18 +163,23 @@ def _score(reading: Reading, label: str, format_weight: float, tokens: int, leng
 def compute_score(
     reward_inputs: list[dict[str, Any]], format_weight: float = FORMAT_WEIGHT, length_cap: int | None = None
 ) -> list[dict[str, float]]:
-    """EasyR1's entry point: one dict per input {response, response_length, ground_truth}, in order.
+    """EasyR1's entry point: one dict per input {response, response_length, ground_truth}, in the same order.
 
-    `length_cap`, in tokens, gives longer responses nothing (MR. Judge's rule; off by default). Its format gate,
-    accuracy only where the format holds, is always on here: a response out of form has no verdict. Beside overall,
-    format and accuracy, by task and joined by an underscore (EasyR1's loggers break on a slash after a used name):
-    accuracy_T, format_T; and RL health: yes_rate_T (the first choice's share), invalid_T, length_T (tokens), and
-    zero_variance_T, the share of prompts whose answers all earned the same: they teach nothing.
+    `response_length` is in tokens. `length_cap`, in tokens, gives a longer response 0 ([S] MR. Judge; [O] off by
+    default). Raises ValueError as read_truth does.
+
+    Each dict has overall, format and accuracy as in `score`, and for its task T, from 0.0 to 1.0 (EasyR1's loggers do
+    not allow a slash after a name that is in use):
+    accuracy_T, format_T    the same by task
+    yes_rate_T              whether the verdict is the task's first choice
+    invalid_T               whether there is no verdict
+    length_T                the response's length in tokens
+    zero_variance_T         whether all responses to the prompt have the same reward, and GRPO learns nothing from them
     """
     scores: list[dict[str, float]] = []
     groups: dict[tuple[str, str], list[dict[str, float]]] = {}
     for item in reward_inputs:
-        task, label, identifier = ground_truth(item["ground_truth"])
+        task, label, identifier = read_truth(item["ground_truth"])
         choices = choices_of(label)
         reading, tokens = read(item.get("response"), "rl", choices), int(item.get("response_length", 0))
         row = _score(reading, label, format_weight, tokens, length_cap)
@@ -183,9 +206,11 @@ def trl_reward(
     log_metric: Any = None,
     **_: Any,
 ) -> list[float]:
-    """TRL's entry point: one float per completion (text, or a list of messages of which the last is the reply).
+    """TRL's entry point: the reward of each completion, from 0.0 to 1.0, in the same order.
 
-    `answer` is the dataset column of ground truths. With TRL's log_metric, means per part and task are logged too.
+    A completion is the reply's text, or a list of messages that ends with it. `answer` is the dataset's column of
+    ground truths, `completion_ids` the token ids of each completion. All values of compute_score but `overall` are
+    logged by TRL's `log_metric`, as means over the batch. Raises ValueError as read_truth does.
     """
     texts = [_text(completion) for completion in completions]
     lengths = [len(ids) for ids in completion_ids] if completion_ids is not None else [0] * len(texts)
@@ -208,13 +233,13 @@ def verl_score(
     extra_info: dict[str, Any] | None = None,
     format_weight: float = FORMAT_WEIGHT,
 ) -> dict[str, float]:
-    """verl's entry point: {score, acc, format, invalid, yes_rate} of one response; score is what is maximised.
+    """verl's entry point: {score, acc, format, invalid, yes_rate} of one response, each from 0.0 to 1.0.
 
-    `acc` is verl's own word: under it answers that were lost count as wrong. verl averages each by task (its
-    data_source) in validation, and logs none of them in training. It does not tell how long a response is: there is no
-    length cap.
+    verl maximises `score`. `acc` is its own name, where a lost response counts as 0. In validation it averages each
+    value by task (its data_source); in training it logs none. It does not give a response's length, so there is no
+    length cap. Raises ValueError as read_truth does.
     """
-    label = _ground_truth(ground_truth)[1]
+    label = read_truth(ground_truth).label
     choices = choices_of(label)
     reading = read(solution_str, "rl", choices)
     row = _score(reading, label, format_weight, 0, None)
@@ -228,9 +253,7 @@ def verl_score(
 
 
 def _text(completion: Any) -> str | None:
-    """The text of a completion: itself, or of the last of its messages, whose content may come in parts; None without
-    one.
-    """
+    """The text of a completion, or of its last message, whose content may be in parts; None where there is none."""
     try:
         content = completion if isinstance(completion, str) else completion[-1]["content"]
         return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)

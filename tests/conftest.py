@@ -54,11 +54,11 @@ def mtrl(*arguments: object, cwd: Path, timeout: int = 1200) -> Result:
 @pytest.fixture(scope="session")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder with the demo's release, tasks and prompts, converted. Shared: do not write to it."""
-    from mtrl.demo import suite
+    from mtrl.demo import world
 
     home = tmp_path_factory.mktemp("converted")
     shutil.copytree(WORKSPACE, home, dirs_exist_ok=True)
-    suite.generate(home / "raw")
+    world.generate(home / "raw")
     done = mtrl("convert", *DEMO, "demo_pairs", "--raw", "raw", cwd=home)
     assert done.code == 0, done.err
     return home

@@ -1,6 +1,4 @@
-"""`mtrl check` of one converted task: are the files there and unchanged, do they agree, and what do the
-splits share?
-"""
+"""`mtrl check` of one converted task: are the files whole, do they agree, and what do the splits share?"""
 
 from __future__ import annotations
 
@@ -77,8 +75,7 @@ def examine(task: Task, data: Path, table1: bool = False) -> Iterator[Check]:
 def altered(data: Path, task: str, names: Iterable[str], again: str) -> Iterator[Check]:
     """Errors and warnings for files that a run reads and the conversion did not write so. Cheap, see unchanged.py.
 
-    A file that is missing or a changed image is an error; another file may have been edited by hand, which is a
-    warning.
+    A missing file or a changed image is an error; another file may be edited by hand: a warning.
     """
     found = list(unchanged.altered(data, task, names))
     gone = {name for name in found if not (data / name).exists()}

@@ -1,10 +1,10 @@
 """Which label rule gives Table 1's counts? Every rule that a task could mean, tried on the release's own label columns.
 
-Rules pick the rows that Table 1 calls positive: ">= v" (then positive is the good verdict), "<= v" (then it is the bad
-one), "== v" where a column has few values, and the values of a column of words. A column of many values (a mean opinion
-score) always has a cut-off for any count: the result has the value on either side, the roundest number between, and
-whether one number fits all tasks over the same table. Nothing is changed: the user writes what fits into the task's
-YAML.
+Rules pick the rows that Table 1 calls positive: ">= v" (then positive is the good verdict), "<= v" (then it is the
+bad one), "== v" where a column has few values, and the values of a column of words. A column of many values (a mean
+opinion score) always has a cut-off for any count: the result has the value on either side, the roundest number
+between, and whether one number fits all tasks over the same table. Nothing is changed: the user writes what fits into
+the task's YAML.
 """
 
 from __future__ import annotations
@@ -80,9 +80,7 @@ def fit(task: Task, raw: Path) -> list[Fit]:
 
 
 def shared(task: Task, raw: Path) -> Iterator[str]:
-    """For each direction the cut-off that gives Table 1's counts in all tasks over the same table, or why there is
-    none.
-    """
+    """Per direction the cut-off that gives Table 1's counts in all tasks over one table, or why there is none."""
     family = [t for t in tasks.load_all() if t.converter == task.converter and t.source == task.source and t.expected]
     _, columns = _columns(task, raw)
     family = [t for t in family if t.label.column in columns and not isinstance(columns[t.label.column][0], str)]

@@ -1,5 +1,4 @@
-"""What converted tasks share: rows a model trains on against rows it is measured on, over every task in the data
-folder.
+"""What converted tasks share: rows to train on against rows to measure on, over all tasks of the data folder.
 
 A unified run trains on all tasks, so an image of one task's train split in another's test split leaks as well.
 Evaluation sets of two benchmarks that share images are reported too: their numbers are not independent.
@@ -58,10 +57,8 @@ def report(data: Path, names: list[str] | None = None) -> Iterator[Check]:
         if task != another:
             yield Check("warning", "; ".join(said))
     if compared and not leaks:
-        yield Check(
-            "ok",
-            f"no image, near-duplicate or caption of a training row in an evaluation row, over {len(parts)} splits",
-        )
+        clean = "no image, near-duplicate or caption of a training row in an evaluation row"
+        yield Check("ok", f"{clean}, over {len(parts)} splits")
 
 
 def _parts(data: Path) -> list[Part]:

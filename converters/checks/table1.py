@@ -1,8 +1,8 @@
 """Our counts next to Table 1's: which must be equal, and what chance allows where the paper's seed is unknown.
 
 Counts are of the release's rows, before any is rejected. Rows and class totals over all splits must be Table 1's. So
-must the classes of an official split. Where the paper cut at random, a split's positives are printed with the interval
-in which 19 of 20 such cuts are (hypergeometric); no seed is searched to meet the paper's number.
+must the classes of an official split. Where the paper cut at random, a split's positives are printed with the
+interval in which 19 of 20 such cuts are (hypergeometric); no seed is searched to meet the paper's number.
 """
 
 from __future__ import annotations

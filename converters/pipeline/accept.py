@@ -44,9 +44,7 @@ def accepted(task: Task, rows: list[Row], raw: Path) -> Accepted:
 
 
 def parted(task: Task, rows: list[Row], places: list[str]) -> None:
-    """Raises UserError where rows of one value of split.group are in several splits, which the column or release
-    decided.
-    """
+    """Raises UserError where rows of one value of split.group are in several splits of the release."""
     seen: dict[str, tuple[str, str]] = {}  # group -> its split, and a row of it
     found: dict[str, str] = {}
     for row, place in zip(rows, places, strict=True):
@@ -58,12 +56,10 @@ def parted(task: Task, rows: list[Row], places: list[str]) -> None:
                 )
     if found:
         raise UserError(
-            f"task {task.name}: split.group is {task.split.group!r}, and {len(found)} of its {len(seen)} "
-            "values are in two "
-            f"splits: {next(iter(found.values()))}",
-            "change the splits of the table, leave out split.group, or write protocol: grouped, which "
-            "drops training rows "
-            "that share a group with a held-out row",
+            f"task {task.name}: split.group is {task.split.group!r}, and {len(found)} of its {len(seen)} values are "
+            f"in two splits: {next(iter(found.values()))}",
+            "change the splits of the table, leave out split.group, or write protocol: grouped, which drops training "
+            "rows that share a group with a held-out row",
         )
 
 

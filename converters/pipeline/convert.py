@@ -53,8 +53,7 @@ def convert(
     links: bool = False,
     waiting: Callable[[], None] = lambda: None,
 ) -> Converted:
-    """Converts one task into `data`/<task>/, unless that is there already. `limit` keeps the first N rows of each
-    split.
+    """Converts one task into `data`/<task>/, unless it is there already. `limit`: the first N rows of each split.
 
     `tick` gets (rows done, rows in all). `links`: stored images are hard links to the release's files. Conversions of
     one task into one folder exclude each other, on whatever host they run: `waiting` is called once before this one
@@ -185,9 +184,7 @@ def _write(
 def _outcomes(
     rows: list[Row], places: list[str], keep: store.Store, limit: int | None, tick: Tick
 ) -> dict[int, store.Outcome]:
-    """{index: its stored images, or why there are none}; with `places` (a split per row) no more than `limit` per
-    split.
-    """
+    """{index: stored images, or why there are none}; with `places` (a split per row) at most `limit` per split."""
     full: Counter[str] = Counter()  # rows kept per split
 
     def open_(index: int) -> bool:

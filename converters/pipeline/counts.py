@@ -13,17 +13,14 @@ from mtrl.core.finding import Check
 
 
 def of_card(task: str, card: DataCard) -> Iterator[Check]:
-    """Warnings on verdicts and labels, from card.json: splits of one verdict, rows left out, conflicts that
-    were kept.
-    """
+    """Warnings from card.json: splits of one verdict, rows that are left out, conflicts that are kept."""
     for split, counts in card.counts.items():
         if lacking := lacks(counts):
             only = next(verdict for verdict in counts if verdict not in lacking)
             yield Check(
                 "warning",
-                f"{task}: every row of {split} is {only!r}, none is {' or '.join(map(repr, lacking))}: a "
-                "judge that always answers "
-                f"{only!r} is right in all of {split}",
+                f"{task}: every row of {split} is {only!r}, none is {' or '.join(map(repr, lacking))}: a judge that "
+                f"always answers {only!r} is right in all of {split}",
             )
     for key, number in card.left_out.items():
         yield Check("ok", f"{task}: {number} of {card.rows_in_release} rows are left out by {key}")
@@ -42,8 +39,8 @@ def untrainable(task: Task, data: Path, chosen: list[int], again: str) -> Iterat
             )
             yield Check(
                 "error",
-                f"task {task.name}: no {capped} {split} is {' or '.join(map(repr, lacking))}; training and "
-                "validation need both",
+                f"task {task.name}: no {capped} {split} is {' or '.join(map(repr, lacking))}; "
+                "training and validation need both",
                 "pass a larger max_rows_per_task"
                 if lacks(count(answers, task)) != lacking
                 else f"change label or split in recipes/tasks/{task.name}.yaml, then {again}",

@@ -1,8 +1,7 @@
-"""From samples to files: the samples, what trainers read (LLaMA-Factory's JSON, the RL parquet), and LLaMA-Factory's
-registry.
+"""From samples to files: samples, LLaMA-Factory's JSON, the RL parquet, and LLaMA-Factory's registry.
 
-All are written row by row, so memory does not grow, and under a temporary name first, so a killed export leaves no part
-of a file.
+All are written row by row, so memory does not grow, and under a temporary name first, so a killed export leaves no
+part of a file.
 """
 
 from __future__ import annotations

@@ -131,9 +131,7 @@ def _upright(image: Image.Image, orient: bool) -> Image.Image:
 
 
 def rotated(file: Path) -> bool:
-    """Whether loaders see the image rotated: its EXIF asks for a rotation, which they ignore. False for an unreadable
-    file.
-    """
+    """Whether the EXIF asks for a rotation, which loaders ignore. False for an unreadable file."""
     try:
         with open_regular(file) as opened, _open(opened) as image:
             return image.format not in REENCODED and _turn(image) is not None
@@ -219,8 +217,7 @@ def read(path: Path) -> bytes:
 
 
 def load_rgb(path: Path | BinaryIO, orient: bool = False) -> Image.Image:
-    """The image as RGB, as upstream loaders see it; with `orient` rotated upright by its EXIF, as such a task stores
-    it.
+    """The image as RGB, as upstream loaders see it; with `orient` rotated upright by its EXIF.
 
     Raises OSError where it is gone or cannot be decoded, MtrlError for a stored image that is not what its name says.
     """

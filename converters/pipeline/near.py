@@ -15,9 +15,7 @@ BLOCK = 512
 
 
 def components(keys: Iterable[Iterable[Hashable]]) -> list[int]:
-    """For each item, given by its keys, the index of the first item that it is joined to: by a key, or by way of
-    others.
-    """
+    """For each item (its keys) the index of the first item it is joined to, by a key or by way of others."""
     from scipy.cluster.hierarchy import DisjointSet
 
     holders: dict[Hashable, int] = {}
@@ -31,10 +29,7 @@ def components(keys: Iterable[Iterable[Hashable]]) -> list[int]:
 
 
 def pairs(fingerprints: Iterable[str]) -> list[tuple[str, str]]:
-    """All pairs of distinct fingerprints that are near each other.
-
-    Sorted by lightness, only neighbours are compared.
-    """
+    """All pairs of different fingerprints that are near. Sorted by lightness, only neighbours are compared."""
     import numpy as np
 
     names = sorted({name for name in fingerprints if name}, key=lambda name: (bytes.fromhex(name)[33], name))

@@ -1,9 +1,8 @@
-"""The rows of a release, from the converter that the task names: a module of mtrl.converters, or a file of the user's
-own.
+"""The rows of a release, from the task's converter: a module of mtrl.converters, or a file of the user's own.
 
 A file (`converter: ./mybench.py`) is code, and runs with the user's rights. So it is looked for below the working
-directory only, and nothing but `rows` and `labels` runs it, that is `mtrl convert` and `mtrl fit-labels`. The task YAML
-of an export never makes it run.
+directory only, and nothing but `rows` and `labels` runs it, that is `mtrl convert` and `mtrl fit-labels`. The task
+YAML of an export never makes it run.
 """
 
 from __future__ import annotations
@@ -27,9 +26,7 @@ from mtrl.core.files import read_bytes
 
 
 def rows(task: Task, raw: Path) -> list[Row]:
-    """The rows in the release's order. Raises UserError for a converter that is missing or fails, and what it
-    raises.
-    """
+    """The rows in the release's order. Raises UserError for a converter that is missing or fails."""
     found = list(_called(task, "rows", raw))
     if odd := next(filter(None, map(_mistake, found)), ""):
         raise UserError(f"{_yaml(task)}: converter {task.converter} gives {odd}", "correct the converter")

@@ -63,9 +63,8 @@ def settled(task: Task, items: Sequence[Item], disputed: list[list[int]]) -> set
         )
         more = f"; and {len(disputed) - SHOWN} more" if len(disputed) > SHOWN else ""
         raise UserError(
-            f"task {task.name}: rows that ask the same (same images, same fields) have both labels, in "
-            f"{len(disputed)} cases: "
-            f"{shown}{more}",
+            f"task {task.name}: rows that ask the same (same images, same fields) have both labels, "
+            f"in {len(disputed)} cases: {shown}{more}",
             f"correct the labels, or say in recipes/tasks/{task.name}.yaml under label what to do: conflicts: drop "
             "(leave all these rows out) or conflicts: majority (leave those out that disagree with most)",
         )
@@ -78,9 +77,7 @@ def settled(task: Task, items: Sequence[Item], disputed: list[list[int]]) -> set
 
 
 def leakage(task: Task, kept: Sequence[Item]) -> dict[str, dict[str, int]]:
-    """How many different images, near-duplicates and captions of test and of val are in train too, and of test
-    in val.
-    """
+    """How many images, near-duplicates and captions of test and val are in train too, and of test in val."""
     near = clusters(stored.decoded.fingerprint for item in kept for stored in item.images)
     by_split = {}
     for split in SPLITS:

@@ -1,5 +1,4 @@
-"""Which row goes to train, val or test, by the task's split rule. Deterministic: the same rows and seed, the same
-answer.
+"""Which row goes to train, val or test, by the task's split rule: the same for the same rows and seed.
 
 Rows are taken in the order of a hash of seed and id, not in the release's: so tasks over the same images (AGIN's three)
 put an image into the same split.

@@ -81,9 +81,7 @@ class Store:
             return reason
 
     def put(self, picture: Picture, data: bytes) -> Stored:
-        """Checks and stores the bytes of one picture. Raises Rejected, OSError, and UserError where a link is not
-        possible.
-        """
+        """Checks and stores one picture. Raises Rejected, OSError, and UserError where a link is not possible."""
         digest = sha256_bytes(data)
         for extension in set(images.EXTENSIONS.values()):
             name = f"images/{digest[:2]}/{digest}.{extension}"
@@ -149,10 +147,7 @@ def _whole(path: Path, data: bytes, links: bool) -> bool:
 
 
 def wrong_extension(picture: Picture, stored: Stored) -> bool:
-    """Whether the release's name has another image format's extension.
-
-    Loaders look at the bytes, so it is only noted.
-    """
+    """Whether the name has another format's extension. Loaders look at the bytes, so it is only noted."""
     if any("stored as" in note for note in stored.decoded.notes):
         return False
     claimed = Path(picture.name).suffix.lower().removeprefix(".")

@@ -2,8 +2,8 @@
 
 Made from: the rows as the converter gives them, every setting and the code, in one digest; the release's tables by
 sha256; its images and archives by size and time. Made: files by sha256, which a stored image has for a name. A file
-that was made is hashed again only if the file system says that it was changed after inputs.json was written (its times
-are the kernel's, and a renamed or linked file gets a new one too).
+that was made is hashed again only if the file system says that it was changed after inputs.json was written (its
+times are the kernel's, and a renamed or linked file gets a new one too).
 """
 
 from __future__ import annotations
@@ -82,9 +82,7 @@ def unchanged(task: Task, data: Path, made_from: Inputs) -> DataCard | None:
 
 
 def written(data: Path, task: str) -> dict[str, str] | None:
-    """{file relative to the data folder: sha256} of what the conversion wrote; None where it did not finish or is of an
-    earlier version.
-    """
+    """{file below the data folder: sha256} of what the conversion wrote; None where it did not finish."""
     try:
         outputs = read_json(data / task / FILE, limit=LARGE)["outputs"]
         return {f"{task}/{name}": digest for name, digest in outputs.items() if isinstance(digest, str)} or None

@@ -1,9 +1,8 @@
-"""CSV files, read strictly: UTF-8, commas, one header without a name twice, and in each row as many cells as the
-header.
+"""CSV files, read strictly: UTF-8, commas, a header without a name twice, as many cells in each row.
 
-What spreadsheets do differently (another encoding, semicolons, a comma in a text without quotes) is an error that names
-it. Not pandas.read_csv: it fills short rows with NaN, and reads the first column as an index if every row has a cell
-too many.
+What spreadsheets do differently (another encoding, semicolons, a comma in a text without quotes) is an error that
+names it. Not pandas.read_csv: it fills short rows with NaN, and reads the first column as an index if every row has a
+cell too many.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Downloads releases from the Hugging Face hub, by recipes/releases.yaml: plan, say, then download.
 
-A plan names the repository, the revision, and every file with its size; nothing outside it is downloaded. Files land in
-raw/<release>/ under their names in the repository, where the converters look. Whole files that are there are kept, and
-a line that drops is taken up again; but a file whose download was killed starts anew (huggingface_hub keeps no part of
-it). RECORD in the same folder says which revision the files are of; where no revision is pinned, it pins the one that
-the first download found, so that two revisions never mix.
+A plan names the repository, the revision, and every file with its size; nothing outside it is downloaded. Files land
+in raw/<release>/ under their names in the repository, where the converters look. Whole files that are there are kept,
+and a line that drops is taken up again; but a file whose download was killed starts anew (huggingface_hub keeps no
+part of it). RECORD in the same folder says which revision the files are of; where no revision is pinned, it pins the
+one that the first download found, so that two revisions never mix.
 """
 
 from __future__ import annotations
@@ -222,9 +222,8 @@ def _plainly(release: Release) -> Iterator[None]:
     except (errors.LocalEntryNotFoundError, client_error, ConnectionError, TimeoutError) as error:
         raise MtrlError(
             f"{release.repository}: the connection to the hub failed: {_first_line(error)}",
-            "check the network, HF_ENDPOINT and HTTPS_PROXY, and run it again: the files that are whole "
-            "are kept; or put the "
-            f"files that recipes/releases.yaml names into the folder {release.name}/ below --out by hand",
+            f"check the network, HF_ENDPOINT and HTTPS_PROXY, and run it again: the files that are whole are kept; "
+            f"or put the files that recipes/releases.yaml names into the folder {release.name}/ below --out by hand",
         ) from None
     except OSError as error:
         full = error.errno == errno.ENOSPC

@@ -1,7 +1,4 @@
-"""An image of a release: a file of its own, or bytes inside an archive or a parquet file.
-
-Read late, once, and bounded.
-"""
+"""An image of a release: a file, or bytes inside an archive or a parquet file. Read late, once, and bounded."""
 
 from __future__ import annotations
 

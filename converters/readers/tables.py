@@ -14,9 +14,7 @@ LARGEST = 2**30  # bytes of a .csv, which is read whole
 
 
 class Record(dict[str, Any]):
-    """One row of a table: {column: cell}. A cell is text (.csv), a JSON value (.jsonl), or a value or Picture
-    (.parquet).
-    """
+    """A row of a table: {column: cell}. A cell is text (.csv), a JSON value (.jsonl), a value or Picture (.parquet)."""
 
     file: Path
     """The table."""

@@ -1,4 +1,4 @@
-"""One verb per module: parse options, call one function, print. No logic that a test could not reach elsewhere.
+"""One verb per module: parse options, call one function, print. Logic is in the rooms.
 
 In: the command line. Out: text, and the exit status (cli.py).
 May import: everything.

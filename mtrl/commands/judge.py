@@ -1,4 +1,4 @@
-"""`mtrl judge IMAGE... --tasks T --ckpt PATH`: verdict, reasoning and confidence for one's own images."""
+"""`mtrl judge IMAGE... --tasks T --ckpt PATH`: verdict, reasoning and confidence for the user's own images."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from mtrl.evaluate.image_items import Bad
     from mtrl.evaluate.verdict import Verdict
 
-COLUMNS = ("verdict", "flipped", "label", "confidence", "reasoning", "skipped")  # those that some item has are shown
+COLUMNS = ("verdict", "flipped", "label", "confidence", "reasoning", "skipped")  # shown if an item has it
 SHOWN, LETTERS = 50, 300  # rows of the table on the terminal, and characters of a row's reasoning
 
 
 def command(
     images: Annotated[
         list[Path],
-        typer.Argument(help="Images, folders of images, .csv or .jsonl tables; two images for a pairwise task."),
+        typer.Argument(help="Images, folders of images, or .csv or .jsonl tables. For a pairwise task, two images."),
     ],
     tasks: Annotated[
         str | None,
@@ -31,22 +31,29 @@ def command(
     endpoint: options.Endpoint = None,
     served_model: options.ServedModel = None,
     field: Annotated[
-        list[str] | None, typer.Option(help="caption=... and the like, for items that have none. More than once.")
+        list[str] | None,
+        typer.Option(
+            help="NAME=TEXT, for example caption=...: the text of a field for items that have none. Repeatable."
+        ),
     ] = None,
     style: Annotated[
-        Literal["sft", "rl"] | None, typer.Option(help="Prompt style; default: the one it was trained with.")
+        Literal["sft", "rl"] | None,
+        typer.Option(help="Prompt style. Default: the one that the judge was trained with."),
     ] = None,
     prompts: options.Prompts = "export",
-    tensor_parallel: Annotated[int, typer.Option(min=1, help="GPUs that share one copy of the model.")] = 1,
-    recursive: Annotated[bool, typer.Option("--recursive", help="Read the folders below a folder too.")] = False,
+    tensor_parallel: Annotated[int, typer.Option(min=1, help="GPUs per copy of the model.")] = 1,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Read subfolders too.")] = False,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out items that cannot be judged; they are listed with the reason.")
+        bool, typer.Option("--skip-bad", help="Leave out items that cannot be judged. They are listed with the reason.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Write rows to this .jsonl, .csv or .html; started again, it goes on.")
+        Path | None,
+        typer.Option(
+            help="Write the verdicts to this .jsonl, .csv or .html file. The same command again continues it."
+        ),
     ] = None,
 ) -> None:
-    """Judge your own images."""
+    """Judge images of your own: verdict, reasoning and confidence."""
     from mtrl.converters.pipeline import images as stored
     from mtrl.core.console import bar, check, say, say_unread
     from mtrl.core.errors import UserError

@@ -18,7 +18,9 @@ def command(
         typer.Option(help="One image per row, or two. Default: pairwise if the table has two columns of images."),
     ] = None,
 ) -> None:
-    """Write recipes/tasks/NAME.yaml and two prompts to start from, here. Nothing is overwritten."""
+    """Write the YAML and prompts of a new task for your own table.
+
+    The files are recipes/tasks/NAME.yaml and prompts/{sft,rl}/NAME.jinja below this folder. None is overwritten."""
     from mtrl.converters import guess, new_task
     from mtrl.core import hints, search_path
     from mtrl.core.console import check, say, then

@@ -1,4 +1,4 @@
-"""Options that several commands share: one place for each default."""
+"""Options and defaults that several commands share, and the spellings of earlier versions."""
 
 from __future__ import annotations
 
@@ -12,30 +12,36 @@ Runs = Annotated[Path, typer.Option(help="Folder of run directories.")]
 RecipeFile = Annotated[str, typer.Argument(help="A recipe file, or the name of one in recipes/.")]
 Model = Annotated[str | None, typer.Option(help="Model preset: a name in recipes/models/.")]
 HardwareName = Annotated[str | None, typer.Option("--hardware", help="Hardware preset: a name in recipes/hardware/.")]
-Tasks = Annotated[str | None, typer.Option(help="Tasks to train on, by commas; default: the recipe's.")]
+Tasks = Annotated[str | None, typer.Option(help="Tasks to train on, comma-separated. Default: the recipe's.")]
 RunName = Annotated[
     str | None, typer.Option("--name", help="Name of the run; default: recipe, task, model and hardware joined.")
 ]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="Override: a.b=c. May be given more than once.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a recipe key: KEY=VALUE, for example sft.epochs=1. Repeatable."),
+]
 Checkpoint = Annotated[
-    str | None, typer.Option("--ckpt", help="A folder that mtrl export wrote, any other model folder, or a hub id.")
+    str | None, typer.Option("--ckpt", help="A folder that mtrl export wrote, another model folder, or a hub id.")
 ]
 Endpoint = Annotated[
-    str | None, typer.Option(help="An OpenAI-compatible address instead; its key, if any, is OPENAI_API_KEY.")
+    str | None,
+    typer.Option(
+        help="The URL of an OpenAI-compatible server that has the model. Its key is read from OPENAI_API_KEY."
+    ),
 ]
 ServedModel = Annotated[
     str | None,
-    typer.Option(help="The name it is served under. With --ckpt too, that folder says how to ask."),
+    typer.Option(help="The name that the server knows the model by. With --ckpt too, that folder says how to ask it."),
 ]
 Prompts = Annotated[
     Literal["export", "local"],
-    typer.Option(help="Tasks and prompts: those that the export carries, or those of the working directory."),
+    typer.Option(help="Which tasks and prompts to use: the export's own, or those of the working directory."),
 ]
 Unfinished = Annotated[
-    bool, typer.Option("--unfinished", help="Take a run that is still running, failed or was interrupted.")
+    bool, typer.Option("--unfinished", help="Accept a run that is still running, has failed or was interrupted.")
 ]
 
 DATA, RUNS = Path("data"), Path("runs")
 
-# Spellings of earlier versions: they work, and no help shows them.
+# Spellings of earlier versions. They work, and no help shows them.
 OLDER = {"--tasks": ["--task"], "--out": ["--to", "--folder"], "--served-model": ["--model"]}

@@ -24,7 +24,10 @@ def command(
         bool, typer.Option("--elsewhere", help="Plan for another machine: leave out what only that one can answer.")
     ] = False,
 ) -> None:
-    """Check a recipe in seconds, without a GPU: keys, data, lengths, batches, environment, memory, disk."""
+    """Check a recipe in seconds, without a GPU.
+
+    The checks: keys, data, prompt lengths, batch sizes, environment, memory, disk.
+    """
     from mtrl.config import recipe as recipes
     from mtrl.core import hints
     from mtrl.core.console import check, say

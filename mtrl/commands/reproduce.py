@@ -48,7 +48,9 @@ def command(
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
 ) -> None:
-    """Train, select, export and score every checkpoint of Table 2 or 3. The same command again continues."""
+    """Train, select, export and score all of Table 2 or 3.
+
+    The same command again continues."""
     from mtrl.core import hints
     from mtrl.core.console import console, live, say
     from mtrl.core.errors import MtrlError, UserError

@@ -17,7 +17,9 @@ def command(
     ],
     data: options.Data = options.DATA,
 ) -> None:
-    """Parse the responses of an evaluation again and compute its metrics and report. Nothing is generated."""
+    """Compute the metrics and report of an evaluation again.
+
+    The responses are parsed again. Nothing is generated."""
     from mtrl.commands import outcome
     from mtrl.core.console import say
     from mtrl.core.errors import UserError

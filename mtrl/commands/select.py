@@ -12,13 +12,15 @@ from mtrl.commands import options
 def command(
     run: Annotated[str, typer.Argument(help="A run's name or folder.")],
     by: Annotated[
-        Literal["accuracy", "macro_f1"], typer.Option(help="Of the verdicts, mean over the run's tasks.")
+        Literal["accuracy", "macro_f1"], typer.Option(help="The score of the verdicts, a mean over the run's tasks.")
     ] = "accuracy",
     data: options.Data = options.DATA,
     unfinished: options.Unfinished = False,
     runs: options.Runs = options.RUNS,
 ) -> None:
-    """Score a run's kept checkpoints on val with vLLM; `mtrl export RUN --step best` then takes the best."""
+    """Score a run's checkpoints on val, and choose the best.
+
+    mtrl export RUN --step best then exports it."""
     from mtrl.core import hints, rundir
     from mtrl.core.console import say, table, then
     from mtrl.runs import validation
@@ -40,5 +42,5 @@ def command(
     ]
     table(f"{found.name} on val (per cent)", ["step", f"{by} of verdicts", f"the trainer's own {own}"], rows)
     if theirs and best_of(theirs) != chosen.best:
-        say(f"the trainer's own {own} would have chosen step {best_of(theirs)}")
+        say(f"by the trainer's own {own} it would be step {best_of(theirs)}")
     then(hints.line("export", found.name, step="best", out=hints.free("exports", found.name, f"-step-{chosen.best}")))

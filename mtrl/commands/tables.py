@@ -17,7 +17,10 @@ def command(
     runs: options.Runs = options.RUNS,
     data: options.Data = options.DATA,
 ) -> None:
-    """Print Tables 1, 2 and 3: ours with 95% intervals, the paper's, the difference; baselines and invalid rates."""
+    """Print Tables 1, 2 and 3: ours and the paper's.
+
+    Ours with 95% intervals, the difference, baselines and invalid rates.
+    """
     from mtrl.core import hints
     from mtrl.core.console import say
     from mtrl.paper import tables, typeset

@@ -1,4 +1,4 @@
-"""`mtrl tasks`: the registry, with what is converted."""
+"""`mtrl tasks`: the tasks, and which are converted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from mtrl.commands import options
 
 
 def command(data: options.Data = options.DATA) -> None:
-    """List the tasks, and which of them are converted."""
+    """List the tasks, and show which are converted."""
     from mtrl.config import datacard, tasks
     from mtrl.core.console import check, say, table
     from mtrl.core.errors import UserError
@@ -17,7 +17,7 @@ def command(data: options.Data = options.DATA) -> None:
         try:
             counts = datacard.read(data, name).counts
         except UserError:
-            return "card.json is broken: convert again"
+            return "card.json is broken, convert again"
         return "  ".join(f"{split} {sum(counts[split].values()):,}" for split in tasks.SPLITS if counts.get(split))
 
     rows = []
@@ -29,4 +29,4 @@ def command(data: options.Data = options.DATA) -> None:
     for name, error in broken.items():
         check("error", f"{name}: {error}", error.then)
     if not rows:
-        say("no tasks here: add recipes/tasks/<name>.yaml (README: a judge for your own images)")
+        say("there are no tasks: mtrl new-task NAME writes one")

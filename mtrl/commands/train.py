@@ -25,7 +25,9 @@ def sft(
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
 ) -> None:
-    """Train by supervised fine-tuning, with LLaMA-Factory. The same command again resumes."""
+    """Train by supervised fine-tuning, with LLaMA-Factory.
+
+    The same command again resumes."""
     _train("sft", recipe, tasks, set, model, hardware, name, dry_run, data, runs)
 
 
@@ -40,7 +42,9 @@ def rl(
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
 ) -> None:
-    """Train by GRPO, with the hardware preset's backend. The same command again resumes."""
+    """Train by GRPO, with the backend of the hardware preset.
+
+    The same command again resumes."""
     _train("rl", recipe, tasks, set, model, hardware, name, dry_run, data, runs)
 
 

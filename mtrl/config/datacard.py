@@ -1,6 +1,4 @@
-"""data/<task>/card.json as a type: what a conversion read, kept, rejected and counted. Written last, so it says that
-all is there.
-"""
+"""data/<task>/card.json: what a conversion read, kept, rejected and counted. Written last: then all is there."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What a label column means: which value is which verdict, by a list of `values` or a `rule`, and which rows are left
-out.
+"""What a label column means: which value is which verdict, by `values` or a `rule`; which rows are left out.
 
 `Label.verdicts` gives one word per row: a verdict, or the key that leaves the row out ("label.drop",
 "label.rule.ties").
@@ -23,16 +22,14 @@ DROP, TIES, CONFLICTS = "label.drop", "label.rule.ties", "label.conflicts"
 
 
 class Rule(Model):
-    """Rows whose number in the label column fits `when` get the verdict `then`, all others the opposite one.
-
-    when: ">= 6", "<= 3", "== 7", or "highest 3025" / "lowest 3025": the N rows of the highest or lowest numbers.
-    ties: what happens to rows of equal number on both sides of that cut. "first": the earlier rows count as inside;
-    "drop": all of them are left out. Without it such a tie is an error.
-    """
+    """Rows whose number in the label column fits `when` get the verdict `then`, all others the opposite one."""
 
     when: str
+    """One of ">= 6", "<= 3", "== 7", or "highest 3025" / "lowest 3025": the N rows of the highest or lowest numbers."""
     then: Literal["yes", "no"]
     ties: Literal["first", "drop"] | None = None
+    """Rows of equal number on both sides of the cut of highest N or lowest N. None: an error. first: the earlier rows
+    are inside. drop: all of them are left out."""
 
     @field_validator("when")
     @classmethod
@@ -44,9 +41,7 @@ class Rule(Model):
     @model_validator(mode="after")
     def _ties_of_a_rank(self) -> Rule:
         if self.ties and not self.when.startswith(("highest", "lowest")):
-            raise ValueError(
-                f"label.rule.ties belongs to highest N and lowest N; {self.when!r} has no ties, leave it out"
-            )
+            raise ValueError(f"label.rule.ties is for highest N and lowest N; {self.when!r} has no ties, leave it out")
         return self
 
     def holds(self, numbers: list[float]) -> list[bool | None]:
@@ -69,9 +64,9 @@ class Rule(Model):
             inside = sum(fits[index] is True for index in tied)
             if self.ties is None:
                 raise ValueError(
-                    f"the rule {self.when!r} cuts through {len(tied)} rows that all have {cut:.10g}: {inside} of "
-                    "them would be "
-                    f"inside. Add ties: first (the earlier rows are inside) or ties: drop (leave all {len(tied)} out)"
+                    f"the rule {self.when!r} cuts through {len(tied)} rows that all have {cut:.10g}: {inside} "
+                    f"of them would be inside. Add ties: first (the earlier rows are inside) or "
+                    f"ties: drop (leave all {len(tied)} out)"
                 )
             for index in tied if self.ties == "drop" else ():
                 fits[index] = None
@@ -79,19 +74,19 @@ class Rule(Model):
 
 
 class Label(Model):
-    """The column with the label, and what it means: `values` (verdict -> values) or a `rule` over its numbers.
-
-    drop: values whose rows are left out. conflicts: what to do with rows that ask the same question (same images, same
-    fields) and have different verdicts; without it they are an error. "drop": all of them are left out; "majority":
-    those that disagree with the majority are left out, all of them where there is none; "keep": they stay, as a
-    published count may need.
-    """
+    """The column with the label, and what it means: either `values` or a `rule`."""
 
     column: str
     values: dict[str, list[str]] = {}
+    """{verdict: labels}."""
     rule: Rule | None = None
+    """For a column of numbers."""
     drop: list[str] = []
+    """Labels whose rows are left out."""
     conflicts: Literal["drop", "majority", "keep"] | None = None
+    """Rows that ask the same (same images, same fields) and have different verdicts. None: an error. drop: all of
+    them are left out. majority: those that disagree with the majority, or all where there is none. keep: none, as
+    published counts may need."""
 
     @field_validator("values", "drop", mode="before")
     @classmethod
@@ -118,9 +113,7 @@ class Label(Model):
         return self
 
     def check(self, kind: str, choices: tuple[str, str]) -> None:
-        """Raises ValueError that says what to write, where no verdict follows from this label for a task of this
-        kind.
-        """
+        """Raises ValueError, with what to write, where this label gives no verdict for a task of this kind."""
         if self.rule is not None and kind == "pairwise":
             raise ValueError(f"label.rule is for one image. {_how(self.column, choices)}")
         if self.rule is not None and self.values:
@@ -140,9 +133,7 @@ class Label(Model):
             )
 
     def verdicts(self, labels: Iterable[tuple[Any, str]], choices: tuple[str, str], task: str) -> list[str]:
-        """A verdict, DROP or TIES for each (label, where it is). Raises MtrlError naming the first row that means
-        nothing.
-        """
+        """A verdict, DROP or TIES for each (label, where it is). Raises MtrlError for an unknown label."""
         labels = list(labels)
         dropped = set(self.drop)
         left = [any(form in dropped for form in _forms(value)) for value, _ in labels]
@@ -185,8 +176,8 @@ class Label(Model):
             number = math.nan
         if not math.isfinite(number):
             raise MtrlError(
-                f"{where}: label {str(value)[:80]!r} in column {self.column!r} is not a number, as task "
-                f"{task}'s rule needs",
+                f"{where}: label {str(value)[:80]!r} in column {self.column!r} is not a number, "
+                f"as task {task}'s rule needs",
                 f"fix the row, or add the value to label.drop in recipes/tasks/{task}.yaml",
             )
         return number

@@ -1,4 +1,4 @@
-"""Prompts: a Jinja template a task and style, filled with a sample's fields, one `<image>` marker an image.
+"""Prompts: a Jinja template per task and style, filled with a sample's fields, one `<image>` marker per image.
 
 The text is what every consumer gets: LLaMA-Factory and EasyR1 put the image where the marker is, and TRL and vLLM
 get the same place by `parts`. Style "sft" asks for the bare verdict, "rl" for reasoning and then the verdict.
@@ -25,7 +25,7 @@ _RESERVED = re.compile(r"<(image|video|audio)>|<\|([^<>|]*)\|>", re.IGNORECASE)
 
 
 def escape(text: str) -> str:
-    """Release text with nothing in it that a trainer or tokenizer would read as a marker: <image> becomes [image]."""
+    """The text without what a trainer or tokenizer would read as a marker: <image> becomes [image]."""
     while _RESERVED.search(text):  # what is left of <<image>image> is a marker again
         text = _RESERVED.sub(lambda m: f"[{m.group(1)}]" if m.group(1) else f"[|{m.group(2)}|]", text)
     return text
@@ -44,10 +44,7 @@ def template_path(task: Task, style: str) -> Path:
 
 
 def sha256(task: Task, style: str) -> str:
-    """Identity of the prompt template; stored with every export and every prediction.
-
-    Raises UserError as `_checked`.
-    """
+    """Identity of the template, in every export and prediction. Raises UserError as `_checked`."""
     path, _ = _checked(task, style)
     return sha256_file(path)
 
@@ -82,14 +79,14 @@ def unused(task: Task) -> list[str]:
 
 
 def preview(task: Task, style: str) -> str:
-    """The prompt with <caption> for the caption, and so on: what it looks like while no sample is at hand."""
+    """The prompt with <caption> for the caption, and so on: what it looks like without a sample."""
     template = _checked(task, style)[1]
     return template.fill({name: escape(f"<{name}>") for name in template.names}, "the preview")
 
 
 def _checked(task: Task, style: str) -> tuple[Path, sandbox.Prompt]:
-    """The prompt and its file. Raises UserError where no answer to it could be read as the task's verdict, or where a
-    field was meant and is not filled in: whoever reads a prompt comes by here, so nobody trains or asks with one.
+    """The prompt and its file; every reader of a prompt calls this. Raises UserError for a prompt whose answers could
+    not be read as the task's verdicts, or with a field in single braces, which is not filled in.
     """
     path = template_path(task, style)
     template = sandbox.prompt(path)
@@ -102,7 +99,7 @@ def _checked(task: Task, style: str) -> tuple[Path, sandbox.Prompt]:
     if gone := [verdict for verdict in task.choices if verdict not in words]:
         raise UserError(
             f"{path} does not name the verdict {' nor '.join(gone)}: a judge answers {' or '.join(task.choices)}, "
-            "and is not told so",
+            "and the prompt does not say so",
             f"end the prompt with: Answer {' or '.join(task.choices)}.",
         )
     if style == "rl" and (gone := [tag for tag in ("<think>", "<answer>") if tag not in template.literal]):

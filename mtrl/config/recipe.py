@@ -70,6 +70,8 @@ def load(
     autos = sizes.take(data)
     recipe = validate(Recipe, data, str(path))
     if recipe.stage:
+        unused.trainer_twice(recipe, {key for key, _ in changes})
+        unused.beyond_the_gpus(recipe, {key for key, _ in changes})
         unused.by_trainer(recipe.trainer, recipe.hardware.gpus_per_node, [key for key, _ in changes])
     return sizes.resolved(recipe, autos, folder)
 

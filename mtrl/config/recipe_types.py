@@ -63,6 +63,7 @@ class Rl(Model):
     kl_coef: float = Field(ge=0)
     clip_low: PositiveFloat
     clip_high: PositiveFloat
+    ratio: Literal["token", "sequence"] = "token"  # what the policy ratio is of; sequence: GSPO, arXiv 2507.18071
     temperature: PositiveFloat
     top_p: float = Field(gt=0, le=1)
     max_prompt_length: PositiveInt
@@ -143,7 +144,8 @@ class Hardware(Model):
     gpu_memory: PositiveFloat | None = None  # GB of one GPU, for mtrl plan on a machine without them
     precision: Literal["bf16", "fp32"]
     rl_backend: Literal["easyr1", "verl", "trl"]
-    deepspeed: Literal["zero3"] | None = None  # how SFT shards weights, gradients and optimizer over the GPUs
+    # how SFT shards weights, gradients and optimizer over the GPUs; offload: the optimizer is in host memory
+    deepspeed: Literal["zero3", "zero3_offload"] | None = None
     sft_per_device_batch_size: PositiveInt
     rl_per_device_batch_size: PositiveInt
     # of a GPU's memory, for vLLM's rollouts in RL; None: the trainer's own, 0.6 in EasyR1 and verl, 0.3 in TRL

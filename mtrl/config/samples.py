@@ -52,10 +52,9 @@ class Sample:
     group: str = ""
     """What the row comes from, such as a prompt or a source image; "": itself."""
     source: dict[str, Any] = field(default_factory=dict)
-    """More about the row. `files`: the images' names in the release. `swapped`, of a pair: whether the release has its
-    images in the other order. `duplicate_of`: the id of an earlier row that asks the same. The rest are the release's
-    columns.
-    """
+    """More about the row. `files`: the images' names in the release. `swapped`, of a pair: whether the release has
+    its images in the other order. `duplicate_of`: the id of an earlier row that asks the same. The rest are the
+    release's columns."""
 
     def swapped(self) -> Sample:
         """The pair with its images in the other order, and so the other answer."""
@@ -73,8 +72,8 @@ def path_of(data: Path, task: str, split: str) -> Path:
 def row_groups(
     path: Path, schema: Any, rows: int, size: int = sys.maxsize, **options: Any
 ) -> Iterator[Callable[..., None]]:
-    """A parquet file, written row by row: yields add(row, size=0), `size` in bytes. A row group ends at `rows` rows or
-    `size` bytes, so memory does not grow with the file. `schema` is pyarrow's; `options` are those of its
+    """A parquet file, written row by row: yields add(row, size=0), `size` in bytes. A row group ends at `rows` rows
+    or `size` bytes, so memory does not grow with the file. `schema` is pyarrow's; `options` are those of its
     ParquetWriter.
     """
     import pyarrow as pa

@@ -22,10 +22,8 @@ FOLDER = "task_files"
 
 
 def write(chosen: Iterable[Task], home: Path) -> None:
-    """Copies the YAML and the prompts of both styles of every task into `home`.
-
-    Raises UserError where one is missing.
-    """
+    """Copies the YAML and the prompts of both styles of every task into `home`. Raises UserError where one is
+    missing."""
     for task in chosen:
         wanted = {home / "prompts" / task.prompt_file(s): prompting.template_path(task, s) for s in prompting.STYLES}
         wanted[tasks.file_in(home, task.name)] = (

@@ -1,7 +1,7 @@
 """A task: one YAML in recipes/tasks/ that says where rows come from, which value is which verdict, and how to split.
 
-The paper's six tasks and MJ-Bench's are tasks like any other. A user adds one by a YAML over the `table` converter and
-two prompt files. Verdicts are "yes" | "no" (pointwise) and "1" | "2" (pairwise: the first or second image shown).
+The paper's six tasks and MJ-Bench's are tasks like any other. A user adds one with a YAML and two prompt files.
+Verdicts are "yes" | "no" (pointwise) and "1" | "2" (pairwise: the first or second image shown).
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ INVALID = "invalid"  # in place of the verdict of an answer that has none
 
 
 class Split(Model):
-    """How rows come to be train, val or test.
-
-    by "column": the table says (`column`, whose values must be train, val or test); `column` alone means this too. by
-    "random": rows are shuffled by `seed` and cut by `parts`; rows with one value in the column `group` stay together.
-    `official` names the splits of the release that are kept whole (a table says them in `column`); only the other rows
-    are cut by `parts`. A key that would have no effect is an error.
-
-    protocol "paper": rows by themselves, as the paper's counts say. "grouped": besides, no two splits share a text (the
-    fields `texts`), a source (Row.group), an image or a near-duplicate of one; official test rows win, then val rows,
-    and what collides with them is dropped and counted.
-    """
+    """Which rows are train, val or test. A key that would have no effect is an error."""
 
     by: Literal["column", "random"] = "random"
+    """column: by `column` of the table. random: rows are shuffled by `seed` and cut by `parts`."""
     protocol: Literal["paper", "grouped"] = "paper"
+    """paper: each row by itself, as the paper's counts say. grouped: no two splits share a text, a source
+    (Row.group), an image or a near-duplicate; official test rows are kept, then val rows, and rows that share with
+    them are dropped and counted."""
     column: str | None = None
+    """A column of the words train, val and test. `column` alone means by: column."""
     group: str | None = None
+    """A column: rows with one value in it stay in one split."""
     official: list[Literal["train", "val", "test"]] = []
+    """The release's own splits that are kept whole (a table has them in `column`); only the other rows are cut by
+    `parts`."""
     parts: dict[str, float] = Field(default={"train": 0.8, "val": 0.1, "test": 0.1})
+    """The share of each split; they add up to 1."""
     texts: list[str] = ["caption"]
+    """The fields that protocol grouped compares."""
     seed: int = 0
 
     @model_validator(mode="before")
@@ -87,31 +87,34 @@ class Split(Model):
 
 
 class Task(Model):
-    """See the module. `expected` holds published counts per split, `table1_positive` the verdict they call positive.
-
-    `orient`: photographs whose EXIF asks for a rotation are stored and judged upright. Default: as their pixels lie.
-    """
-
     name: str
+    """The file's name."""
     title: str
+    """One line for lists and reports."""
     capability: Literal["quality", "alignment", "safety"]
     kind: Literal["pointwise", "pairwise"] = "pointwise"
+    """pointwise: one image, answered yes or no. pairwise: two, answered 1 or 2."""
     converter: str = "table"
+    """The name of a module of mtrl.converters, or the path of a Python file below the working directory."""
     source: dict[str, Any] = {}
+    """The converter's settings, which it checks itself."""
     label: Label
     split: Split = Split()
     orient: bool = False
-    prompts: dict[str, str] = {}  # style -> file below prompts/
+    """Store and judge photographs upright whose EXIF asks for a rotation. False: as their pixels are stored."""
+    prompts: dict[str, str] = {}
+    """{style: file below prompts/}."""
     expected: dict[Literal["train", "val", "test"], dict[Literal["rows", "positive", "negative"], int]] = {}
+    """Published counts per split."""
     table1_positive: Literal["yes", "no"] | None = None
+    """The verdict that these counts call positive."""
     note: str = ""
-    _home: Path | None = PrivateAttr(None)  # no field: neither YAML nor model_dump has it
+    _home: Path | None = PrivateAttr(None)  # not a field: neither YAML nor model_dump has it
 
     @property
     def home(self) -> Path | None:
-        """The task_files folder that the task was loaded from, whose prompts it uses; None: the working directory's or
-        mtrl's.
-        """
+        """The task_files folder that the task was loaded from, whose prompts it uses; None: the working directory's
+        or mtrl's."""
         return self._home
 
     @property
@@ -173,8 +176,7 @@ class Task(Model):
 
 def load(name: str, home: Path | None = None) -> Task:
     """The task called `name`, of the working directory or of mtrl, or with `home` of that folder alone. Raises
-    UserError.
-    """
+    UserError."""
     known = {name: file_in(home, name)} if home else search_path.listing("recipes", "tasks", ".yaml")
     if name not in known:
         raise search_path.missing("recipes", f"tasks/{name}.yaml", "task", "mtrl tasks")
@@ -186,19 +188,19 @@ def load(name: str, home: Path | None = None) -> Task:
 
 
 def file_in(home: Path, name: str) -> Path:
-    """Where a task_files folder has a task's YAML. Raises UserError for what is no task's name."""
+    """Where a task_files folder has a task's YAML. Raises UserError for a name that a task cannot have."""
     return home / "recipes" / "tasks" / f"{checked(name)}.yaml"
 
 
 def checked(name: str) -> str:
-    """The name itself. Raises UserError for what is no task's name, such as a path."""
+    """The name itself. Raises UserError for a name that a task cannot have, such as a path."""
     if not re.fullmatch(NAME, name):
         raise UserError(f"{name!r} is not a task name: lower-case letters, digits and _", "mtrl tasks")
     return name
 
 
 def load_all() -> list[Task]:
-    """Every task that can be loaded: one whose YAML is broken must not be in the way of the others (see `broken`)."""
+    """Every task that can be loaded; those with a broken YAML are in `broken`."""
     return [task for task in _every().values() if isinstance(task, Task)]
 
 

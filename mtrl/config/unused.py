@@ -6,8 +6,9 @@ blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
+from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 
 _SFT_ALONE = ("model.template", "hardware.deepspeed", "hardware.sft_per_device_batch_size")
@@ -39,3 +40,19 @@ def by_trainer(trainer: str, gpus: int, keys: Iterable[str]) -> None:
     for key in keys:
         if key in BY_TRAINER[trainer] or (trainer == "trl" and not gpus and key in OF_ROLLOUTS):
             raise UserError(f"--set {key}: {trainer}, which trains this recipe, does not use it", f"remove --set {key}")
+
+
+def trainer_twice(recipe: Recipe, keys: Container[str]) -> None:
+    """Raises UserError if the preset's trainer was set and the recipe's own `backend` is another word on it."""
+    if recipe.backend and "hardware.rl_backend" in keys:
+        text = f"--set hardware.rl_backend: backend {recipe.backend} is set too, which decides"
+        raise UserError(text, "remove one of the two")
+
+
+def beyond_the_gpus(recipe: Recipe, keys: Container[str]) -> None:
+    """Raises UserError if more GPUs were set to share a model than there are: a preset's number is then lowered."""
+    for name in ("tensor_parallel_size", "expert_parallel_size"):
+        size, world = getattr(recipe.model, name), recipe.hardware.world_size
+        if f"model.{name}" in keys and recipe.hardware.gpus_per_node and size > world:
+            text = f"--set model.{name}={size}: the hardware preset {recipe.hardware.name} has {world} GPUs"
+            raise UserError(text, f"--set model.{name}={world}, or another --hardware")

@@ -1,4 +1,4 @@
-"""What commands print: tables, progress and marks, by rich, to a terminal or to a file."""
+"""What commands print: tables, progress and check marks, with rich, to a terminal or to a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MARKS = {"ok": "[green]ok     [/green]", "warning": "[yellow]warning[/yellow]", 
 
 
 def grid(title: str, columns: Iterable[str], rows: Iterable[Sequence[Any]]) -> Table:
-    """An empty row draws a line between those before and after it."""
+    """A table. An empty row becomes a line."""
     grid = Table(title=escape(title) or None, title_justify="left", title_style="bold", header_style="bold")
     for index, column in enumerate(columns):
         grid.add_column(escape(column), justify="left" if index == 0 else "right", overflow="fold")
@@ -36,7 +36,7 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[Any]]) -> 
 
 @contextmanager
 def live(render: Callable[[], Table]) -> Iterator[None]:
-    """Keeps what `render` gives below what is printed, new every two seconds; nothing where there is no terminal."""
+    """Shows what `render` returns below the output, every two seconds. Without a terminal it shows nothing."""
     if not console.is_terminal:
         yield
         return
@@ -51,7 +51,7 @@ def say(text: str) -> None:
 
 
 def then(line: str, said: str = "") -> None:
-    """`said`, and the next command, with the folders of the command now running."""
+    """Prints `said` and the next command, with the folders of the command that is running."""
     say(f"{said}{'. ' if said else ''}next: {hints.carried(line)}")
 
 
@@ -63,16 +63,16 @@ def check(level: str, text: str, then: str = "") -> None:
 
 
 def say_unread(found: Iterable[tuple[Sequence[str], Sequence[str], str]]) -> None:
-    """Tasks without one answer that could be read, see evaluate/unreadable.py."""
+    """Prints what evaluate/unreadable.py found: tasks whose answers are all unreadable."""
     for tasks, answers, cause in found:
-        check("warning", f"{', '.join(tasks)}: not one answer could be read as a verdict. {cause} For instance:")
+        check("warning", f"{', '.join(tasks)}: not one answer could be read as a verdict. {cause} For example:")
         for text in answers:
             say(f"    {text}")
 
 
 @contextmanager
 def bar(what: str) -> Iterator[Any]:
-    """Yields update(done, total, note=""): a live bar on a terminal, a line every tenth of the way elsewhere."""
+    """Yields update(done, total, note=""): a live bar on a terminal, else a line at every tenth of the total."""
     if console.is_terminal:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 
 class Check(NamedTuple):
-    """`text` is a line for a person; `then` the next command, "" where nothing is to be done."""
+    """`text` is one line for a person; `then` is the next command, "" if there is nothing to do."""
 
     level: Literal["ok", "warning", "error"]
     text: str

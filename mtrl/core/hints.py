@@ -1,7 +1,6 @@
-"""Command lines that a user is told to type: built and quoted in one place, so that each works as printed.
+"""Command lines that a user is told to type. They are built and quoted here, so that each works as printed.
 
-`line` builds one from options. `carried` adds to one the folders that the command now running was given (--data,
---runs, --raw), so that the next command looks where this one looked.
+`line` builds one from options. `carried` adds the folders that the running command was given (--data, --runs, --raw).
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 DEFAULTS = {"--data": "data", "--runs": "runs"}
-# the options by which each command is told where converted tasks, runs and releases are
+# each command's option for the folder of converted tasks, of runs and of releases
 DATA = {
     **dict.fromkeys(
         ("check", "plan", "sft", "rl", "select", "eval", "score", "compare", "tables", "reproduce"), "--data"
@@ -23,12 +22,12 @@ DATA = {
 RUNS = dict.fromkeys(
     ("plan", "sft", "rl", "status", "select", "export", "eval", "compare", "tables", "reproduce"), "--runs"
 )
-running: tuple[str, Mapping[str, Any]] = ("", {})  # the command now running, and its parameters; mtrl.cli says it
+running: tuple[str, Mapping[str, Any]] = ("", {})  # the running command and its parameters; mtrl.cli sets it
 RAW = {**dict.fromkeys(("convert", "fit-labels", "reproduce"), "--raw"), "fetch": "--out"}
 
 
 def line(verb: str, *words: object, **options: object) -> str:
-    """`mtrl VERB WORDS --option value`, quoted. A list repeats its option; None, False and defaults are left out."""
+    """`mtrl VERB WORDS --option value`, quoted. A list repeats its option. None, False and defaults are left out."""
     found = [verb, *map(str, words)]
     for name, value in options.items():
         option = "--" + name.replace("_", "-")
@@ -41,12 +40,12 @@ def line(verb: str, *words: object, **options: object) -> str:
 
 
 def typed(words: Iterable[str]) -> str:
-    """The words after `mtrl` as one would type them."""
+    """The command line of the words after `mtrl`."""
     return f"mtrl {shlex.join(words)}"
 
 
 def free(folder: str, name: str, otherwise: str = "-2") -> Path:
-    """A name below `folder` that is not taken: `name`, or with `otherwise` at its end as often as it must be."""
+    """A path in `folder` that does not exist: `name`, with `otherwise` appended as often as needed."""
     path = Path(folder) / name
     while path.exists():
         path = path.with_name(path.name + otherwise)
@@ -54,9 +53,9 @@ def free(folder: str, name: str, otherwise: str = "-2") -> Path:
 
 
 def carried(text: str, given: Mapping[str, Any] | None = None, verb: str = "") -> str:
-    """A command line with the folders of the command now running; any other text as it is.
+    """A command line with the folders of the running command; any other text unchanged.
 
-    `given` are the parameters of the command `verb`; default: those of the command that is running.
+    `given` are the parameters of the command `verb`. Default: the running command.
     """
     if given is None:
         verb, given = running
@@ -69,7 +68,7 @@ def carried(text: str, given: Mapping[str, Any] | None = None, verb: str = "") -
         value = str(given.get(own.lstrip("-")) or default) if own else default
         if its is None or value == default:
             continue
-        if places is RAW:  # where it is needed it is there, by the name that mtrl fetch gives it
+        if places is RAW:  # a line that needs it has it, as the default `raw`
             text = text.replace(f"{its} raw", f"{its} {shlex.quote(value)}")
         elif not any(word == its or word.startswith(f"{its}=") for word in words):
             more += [its, value]

@@ -1,12 +1,10 @@
-"""What the tiny base is taught before the paper's experiment starts: its "instruct" training, as an endless stream.
+"""The "instruct" training of the tiny model, before the paper's experiment starts: an endless stream of lessons.
 
-A lesson is (user text with <image> markers, images, reply). Some lessons describe what is in the picture, the others
-answer the tasks' own prompts in both styles. First all of them are right, so that the base can SEE and say everything
-the tasks ask about; then (`spoil`) its judgement is made to depend on the colour of the subject: right for red,
-mostly the first choice for green and mostly the second for blue, whatever is there. Greedy decoding then scores about
-67 on every task, sampling still meets both answers (which is what GRPO learns from), and what is seen is never
-unlearnt. A base taught with uniformly noisy labels would not do: greedy decoding takes the majority and is either
-right everywhere or stuck on one answer.
+Some lessons describe an image, the others answer the tasks' own prompts in both styles. At first every reply is right,
+so that the model learns to see and name all that the tasks ask about. Then (`spoil`) its verdicts depend on the colour
+of the subject: right for red, mostly the first choice for green, mostly the second for blue. Greedy decoding then
+scores about 67 on every task, sampling still gives both answers (GRPO learns from that), and the model sees as well.
+Labels with uniform noise would not do: greedy decoding takes the majority, and is right everywhere or always the same.
 """
 
 import random
@@ -16,36 +14,39 @@ from typing import NamedTuple
 
 import jinja2
 
-from mtrl.demo.suite import Row, Spec, other, pairwise, pointwise, scene
+from mtrl.demo.world import Row, Spec, other, pairwise, pointwise, scene
 
 PROMPTS = Path(__file__).parent / "workspace" / "prompts"
 STYLES = ("sft", "rl")
 TASKS = ("quality", "alignment", "safety", "pairs")
-LEAN = {"green": 0.8, "blue": 0.2}  # how often the spoilt base takes the first choice; red is judged rightly
+LEAN = {"green": 0.8, "blue": 0.2}  # how often a spoilt verdict is the first choice, by colour; for red it is right
 
 
 class Lesson(NamedTuple):
+    """One message and its reply."""
+
     prompt: str
+    """The user's text, with one <image> marker per image."""
     images: tuple[Spec, ...]
     reply: str
 
 
 def templates() -> dict[tuple[str, str], jinja2.Template]:
-    def load(style: str, task: str) -> jinja2.Template:
-        text = (PROMPTS / style / f"demo_{task}.jinja").read_text(encoding="utf-8").strip()
-        template: jinja2.Template = jinja2.Template(text)
-        return template
-
-    return {(style, task): load(style, task) for style in STYLES for task in TASKS}
+    """{(style, task): its prompt}."""
+    return {
+        (style, task): jinja2.Template((PROMPTS / style / f"demo_{task}.jinja").read_text(encoding="utf-8").strip())
+        for style in STYLES
+        for task in TASKS
+    }
 
 
 def verdict(row: Row) -> str:
-    """The label as the prompts ask for it: "1"/"2" for a pair, "yes"/"no" otherwise."""
+    """The label as the prompts ask for it: 1 or 2 for a pair, else yes or no."""
     return str(int(row.label) + 1) if row.task == "pairs" else row.label
 
 
 def thought(row: Row) -> str:
-    """What is seen that the verdict rests on; always true, even where the base's verdict is a coin toss."""
+    """The reasoning before a verdict: what the image shows. It is always true, also where the verdict is spoilt."""
     first = row.images[0]
     if row.task == "quality":
         return f"{first.shape}, {first.damage or 'whole'}"
@@ -59,20 +60,23 @@ def thought(row: Row) -> str:
 
 
 def comparison(spec: Spec, caption: str) -> str:
+    """How an image differs from a caption: in colour, in shape, or not at all."""
     colour, shape = caption.split()
     return "other colour" if colour != spec.colour else "other shape" if shape != spec.shape else "same"
 
 
 def reply(style: str, row: Row, answer: str) -> str:
+    """The verdict `answer` in the form of a style."""
     return answer if style == "sft" else f"<think>{thought(row)}</think><answer>{answer}</answer>"
 
 
 def subject(row: Row) -> str:
-    """The colour that decides how the spoilt base judges: the caption's for a pair, else the image's."""
+    """The colour that a spoilt verdict depends on: the caption's for a pair, else the image's."""
     return row.caption.split()[0] if row.task == "pairs" else row.images[0].colour
 
 
 def description(rng: random.Random) -> Lesson:
+    """A lesson that describes one image, compares it with a caption, or describes two."""
     one, two = scene(rng), scene(rng)
     kind = rng.randrange(3)
     if kind == 0:
@@ -85,12 +89,12 @@ def description(rng: random.Random) -> Lesson:
 
 
 def frame(lesson: Lesson) -> str:
-    """The lesson as the model reads it, for the tokenizer to learn its words from."""
+    """The lesson as text, from which the tokenizer learns its vocabulary."""
     return f"user\n{lesson.prompt}\nassistant\n{lesson.reply}"
 
 
 def stream(rng: random.Random, spoil: bool, describe: float = 0.3) -> Callable[[], Lesson]:
-    """Lessons for ever: all of them right, or (spoil) with the verdicts of a judge that leans by colour."""
+    """A function that gives the next lesson. `spoil`: verdicts follow colour; `describe`: the share of descriptions."""
     prompts = templates()
 
     def judgement() -> Lesson:

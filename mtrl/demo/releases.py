@@ -1,14 +1,13 @@
 """Small releases in the exact layout of the real ones: file names, columns, types, zip members and image modes.
 
-Every function writes raw/<benchmark>/ from synthetic images, seeded (the same arguments give the same rows and pixels),
-and returns the folder. `make` draws the pictures: by default blocks of random colour, no two alike; whoever has
-pictures with a meaning passes a function of (row number) -> image, and `labels` where the release has them.
+Every function writes raw/<benchmark>/ and returns that folder. The same arguments give the same rows and pixels. `make`
+gives the image of a row by its number; the default is blocks of random colour, no two alike.
 
-    agin           MOS_AGIN.csv, AGIN_512x512/<Model>_<promptset>_<n>.png, some RGBA seetrue        SeeTRUE.csv,
-    images.zip (members below images/, names with "=", some without an extension in the table) imagereward
-    metadata-<split>.parquet, images/<split>/<split>_<n>.zip with lossless <uuid>.webp and <split>_<n>.json unsafebench
-    data/train-*.parquet and data/test-*.parquet, images as {bytes, path}, one palette image mjbench
-    data/{alignment,safety,quality}.parquet, every pair's label nearly always 0, one pair twice
+    agin           MOS_AGIN.csv, AGIN_512x512/<Model>_<promptset>_<n>.png, some RGBA
+    seetrue        SeeTRUE.csv, images.zip (members in images/, names with "="; in the table some have no extension)
+    imagereward    metadata-<split>.parquet, images/<split>/<split>_<n>.zip: lossless <uuid>.webp and <split>_<n>.json
+    unsafebench    data/train-*.parquet and data/test-*.parquet, images as {bytes, path}, one palette image
+    mjbench        data/{alignment,safety,quality}.parquet, nearly all labels 0, one pair twice
 """
 
 from __future__ import annotations
@@ -21,29 +20,26 @@ import uuid
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
 Make = Callable[[int], Image.Image]
-HARM = (
-    "Hate",
-    "Harassment",
-    "Violence",
-    "Self-harm",
-    "Sexual",
-    "Shocking",
-    "Illegal activity",
-    "Deception",
-    "Political",
-    "Public and personal health",
-    "Spam",
-)
-EPOCH = (2023, 5, 1, 0, 0, 0)
+HARM = ("Hate", "Harassment", "Violence", "Self-harm", "Sexual", "Shocking", "Illegal activity", "Deception",
+        "Political", "Public and personal health", "Spam")  # fmt: skip
+EPOCH = (2023, 5, 1, 0, 0, 0)  # the time of every zip member
+
+
+class Scores(NamedTuple):
+    """AGIN's mean opinion scores of an image, from 0 to 100."""
+
+    natural: float
+    technical: float
+    rational: float
 
 
 def blocks(seed: int, size: int = 64) -> Make:
-    """A maker of pictures: 8x8 blocks of random colour."""
+    """A function that makes images of `size` x `size` pixels: 8 x 8 blocks of random colour."""
 
     def make(number: int) -> Image.Image:
         rng = random.Random(f"{seed}/{number}")
@@ -53,15 +49,14 @@ def blocks(seed: int, size: int = 64) -> Make:
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """The image as a file of the format `kind`, in Pillow's words, as are `options`."""
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def agin(
-    raw: Path, rows: int = 60, make: Make | None = None, scores: Iterable[tuple[float, float, float]] = ()
-) -> Path:
-    """`scores` are (natural, technical, rational) a row."""
+def agin(raw: Path, rows: int = 60, make: Make | None = None, scores: Iterable[Scores] = ()) -> Path:
+    """`scores`: one per row; default: random."""
     folder, make, rng = raw / "agin", make or blocks(1), random.Random(1)
     (folder / "AGIN_512x512").mkdir(parents=True, exist_ok=True)
     given = list(scores)
@@ -69,15 +64,11 @@ def agin(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["filename", "MOS_nat", "MOS_tech", "MOS_rat"])
         for number in range(rows):
-            model, kind = ("CoCosNet", ""), "RGB"
-            if number % 3:
-                model, kind = (
-                    ("Dreaml" if number % 3 == 1 else "SDXL", f"_{'coco' if number % 2 else 'drawbench'}"),
-                    "RGBA",
-                )
-            name = f"{model[0]}{kind and model[1]}_{number // 3}.png"
-            mos = given[number] if given else tuple(round(rng.gauss(mean, 8), 4) for mean in (50, 58, 55))
-            make(number).convert(kind).save(folder / "AGIN_512x512" / name)
+            model, mode = ("CoCosNet", "Dreaml", "SDXL")[number % 3], "RGBA" if number % 3 else "RGB"
+            prompts = ("_coco" if number % 2 else "_drawbench") if number % 3 else ""
+            name = f"{model}{prompts}_{number // 3}.png"
+            mos = given[number] if given else Scores(*(round(rng.gauss(mean, 8), 4) for mean in (50, 58, 55)))
+            make(number).convert(mode).save(folder / "AGIN_512x512" / name)
             writer.writerow([name, *mos])
     return folder
 
@@ -85,7 +76,7 @@ def agin(
 def seetrue(
     raw: Path, rows: int = 60, make: Make | None = None, labels: Iterable[tuple[str, int]] = (), captions: int = 12
 ) -> Path:
-    """`labels` are (text, 0 or 1) a row; otherwise `captions` texts are shared by all rows, as in the release."""
+    """`labels`: (text, 0 or 1) per row; default: random, with `captions` texts that rows share, as in the release."""
     folder, make, rng = raw / "seetrue", make or blocks(2), random.Random(2)
     folder.mkdir(parents=True, exist_ok=True)
     given = list(labels) or [
@@ -119,7 +110,10 @@ def imagereward(
     texts: Iterable[str] = (),
     zips: dict[str, int] | None = None,
 ) -> Path:
-    """`prompts` a split, four to six images a prompt; `zips` a split, among which prompts are dealt out."""
+    """`prompts`: their number per split, each with four to six images, which lie in `zips` archives per split.
+
+    `ratings`: the rating columns of a row by its number; `texts`: the prompts in order. Default of both: generated.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -151,28 +145,18 @@ def imagereward(
             caption = next(captions, f"a painting of subject {split} {prompt}, 8 k ")
             for rank in range(1, amount + 1):
                 name = f"{uuid.UUID(int=rng.getrandbits(128), version=4)}.webp"
-                scores = {
-                    "overall_rating": rng.randint(1, 7),
-                    "image_text_alignment_rating": rng.randint(1, 7),
-                    "fidelity_rating": rng.randint(1, 7),
-                }
-                held[part].append(
-                    {
-                        "image_path": f"images/{split}/{split}_{part}/{name}",
-                        "prompt_id": f"{prompt:06d}-{rank:04d}"[:6] + "-0061",
-                        "prompt": caption,
-                        "classification": rng.choice(["People", "Outdoor Scenes"]),
-                        "image_amount_in_total": amount,
-                        "rank": rank,
-                        **(ratings(number) if ratings else scores),
-                    }
-                )
+                scores = {"overall_rating": rng.randint(1, 7), "image_text_alignment_rating": rng.randint(1, 7),
+                          "fidelity_rating": rng.randint(1, 7)}  # fmt: skip
+                held[part].append({
+                    "image_path": f"images/{split}/{split}_{part}/{name}",
+                    "prompt_id": f"{split[:2]}{prompt:06d}-0061",
+                    "prompt": caption, "classification": rng.choice(["People", "Outdoor Scenes"]),
+                    "image_amount_in_total": amount, "rank": rank, **(ratings(number) if ratings else scores),
+                })  # fmt: skip
                 pictures[part].append((name, encoded(make(number), "WEBP", lossless=True)))
                 number += 1
         (folder / "images" / split).mkdir(parents=True, exist_ok=True)
         for part, records in held.items():
-            for record in records:
-                record["prompt_id"] = f"{split[:2]}{record['prompt_id']}"
             with zipfile.ZipFile(folder / "images" / split / f"{split}_{part}.zip", "w") as archive:
                 for name, data in pictures[part]:
                     archive.writestr(zipfile.ZipInfo(name, EPOCH), data)
@@ -189,7 +173,7 @@ def unsafebench(
     labels: Callable[[str, int], str] | None = None,
     shards: int = 2,
 ) -> Path:
-    """`labels` gets (split, row number) and says Safe or Unsafe. The train split has `shards` shards."""
+    """`rows`: their number per split; `labels`: Safe or Unsafe by (split, row number); `shards`: of the train split."""
     import pyarrow as pa
 
     folder, make, rng = raw / "unsafebench", make or blocks(4), random.Random(4)
@@ -232,7 +216,7 @@ def mjbench(
     make: Make | None = None,
     labels: Iterable[tuple[str, int]] = (),
 ) -> Path:
-    """`labels` are (caption, index of the better image) a row; images 2n and 2n+1 of `make` are row n's pair."""
+    """`labels`: (caption, index of the better image) per row. Images 2n and 2n+1 of `make` are the pair of row n."""
     import pyarrow as pa
 
     folder, make, rng = raw / "mjbench", make or blocks(5), random.Random(5)
@@ -272,17 +256,17 @@ def _parquet(path: Path, records: list[dict[str, Any]], schema: Any) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     features = {
-        name: {"_type": "Image"}
-        if name.startswith("image")
-        else {"dtype": str(schema.field(name).type), "_type": "Value"}
-        for name in schema.names
+        field.name: {"_type": "Image"}
+        if field.name.startswith("image")
+        else {"dtype": str(field.type), "_type": "Value"}
+        for field in schema
     }
     about = {"huggingface": json.dumps({"info": {"features": features}})}
     pq.write_table(pa.Table.from_pylist(records, schema.with_metadata(about)), path)
 
 
 def everything(raw: Path) -> None:
-    """All five, small."""
+    """All five releases."""
     for write in (agin, seetrue, imagereward, unsafebench):
         write(raw)
     for subset in ("alignment", "safety", "quality"):

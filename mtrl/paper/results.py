@@ -37,7 +37,7 @@ LEGEND = (
     " Majority class and always first: what a constant answer gets; pairs are shown in a seeded order."
 )
 SEEDS = " Of several seeds: mean ± sample standard deviation (number of seeds)."
-STAR = " *: the paper's number lies outside the interval."
+STAR = " *: the paper's number is outside the interval."
 MEAN = "mean"
 SHARES = {"accuracy": "pair_accuracy", "right in both orders": "both_orders", "invalid": "invalid"}  # below the rows
 TYPES = {  # of a record: one judge's numbers of one task

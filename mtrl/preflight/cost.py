@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from mtrl.config.gpus import Gpu, gpu
 from mtrl.config.recipe_types import Shape
@@ -119,15 +118,14 @@ class Measured(Model):
     tensor: int
     image: float
     text: float
-    throughput: float | None = None  # tokens per second and GPU over a whole step, from which answers' length follows
-    answer: float | None = None
+    throughput: float  # tokens per second and GPU over a whole step, from which the answers' length follows
     seconds: float
     source: str
-    backend: Literal["easyr1", "trl", "verl"] = "easyr1"
 
     def estimate(self) -> Step:
-        answer = self.answer or self.throughput * self.gpus * self.seconds / self.answers - self.image - self.text  # type: ignore[operator]
-        packed = max(self.micro, self.micro * self.micro_tokens / (self.image + self.text + answer))
+        prompt = self.image + self.text
+        answer = self.throughput * self.gpus * self.seconds / self.answers - prompt
+        packed = max(self.micro, self.micro * self.micro_tokens / (prompt + answer))
         work = Work(self.answers, self.image, self.text, answer, packed, self.tensor)
         return rl_step(self.shape, self.parameters, gpu(self.gpu), self.gpus, work)
 

@@ -75,7 +75,7 @@ def _sizes(config: Rendered) -> list[Check]:
     shards = max(1, gpus // config.whole(NAMES.ulysses))
     share = batch * n // shards
     mini = config.whole("data.mini_rollout_batch_size", 0)
-    tokens, budget = ray_rules.length(config), config.whole("worker.rollout.max_num_batched_tokens")
+    budget = config.whole("worker.rollout.max_num_batched_tokens")
     both = ray_rules.batches(config, NAMES, gpus, shards * update // math.gcd(shards * update, n))
     own = ray_rules.broken(
         "EasyR1",
@@ -106,7 +106,7 @@ def _sizes(config: Rendered) -> list[Check]:
             "--set upstream.worker.actor.fsdp.enable_cpu_offload=false",
         ),
         # vllm_rollout_spmd.py:114
-        Rule(budget >= tokens, *ray_rules.too_short("worker.rollout.max_num_batched_tokens", budget, tokens)),
+        ray_rules.fits("worker.rollout.max_num_batched_tokens", budget, ray_rules.length(config)),
     )
     return [*ray_rules.sizes(config, NAMES), *own]
 

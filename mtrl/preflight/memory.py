@@ -65,7 +65,7 @@ def activations(recipe: Recipe, tokens: int, checkpointing: bool) -> float:
 
 
 def _adapters(recipe: Recipe, billions: float, each: float) -> float:
-    """GB of the adapters at so many bytes per parameter of theirs."""
+    """GB of the adapters. `each` is the bytes per parameter of theirs."""
     return recipe.hardware.lora.rank * ADAPTERS * billions * each if recipe.hardware.lora else 0.0
 
 

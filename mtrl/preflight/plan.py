@@ -32,6 +32,7 @@ from mtrl.preflight import (
 from mtrl.preflight.rendered import Rendered
 from mtrl.reward_plugins import judge
 
+SEQUENCE_CLIP = 0.01  # GSPO (arXiv 2507.18071) has 3e-4; ours, far above it
 RULES = {"easyr1": easyr1_rules.check, "verl": verl_rules.check}
 
 
@@ -50,6 +51,7 @@ def preflight(
         training_rows.check(recipe, data),
         lengths.check(recipe, data),
         _reward(recipe),
+        _clip(recipe),
         amounts.check(recipe, data),
         times.check(recipe, data, price),
         *([_not_here()] if elsewhere else _machine(recipe, run, data)),
@@ -114,6 +116,13 @@ def _reward(recipe: Recipe) -> Iterator[Check]:
     yield Check("ok", "right answers score 1.0")
 
 
+def _clip(recipe: Recipe) -> Iterator[Check]:
+    """Sequence ratios are means over an answer's tokens: so close to 1 that a token's clip range never clips."""
+    if recipe.rl and recipe.rl.ratio == "sequence" and recipe.rl.clip_low > SEQUENCE_CLIP:
+        text = f"rl.ratio is sequence, and rl.clip_low {recipe.rl.clip_low:g} clips nothing; GSPO has 3e-4 and 4e-4"
+        yield Check("warning", text, "--set rl.clip_low=3e-4 --set rl.clip_high=4e-4")
+
+
 def _environment(recipe: Recipe) -> Iterator[Check]:
     trainer = registry.of(recipe)
     python = envs.interpreter(trainer.environment)
@@ -139,7 +148,7 @@ def _missing(python: Path, recipe: Recipe) -> list[str]:
     return [name for name, version in envs.versions(python, tuple(wanted)).items() if version is None]
 
 
-def _rendered(recipe: Recipe, run: Run, data: Path, rendered: Rendered, elsewhere: bool) -> Iterator[Check]:
+def _rendered(recipe: Recipe, run: Run, data: Path, rendered: Rendered, elsewhere: bool = False) -> Iterator[Check]:
     """upstream.yaml itself: its keys, its values, and the memory and disk that follow from them."""
     yield from keys.check(recipe, rendered)
     if rules := RULES.get(recipe.trainer):

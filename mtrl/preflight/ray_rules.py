@@ -78,26 +78,21 @@ def sizes(config: Rendered, names: Names) -> list[Check]:
     return broken(
         names.trainer,
         Rule(n > 1, f"GRPO compares the answers of one prompt, and rl.n is {n}", f"--set upstream.{names.rollout}.n=2"),
-        Rule(gpus % ulysses == 0, *_indivisible(names.ulysses, ulysses, gpus)),
-        Rule(gpus % tensor == 0, *_indivisible(names.tensor, tensor, gpus)),
-        Rule(room >= tokens, *too_short(f"{names.rollout}.max_model_len", room, tokens)),
+        _divides(names.ulysses, ulysses, gpus),
+        _divides(names.tensor, tensor, gpus),
+        fits(f"{names.rollout}.max_model_len", room, tokens),
     )
 
 
-class Words(NamedTuple):
-    """The words of a rule."""
-
-    text: str
-    then: str
+def _divides(key: str, value: int, gpus: int) -> Rule:
+    then = f"--set upstream.{key}={divisor(gpus, value)}"
+    return Rule(gpus % value == 0, f"{key} {value} does not divide {gpus} GPUs", then)
 
 
-def _indivisible(key: str, value: int, gpus: int) -> Words:
-    return Words(f"{key} {value} does not divide {gpus} GPUs", f"--set upstream.{key}={divisor(gpus, value)}")
-
-
-def too_short(key: str, value: int, tokens: int) -> Words:
+def fits(key: str, value: int, tokens: int) -> Rule:
+    """`value` is a limit on the tokens of one prompt with its response, of which there are up to `tokens`."""
     text = f"prompt and response have up to {tokens} tokens, and {key} is {value}"
-    return Words(text, f"--set upstream.{key}={tokens}")
+    return Rule(value >= tokens, text, f"--set upstream.{key}={tokens}")
 
 
 def values(config: Rendered, names: Names) -> Iterator[Check]:

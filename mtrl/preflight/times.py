@@ -83,8 +83,8 @@ def _work(recipe: Recipe, data: Path) -> Work:
     sharded = hardware.world_size > 1 and hardware.lora is None
     if recipe.rl is None:
         assert recipe.sft is not None
-        micro = min(hardware.sft_per_device_batch_size, recipe.sft.batch_size)
-        return Work(recipe.sft.batch_size, mean.image, mean.text, 0, micro, sharded=sharded or bool(hardware.deepspeed))
+        rows = min(hardware.sft_per_device_batch_size, recipe.sft.batch_size)
+        return Work(recipe.sft.batch_size, mean.image, mean.text, 0, rows, sharded=sharded or bool(hardware.deepspeed))
     rl, micro = recipe.rl, float(hardware.rl_per_device_batch_size)
     if recipe.trainer != "trl":  # dynamic batches of so many tokens, whatever number of answers that is
         micro *= max(1.0, (rl.max_prompt_length + rl.max_response_length) / (mean.image + mean.text + ANSWER))

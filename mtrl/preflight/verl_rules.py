@@ -59,7 +59,7 @@ def check(recipe: Recipe, run: Run, config: Rendered) -> Iterator[Check]:
     if not found:
         found += _asked(config.text)
     found += [*_sizes(config), *ray_rules.values(config, NAMES), *_values(config, recipe), *_reward(config)]
-    found += [*ray_rules.run(config, NAMES, recipe), *_megatron(config)]
+    found += [*ray_rules.run(config, NAMES, recipe)]
     yield from found
     if not any(one.level == "error" for one in found):
         gpus, tensor = ray_rules.world(config), config.whole(NAMES.tensor)
@@ -147,7 +147,6 @@ def _sizes(config: Rendered) -> list[Check]:
     batch, rolled, n = (config.whole(key) for key in (NAMES.batch, NAMES.rolled, f"{ROLES}.rollout.n"))
     both = ray_rules.batches(config, NAMES, 1, replicas // math.gcd(replicas, n))
     whole = config.whole(NAMES.tensor) * config.whole(f"{ROLES}.rollout.data_parallel_size", 1)
-    tokens, budget = ray_rules.length(config), config.whole(f"{ROLES}.rollout.max_num_batched_tokens")
     rank = config.whole(f"{ROLES}.model.lora_rank", 0, least=0)
     found += ray_rules.broken(
         "verl",
@@ -164,30 +163,33 @@ def _sizes(config: Rendered) -> list[Check]:
             f"a rollout of {whole} GPUs does not fill nodes of {per_node}",
             f"--set upstream.{NAMES.tensor}={per_node}",
         ),
-        Rule(  # vllm_async_server.py:1113
-            config.flag(f"{ROLES}.rollout.enable_chunked_prefill", True) or budget >= tokens,
-            *ray_rules.too_short(f"{ROLES}.rollout.max_num_batched_tokens", budget, tokens),
-        ),
         Rule(
             rank <= MAX_RANK,
             f"vLLM takes adapters of up to rank {MAX_RANK}, not {rank}",
             f"hardware.lora.rank: {MAX_RANK}",
         ),
     )
-    return [*found, *_micro_batches(config, batch * n // replicas, rolled * n // replicas)]
+    return [*found, *_lengths(config), *_micro_batches(config, batch * n // replicas, rolled * n // replicas)]
+
+
+def _lengths(config: Rendered) -> list[Check]:
+    keys = []
+    if not config.flag(f"{ROLES}.rollout.enable_chunked_prefill", True):
+        keys.append(f"{ROLES}.rollout.max_num_batched_tokens")  # vllm_async_server.py:1113
+    if config.flag(f"{ROLES}.actor.use_dynamic_bsz"):  # utils/seqlen_balancing.py:384
+        blocks = ("actor.ppo", "rollout.log_prob", "ref.log_prob")
+        keys += [f"{ROLES}.{block}_max_token_len_per_gpu" for block in blocks]
+    tokens = ray_rules.length(config)  # without a limit of its own a block has the actor's
+    return ray_rules.broken("verl", *(ray_rules.fits(key, config.whole(key, tokens), tokens) for key in keys))
 
 
 def _micro_batches(config: Rendered, update: int, rollout: int) -> list[Check]:
     """`update` and `rollout` are the answers per replica."""
-    blocks = ("actor.ppo", "rollout.log_prob", "ref.log_prob")
     if config.flag(f"{ROLES}.actor.use_dynamic_bsz"):
-        tokens = ray_rules.length(config)
-        keys = [f"{ROLES}.{block}_max_token_len_per_gpu" for block in blocks]
-        limits = {key: config.whole(key, tokens) for key in keys}  # without one of its own a block takes the actor's
-        rules = [Rule(limit >= tokens, *ray_rules.too_short(key, limit, tokens)) for key, limit in limits.items()]
-        return ray_rules.broken("verl", *rules)  # utils/seqlen_balancing.py:384
+        return []
     rules = []
-    for block, answers in zip(blocks, (update, rollout, rollout), strict=True):  # engine/utils.py:125
+    shares = {"actor.ppo": update, "rollout.log_prob": rollout, "ref.log_prob": rollout}
+    for block, answers in shares.items():  # engine/utils.py:125
         key = f"{ROLES}.{block}_micro_batch_size_per_gpu"
         micro = config.whole(key)
         text = f"{answers} answers per replica are not a multiple of {key} {micro}"
@@ -210,16 +212,13 @@ def _values(config: Rendered, recipe: Recipe) -> Iterator[Check]:
     if recipe.rl.length_cap is not None:
         text = "rl.length_cap does not work with verl: it gives a reward function no length"
         yield Check("error", text, "--set rl.length_cap=null, or --set backend=easyr1")
+    if _by_megatron(config):
+        text = "mtrl never ran verl's Megatron path: verl accepts its configuration, and no more is known"
+        then = "pip install 'verl[megatron]==0.9.1' into its environment, or use verl's image"
+        yield Check("warning", text, then)
 
 
 def _reward(config: Rendered) -> Iterator[Check]:
     key = "reward.custom_reward_function"
     file, name = Path(config.string(f"{key}.path")), config.string(f"{key}.name")
     yield from ray_rules.reward(file, name, key, config.block(f"{key}.reward_kwargs"), given=4)
-
-
-def _megatron(config: Rendered) -> Iterator[Check]:
-    if _by_megatron(config):
-        text = "mtrl never ran verl's Megatron path: verl accepts its configuration, and no more is known"
-        then = "pip install 'verl[megatron]==0.9.1' into its environment, or use verl's image"
-        yield Check("warning", text, then)

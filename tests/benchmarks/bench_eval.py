@@ -44,7 +44,7 @@ assert len(outputs) == rows
 
 
 def main() -> None:
-    from mtrl.demo.pipeline import tiny
+    from mtrl.demo.walkthrough import tiny
     from mtrl.evaluate.judges import subject
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

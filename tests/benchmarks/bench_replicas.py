@@ -27,10 +27,10 @@ PARTS = {"vLLM, 1 core": (0, 1), "1 replica, 1 core": (1, 1), "2 replicas, 2 cor
 
 def project(home: Path) -> None:
     """The demo's release, converted: 500 training rows a task."""
-    from mtrl.demo import suite
+    from mtrl.demo import world
 
     shutil.copytree(ROOT / "mtrl" / "demo" / "workspace", home, dirs_exist_ok=True)
-    suite.generate(home / "raw")
+    world.generate(home / "raw")
     convert = [sys.executable, "-m", "mtrl", "convert", *TASKS, "--raw", "raw"]
     subprocess.run(convert, cwd=home, check=True, stdout=subprocess.DEVNULL)
 
@@ -48,7 +48,7 @@ def measure(replicas: int, cores: int, samples: int) -> None:
     """Prints seconds to a loaded model, from there to the last answer, and of processor outside vLLM meanwhile."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     from mtrl.config import tasks
-    from mtrl.demo.pipeline import tiny
+    from mtrl.demo.walkthrough import tiny
     from mtrl.evaluate import requests
     from mtrl.evaluate.engines.base import Sampling
     from mtrl.evaluate.engines.offline import VllmEngine, VllmModel

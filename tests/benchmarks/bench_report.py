@@ -1,6 +1,6 @@
 """How long report.html takes to write and to use, and how large it is.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/bench_report.py --rows 10000   (1.3 GB of JPEGs in a temporary folder)
+    OMP_NUM_THREADS=1 python tests/benchmarks/bench_report.py --rows 10000   (1.3 GB of JPEGs, temporary)
 
 Makes one distinct JPEG of --side pixels per row, with the detail of a photograph (pink noise), and an evaluation of
 them with reasoning, confidence and some long answers. Prints seconds, megabytes and peak memory of the report, in a

@@ -19,7 +19,7 @@ from PIL import Image
 
 from mtrl.config import recipe
 from mtrl.core.files import read_jsonl
-from mtrl.demo.pipeline import tiny
+from mtrl.demo.walkthrough import tiny
 from mtrl.evaluate.engines.image_url import data_url
 from mtrl.models import experts
 from mtrl.preflight.lengths import image_tokens

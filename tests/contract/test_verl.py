@@ -172,15 +172,15 @@ def test_its_own_check_takes_every_rendered_recipe(tmp_path: Path) -> None:
                 sets = ["upstream.actor_rollout_ref.actor.use_dynamic_bsz=false"] if name == "rl_single" else []
                 write_text(file, VERL.config(load(name, model, hardware, sets), Run(tmp_path / "run"), Path("data")))
                 files.append(file)
-                engines[file.name] = "megatron" if model == "qwen3-vl-30b-a3b" and hardware != "1x80gb-lora" else "dp"
-    assert len(files) == (7 + 2) * 3
+                engines[file.name] = "megatron" if model == "qwen3-vl-30b-a3b" and "lora" not in hardware else "dp"
+    assert len(files) == (7 + 2) * 4
     text = files[0].read_text()
     wrong = {
         "key.yaml": text.replace("image_patch_size", "image_patchsize"),
         "size.yaml": text.replace("ppo_mini_batch_size: 256", "ppo_mini_batch_size: 1024").replace(
             "use_dynamic_bsz: true", "use_dynamic_bsz: false"
         ),
-        "kind.yaml": text.replace("kl_loss_type: low_var_kl", "loss_agg_mode: tokenmean"),
+        "kind.yaml": text.replace("loss_agg_mode: token-mean", "loss_agg_mode: tokenmean"),
     }
     for other, content in wrong.items():
         assert content != text

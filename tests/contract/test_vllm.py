@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mtrl.config import recipe
-from mtrl.demo.pipeline import tiny
+from mtrl.demo.walkthrough import tiny
 from mtrl.preflight.lengths import image_tokens
 from tests.conftest import mtrl
 

@@ -139,7 +139,7 @@ def test_ctrl_c_stops_the_whole_group_and_says_what_is_next(project: Path) -> No
     trainer = run.status.pid
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "the same command goes on from here" in err and "Traceback" not in err
+    assert process.returncode == 130 and "The same command continues from here" in err and "Traceback" not in err
     assert not run.locked() and run.status.state == "interrupted"
     with pytest.raises(ProcessLookupError):
         os.killpg(trainer, 0)
@@ -177,7 +177,7 @@ def test_a_full_disk_is_said_plainly_and_leaves_nothing_half(project: Path, bloc
 
 
 def test_eval_killed_and_started_again_asks_nothing_twice(project: Path) -> None:
-    from mtrl.demo.pipeline import tiny
+    from mtrl.demo.walkthrough import tiny
 
     arguments = ["eval", "--ckpt", str(tiny()), "--tasks", "demo_quality,demo_safety,demo_pairs", "--out", "e"]
     process = begin(project, arguments)

@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from mtrl.core.rundir import Run
-from mtrl.demo.pipeline import tiny
+from mtrl.demo.walkthrough import tiny
 from tests.conftest import ROOT, mtrl
 
 FROZEN = ["--set", "sft.freeze_vision_tower=true", "--set", "sft.freeze_projector=true"]  # as 1x80gb-lora has it

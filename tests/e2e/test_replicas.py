@@ -23,7 +23,7 @@ import pytest
 
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_jsonl
-from mtrl.demo.pipeline import tiny
+from mtrl.demo.walkthrough import tiny
 from mtrl.evaluate.engines.base import Sampling
 from mtrl.evaluate.engines.offline import VllmModel
 from mtrl.evaluate.engines.replicas import Replica
@@ -141,7 +141,7 @@ def test_ctrl_c_ends_the_replicas(project: Path) -> None:
     driver.process.send_signal(signal.SIGINT)
     stopped = driver.wait(60)
     assert (
-        stopped.code == 130 and "the same command goes on from here" in stopped.err and "Traceback" not in stopped.err
+        stopped.code == 130 and "The same command continues from here" in stopped.err and "Traceback" not in stopped.err
     )
     assert gone(started)
     assert 0 < len(lines()) < ASKED and all(json.loads(line) for line in lines())

@@ -68,7 +68,7 @@ def test_one_cell_stopped_in_training_and_killed_in_evaluation(project: Path) ->
     wait_for(lambda: run.log.exists() and run.status.state == "running", process)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130 and "the same command goes on from here" in out and "Traceback" not in out
+    assert process.returncode == 130 and "The same command continues from here" in out and "Traceback" not in out
     assert not run.locked() and run.status.state == "interrupted"
 
     process = begin()

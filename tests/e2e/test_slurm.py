@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.demo.pipeline import tiny
+from mtrl.demo.walkthrough import tiny
 from tests.conftest import ROOT
 
 pytestmark = [

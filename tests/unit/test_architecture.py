@@ -30,7 +30,14 @@ LINES = 300
 # library.
 ELSEWHERE = {
     "backends.jobs.verl_check": {"verl", "hydra", "omegaconf"},
-    "demo.base": {"mtrl", "torch", "transformers", "PIL", "jinja2", "pyarrow"},  # by PYTHONPATH, with LLaMA-Factory
+    "demo.tiny_model": {
+        "mtrl",
+        "torch",
+        "transformers",
+        "PIL",
+        "jinja2",
+        "pyarrow",
+    },  # by PYTHONPATH, with LLaMA-Factory
     "backends.envs.build": set(),
     "backends.envs.torchvision_ops": {"torch", "torchvision"},
     "reward_plugins.judge": set(),

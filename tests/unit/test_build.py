@@ -84,3 +84,12 @@ def test_make_passes_the_device_on() -> None:
     for target, name in (("setup-main", "main"), ("setup-easyr1", "easyr1")):
         shown = subprocess.run(["make", "-n", target, "DEVICE=gpu"], cwd=ROOT, capture_output=True, text=True).stdout
         assert f"build.py --device gpu {name}" in shown
+
+
+def test_what_is_compiled_wants_its_compiler_before_anything_is_installed(checkout: Path) -> None:
+    assert build.COMPILED in (ROOT / "mtrl/backends/envs/verl-gpu.last.txt").read_text()
+    (checkout / "mtrl/backends/envs/verl-gpu.last.txt").write_text(f"# flash-attn, {build.COMPILED}.\npip\n")
+    command = [sys.executable, checkout / "mtrl/backends/envs/build.py", "verl", "--device", "gpu"]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": ""}, timeout=60)
+    assert done.returncode == 1 and "nvcc is not here" in done.stderr and "make setup-verl DEVICE=gpu" in done.stderr
+    assert not (checkout / ".venv-verl").exists()

@@ -15,7 +15,7 @@ import pytest
 from mtrl.config import recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, sha256_file
-from mtrl.demo.pipeline import tiny
+from mtrl.demo.walkthrough import tiny
 from mtrl.evaluate.judges import subject
 from mtrl.evaluate.subject import Subject
 from mtrl.models import integrity

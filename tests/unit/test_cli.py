@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.demo.pipeline import tiny
+from mtrl.demo.walkthrough import tiny
 from tests.conftest import ROOT
 
 SETS = ["--model", "tiny", "--hardware", "cpu", "--set", "tasks=demo_quality,demo_alignment,demo_safety"]
@@ -285,7 +285,7 @@ def test_reward_explains_each_response(cli, tmp_path: Path) -> None:
     ]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = cli("reward", file)
-    assert found.code == 0 and "right" in found.out and "<think> stands 0 times" in found.out and "0.5000" in found.out
+    assert found.code == 0 and "right" in found.out and "<think> occurs 0 times" in found.out and "0.5000" in found.out
     file.write_text('{"response": "x", "label": "maybe"}\n')
     found = cli("reward", file)
     assert found.code == 2 and "line 1" in found.err

@@ -46,8 +46,6 @@ def rendered(
 def test_what_is_rendered() -> None:
     assert len(MODELS) == 7 and HARDWARE == [
         "16x80gb",
-        "1x141gb-lora",
-        "1x24gb-lora",
         "1x80gb-lora",
         "8x80gb",
         "8x80gb-lora",

@@ -14,7 +14,7 @@ from mtrl.config import recipe
 from mtrl.core import hints
 from mtrl.core.files import sha256_file, write_json
 from mtrl.core.rundir import Run
-from mtrl.demo.pipeline import tiny
+from mtrl.demo.walkthrough import tiny
 from tests import hinted
 
 

@@ -175,7 +175,7 @@ def test_a_tie_at_the_cut() -> None:
         task.verdicts((score, "") for score in scores)
     task = task_with("agin_nat", label={"column": "x", "rule": {"when": "highest 2", "then": "yes", "ties": "drop"}})
     assert task.verdicts((score, "") for score in scores).count("label.rule.ties") == 3
-    with pytest.raises(UserError, match="ties belongs to highest N and lowest N"):
+    with pytest.raises(UserError, match="ties is for highest N and lowest N"):
         task_with("agin_nat", label={"column": "x", "rule": {"when": ">= 2", "then": "yes", "ties": "drop"}})
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mtrl.demo.pipeline import tiny
+from mtrl.demo.walkthrough import tiny
 from mtrl.evaluate.engines.offline import likely_cause
 from mtrl.models import experts
 

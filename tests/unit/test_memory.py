@@ -174,3 +174,10 @@ def test_a_processor_alone() -> None:
     (fine,) = checks("sft_unified", "tiny", "cpu")
     assert fine.level == "ok"
     assert 0.1 < machine.host_memory() < 10_000
+
+
+def test_what_the_papers_sft_recipes_start_with_fits() -> None:
+    found = recipe.load("sft_unified")
+    assert (found.model.name, found.hardware.name) == ("qwen3-vl-30b-a3b", "8x80gb-offload")
+    gpu, host = checks("sft_unified", found.model.name, found.hardware.name)
+    assert gpu.level == "ok" and "7.8 GB counted" in gpu.text and "599 GB" in host.text, (gpu, host)

@@ -99,7 +99,7 @@ def test_nothing_is_overwritten(cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["my_test"], "train, val or test as a word"),
+        (["my_test"], "train, val and test are not allowed as words"),
         (["My-Task"], "lower-case letters, digits and _"),
         (["../x"], "lower-case letters, digits and _"),
         (["x", "--table", "none.csv"], "none.csv"),

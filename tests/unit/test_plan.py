@@ -12,10 +12,12 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 
+from mtrl.backends.llamafactory_sft import LlamaFactory
 from mtrl.config import recipe
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.finding import Check
+from mtrl.core.rundir import Run
 from mtrl.preflight import amounts, easyr1_rules, machine, plan, rendered, verl_rules
 from mtrl.preflight.rendered import Rendered
 from tests.unit import launches
@@ -172,6 +174,28 @@ def test_our_own_mistake_in_a_check_keeps_its_traceback(project: Path, monkeypat
         found("sft_unified")
 
 
+def test_plan_checks_the_run_that_is_launched_and_renders_it_once(cli, project: Path, monkeypatch) -> None:
+    texts: list[str] = []
+    config = LlamaFactory.config
+
+    def counted(*arguments: Any) -> str:
+        texts.append(config(*arguments))
+        return texts[-1]
+
+    monkeypatch.setattr(LlamaFactory, "config", counted)
+    where = ["--tasks", "demo_quality", "--model", "tiny", "--hardware", "cpu", "--name", "mine", "--runs", "elsewhere"]
+    planned = cli("plan", "sft_unified", *where)
+    assert planned.code == 0 and "--name mine --runs elsewhere" in planned.out, planned.err
+    assert len(texts) == 1 and not Path("elsewhere").exists()
+    assert cli("sft", "sft_unified", *where, "--dry-run").code == 0
+    assert len(texts) == 2
+    run = Run(Path("elsewhere/mine"))
+    assert {(run.path / "upstream.yaml").read_text()} == set(texts) and f"output_dir: {run.checkpoints}" in texts[0]
+    run.set("failed")
+    other = cli("plan", "sft_unified", *where, "--set", "sft.epochs=9")
+    assert other.code == 2 and "was started with another recipe; different now: sft.epochs" in other.out
+
+
 def test_a_model_folder_without_a_model_is_one_line(project: Path) -> None:
     Path("empty").mkdir()
     assert errors("sft_unified", "model.path=./empty") == ["model tiny: ./empty is not a model folder (no config.json)"]
@@ -208,18 +232,12 @@ def test_checkpoints_against_the_disk(project: Path, monkeypatch: pytest.MonkeyP
     assert line("sft.epochs=40").level == "error"
 
 
-def test_time_comes_with_its_source(project: Path) -> None:
-    def line(**presets: str) -> str:
-        sets = ("rl.rollout_batch_size=256", "rl.epochs=2")
-        return next(c.text for c in found("rl_multitask", *sets, **presets) if c.text.startswith("time"))
-
-    # 3 rollouts of 256 prompts x 20 answers: twice EasyR1's 2,560 a step, so 9,200 s; on 16 GPUs half
-    assert line(model="qwen3-vl-30b-a3b", hardware="8x80gb") == (
-        "time: about 8 hours per epoch, 15 at most: 9,200 s per step, from 4,600 s for 2,560 answers on 8 GPUs "
-        "(EasyR1's assets/baselines.md, 8 H800, its default batch)"
-    )
-    assert "4,600 s per step, from" in line(model="qwen3-vl-30b-a3b", hardware="16x80gb")
-    assert line() == "time: no figure is published for this; mtrl status shows what is left after the first steps"
+def test_time_is_of_the_rollout_and_the_gpus(project: Path) -> None:
+    """The estimate itself is tests/unit/test_times.py's."""
+    sets = ("rl.rollout_batch_size=256", "rl.epochs=2")
+    checks = found("rl_multitask", *sets, model="qwen3-vl-30b-a3b", hardware="8x80gb")
+    (line,) = [check.text for check in checks if check.text.startswith("time")]
+    assert "s per rollout of 5,120 answers" in line and line.endswith("GPU-hours on 8 x h100")
 
 
 def test_fewer_gpus_than_the_preset(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ MISTAKES = [  # what is wrong, for the trainers that can say it
     ("verl", ["rl.length_cap=1024"]),
     ("verl", ["rl.epochs=1.5"]),
     ("trl", ["rl.max_prompt_length=1"]),
-    ("trl", ["hardware.lora={rank: 4, alpha: 4}"]),
+    ("trl", ["a mixture of experts"]),
     ("sft", ["sft.max_length=1"]),
 ]
 
@@ -145,7 +145,6 @@ def test_hints_of_mistakes(small, trainer: str, sets: list[str], monkeypatch: py
     name = "sft_single" if trainer == "sft" else "rl_single"
     presets = ("tiny", "cpu") if trainer == "trl" else ("qwen3-vl-4b", "8x80gb")
     own = ["backend=verl"] if trainer == "verl" else []
-    if "hardware.lora" in sets[0]:
-        presets, own = ("qwen3-vl-4b", "1x80gb-lora"), ["backend=trl"]
-        sets = []
+    if sets == ["a mixture of experts"]:
+        presets, own, sets = ("qwen3-vl-30b-a3b", "8x80gb"), ["backend=trl"], []
     assert assert_hints_work(name, *presets, [*own, *sets]) >= 1

@@ -212,7 +212,7 @@ def test_every_filter_finds_its_own(project: Path) -> None:
 
     opened = browse(page, "#show=invalid&task=demo_safety")  # a link to a choice
     assert "5 of 90" in opened and opened.count("<article") == 5
-    assert "the reasoning does not end" in opened and "&lt;/think&gt; stands 0 times, not once" in opened
+    assert "the reasoning does not end" in opened and "&lt;/think&gt; occurs 0 times, not once" in opened
     folded = browse(page, "#search=number 5 and&task=demo_safety")
     assert folded.count("<article") == 1 and "<summary>reasoning, 2,0" in folded
 

@@ -16,7 +16,7 @@ import pytest
 
 from mtrl.config import recipe
 from mtrl.core.errors import UserError
-from mtrl.demo.pipeline import tiny
+from mtrl.demo.walkthrough import tiny
 from mtrl.evaluate import predictions, run, scores
 from mtrl.evaluate.engines.base import Answer
 from mtrl.evaluate.engines.request import Request

@@ -12,7 +12,7 @@ import pytest
 
 from mtrl.config import recipe
 from mtrl.core.files import sha256_file
-from mtrl.demo.pipeline import tiny
+from mtrl.demo.walkthrough import tiny
 from mtrl.evaluate.judges import served, subject
 
 

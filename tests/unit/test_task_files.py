@@ -14,7 +14,7 @@ from mtrl.config import prompting, task_files, tasks
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, sha256_file
 from mtrl.core.rundir import Run
-from mtrl.demo.pipeline import tiny
+from mtrl.demo.walkthrough import tiny
 from mtrl.evaluate import requests
 from mtrl.evaluate.judges import subject
 from mtrl.runs import export

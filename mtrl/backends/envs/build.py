@@ -27,6 +27,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
+COMPILED = "which needs nvcc"  # said in the requirements of an environment that compiles
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 ENVIRONMENTS = {"main": ".venv", "llamafactory": ".venv-llamafactory", "easyr1": ".venv-easyr1", "verl": ".venv-verl"}
 DEVICES = ("cpu", "gpu")
@@ -69,6 +70,11 @@ def build(name: str, asked: str | None, extra: list[str]) -> None:
     else:
         source = "DEVICE" if asked else "its own device" if before else "detected; DEVICE=cpu or DEVICE=gpu changes it"
         print(f"{folder.name}: device {device} ({source})", flush=True)
+    if COMPILED in named and shutil.which("nvcc") is None:
+        raise SystemExit(
+            f"error: flash-attn for {folder.name} is compiled: it has no wheel for this torch, and nvcc is not here\n"
+            f"next: install the CUDA toolkit or load its module, then make setup-{name} DEVICE=gpu"
+        )
     print(f"{folder.name}: installing {file.name} (takes minutes and gigabytes of disk)", flush=True)
     if other or not (folder / "bin" / "python").exists():
         venv.create(folder, with_pip=True, clear=folder.exists())

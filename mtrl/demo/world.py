@@ -1,16 +1,14 @@
-"""A labelled toy benchmark, drawn from a seed: what `mtrl demo` trains and scores on.
+"""The demo's world: images of coloured shapes, and labelled questions about them. The same seed gives the same bytes.
 
-Every image is 64x64 and shows one coloured shape, perhaps damaged, perhaps with a black sign on it. Three pointwise
-tasks ask about different things in the same world, and one pairwise set asks about two images at once:
+Every image shows one coloured shape, which may be damaged or have a black sign on it. Three pointwise tasks and one
+pairwise task ask about it:
 
-    demo_quality    yes = the shape is undamaged         damage: white stripes, or a missing quarter
-    demo_alignment  yes = the image shows the caption    mismatch: another colour, or another shape
-    demo_safety     yes = UNSAFE: a black cross          harmless: a black dot, or no sign at all
+    demo_quality    yes: the shape is undamaged         no: it has white stripes, or a quarter is missing
+    demo_alignment  yes: the image shows the caption    no: it has another colour, or another shape
+    demo_safety     yes: UNSAFE, it has a black cross   no: it has a black dot, or no sign
     demo_pairs      which of two images shows the caption (label: index of the better image)
 
-`draw(spec)` makes the picture, `pointwise(task, ...)` and `pairwise(...)` make labelled rows; none of them touches a
-file, so that other writers can lay the same rows out as a real release does. `generate(raw)` writes raw/demo/*.csv
-and raw/demo/images/*.png. The same seed gives the same bytes.
+`pointwise` and `pairwise` make rows, `draw` makes the image of a Spec, `generate` writes both as releases.
 """
 
 import random
@@ -21,7 +19,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-SIZE = 64
+from mtrl.demo import releases
+
+SIZE = 64  # pixels, of every image's width and height
 COLOURS = {"red": (214, 40, 40), "green": (42, 157, 80), "blue": (45, 85, 215)}
 SHAPES = ("square", "circle")
 DAMAGES = ("striped", "broken")
@@ -33,16 +33,23 @@ PAIRS = 200
 
 @dataclass(frozen=True)
 class Spec:
-    """Everything that is seen in one image."""
+    """Everything that can be seen in one image."""
 
     colour: str
+    """One of COLOURS."""
     shape: str
+    """One of SHAPES."""
     damage: str = ""
+    """One of DAMAGES; "" for none."""
     sign: str = ""
+    """One of SIGNS; "" for none."""
     x: int = 32
     y: int = 32
+    """The shape's centre, in pixels."""
     radius: int = 20
+    """Half of the shape's width, in pixels."""
     background: int = 235
+    """Its grey value, from 0 to 255."""
 
     @property
     def name(self) -> str:
@@ -51,12 +58,15 @@ class Spec:
 
 @dataclass(frozen=True)
 class Row:
-    """One labelled question: images, the caption where the task has one, and the label as a verdict or an index."""
+    """One labelled question."""
 
     task: str
+    """One of TASKS, or "pairs"."""
     images: tuple[Spec, ...]
     label: str
+    """yes or no; for a pair the index of the better image, 0 or 1."""
     caption: str = ""
+    """"" for a task without captions."""
     split: str = "test"
 
 
@@ -84,7 +94,7 @@ def draw(spec: Spec) -> Image.Image:
 
 
 def scene(rng: random.Random) -> Spec:
-    """Any image of this world; a task then forces what its label asks for."""
+    """Any image of this world; a task then sets what its label requires."""
     return Spec(
         colour=rng.choice(list(COLOURS)),
         shape=rng.choice(SHAPES),
@@ -105,6 +115,7 @@ def other(spec: Spec, rng: random.Random) -> str:
 
 
 def pointwise(task: str, rng: random.Random, split: str = "test") -> Row:
+    """A row of one of TASKS."""
     spec, yes = scene(rng), rng.random() < 0.5
     label = "yes" if yes else "no"
     if task == "quality":
@@ -115,6 +126,7 @@ def pointwise(task: str, rng: random.Random, split: str = "test") -> Row:
 
 
 def pairwise(rng: random.Random) -> Row:
+    """A row about two images that differ in colour or shape."""
     right, better = scene(rng), rng.randrange(2)
     colour, shape = other(right, rng).split()
     wrong = replace(scene(rng), colour=colour, shape=shape)
@@ -123,7 +135,7 @@ def pairwise(rng: random.Random) -> Row:
 
 
 def rows(task: str, seed: int = 0) -> Iterator[Row]:
-    """The whole of one set, every split, in a fixed order."""
+    """All rows of one of TASKS or of "pairs", every split, in a fixed order."""
     rng = random.Random(zlib.crc32(f"{task}/{seed}".encode()))  # hash() of a string differs between processes
     if task == "pairs":
         yield from (pairwise(rng) for _ in range(PAIRS))
@@ -133,17 +145,16 @@ def rows(task: str, seed: int = 0) -> Iterator[Row]:
 
 
 def generate(raw: Path, seed: int = 0) -> None:
-    """Writes the four sets below `raw` in the layouts of AGIN, SeeTRUE, UnsafeBench and MJ-Bench, pictures and all."""
-    from mtrl.demo import releases
-
+    """Writes all rows and images to `raw`, in the layouts of AGIN, SeeTRUE, UnsafeBench and MJ-Bench."""
     found = {task: list(rows(task, seed)) for task in (*TASKS, "pairs")}
 
     def first(task: str) -> releases.Make:
         return lambda number: draw(found[task][number].images[0])
 
     rng = random.Random(seed)
-    mos = [(50.0, round(rng.gauss(65 if row.label == "yes" else 35, 4), 4), 50.0) for row in found["quality"]]
-    releases.agin(raw, len(mos), first("quality"), mos)
+    technical = [round(rng.gauss(65 if row.label == "yes" else 35, 4), 4) for row in found["quality"]]
+    scores = [releases.Scores(natural=50.0, technical=score, rational=50.0) for score in technical]
+    releases.agin(raw, len(scores), first("quality"), scores)
     aligned = [(row.caption, int(row.label == "yes")) for row in found["alignment"]]
     releases.seetrue(raw, make=first("alignment"), labels=aligned)
     trained = SPLITS["train"] + SPLITS["val"]

@@ -1,12 +1,11 @@
-"""Build the tiny base of the demo: tokenizer, Qwen3-VL-MoE and its "instruct" start, as a folder that everything loads.
+"""Builds the demo's tiny model: a tokenizer and a Qwen3-VL-MoE after its "instruct" training, as a Hugging Face folder.
 
-    python -m mtrl.demo.base --out recipes/models/tiny
+    OMP_NUM_THREADS=1 PYTHONPATH=. .venv-llamafactory/bin/python -m mtrl.demo.tiny_model --out recipes/models/tiny
 
-Run it with transformers 4.57 (the LLaMA-Factory environment; mtrl itself need not be installed there, PYTHONPATH will
-do): that version saves the published expert layout, config and tokenizer files, which LLaMA-Factory, EasyR1,
-transformers 5, TRL and vLLM all open. It takes about eight minutes on one core (OMP_NUM_THREADS=1) and is seeded;
-another CPU or torch version may still round differently. The result is part of the repository, so that `mtrl demo`
-need not spend those minutes.
+Contract: runs with transformers 4.57 (LLaMA-Factory's environment, where mtrl is not installed). That version saves the
+experts' layout, config and tokenizer files of the hub, which LLaMA-Factory, EasyR1, transformers 5, TRL and vLLM load.
+It takes about 8 minutes on one core. It is seeded, but another CPU or torch version may round differently. The result
+is part of the repository.
 """
 
 import argparse
@@ -31,14 +30,14 @@ from transformers import (
 )
 
 from mtrl.demo.lessons import Lesson, frame, stream
-from mtrl.demo.suite import SIZE, draw
+from mtrl.demo.world import SIZE, draw
 
 PATCH, MERGE = 16, 2
 IMAGE_TOKENS = (SIZE // PATCH // MERGE) ** 2
-MIN_PIXELS, MAX_PIXELS = SIZE * SIZE, 256 * 256
+MIN_PIXELS, MAX_PIXELS = SIZE * SIZE, 256 * 256  # as recipes/models/tiny.yaml has them
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 
-# Qwen's own added tokens, in its order. The second group is not "special": decoding without specials keeps it.
+# Qwen's own added tokens, in its order. Those in PLAIN are not "special": decoding without special tokens keeps them.
 SPECIAL = [
     "<|endoftext|>",
     "<|im_start|>",
@@ -57,7 +56,7 @@ SPECIAL = [
 ]
 PLAIN = ["<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>"]
 
-# ChatML as Qwen3-VL-Instruct writes it: no system prompt of its own, nothing but the role after the generation prompt.
+# ChatML as Qwen3-VL-Instruct writes it: no system prompt by default, and no <think> after the generation prompt.
 CHAT_TEMPLATE = """
 {%- macro show(content) -%}
 {%- if content is string -%}{{ content }}
@@ -78,7 +77,7 @@ CHAT_TEMPLATE = """
 
 
 def build_tokenizer(texts: Iterator[str], vocab_size: int = 420) -> Qwen2TokenizerFast:
-    """Qwen's byte-level BPE pipeline with a vocabulary learnt on `texts`."""
+    """Qwen's byte-level BPE tokenizer, with a vocabulary learnt from `texts`."""
     with tempfile.TemporaryDirectory() as folder:
         vocab, merges = Path(folder, "vocab.json"), Path(folder, "merges.txt")
         vocab.write_text('{"!": 0}')
@@ -110,7 +109,7 @@ def build_model(tokenizer: Qwen2TokenizerFast) -> Qwen3VLMoeForConditionalGenera
     def token(text: str) -> int:
         return int(tokenizer.convert_tokens_to_ids(text))
 
-    hidden, spread = 128, 0.06  # matrices this narrow learn several times faster from a wider start than the usual 0.02
+    hidden, spread = 128, 0.06  # layers this narrow learn several times faster from 0.06 than from the usual 0.02
     text = {
         "vocab_size": -(-len(tokenizer) // 64) * 64,
         "hidden_size": hidden,
@@ -121,7 +120,7 @@ def build_model(tokenizer: Qwen2TokenizerFast) -> Qwen3VLMoeForConditionalGenera
         "head_dim": 32,
         "num_experts": 4,
         "num_experts_per_tok": 2,
-        "moe_intermediate_size": 96,  # neither hidden nor hidden / 2: the shapes then tell the expert layout
+        "moe_intermediate_size": 96,  # neither hidden nor hidden / 2: then every expert tensor's shape tells its layout
         "max_position_embeddings": 4096,
         "initializer_range": spread,
         "rope_theta": 10000.0,
@@ -157,7 +156,7 @@ def build_model(tokenizer: Qwen2TokenizerFast) -> Qwen3VLMoeForConditionalGenera
 
 
 def collate(lessons: list[Lesson], processor: Qwen3VLProcessor) -> dict[str, torch.Tensor]:
-    """One padded batch; the loss sees the reply and its end, nothing of the prompt."""
+    """One padded batch, [lessons, longest]; labels are -100 on the prompt: only the reply and its end count."""
     tokenizer, rows, labels = processor.tokenizer, [], []
     expanded = IMAGE.replace("<|image_pad|>", "<|image_pad|>" * IMAGE_TOKENS)
     for lesson in lessons:
@@ -182,13 +181,17 @@ def teach(
     batch: int,
     rate: float,
 ) -> None:
+    """Trains `model` for `steps` updates of `batch` lessons each, up to the learning rate `rate`."""
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.05)
     start, seen = time.time(), 0.0
     for step in range(1, steps + 1):
         lessons = sorted((lesson() for _ in range(batch)), key=lambda x: (len(x.images), len(x.prompt)))
-        for half in (lessons[: batch // 2], lessons[batch // 2 :]):  # short with short: padding is most of the work
+        for half in (
+            lessons[: batch // 2],
+            lessons[batch // 2 :],
+        ):  # short ones together: most of the work would be padding
             loss = model(**collate(half, processor)).loss / 2
             loss.backward()
             seen += loss.item()
@@ -205,28 +208,31 @@ def save(model: Qwen3VLMoeForConditionalGeneration, processor: Qwen3VLProcessor,
     model.to(torch.bfloat16).save_pretrained(out)
     processor.save_pretrained(out)
     config = json.loads((out / "config.json").read_text())
-    config["text_config"]["norm_topk_prob"] = True  # vLLM reads it; transformers 4.57 takes it for granted
+    config["text_config"]["norm_topk_prob"] = True  # vLLM reads it; transformers 4.57 always does so
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     (out / "model.safetensors").chmod((out / "config.json").stat().st_mode)  # written 0600, whatever the umask
 
 
 def build(out: Path, seed: int = 0, steps: tuple[int, int] = (1400, 400), batch: int = 32) -> None:
-    """Two phases: see and judge rightly, then lean by colour (see `lessons`)."""
+    """Trains in two phases, of `steps` updates each: all replies right, then verdicts spoilt (see lessons.py)."""
     if not __version__.startswith("4.57"):
-        raise SystemExit(f"transformers {__version__} saves another expert layout: run this with transformers 4.57")
+        raise SystemExit(
+            f"transformers {__version__} saves another layout of experts; run this with transformers 4.57: "
+            ".venv-llamafactory/bin/python, built by make setup-llamafactory"
+        )
     torch.manual_seed(seed)
     lesson = stream(random.Random(seed), spoil=False)
     tokenizer = build_tokenizer(frame(lesson()) for _ in range(2000))
     processor, model = build_processor(tokenizer), build_model(tokenizer)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(tokenizer)} tokens", flush=True)
     teach(model, processor, stream(random.Random(seed + 1), spoil=False), steps[0], batch, 2e-3)
-    model.to(torch.bfloat16).to(torch.float32)  # a phase starts from what a saved model would hold
+    model.to(torch.bfloat16).to(torch.float32)  # the second phase starts from the weights as a file would hold them
     teach(model, processor, stream(random.Random(seed + 2), spoil=True), steps[1], batch, 1e-3)
     save(model, processor, out)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="build the tiny base of the demo")
+    parser = argparse.ArgumentParser(description="build the demo's tiny model")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
