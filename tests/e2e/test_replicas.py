@@ -186,7 +186,7 @@ def test_a_node_that_leaves_a_cluster(project: Path, one: dict[str, object], clu
         (["--replicas", "2", "--ray-address", "127.0.0.1:1"], "no Ray answers at 127.0.0.1:1"),
         (["--replicas", "2", "--ray-address", "ray://head:10001"], "is not HOST:PORT"),
         (["--ray-address", "127.0.0.1:6379"], "--ray-address has no effect without --replicas"),
-        (["--replicas", "999"], "replicas of 1 CPU, and 999 were asked for (CPUs of each node: "),
+        (["--replicas", "999"], "replicas of 1 CPU; 999 were asked for (CPUs of each node: "),
     ],
 )
 def test_an_address_or_a_number_that_cannot_be(project: Path, more: list[str], said: str) -> None:
