@@ -49,6 +49,7 @@ def test_what_is_rendered() -> None:
         "1x80gb-lora",
         "8x80gb",
         "8x80gb-lora",
+        "8x80gb-offload",
     ]
 
 

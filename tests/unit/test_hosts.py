@@ -110,7 +110,7 @@ def test_a_second_conversion_of_a_task_waits_and_says_so(raw: Path, tmp_path: Pa
         late.start()
         said = next((line for line in process.stdout if "waiting for it" in line), "")
         late.cancel()
-        assert f"unsafebench: another mtrl convert is writing {data}/unsafebench" in said
+        assert f"another mtrl convert is writing {data}/unsafebench" in said
         time.sleep(1)
         assert process.poll() is None and not (data / "unsafebench/card.json").exists()
     process.communicate(timeout=120)
