@@ -173,7 +173,7 @@ def test_its_own_check_takes_every_rendered_recipe(tmp_path: Path) -> None:
                 write_text(file, VERL.config(load(name, model, hardware, sets), Run(tmp_path / "run"), Path("data")))
                 files.append(file)
                 engines[file.name] = "megatron" if model == "qwen3-vl-30b-a3b" and "lora" not in hardware else "dp"
-    assert len(files) == (7 + 2) * 4
+    assert len(files) == (7 + 2) * 5
     text = files[0].read_text()
     wrong = {
         "key.yaml": text.replace("image_patch_size", "image_patchsize"),
