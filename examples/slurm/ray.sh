@@ -2,7 +2,9 @@
 # It ends with the job, whose nodes it runs on.
 HEAD=${HEAD:-$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)}
 RAY_ADDRESS=$HEAD:${RAY_PORT:-6379}
-export RAY_ADDRESS RAY_USAGE_STATS_ENABLED=0
+# A token of the job's own: nobody else on the cluster's network can use this Ray.
+RAY_AUTH_TOKEN=${RAY_AUTH_TOKEN:-$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')}
+export RAY_ADDRESS RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 # One step over all nodes. Ray starts where it can reach the head, so that the others try until the head is there.
 # shellcheck disable=SC2016 # expanded on each node
 srun --overlap bash -c '
