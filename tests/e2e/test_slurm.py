@@ -133,4 +133,4 @@ def test_rl_sees_the_cluster_that_its_job_started(project: Path, slurm: dict[str
     recipe = ["rl_multitask", "--model", "tiny", "--hardware", "two", "--set", "tasks=demo_quality", "--dry-run"]
     ray, port = str(Path(sys.executable).with_name("ray")), str(free(1)[0])
     sbatch(project, slurm, "rl.sbatch", *recipe, "--set", "backend=verl", "--name", "n", RAY=ray, RAY_PORT=port)
-    assert json.loads((project / "runs/n/env.json").read_text())["env"]["RAY_ADDRESS"] == f"127.0.0.1:{port}"
+    assert f"RAY_ADDRESS=127.0.0.1:{port}" in (project / "runs/n/command.sh").read_text()
