@@ -4,13 +4,14 @@ MTRL := .venv/bin/mtrl
 BUILD := python3 mtrl/backends/envs/build.py $(if $(DEVICE),--device $(DEVICE))
 PRESETS := $(if $(MODEL),--model $(MODEL)) $(if $(HARDWARE),--hardware $(HARDWARE))
 # mypy does not follow setuptools' package-dir: it gets a folder of links laid out as the installed package is.
-TYPES = rm -rf build/types/mtrl && mkdir -p build/types/mtrl && ln -sfn $(CURDIR)/mtrl/* $(CURDIR)/converters $(CURDIR)/evaluate $(CURDIR)/reward_plugins \
-	$(CURDIR)/recipes $(CURDIR)/prompts build/types/mtrl/ && cd build/types && ../../.venv/bin/mypy -p mtrl --config-file ../../pyproject.toml
+TYPES = rm -rf build/types/mtrl && mkdir -p build/types/mtrl && ln -sfn $(CURDIR)/mtrl/* $(CURDIR)/converters \
+	$(CURDIR)/evaluate $(CURDIR)/reward_plugins $(CURDIR)/recipes $(CURDIR)/prompts build/types/mtrl/ && cd build/types && ../../.venv/bin/mypy -p mtrl --config-file ../../pyproject.toml
 RAW ?= raw
 DATA ?= data
 CKPT ?= Qwen/Qwen3-VL-30B-A3B-Instruct
 
-.PHONY: help setup setup-main setup-llamafactory setup-easyr1 setup-verl demo test test-long lint docs data sft-single sft-unified rl-single rl-multitask eval tables table2 table3
+.PHONY: help setup setup-main setup-llamafactory setup-easyr1 setup-verl demo test test-long lint docs data \
+	sft-single sft-unified rl-single rl-multitask eval tables table2 table3
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 setup: setup-main setup-llamafactory ## both environments: mtrl with vLLM and TRL, and LLaMA-Factory

@@ -52,7 +52,7 @@ def folders(first: Path, second: Path) -> Compared:
             continue
         rows_a, rows_b = ([row for row in side.rows if row.task == name] for side in (a, b))
         if not {row.id for row in rows_a} & {row.id for row in rows_b}:
-            passed_over.append(f"{name}: there is no sample that both answered")
+            passed_over.append(f"{name}: no sample has answers of both judges")
             continue
         asked_a, asked_b = a.identity.tasks[name], b.identity.tasks[name]
         found[name] = one = compare(rows_a, rows_b, asked_a.choices)

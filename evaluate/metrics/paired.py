@@ -72,7 +72,7 @@ class Comparison:
 
 
 def compare(rows_a: Iterable[Prediction], rows_b: Iterable[Prediction], choices: tuple[str, str]) -> Comparison:
-    """After each judge's own majority vote. Raises UserError where there is no item that both answered."""
+    """After each judge's own majority vote. Raises UserError if no item has answers of both."""
     from scipy.stats import binomtest
 
     all_a, all_b = ({(item.id, item.order): item for item in voted(rows)} for rows in (rows_a, rows_b))

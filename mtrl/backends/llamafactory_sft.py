@@ -94,7 +94,4 @@ class LlamaFactory:
         return checkpoint_folders.complete(run.checkpoints)  # the final model and state, which are written last
 
     def merged(self, checkpoint: Path, recipe: Recipe, scratch: Path) -> contextlib.AbstractContextManager[Path]:
-        """The checkpoint itself, or with its adapter merged into the base model."""
-        if (checkpoint / "adapter_config.json").exists():
-            return merging.adapter(checkpoint, recipe, scratch)
-        return contextlib.nullcontext(checkpoint)
+        return merging.huggingface(checkpoint, recipe, scratch)

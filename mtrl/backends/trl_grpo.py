@@ -95,7 +95,4 @@ class Trl:
         return checkpoint_folders.complete(run.checkpoints)  # the final model and state, which are written last
 
     def merged(self, checkpoint: Path, recipe: Recipe, scratch: Path) -> contextlib.AbstractContextManager[Path]:
-        """The checkpoint itself, or the base model with its adapter merged in."""
-        if (checkpoint / "adapter_config.json").exists():
-            return merging.adapter(checkpoint, recipe, scratch)
-        return contextlib.nullcontext(checkpoint)
+        return merging.huggingface(checkpoint, recipe, scratch)

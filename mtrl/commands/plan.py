@@ -28,6 +28,7 @@ def command(
 
     The checks: keys, data, prompt lengths, batch sizes, environment, memory, disk.
     """
+    from mtrl.backends import registry
     from mtrl.config import recipe as recipes
     from mtrl.core import hints
     from mtrl.core.console import check, say
@@ -58,4 +59,7 @@ def command(
     folders = [str(folder) for folder in (Path("recipes"), Path("prompts"), data) if folder.is_dir()]
     local = [resolved.model.path] if Path(resolved.model.path).is_dir() else []
     say(f"copy to the machine that trains, next to each other: {', '.join([*folders, *local])}")
-    say(f"there: make setup && {hints.line('plan', recipe, **same)} && {launch}")
+    environment = registry.of(resolved).environment
+    targets = " ".join(f"setup-{name}" for name in dict.fromkeys(["main", "llamafactory", environment]))
+    say(f"there, in mtrl's folder: make {targets} DEVICE={'gpu' if resolved.hardware.gpus_per_node else 'cpu'}")
+    say(f"there, next to what was copied: {hints.line('plan', recipe, **same)} && {launch}")

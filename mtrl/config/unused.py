@@ -36,7 +36,7 @@ def of_another_stage(method: str, key: str) -> None:
 
 
 def by_trainer(trainer: str, gpus: int, keys: Iterable[str]) -> None:
-    """Raises UserError if `trainer` does not use one of the keys that were set, on so many GPUs per node."""
+    """Raises UserError if `trainer` does not use one of the keys that were set. `gpus`: per node, 0 for a CPU."""
     for key in keys:
         if key in BY_TRAINER[trainer] or (trainer == "trl" and not gpus and key in OF_ROLLOUTS):
             raise UserError(f"--set {key}: {trainer}, which trains this recipe, does not use it", f"remove --set {key}")

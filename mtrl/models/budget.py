@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mtrl.core.files import read_json, symlink, write_json
 
@@ -17,24 +17,26 @@ FILE = "preprocessor_config.json"
 UNLIMITED = 1_000_000_000  # LLaMA-Factory's own limit, when the processor's is the one that counts
 
 
-def fitted(width: int, height: int, image: dict[str, int], side: int) -> tuple[int, int, bool]:
-    """Qwen's smart_resize: the size in pixels that the model sees, in multiples of a merged patch of so many pixels a
-    `side`.
+class Fitted(NamedTuple):
+    """The size in pixels that the model sees. `limited`: by {min_pixels, max_pixels}, not by rounding alone."""
 
-    And whether {min_pixels, max_pixels} is why it is not simply the nearest.
-    """
+    width: int
+    height: int
+    limited: bool
+
+
+def fitted(width: int, height: int, image: dict[str, int], side: int) -> Fitted:
+    """Qwen's smart_resize. `side`: of a merged patch in pixels; width and height are multiples of it."""
     wide, high = max(side, round(width / side) * side), max(side, round(height / side) * side)
     if wide * high > image["max_pixels"]:
         scale = math.sqrt(width * height / image["max_pixels"])
-        return (
-            max(side, math.floor(width / scale / side) * side),
-            max(side, math.floor(height / scale / side) * side),
-            True,
-        )
+        wide, high = (max(side, math.floor(edge / scale / side) * side) for edge in (width, height))
+        return Fitted(wide, high, True)
     if wide * high < image["min_pixels"]:
         scale = math.sqrt(image["min_pixels"] / (width * height))
-        return math.ceil(width * scale / side) * side, math.ceil(height * scale / side) * side, True
-    return wide, high, False
+        wide, high = (math.ceil(edge * scale / side) * side for edge in (width, height))
+        return Fitted(wide, high, True)
+    return Fitted(wide, high, False)
 
 
 def size_of(image: dict[str, int]) -> dict[str, int]:

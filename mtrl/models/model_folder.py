@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-# What a judge needs beside its weights; taken from the base model where the trainer did not save it.
+# What a judge needs in addition to its weights; taken from the base model where the trainer did not save it.
 BESIDE = (
     "generation_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json",
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",

@@ -70,7 +70,7 @@ def _adapters(recipe: Recipe, billions: float, each: float) -> float:
 
 
 def need(recipe: Recipe, config: Rendered, gpu: float) -> Need | None:
-    """`gpu` is the GB of one GPU, of which vLLM takes its share. None if it is not known."""
+    """`gpu` is the GB of one GPU; vLLM takes its share of them. None if it is not known."""
     found, billions = held(recipe, config), parameters(recipe)
     if not found.update:
         return None

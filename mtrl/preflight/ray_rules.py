@@ -90,7 +90,7 @@ def _divides(key: str, value: int, gpus: int) -> Rule:
 
 
 def fits(key: str, value: int, tokens: int) -> Rule:
-    """`value` is a limit on the tokens of one prompt with its response, of which there are up to `tokens`."""
+    """`value` limits the tokens of one prompt with its response; there are up to `tokens` of them."""
     text = f"prompt and response have up to {tokens} tokens, and {key} is {value}"
     return Rule(value >= tokens, text, f"--set upstream.{key}={tokens}")
 

@@ -13,9 +13,8 @@ from mtrl.core.finding import Check
 from mtrl.preflight import cost, lengths
 from mtrl.preflight.cost import Step, Work
 
-ANSWER = (
-    400  # tokens of a mean answer with its reasoning, ours: EasyR1's published steps have 280 to 830 (Instruct models)
-)
+# tokens of a mean answer with its reasoning, ours: EasyR1's published steps have 280 to 830 (Instruct models)
+ANSWER = 400
 
 
 @dataclass(frozen=True)
@@ -37,21 +36,22 @@ def check(recipe: Recipe, data: Path, price: float | None = None) -> Iterator[Ch
         return
     if missing := [key for key, value in (("gpu", hardware.gpu), ("shape", recipe.model.shape)) if value is None]:
         where = "hardware" if missing[0] == "gpu" else "model"
-        yield Check(
-            "warning", f"time: not estimated, the {where} preset has no {missing[0]}:", "docs/scale.md shows it"
-        )
+        shipped = "hardware/8x80gb.yaml" if where == "hardware" else "models/qwen3-vl-4b.yaml"
+        text = f"time: not estimated, the {where} preset has no {missing[0]}:"
+        yield Check("warning", text, f"add {missing[0]}: to it, as mtrl's recipes/{shipped} has it")
         return
     found, world = of(recipe, data), hardware.world_size
     assert found is not None
     unit, parts = "update", ""
     if recipe.rl:
         step = found.step
-        unit = f"rollout of {recipe.rl.rollout_batch_size * recipe.rl.n:,} answers of {ANSWER} tokens"
+        unit = f"rollout of {recipe.rl.rollout_batch_size * recipe.rl.n:,} answers of {_answer(recipe)} tokens"
         parts = f" (answers {step.generate:,.0f}, log-probabilities {step.score:,.0f}, updates {step.update:,.0f})"
     text = f"time: about {_seconds(found.step.seconds)} s per {unit}{parts}; {_hours(found.epoch)} per epoch, at most "
     text += f"{_hours(found.most)} = {found.most * world:,.0f} GPU-hours on {world} x {hardware.gpu}"
+    text += "".join(f"; {what}" for what in _left_out(recipe))
     if price is not None:
-        text += f" = {found.most * world * price:,.0f} at {price:g} per GPU-hour"
+        text += f"; cost at most {found.most * world * price:,.0f} at {price:g} per GPU-hour"
     yield Check("ok", text)
 
 
@@ -60,13 +60,8 @@ def of(recipe: Recipe, data: Path) -> Time | None:
     shape, hardware, rows = recipe.model.shape, recipe.hardware, sizes.rows(recipe, data)
     if not (shape and hardware.gpu and hardware.gpus_per_node and rows):
         return None
-    made, known, world, billions = (
-        sizes.schedule(recipe, rows),
-        gpu(hardware.gpu),
-        hardware.world_size,
-        recipe.model.parameters,
-    )
-    work = _work(recipe, data)
+    made, known, world = sizes.schedule(recipe, rows), gpu(hardware.gpu), hardware.world_size
+    billions, work = recipe.model.parameters, _work(recipe, data)
     if recipe.rl is None:
         step, validation = cost.sft_step(shape, billions, known, world, work), 0.0
     else:
@@ -86,20 +81,36 @@ def _work(recipe: Recipe, data: Path) -> Work:
         rows = min(hardware.sft_per_device_batch_size, recipe.sft.batch_size)
         return Work(recipe.sft.batch_size, mean.image, mean.text, 0, rows, sharded=sharded or bool(hardware.deepspeed))
     rl, micro = recipe.rl, float(hardware.rl_per_device_batch_size)
-    if recipe.trainer != "trl":  # dynamic batches of so many tokens, whatever number of answers that is
-        micro *= max(1.0, (rl.max_prompt_length + rl.max_response_length) / (mean.image + mean.text + ANSWER))
+    answer = _answer(recipe)
+    if recipe.trainer != "trl":  # EasyR1 and verl fill a micro-batch with the tokens of the longest answers
+        micro *= max(1.0, (rl.max_prompt_length + rl.max_response_length) / (mean.image + mean.text + answer))
     megatron = recipe.trainer == "verl" and 1 < recipe.model.expert_parallel_size <= hardware.world_size
     return Work(
         answers=rl.rollout_batch_size * rl.n,
         image=mean.image,
         text=mean.text,
-        answer=min(ANSWER, rl.max_response_length),
+        answer=answer,
         micro=micro,
         tensor=min(recipe.model.tensor_parallel_size, hardware.world_size),
         reference=rl.kl_coef > 0,
         loop=not megatron,
         sharded=hardware.world_size > 1 and recipe.trainer != "trl",
     )
+
+
+def _answer(recipe: Recipe) -> int:
+    assert recipe.rl is not None
+    return min(ANSWER, recipe.rl.max_response_length)
+
+
+def _left_out(recipe: Recipe) -> Iterator[str]:
+    """What makes it take longer than estimated."""
+    if recipe.hardware.nodes > 1:
+        yield "estimated as if one node had all GPUs"
+    if recipe.stage == "sft" and recipe.hardware.deepspeed == "zero3_offload":
+        yield "without the optimizer's time in host memory"
+    if recipe.upstream:
+        yield "the upstream: block is not read"
 
 
 def _hours(hours: float) -> str:

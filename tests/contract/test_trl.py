@@ -15,6 +15,7 @@ from mtrl.config import recipe
 from mtrl.core.errors import UserError
 from mtrl.core.rundir import Run
 from mtrl.preflight import keys
+from tests.conftest import ROOT
 from tests.unit.test_recipe import MODELS
 
 TRL = BACKENDS["trl"]
@@ -56,6 +57,21 @@ def test_adapters_and_rollouts_by_vllm_on_a_gpu(model: str, tmp_path: Path) -> N
     assert arguments.generation_batch_size == found.rl.rollout_batch_size * found.rl.n
     adapters = LoraConfig(task_type="CAUSAL_LM", **config["lora"])
     assert (adapters.r, adapters.target_modules, config["dtype"]) == (64, "all-linear", "bfloat16")
+
+
+def test_weights_that_are_trained_whole_are_fp32(tmp_path: Path) -> None:
+    found = recipe.load("rl_multitask", "qwen3-vl-2b", "8x80gb", sets=["backend=trl"])
+    config = yaml.safe_load(TRL.config(found, Run(tmp_path / "run"), tmp_path))
+    assert (config["dtype"], config["grpo"]["bf16"], "lora" in config) == ("float32", True, False)
+
+
+def test_a_mixture_that_no_preset_declares_is_stopped_by_the_job(tmp_path: Path) -> None:
+    model = ROOT / "recipes" / "models" / "tiny"
+    grpo_keys = {"output_dir": str(tmp_path / "out"), "use_cpu": True, "bf16": False, "use_vllm": True}
+    text = yaml.safe_dump({"model": str(model), "dtype": "float32", "grpo": grpo_keys})
+    (tmp_path / "upstream.yaml").write_text(text)
+    with pytest.raises(SystemExit, match="mixture of experts"):
+        grpo.main(str(tmp_path / "upstream.yaml"))
 
 
 def test_a_mixture_of_experts_on_a_gpu_is_an_error(tmp_path: Path) -> None:

@@ -270,3 +270,9 @@ def test_a_split_of_one_verdict_is_an_error(project: Path) -> None:
     assert errors("sft_unified") == []
     one_verdict("val")
     assert errors("sft_unified") == ["task demo_quality: no row of val is 'no'; training and validation need both"]
+
+
+def test_a_clip_range_of_tokens_is_none_of_sequences(project: Path) -> None:
+    for sets, warned in ([], False), (["rl.ratio=sequence"], True), (["rl.ratio=sequence", "rl.clip_low=3e-4"], False):
+        texts = [check.text for check in found("rl_multitask", *sets, model="qwen3-vl-4b", hardware="8x80gb")]
+        assert any("clips nothing" in text for text in texts) is warned, (sets, texts)

@@ -1,6 +1,4 @@
-"""Which numbers stand in a table: of the right judge, of what is here now, and marked with the reason where that is not
-sure.
-"""
+"""The numbers of a table: of the right judge and of today's data, and marked with the reason where that is not sure."""
 
 from __future__ import annotations
 

@@ -35,7 +35,9 @@ def test_every_recipe_has_a_time(project: Path, model: str, preset: str) -> None
     for name in ("sft_single", "sft_unified", "rl_single", "rl_multitask"):
         sets = ["tasks=demo_quality"] if name.endswith("single") else [TASKS]
         (line,) = times.check(recipe.load(name, model, preset, sets=sets), project / "data", 2.0)
-        found = re.search(r"at most ([\d,.]+) hours = ([\d,]+) GPU-hours on (\d+) x \w+ = ([\d,]+) at 2 per", line.text)
+        found = re.search(
+            r"at most ([\d,.]+) hours = ([\d,]+) GPU-hours on (\d+) x \w+.*cost at most ([\d,]+) at 2 per", line.text
+        )
         assert line.level == "ok" and found, line.text
         hours, total, world, money = (float(number.replace(",", "")) for number in found.groups())
         assert total == pytest.approx(hours * world, rel=0.2, abs=world / 10 + 1)
@@ -55,6 +57,18 @@ def test_more_work_takes_longer(project: Path) -> None:
     assert seconds(preset="16x80gb") < plain
 
 
+def test_what_the_estimate_leaves_out_is_said(project: Path) -> None:
+    def line(name: str, model: str, preset: str, *sets: str) -> str:
+        (found,) = times.check(recipe.load(name, model, preset, sets=[TASKS, *sets]), project / "data")
+        return found.text
+
+    assert "as if one node" in line("rl_multitask", "qwen3-vl-4b", "16x80gb")
+    assert "optimizer's time in host memory" in line("sft_unified", "qwen3-vl-30b-a3b", "8x80gb-offload")
+    assert "upstream: block is not read" in line("rl_multitask", "qwen3-vl-4b", "8x80gb", "upstream.trainer.val_freq=7")
+    assert "answers of 99 tokens" in line("rl_multitask", "qwen3-vl-4b", "8x80gb", "rl.max_response_length=99")
+    assert line("sft_unified", "qwen3-vl-4b", "8x80gb").endswith("GPU-hours on 8 x h100")
+
+
 def test_without_figures_nothing_is_made_up(project: Path) -> None:
     (line,) = times.check(recipe.load("rl_multitask", "tiny", "cpu", sets=[TASKS]), project / "data")
     assert "not estimated on a CPU" in line.text
@@ -72,5 +86,8 @@ def test_a_plan_for_another_machine(cli, project: Path) -> None:
     assert there.code == 0, there.out + there.err
     assert "not checked here: " in there.out and "at 2.5 per GPU-hour" in there.out and "of 80 GB" in there.out
     assert "next to each other: " in there.out and "prompts" in there.out
-    assert "there: make setup && mtrl plan sft_unified" in there.out and "&& mtrl sft sft_unified" in there.out
+    assert "make setup-main setup-llamafactory DEVICE=gpu" in there.out
+    assert "copied: mtrl plan sft_unified" in there.out and "&& mtrl sft sft_unified" in there.out
+    ray = cli("plan", "rl_multitask", "--model", "qwen3-vl-4b", "--set", f"{TASKS},demo_safety", "--elsewhere")
+    assert ray.code == 0 and "setup-llamafactory setup-easyr1 DEVICE=gpu" in ray.out, ray.out + ray.err
     assert cli("plan", *arguments, "--price", "much").code == 2

@@ -32,12 +32,17 @@ def main(file: str) -> None:
 
     import torch
     from peft import LoraConfig
-    from transformers import AutoProcessor, TrainerCallback
+    from transformers import AutoConfig, AutoProcessor, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
     grpo = dict(config["grpo"])
     grpo.setdefault("model_init_kwargs", {"dtype": config["dtype"]})
     arguments = GRPOConfig(**grpo)
+    text = AutoConfig.from_pretrained(config["model"], trust_remote_code=False).get_text_config()
+    if arguments.use_vllm and getattr(text, "num_experts", 0):  # it would load them transposed, or fail late
+        raise SystemExit(
+            f"{config['model']} is a mixture of experts: TRL does not give vLLM its weights in vLLM's layout"
+        )
     processor = AutoProcessor.from_pretrained(
         config["model"], padding_side="left", trust_remote_code=False, size=size_of(config["image"])
     )
