@@ -19,6 +19,7 @@ from mtrl.core.errors import MtrlError, UserError, remedy
 from mtrl.core.files import sha256_file, write_json
 from mtrl.core.nested import differing
 from mtrl.core.rundir import Run
+from mtrl.core.schema import validate
 from mtrl.models import hub_folder
 from mtrl.models.card import FILE as CARD
 from mtrl.models.model_folder import local_model
@@ -31,7 +32,8 @@ def export(run: Run, step: str, target: Path, unfinished: bool = False) -> dict[
     `unfinished` allows a run that is not done.
     """
     recipe = run.recipe
-    resolved = Recipe.model_validate(recipe)
+    file = run.path / "recipe.yaml"
+    resolved = validate(Recipe, recipe, str(file), f"remove from {file} what this mtrl does not know, and export again")
     trainer = registry.of(resolved)
     checkpoint_folders.require_own(run, trainer.name)
     source, number = steps.choose(run, step)

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mtrl.config import recipe, samples
 from mtrl.core import locks, staging
@@ -154,3 +155,13 @@ def test_select_removes_what_a_killed_one_left_and_runs_alone(cli, tmp_path: Pat
     done = cli("select", run.path, "--data", data)
     assert done.code == 0, done.err
     assert sorted(path.name for path in run.path.glob("select/*/*")) == ["metrics.json", "metrics.json"]
+
+
+def test_a_run_of_another_version_is_a_line_that_names_the_key(cli, tmp_path: Path) -> None:
+    run = a_run(tmp_path, "sft_unified", [5])
+    kept = yaml.safe_load((run.path / "recipe.yaml").read_text())
+    kept["model"]["rl_step_seconds"] = 145
+    (run.path / "recipe.yaml").write_text(yaml.safe_dump(kept))
+    done = cli("export", run.path, "--out", tmp_path / "x")
+    assert done.code == 2 and "'model.rl_step_seconds'" in done.err and "next: remove from" in done.err, done.err
+    assert not (tmp_path / "x").exists()
