@@ -24,7 +24,7 @@ def complete(checkpoint: Path) -> bool:
     if checkpoint.name.startswith("global_step_"):
         return _complete_shards(checkpoint)
     try:
-        read_json(checkpoint / "trainer_state.json", strict=False)
+        read_json(checkpoint / trainer_state.FILE, strict=False)
     except UserError:  # missing, or cut off by a kill
         return False
     return has_weights(checkpoint)

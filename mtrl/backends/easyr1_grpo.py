@@ -18,6 +18,7 @@ from mtrl.backends.base import Job
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, read_jsonl, symlink, write_json
+from mtrl.core.run_files import CONFIG
 from mtrl.core.rundir import Run
 
 LOG = "experiment_log.jsonl"
@@ -58,7 +59,7 @@ class EasyR1:
 
     def job(self, recipe: Recipe, run: Run) -> Job:
         python = envs.interpreter(self.environment)
-        command = [str(python), "-m", "verl.trainer.main", "config=upstream.yaml"]
+        command = [str(python), "-m", "verl.trainer.main", f"config={CONFIG}"]
         return Job(command, ray_trainers.environment(recipe, run, python))
 
     def begin(self, run: Run) -> None:

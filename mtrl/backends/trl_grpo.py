@@ -13,6 +13,7 @@ from mtrl.backends.jobs import grpo
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_jsonl
+from mtrl.core.run_files import CONFIG
 from mtrl.core.rundir import Run
 
 FURTHER_BUDGET = "`image` below repeats it for TRL's own processor"
@@ -74,7 +75,7 @@ class Trl:
         }
         # --standalone: a port that is free
         several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(gpus)] if gpus > 1 else []
-        command = [str(envs.interpreter(self.environment)), *several, "-m", grpo.__name__, "upstream.yaml"]
+        command = [str(envs.interpreter(self.environment)), *several, "-m", grpo.__name__, CONFIG]
         return Job(command, env)
 
     def begin(self, run: Run) -> None:

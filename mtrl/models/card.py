@@ -17,6 +17,7 @@ from mtrl.config.tasks import NAME as TASK_NAME
 from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_object
+from mtrl.core.run_files import RECIPE
 from mtrl.core.rundir import NAME as RUN_NAME
 from mtrl.core.schema import validate
 
@@ -81,7 +82,7 @@ def read(folder: Path) -> Card | None:
         what = "does not exist" if not folder.exists() else "is a file" if folder.is_file() else "has no config.json"
         hint = (
             hints.line("export", folder, out=hints.free("exports", folder.name))
-            if (folder / "recipe.yaml").exists()
+            if (folder / RECIPE).exists()
             else "pass a model folder"
         )
         raise UserError(f"--ckpt {folder} is no checkpoint: it {what}", hint)

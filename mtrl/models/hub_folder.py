@@ -47,7 +47,7 @@ def write(source: Path, base: Path | None, target: Path, image: dict[str, int]) 
                 break
     if (target / budget.FILE).exists():  # a server without options of its own sees images as training did
         write_json(target / budget.FILE, budget.with_budget(read_json(target / budget.FILE), image))
-    if not (target / "tokenizer_config.json").exists() or not (target / "preprocessor_config.json").exists():
+    if not (target / "tokenizer_config.json").exists() or not (target / budget.FILE).exists():
         raise MtrlError(
             f"{source} and its base model lack a tokenizer or preprocessor config", "give model.path as a folder"
         )
