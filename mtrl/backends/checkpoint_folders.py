@@ -71,11 +71,6 @@ def newest(run: Run) -> int:
     return max(steps(run), default=0)
 
 
-def ended(run: Run) -> str:
-    """Why the newest checkpoint of a Hugging Face trainer is its last, "" if steps are left."""
-    return next((trainer_state.last(checkpoint) for checkpoint in reversed(steps(run).values())), "")
-
-
 def require_own(run: Run, trainer: str) -> None:
     """Raises UserError if a run of EasyR1 has checkpoints of verl, or the reverse: neither can read the other's."""
     for path in _folders(run):
