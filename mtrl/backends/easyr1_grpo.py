@@ -23,7 +23,6 @@ from mtrl.core.rundir import Run
 
 LOG = "experiment_log.jsonl"
 TRACKER = "checkpoint_tracker.json"
-MICRO_BATCH = "worker.actor.micro_batch_size_per_device_for"
 
 
 class EasyR1(ray_trainers.RayTrainer):
