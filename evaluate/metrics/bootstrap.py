@@ -2,8 +2,8 @@
 
 Where a metric follows from counts of cells (label x verdict), a cluster is a vector of counts, and clusters with equal
 vectors are the same to it: `of_counts` draws how often each distinct vector occurs, which is exact and fast. Where it
-does not, `of_weights` draws how often each cluster occurs. Arrays have the resamples as their last axis. SciPy's
-`bootstrap` resamples single items and cannot keep a cluster whole.
+does not, `of_weights` draws how often each cluster occurs. SciPy's `bootstrap` resamples single items and cannot keep
+a cluster whole.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from mtrl.core.schema import Stored
 
 RESAMPLES = 10_000  # ours
 OF_WEIGHTS = 1_000  # resamples where every item is weighted anew; ours
-BLOCK = 2_000_000  # numbers held of each array, 16 MB
+BLOCK = 2_000_000  # numbers of an array of counts that are held at a time, 16 MB
+IN_CACHE = 200_000  # the same of weights, which are passed over often
 OFTEN = 10  # clusters of a kind: from here a binomial draw is faster than drawing them one by one
 UNDEFINED = 0.01  # of the resamples; ours
 SEED = 0
@@ -60,21 +61,21 @@ def of_counts(
     table = counts[[rows[0] for rows in kinds.values()]].T.tocsr()
     times = np.array([len(rows) for rows in kinds.values()])
     step = max(1, BLOCK // max(len(times), size * len(cells)))
-    found = [of(*np.split(table @ drawn, len(cells))) for drawn in _drawn(times, step, resamples, seed)]
+    found = [of(*np.split(table @ np.ascontiguousarray(drawn.T), len(cells))) for drawn in _drawn(times, step, resamples, seed)]
     return np.concatenate(found, axis=-1)
 
 
 def of_weights(
     of: Callable[[Any], Any], clusters: Sequence[str], resamples: int = OF_WEIGHTS, seed: int = SEED
 ) -> Any:
-    """As of_counts; `of` gets how often each item is drawn, arrays [items, some resamples]."""
+    """As of_counts; `of` gets how often each item is drawn, arrays [some resamples, items]."""
     import numpy as np
 
     place, number = _places(clusters)
     if number < 2:
         return None
-    blocks = _drawn(np.ones(number, np.int64), max(1, BLOCK // len(place)), resamples, seed)
-    return np.concatenate([of(drawn[place]) for drawn in blocks], axis=-1)
+    blocks = _drawn(np.ones(number, np.int64), max(1, IN_CACHE // len(place)), resamples, seed)
+    return np.concatenate([of(drawn[:, place]) for drawn in blocks], axis=-1)
 
 
 def bounds(values: Any) -> list[float] | None:
@@ -88,6 +89,18 @@ def bounds(values: Any) -> list[float] | None:
     return [float(low), float(high)]
 
 
+def estimate(value: float | None, drawn: Any) -> Estimate:
+    """`drawn` has the number of each resample; None where there are none."""
+    return Estimate(value=value, ci95=None if value is None or drawn is None else bounds(drawn))
+
+
+def ratio(above: Any, below: Any) -> Any:
+    """above / below; NaN where `below` is 0."""
+    import numpy as np
+
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
+
+
 def _places(clusters: Sequence[str]) -> tuple[Any, int]:
     """Each item's number of its cluster, and how many there are. They are in the order of their names."""
     import numpy as np
@@ -97,7 +110,7 @@ def _places(clusters: Sequence[str]) -> tuple[Any, int]:
 
 
 def _drawn(times: Any, step: int, resamples: int, seed: int) -> Iterator[Any]:
-    """How often each kind of cluster is drawn, of which there are `times`: arrays [kinds, up to `step` resamples]."""
+    """How often each kind of cluster is drawn, of which there are `times`: arrays [up to `step` resamples, kinds]."""
     import numpy as np
 
     generator, total = np.random.default_rng(seed), int(times.sum())
@@ -111,4 +124,4 @@ def _drawn(times: Any, step: int, resamples: int, seed: int) -> Iterator[Any]:
         drawn[:, often] = together[:, :-1]
         for row, more in zip(drawn, together[:, -1] if len(rest) else (), strict=False):
             row += np.bincount(rest[generator.integers(0, len(rest), more, dtype=np.int32)], minlength=len(times))
-        yield np.ascontiguousarray(drawn.T)
+        yield drawn

@@ -17,7 +17,7 @@ from pydantic import NonNegativeInt
 from mtrl.config.tasks import INVALID
 from mtrl.core.schema import Stored
 from mtrl.evaluate.metrics import bootstrap
-from mtrl.evaluate.metrics.bootstrap import Estimate
+from mtrl.evaluate.metrics.bootstrap import Estimate, estimate, ratio
 from mtrl.evaluate.metrics.prediction import Voted
 
 NAMES = ("srcc", "plcc", "kendall", "kappa", "mae")  # rows of the arrays below
@@ -64,8 +64,7 @@ def score(items: Sequence[Voted], choices: Sequence[str]) -> Score:
     for index, name in enumerate(NAMES):
         known = [value for value in (values[name], *filled[index].tolist()) if value is not None and value == value]
         found[name] = Rated(
-            value=values[name],
-            ci95=None if drawn is None or values[name] is None else bootstrap.bounds(drawn[index]),
+            **dict(estimate(values[name], None if drawn is None else drawn[index])),
             worst=(max if name == "mae" else min)(known, default=None),
         )
     return Score(valid=int(counts[:, :-1].sum()), **found)
@@ -82,7 +81,7 @@ def numbers(counts: Any) -> Any:
     n, labels, verdicts = valid.sum(axis=(0, 1)), valid.sum(axis=1), valid.sum(axis=0)
     steps = np.arange(len(valid))
     midranks = [np.cumsum(of, axis=0) - of / 2 - n / 2 for of in (labels, verdicts)]  # less their mean
-    means = [_ratio(steps @ of, n) for of in (labels, verdicts)]
+    means = [ratio(steps @ of, n) for of in (labels, verdicts)]
     x, y = (steps[:, None] - mean for mean in means)
     both, spread_x, spread_y = _products(valid, labels, verdicts, x, y)
     earlier = np.cumsum(valid, axis=0) - valid  # of lower labels
@@ -96,8 +95,8 @@ def numbers(counts: Any) -> Any:
             _correlation(*_products(valid, labels, verdicts, *midranks)),
             _correlation(both, spread_x, spread_y),
             _correlation(agreeing, pairs - same_label, pairs - same_verdict),
-            _ratio(2 * both, spread_x + spread_y + n * (means[0] - means[1]) ** 2),
-            _ratio(np.einsum("ij...,ij->...", valid, abs(steps[:, None] - steps)), n),
+            ratio(2 * both, spread_x + spread_y + n * (means[0] - means[1]) ** 2),
+            ratio(np.einsum("ij...,ij->...", valid, abs(steps[:, None] - steps)), n),
         ]
     )
 
@@ -113,13 +112,7 @@ def _products(valid: Any, labels: Any, verdicts: Any, x: Any, y: Any) -> tuple[A
 def _correlation(both: Any, x: Any, y: Any) -> Any:
     import numpy as np
 
-    return _ratio(both, np.sqrt(x * y))
-
-
-def _ratio(above: Any, below: Any) -> Any:
-    import numpy as np
-
-    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
+    return ratio(both, np.sqrt(x * y))
 
 
 def _filled(counts: Any, end: int) -> Any:

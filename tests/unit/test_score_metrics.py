@@ -78,7 +78,7 @@ def naive(items: list[Voted], choices: tuple[str, ...], resamples: int) -> np.nd
     names = sorted({item.unit for item in items})
     place = [names.index(item.unit) for item in items]
     found = []
-    for times in np.concatenate([d.T for d in bootstrap._drawn(np.ones(len(names), int), resamples, resamples, 0)]):
+    for times in next(bootstrap._drawn(np.ones(len(names), int), resamples, resamples, 0)):
         drawn = [item for item, unit in zip(items, place, strict=True) for _ in range(times[unit])]
         read = [(int(item.label), int(item.verdict)) for item in drawn if item.verdict != "invalid"]
         of = expected([a for a, _ in read], [b for _, b in read], choices)
