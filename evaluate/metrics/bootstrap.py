@@ -16,7 +16,7 @@ from mtrl.core.schema import Stored
 RESAMPLES = 10_000  # ours
 OF_WEIGHTS = 1_000  # resamples where every item is weighted anew; ours
 BLOCK = 2_000_000  # numbers of an array of counts that are held at a time, 16 MB
-IN_CACHE = 200_000  # the same of weights, which are passed over often
+IN_CACHE = 100_000  # the same of weights, which are passed over often
 OFTEN = 10  # clusters of a kind: from here a binomial draw is faster than drawing them one by one
 UNDEFINED = 0.01  # of the resamples; ours
 SEED = 0
@@ -61,13 +61,14 @@ def of_counts(
     table = counts[[rows[0] for rows in kinds.values()]].T.tocsr()
     times = np.array([len(rows) for rows in kinds.values()])
     step = max(1, BLOCK // max(len(times), size * len(cells)))
-    found = [of(*np.split(table @ np.ascontiguousarray(drawn.T), len(cells))) for drawn in _drawn(times, step, resamples, seed)]
+    found = [
+        of(*np.split(table @ np.ascontiguousarray(drawn.T), len(cells)))
+        for drawn in _drawn(times, step, resamples, seed)
+    ]
     return np.concatenate(found, axis=-1)
 
 
-def of_weights(
-    of: Callable[[Any], Any], clusters: Sequence[str], resamples: int = OF_WEIGHTS, seed: int = SEED
-) -> Any:
+def of_weights(of: Callable[[Any], Any], clusters: Sequence[str], resamples: int = OF_WEIGHTS, seed: int = SEED) -> Any:
     """As of_counts; `of` gets how often each item is drawn, arrays [some resamples, items]."""
     import numpy as np
 

@@ -63,12 +63,15 @@ def graded(items: Sequence[Item]) -> Graded | None:
     """None where no item has a graded value, or there is nothing to compare them with."""
     known = [item for item in items if item.value is not None]
     labelled = [item for item in known if item.first is not None]
-    scored = [item for item in known if item.score is not None]
+    low_is_first = _low_is_first(known)
+    sign = -1 if low_is_first else 1
+    scored = [
+        _Scored(item.value, sign * item.score, item.group, item.unit)
+        for item in known
+        if item.value is not None and item.score is not None
+    ]
     if not labelled and not scored:
         return None
-    low_is_first = _low_is_first(scored)
-    if low_is_first:
-        scored = [item._replace(score=-item.score) for item in scored if item.score is not None]
     pairs = _pairs(scored)
     auc, average_precision = _of_labels(labelled) if labelled else (None, None)
     srcc, plcc = _of_scores(scored) if scored else (None, None)
@@ -85,8 +88,17 @@ def graded(items: Sequence[Item]) -> Graded | None:
     )
 
 
-def _low_is_first(scored: Sequence[Item]) -> bool:
-    first, other = ([i.score for i in scored if i.first is label and i.score is not None] for label in (True, False))
+class _Scored(NamedTuple):
+    """An item with a value and a score."""
+
+    value: float
+    score: float
+    group: str
+    unit: str
+
+
+def _low_is_first(items: Sequence[Item]) -> bool:
+    first, other = ([i.score for i in items if i.first is label and i.score is not None] for label in (True, False))
     return bool(first and other) and sum(first) / len(first) < sum(other) / len(other)
 
 
@@ -97,25 +109,24 @@ def _of_labels(items: Sequence[Item]) -> list[Estimate]:
 
     value = np.array([item.value for item in items])
     order = np.argsort(value)
-    first = np.array([item.first for item in items])[order].astype(int)
-    ends = _ends(value[order])
+    value, first = value[order], np.array([item.first for item in items])[order]
+    hits = np.flatnonzero(first)  # items of the first choice
+    (lower, upper), lower_hits = _range(value, value[hits]), _range(value[hits], value[hits])[0]
 
     def of(weights: Any) -> Any:
-        shown, each = _sums(weights, ends)  # up to each value, and with it
-        found, hits = _sums(weights * first, ends)
-        n, all_hits = shown[:, -1], found[:, -1]
-        below = all_hits * (n - all_hits)  # pairs of a hit and another item
-        ranks = shown - (each + n[:, None]) / 2  # midranks less their mean
-        auc = 0.5 + ratio((hits * ranks).sum(axis=1), below)
-        precision = (all_hits[:, None] - found + hits) / np.maximum(1, n[:, None] - shown + each)  # from each value up
-        return np.stack([auc, ratio((hits * precision).sum(axis=1), np.where(below > 0, all_hits, 0))])
+        of_hits, ranks, upto = weights[:, hits], _ranks(weights, lower, upper), _upto(weights)
+        n, all_hits = upto[:, -1:], of_hits.sum(axis=1)
+        others = all_hits * (n[:, 0] - all_hits)
+        auc = 0.5 + ratio((of_hits * ranks).sum(axis=1), 2 * others)
+        precision = (all_hits[:, None] - _upto(of_hits)[:, lower_hits]) / np.maximum(1, n - upto[:, lower])
+        return np.stack([auc, ratio((of_hits * precision).sum(axis=1), np.where(others > 0, all_hits, 0))])
 
-    both = 0 < first.sum() < len(first)
-    of_library = [float(f(first, value[order])) if both else None for f in (roc_auc_score, average_precision_score)]
+    both = 0 < len(hits) < len(first)
+    of_library = [float(f(first, value)) if both else None for f in (roc_auc_score, average_precision_score)]
     return _estimates(of_library, of, [items[n].unit for n in order])
 
 
-def _of_scores(items: Sequence[Item]) -> list[Estimate]:
+def _of_scores(items: Sequence[_Scored]) -> list[Estimate]:
     """Spearman's and Pearson's correlation with the release's numbers."""
     import numpy as np
     from scipy.stats import pearsonr, spearmanr
@@ -123,18 +134,19 @@ def _of_scores(items: Sequence[Item]) -> list[Estimate]:
     order = np.argsort([item.value for item in items])
     x, y = (np.array(of, dtype=float)[order] for of in zip(*((i.value, i.score) for i in items), strict=True))
     by_y = np.argsort(y)
-    ends_x, ends_y = _ends(x), _ends(y[by_y])
-    place_x, place_y = (np.unique(of, return_inverse=True)[1] for of in (x, y))
+    of_x, of_y = _range(x, x), _range(y[by_y], y)
     centred = [(of - of.mean()) / (np.ptp(of) or 1) for of in (x, y)]  # of the size of 1, for exact sums
     sums = np.stack([np.ones_like(x), *centred, centred[0] ** 2, centred[1] ** 2, centred[0] * centred[1]]).T
 
     def of(weights: Any) -> Any:
-        (ranks_x, spread_x), (ranks_y, spread_y) = _ranks(weights, ends_x), _ranks(weights[:, by_y], ends_y)
+        ranks = _ranks(weights, *of_x), _ranks(weights[:, by_y], *of_y)
         weights = weights.astype(float)
-        both = np.einsum("in,in,in->i", weights, ranks_x[:, place_x], ranks_y[:, place_y])
+        both, spread_x, spread_y = (
+            np.einsum("in,in,in->i", weights, ranks[a], ranks[b]) for a, b in ((0, 1), (0, 0), (1, 1))
+        )
+        varied = spread_x * spread_y  # 0 where the values or the scores are all the same
         n, sum_x, sum_y, xx, yy, xy = (weights @ sums).T
         below = np.sqrt(np.maximum(0, (n * xx - sum_x**2) * (n * yy - sum_y**2)))
-        varied = spread_x * spread_y  # 0 where the values or the scores are all the same
         return np.stack([ratio(both, np.sqrt(varied)), ratio(n * xy - sum_x * sum_y, np.where(varied > 0, below, 0))])
 
     known = len(x) > 2 and np.ptp(x) and np.ptp(y)  # of two items a correlation is always 1 or -1
@@ -143,14 +155,16 @@ def _of_scores(items: Sequence[Item]) -> list[Estimate]:
 
 
 class _Pairs(NamedTuple):
+    """The pairs of one group."""
+
     right: int
     pairs: int
     unit: str
 
 
-def _pairs(items: Sequence[Item]) -> list[_Pairs]:
+def _pairs(items: Sequence[_Scored]) -> list[_Pairs]:
     """Of each group that has items whose scores differ."""
-    groups: dict[str, list[Item]] = {}
+    groups: dict[str, list[_Scored]] = {}
     for item in items:
         if item.group:
             groups.setdefault(item.group, []).append(item)
@@ -182,25 +196,23 @@ def _estimates(values: Sequence[float | None], of: Callable[[Any], Any], units: 
     return [estimate(value, None if drawn is None else drawn[index]) for index, value in enumerate(values)]
 
 
-def _ends(ascending: Any) -> Any:
-    """Where each distinct value ends."""
+def _range(ascending: Any, values: Any) -> tuple[Any, Any]:
+    """How many of the ascending numbers are below each value, and how many are not above it."""
     import numpy as np
 
-    return np.flatnonzero(np.append(np.diff(ascending), 1))
+    return np.searchsorted(ascending, values, "left"), np.searchsorted(ascending, values, "right")
 
 
-def _sums(weights: Any, ends: Any) -> tuple[Any, Any]:
-    """The weight up to and of each distinct value, arrays [n, values]. `weights` are in ascending order of the value."""
+def _upto(weights: Any) -> Any:
+    """The weight of the first k items, for k = 0 to all: arrays [n, items + 1]."""
     import numpy as np
 
-    upto = np.cumsum(weights, axis=1)[:, ends]
-    return upto, np.diff(upto, axis=1, prepend=0)
+    found = np.zeros((len(weights), weights.shape[1] + 1), np.int64)
+    np.cumsum(weights, axis=1, out=found[:, 1:])
+    return found
 
 
-def _ranks(weights: Any, ends: Any) -> tuple[Any, Any]:
-    """The midrank of each distinct value less the mean rank, and the sum of their squares over the items."""
-    import numpy as np
-
-    upto, each = _sums(weights, ends)
-    ranks = upto - (each + upto[:, -1:]) / 2
-    return ranks, np.einsum("in,in,in->i", each.astype(float), ranks, ranks)
+def _ranks(weights: Any, lower: Any, upper: Any) -> Any:
+    """Twice the midranks less their mean, of values with these ranges among the items: arrays [n, values]."""
+    upto = _upto(weights)
+    return (upto[:, lower] + upto[:, upper] - upto[:, -1:]).astype(float)

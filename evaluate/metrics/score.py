@@ -87,9 +87,7 @@ def numbers(counts: Any) -> Any:
     earlier = np.cumsum(valid, axis=0) - valid  # of lower labels
     lower = np.cumsum(earlier, axis=1)
     agreeing = (valid * (2 * lower - earlier - lower[:, -1:])).sum(axis=(0, 1))  # concordant less discordant pairs
-    pairs, same_label, same_verdict = (
-        (of * (of - 1)).sum(axis=0) / 2 for of in (n[None], labels, verdicts)
-    )
+    pairs, same_label, same_verdict = ((of * (of - 1)).sum(axis=0) / 2 for of in (n[None], labels, verdicts))
     return np.stack(
         [
             _correlation(*_products(valid, labels, verdicts, *midranks)),

@@ -29,7 +29,7 @@ def no_warning() -> Iterator[None]:
 def expected(items: list[Item]) -> dict[str, float]:
     """By the libraries, of items that have everything; a score is higher for the first choice."""
     found = dict.fromkeys(NAMES, np.nan)
-    value, first, score, group, _ = zip(*items, strict=True)
+    value, first, score, *_ = zip(*items, strict=True)
     if len(set(first)) == 2:
         found |= {"auc": roc_auc_score(first, value), "average_precision": average_precision_score(first, value)}
     if len(set(value)) > 1 and len(set(score)) > 1 and len(items) > 2:
