@@ -109,7 +109,7 @@ def _begun(data: Path, task: Task) -> Iterator[Path]:
 
 def _replace(made: Path, folder: Path) -> None:
     """Moves the files of `made` into `folder`, the card last. Only from here until then is the task not converted."""
-    for name in (unchanged.FILE, datacard.FILE):
+    for name in (datacard.INPUTS, datacard.FILE):
         (folder / name).unlink(missing_ok=True)
     for file in sorted(made.iterdir(), key=lambda file: file.name == datacard.FILE):
         os.replace(file, folder / file.name)
@@ -210,9 +210,10 @@ def _outcomes(
 def _known(data: Path) -> dict[str, images.Decoded]:
     """What conversions into this folder found in the images that are stored: AGIN's three tasks share theirs."""
     return {
-        name: images.Decoded(fingerprint, tuple(notes))
+        name: images.Decoded(fingerprint, tuple(notes), tuple(size[0]))
         for file in data.glob(f"*/{unchanged.FINGERPRINTS}")
-        for name, (fingerprint, notes) in read_json(file, limit=LARGE).items()
+        for name, (fingerprint, notes, *size) in read_json(file, limit=LARGE).items()
+        if size  # an earlier mtrl did not store it
     }
 
 
@@ -221,7 +222,9 @@ def _sample(task: Task, item: Item, duplicate_of: str | None) -> Sample:
     source = {**row.source, **({"duplicate_of": duplicate_of} if duplicate_of else {})}
     source["files"] = [picture.name for picture in row.images]
     names = tuple(stored.name for stored in item.images)
-    sample = Sample(row.id, task.name, task.kind, names, _escaped(row), row.answer, item.split, row.group, source)
+    sizes = tuple(stored.decoded.size for stored in item.images)
+    fields = _escaped(row)
+    sample = Sample(row.id, task.name, task.kind, names, fields, row.answer, item.split, row.group, source, sizes)
     if task.kind == "pairwise":
         return sample.swapped() if _coin(row.id) else replace(sample, source={**source, "swapped": False})
     return sample

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,11 +10,13 @@ from pathlib import Path
 from mtrl.config import prompting, samples
 from mtrl.config.datacard import DataCard
 from mtrl.config.tasks import SPLITS, Task
+from mtrl.converters.readers import fetch
 from mtrl.core.finding import Check
 
 
 def of_card(task: str, card: DataCard) -> Iterator[Check]:
-    """Warnings from card.json: splits of one verdict, rows that are left out, conflicts that are kept."""
+    """Warnings from card.json: splits of one verdict, rows that are left out, conflicts that are kept, a release that
+    is not whole."""
     for split, counts in card.counts.items():
         if lacking := lacks(counts):
             only = next(verdict for verdict in counts if verdict not in lacking)
@@ -24,6 +27,12 @@ def of_card(task: str, card: DataCard) -> Iterator[Check]:
             )
     for key, number in card.left_out.items():
         yield Check("ok", f"{task}: {number} of {card.rows_in_release} rows are left out by {key}")
+    if (whole := fetch.published(task)) and card.rows_in_release != whole:
+        yield Check(
+            "warning",
+            f"{task}: the release has {card.rows_in_release:,} rows, and {whole:,} by its authors' count",
+            f"is it whole, and the right revision? mtrl fetch {task} --out raw",
+        )
     if card.label.get("conflicts") == "keep" and card.conflicts:
         yield Check("warning", f"{task}: {card.conflicts} rows ask what another row asks, and have different labels")
 
@@ -31,7 +40,7 @@ def of_card(task: str, card: DataCard) -> Iterator[Check]:
 def untrainable(task: Task, data: Path, chosen: list[int], again: str) -> Iterator[Check]:
     """An error where val, or the `chosen` rows of train, lack a verdict; `again` is the command that converts."""
     for split in ("train", "val"):
-        answers = samples.answers(data, task.name, split)
+        answers = [answer for (answer,) in samples.columns(data, task.name, split, "answer")]
         used = [answers[index] for index in chosen if index < len(answers)] if split == "train" else answers
         if lacking := lacks(count(used, task)):
             capped = (
@@ -70,12 +79,13 @@ def fields(task: Task, data: Path) -> Iterator[Check]:
     rows, empty = 0, Counter[str]()
     first: dict[str, tuple[float, str]] = {}
     for split in SPLITS if used else ():
-        for sample in samples.read(data, task.name, split) if samples.count(data, task.name, split) else ():
+        for identifier, fields, source in samples.columns(data, task.name, split, "id", "fields", "source"):
             rows += 1
+            texts = json.loads(fields)
             for name in used:
-                if not sample.fields.get(name, "").strip():
+                if not texts.get(name, "").strip():
                     empty[name] += 1
-                    place = (sample.source.get("row", float("inf")), sample.id)
+                    place = (json.loads(source).get("row", float("inf")), identifier)
                     first[name] = min(first.get(name, place), place)
     for name, number in sorted(empty.items()):
         row, identifier = first[name]

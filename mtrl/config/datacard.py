@@ -14,7 +14,7 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import read_object
 from mtrl.core.schema import Stored, validate
 
-FILE = "card.json"
+FILE, INPUTS = "card.json", "inputs.json"  # the second is converters/pipeline/unchanged.py's
 Counts = dict[str, Annotated[int, Field(ge=0)]]
 PerSplit = dict[str, Counts]
 
@@ -72,14 +72,17 @@ def path_of(data: Path, task: str) -> Path:
 
 def read(data: Path, task: str) -> DataCard:
     """Raises UserError where there is no card, or something else is in it."""
-    file, again = path_of(data, task), convert_again(task, data)
-    return validate(DataCard, read_object(file, again), f"{file} is broken", again)
+    file = path_of(data, task)
+    try:
+        return validate(DataCard, read_object(file), f"{file} is broken")
+    except UserError as error:
+        raise UserError(str(error), convert_again(task, data)) from None
 
 
 def convert_again(task: str, data: Path) -> str:
     """The `mtrl convert` of a task as it was run before: the same releases, protocol and limit."""
     found: dict[str, Any] = {}
-    for name in (FILE, "inputs.json"):
+    for name in (FILE, INPUTS):
         with contextlib.suppress(UserError):
             found |= read_object(data / task / name)
     recorded = found.get("raw")
