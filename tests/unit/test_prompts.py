@@ -33,7 +33,7 @@ def fields_of(name: str) -> list[str]:
 
 def sample_of(name: str) -> Sample:
     task = tasks.load(name)
-    images = tuple(f"images/00/{n}.png" for n in range(1 if task.kind == "pointwise" else 2))
+    images = tuple(f"images/00/{n}.png" for n in range(task.images))
     fields = {field: escape(HOSTILE) for field in fields_of(name)}
     return Sample("sample-1", name, task.kind, images, fields, task.choices[-1], "test")
 
