@@ -72,6 +72,7 @@ def load(
     if recipe.stage:
         unused.trainer_twice(recipe, {key for key, _ in changes})
         unused.beyond_the_gpus(recipe, {key for key, _ in changes})
+        unused.by_rl(recipe)
         unused.by_trainer(recipe.trainer, recipe.hardware.gpus_per_node, [key for key, _ in changes])
     return sizes.resolved(recipe, autos, folder)
 
