@@ -39,7 +39,7 @@ OTHER: dict[str, Any] = {
     "epochs": 30, "max_length": 9000, "validate_every": 7, "patience": 3, "rollout_batch_size": 1024, "n": 10,
     "kl_coef": 0.02, "clip_low": 0.1, "clip_high": 0.4, "ratio": "sequence", "temperature": 0.7, "top_p": 0.9,
     "max_prompt_length": 9000, "max_response_length": 1024, "format_weight": 0.25, "length_cap": 100,
-    "router_replay": "rollout",
+    "router_replay": "rollout", "score_reward": "linear",
 }  # fmt: skip
 NAMES = {
     "name",
