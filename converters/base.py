@@ -66,17 +66,28 @@ def release_folder(raw: Path, benchmark: str, wanted: str) -> Path:
     )
 
 
-def table(file: Path, wanted: Iterable[str], split: str | None = None) -> list[Record]:
-    """All rows of a table. Raises UserError for a table without one of the `wanted` columns."""
-    records = list(read_table(file, split))
-    if records:
-        need_columns(file, set(records[0]), set(wanted))
+def table(file: Path, wanted: Iterable[str], split: str | None = None, then: str = "") -> list[Record]:
+    """All rows of a table. Raises UserError, with `then` as the next step, where one lacks a `wanted` column."""
+    records, wanted = list(read_table(file, split)), set(wanted)
+    for record in records:
+        need_columns(file if record is records[0] else record.where, set(record), wanted, then)
     return records
 
 
 def answers(task: Task, records: Iterable[Record]) -> list[str]:
     """Row.answer of each record, by the task's label column. Raises MtrlError, UserError."""
     return task.verdicts((record[task.label.column], record.where) for record in records)
+
+
+def ids(records: Iterable[Record], column: str) -> list[str]:
+    """Row.id of each record: its cell of `column`, with the row's number where an earlier record has the same cell."""
+    taken: set[str] = set()
+    found = []
+    for record in records:
+        name = str(record[column])
+        found.append(f"{name} (row {record.number})" if name in taken else name)
+        taken.add(name)
+    return found
 
 
 def below(folder: Path, name: str, where: str) -> Picture:
@@ -94,7 +105,7 @@ def below(folder: Path, name: str, where: str) -> Picture:
     return Picture(name, path=path)
 
 
-def need_columns(file: Path, columns: set[str], wanted: set[str], then: str = "") -> None:
-    """Raises UserError with the columns that `file` lacks and those it has."""
+def need_columns(place: Path | str, columns: set[str], wanted: set[str], then: str = "") -> None:
+    """Raises UserError with the columns that `place`, a table or a row of one, lacks and those it has."""
     if gone := sorted(wanted - columns):
-        raise UserError(f"{file} has no column {', '.join(gone)}; it has {', '.join(sorted(columns)) or 'none'}", then)
+        raise UserError(f"{place} has no column {', '.join(gone)}; it has {', '.join(sorted(columns)) or 'none'}", then)
