@@ -5,8 +5,9 @@
 
 source:
   folder: mine              # below --raw, optional
-  file: labels.csv          # .csv, .jsonl or .parquet; or a Hugging Face folder: parquet files, or images next to a
-                            # metadata.csv / .jsonl / .parquet (also below train/, validation/, test/); "." is `folder`
+  file: labels.csv          # .csv, .jsonl, .parquet or .json; or a Hugging Face folder: parquet files, or images next
+                            # to a metadata.csv, .jsonl or .parquet (also below train/, validation/, test/); "." is
+                            # `folder`
   images: [image]           # columns of file names (or, in parquet, of {bytes, path}); two for pairs
   image_folder: images      # where the file names are found, below the folder; default: next to the file
   fields: {caption: caption}  # what the prompt may use: name in the prompt -> column

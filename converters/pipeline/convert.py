@@ -109,7 +109,7 @@ def _begun(data: Path, task: Task) -> Iterator[Path]:
 
 def _replace(made: Path, folder: Path) -> None:
     """Moves the files of `made` into `folder`, the card last. Only from here until then is the task not converted."""
-    for name in (unchanged.FILE, datacard.FILE):
+    for name in (datacard.INPUTS, datacard.FILE):
         (folder / name).unlink(missing_ok=True)
     for file in sorted(made.iterdir(), key=lambda file: file.name == datacard.FILE):
         os.replace(file, folder / file.name)

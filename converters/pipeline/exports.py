@@ -20,6 +20,8 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, sweep, write_json, written
 from mtrl.core.locks import held
 
+SFT, RL = "sft_{}.json", "rl_{}.parquet"  # the files of a split, in the task's folder
+REGISTRY = "dataset_info.json"  # LLaMA-Factory's, in the data folder
 RL_ROWS_PER_GROUP = 64
 RL_BYTES_PER_GROUP = 32 * 2**20  # what writer and reader hold in memory, a few times over, whatever the size of images
 Add = Callable[[Sample], None]
@@ -44,8 +46,8 @@ def write_split(home: Path, task: Task, split: str, rows: Iterable[Sample], data
     counted: Counter[str] = Counter()
     with (
         samples.writer(samples.path_of(home, task.name, split)) as keep,
-        _sft(folder / f"sft_{split}.json", task) as sft,
-        _rl(folder / f"rl_{split}.parquet", task, data) as rl,
+        _sft(folder / SFT.format(split), task) as sft,
+        _rl(folder / RL.format(split), task, data) as rl,
     ):
         for sample in rows:
             for add in (keep, sft, rl):
@@ -100,13 +102,13 @@ def register(data: Path) -> None:
 
     An entry whose file is there stays, although its card is not: that task is being converted, here or on another host.
     """
-    registry = data / "dataset_info.json"
+    registry = data / REGISTRY
     with held(data / ".dataset_info.lock"):
         sweep(data)
         entries = {}
         with contextlib.suppress(UserError, AttributeError):
             entries = {n: e for n, e in read_json(registry).items() if (data / _file(n)).exists()}
-        for task in sorted(file.parent.name for file in data.glob("*/card.json")):
+        for task in sorted(file.parent.name for file in data.glob(f"*/{datacard.FILE}")):
             try:
                 counts = datacard.read(data, task).counts
             except UserError:  # its conversion has just begun, or it is broken
@@ -133,4 +135,4 @@ def _place(entry: str) -> tuple[str, int]:
 def _file(entry: str) -> str:
     """Where <task>_<split> is, relative to the data folder."""
     task, _, split = entry.rpartition("_")
-    return f"{task}/sft_{split}.json"
+    return f"{task}/{SFT.format(split)}"

@@ -25,7 +25,7 @@ def lines(columns: list[str], numbers: list[Scored], data: Path) -> dict[str, li
 def _labels(task: str, data: Path, evaluated: list[Scored]) -> Counter[str]:
     """How often each verdict is right in the test split: of an evaluation that holds, else of the converted data."""
     holds = [one for one in evaluated if not one.marks]
-    card = data / task / "card.json"
+    card = datacard.path_of(data, task)
     if holds or (evaluated and not card.exists()):
         confusion = (holds or evaluated)[0].numbers.confusion
         return Counter({label: sum(counts.values()) for label, counts in confusion.items()})

@@ -84,7 +84,7 @@ class PassedOver(NamedTuple):
 def evaluations(runs: Path) -> tuple[list[Scores], list[str]]:
     """Every evaluation below the runs folder; and the reason for each file that cannot be read."""
     found, strange = [], []
-    for file in sorted(runs.glob("**/metrics.json")):
+    for file in sorted(runs.glob(f"**/{scores.METRICS}")):
         if "select" in file.relative_to(runs).parts:  # mtrl select scores val
             continue
         try:
@@ -171,7 +171,7 @@ def sides(folders: tuple[Path, Path], chosen: list[str], data: Path) -> tuple[li
     names, notes = [], []
     for side, folder in zip("AB", folders, strict=True):
         try:
-            one = scores.read(folder / "metrics.json")
+            one = scores.read(folder / scores.METRICS)
         except UserError:
             names.append(str(folder))
             continue

@@ -34,7 +34,7 @@ def counts(data: Path) -> Table:
         raise UserError("recipes/paper.yaml has no table1 here", "mtrl tables 2")
     columns = about["columns"]
     known = {task.name: task.table1_positive or "yes" for task in tasks.load_all()}
-    missing = [name for name in columns if not (data / name / "card.json").exists()]
+    missing = [name for name in columns if not datacard.path_of(data, name).exists()]
 
     def count(name: str, split: str) -> Count:
         paper, ours = about.get(split, {}).get(name), None

@@ -14,6 +14,7 @@ from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import MtrlError
 from mtrl.core.files import read_json
 from mtrl.core.finding import Check
+from mtrl.core.run_files import RECIPE
 from mtrl.core.rundir import Run
 from mtrl.models import model_folder
 from mtrl.preflight import (
@@ -67,7 +68,7 @@ def preflight(
 
 def _run(recipe: Recipe, run: Run) -> Iterator[Check]:
     """Raises UserError if the run's name is another recipe's."""
-    if (run.path / "recipe.yaml").exists() and (state := run.status.state) != "planned":
+    if (run.path / RECIPE).exists() and (state := run.status.state) != "planned":
         run.same_recipe(recipe.model_dump(mode="json", exclude_none=True))
         yield Check("ok", f"run {run.name} is {state}")
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from mtrl.config import prompting, tasks
-from mtrl.converters import guess
-from mtrl.converters.guess import Meaning
+from mtrl.converters.pipeline import guess
+from mtrl.converters.pipeline.guess import Meaning
 from tests import hinted
 from tests.conftest import SHARED
 

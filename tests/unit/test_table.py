@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,7 +35,7 @@ def parquet(path: Path, rows: list[tuple[str, int, str]]) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["csv", "jsonl", "folder of parquet", "data/ of parquet", "metadata.csv", "metadata below splits"]
+    "kind", ["csv", "jsonl", "json", "folder of parquet", "data/ of parquet", "metadata.csv", "metadata below splits"]
 )
 def test_every_shape(kind: str, tmp_path: Path) -> None:
     raw = tmp_path / "raw"
@@ -50,6 +51,10 @@ def test_every_shape(kind: str, tmp_path: Path) -> None:
         pictures(raw)
         (raw / "l.jsonl").write_text("\n".join(f'{{"image": "{n}", "label": {v}, "split": "{s}"}}' for n, v, s in NINE))
         source = {"file": "l.jsonl"}
+    elif kind == "json":
+        pictures(raw)
+        (raw / "l.json").write_text(json.dumps([{"image": n, "label": v, "split": s} for n, v, s in NINE]))
+        source = {"file": "l.json"}
     elif kind == "metadata below splits":
         for split, folder in (("train", "train"), ("val", "validation"), ("test", "test")):
             pictures(raw / folder)
@@ -90,6 +95,10 @@ def test_rows_that_lack_something(tmp_path: Path) -> None:
     (tmp_path / "raw" / "labels.jsonl").write_text("[1]\n")
     with pytest.raises(UserError, match="line 1 is not a JSON object"):
         run(table_task(tmp_path / "other", []), tmp_path / "raw", tmp_path / "data")
+    for text in ('{"image": "a.png"}', "[1]"):
+        (tmp_path / "raw" / "labels.json").write_text(text)
+        with pytest.raises(UserError, match=r"labels\.json is not a list of JSON objects"):
+            run(table_task(tmp_path / "other", [], source={"file": "labels.json"}), tmp_path / "raw", tmp_path / "data")
     (tmp_path / "raw" / "empty").mkdir()
     with pytest.raises(UserError, match="has neither parquet files nor images with a metadata"):
         run(table_task(tmp_path / "other", [], source={"file": "empty"}), tmp_path / "raw", tmp_path / "data")
