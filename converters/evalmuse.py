@@ -27,7 +27,7 @@ from mtrl.converters.base import Row, answers, ids, release_folder, settings, ta
 from mtrl.converters.readers.archive import Archive
 from mtrl.converters.readers.tables import Record
 from mtrl.core.errors import UserError
-from mtrl.core.files import parse_json
+from mtrl.core.parsing import parse_json
 from mtrl.core.schema import Model
 
 FILE, IMAGES = "train_list.json", "images.zip"

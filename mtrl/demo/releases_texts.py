@@ -145,7 +145,7 @@ def evalmuse(raw: Path, prompts: int = 12) -> Path:
     an element that half of the raters see. Of the second: no rating, and an image that the zip lacks."""
     folder, make = raw / "evalmuse", blocks(14)
     folder.mkdir(parents=True, exist_ok=True)
-    records = []
+    records: list[dict[str, Any]] = []
     with zipfile.ZipFile(folder / "images.zip", "w") as archive:
         for number in range(2 * prompts):
             prompt, model = number // 2, ("SDXL-Turbo", "SD_v1.5")[number % 2]
@@ -178,8 +178,18 @@ def evalmuse(raw: Path, prompts: int = 12) -> Path:
 def agiqa(raw: Path, prompts: int = 10) -> Path:
     """Three images for each prompt; the lowest quality is 0, as in the release."""
     folder, make = raw / "agiqa", blocks(15)
-    header = ["name", "prompt", "adj1", "adj2", "style", "mos_quality", "std_quality", "mos_align", "std_align"]
-    rows: list[list[object]] = [header]
+    header: list[object] = [
+        "name",
+        "prompt",
+        "adj1",
+        "adj2",
+        "style",
+        "mos_quality",
+        "std_quality",
+        "mos_align",
+        "std_align",
+    ]
+    rows: list[list[object]] = [[*columns]]
     for number in range(3 * prompts):
         name = f"{('AttnGAN', 'midjourney', 'xl2.2')[number % 3]}_normal_{number // 3:03d}.jpg"
         _store(folder / "images" / name, encoded(make(number), "JPEG"))
@@ -192,8 +202,8 @@ def agiqa(raw: Path, prompts: int = 10) -> Path:
 def koniq(raw: Path, rows: int = 12) -> Path:
     """The whole range of opinions, and a rating halfway between two integers."""
     folder, make = raw / "koniq", blocks(16)
-    header = ["image_name", "c1", "c2", "c3", "c4", "c5", "c_total", "MOS", "SD", "MOS_zscore"]
-    found: list[list[object]] = [header]
+    columns = ["image_name", "c1", "c2", "c3", "c4", "c5", "c_total", "MOS", "SD", "MOS_zscore"]
+    found: list[list[object]] = [[*columns]]
     for number in range(rows):
         name, opinion = f"{10004473376 + number}.jpg", (1.0, 2.5, 3.914, 4.31)[number % 4]
         _store(folder / "1024x768" / name, encoded(make(number), "JPEG"))
