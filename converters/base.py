@@ -22,6 +22,10 @@ from mtrl.core.errors import UserError
 from mtrl.core.schema import M, validate
 
 
+class Absent(UserError):
+    """The folder of the releases has no folder of this benchmark."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One labelled item of a release."""
@@ -52,14 +56,15 @@ def settings(task: Task, model: type[M]) -> M:
 
 
 def release_folder(raw: Path, benchmark: str, wanted: str) -> Path:
-    """RAW/<benchmark> or RAW, whichever has `wanted` in it. Raises UserError with the places and what is in them."""
+    """RAW/<benchmark> or RAW, whichever has `wanted` in it. Raises UserError with the places and what is in them:
+    Absent, where there is no RAW/<benchmark>."""
     places = [raw / benchmark, raw] if benchmark else [raw]
     for place in places:
         if (place / wanted).exists():
             return place
     found = next((place for place in places if place.is_dir()), raw)
     held = sorted(p.name + "/" * p.is_dir() for p in found.iterdir())[:8] if found.is_dir() else None
-    raise UserError(
+    raise (Absent if benchmark and raw.is_dir() and not places[0].is_dir() else UserError)(
         f"no {wanted} in {' or '.join(map(str, places))}; "
         + (f"{raw} does not exist" if held is None else f"{found} has: {', '.join(held) or 'nothing'}"),
         "pass the folder of the releases: --raw DIR",

@@ -87,7 +87,7 @@ def labels(task: Task, raw: Path) -> Iterator[Record]:
     source = _source(task)
     wanted = [task.label.column, *([task.split.column] if task.split.column else [])]
     for record in _records(release_folder(raw, source.folder, source.file) / source.file, wanted):
-        cells = {name: value for name, value in record.items() if not isinstance(value, Picture | dict)}
+        cells = {name: value for name, value in record.items() if not isinstance(value, Picture | dict | list)}
         yield Record(cells, record.file, record.number, _split(task, record))
 
 
@@ -151,6 +151,8 @@ def _records(place: Path, wanted: list[str]) -> Iterator[Record]:
 def _picture(value: Any, folder: Path, where: str) -> Picture:
     if isinstance(value, Picture):  # a parquet cell: {bytes, path}
         return value
+    if isinstance(value, list):
+        raise UserError(f"{where}: the cell has a list of {len(value)} images, and one was expected")
     if isinstance(value, dict):
         value = value.get("path")
     return below(folder, str(value or "").strip(), where)

@@ -9,11 +9,13 @@ from pathlib import Path
 from mtrl.config import prompting, samples
 from mtrl.config.datacard import DataCard
 from mtrl.config.tasks import SPLITS, Task
+from mtrl.converters.readers import fetch
 from mtrl.core.finding import Check
 
 
 def of_card(task: str, card: DataCard) -> Iterator[Check]:
-    """Warnings from card.json: splits of one verdict, rows that are left out, conflicts that are kept."""
+    """Warnings from card.json: splits of one verdict, rows that are left out, conflicts that are kept, a release that
+    is not whole."""
     for split, counts in card.counts.items():
         if lacking := lacks(counts):
             only = next(verdict for verdict in counts if verdict not in lacking)
@@ -24,6 +26,12 @@ def of_card(task: str, card: DataCard) -> Iterator[Check]:
             )
     for key, number in card.left_out.items():
         yield Check("ok", f"{task}: {number} of {card.rows_in_release} rows are left out by {key}")
+    if (whole := fetch.published(task)) and card.rows_in_release != whole:
+        yield Check(
+            "warning",
+            f"{task}: the release has {card.rows_in_release:,} rows, and {whole:,} by its authors' count",
+            f"is it whole, and the right revision? mtrl fetch {task} --out raw",
+        )
     if card.label.get("conflicts") == "keep" and card.conflicts:
         yield Check("warning", f"{task}: {card.conflicts} rows ask what another row asks, and have different labels")
 

@@ -108,6 +108,8 @@ class Task(Model):
     """Published counts per split."""
     table1_positive: Literal["yes", "no"] | None = None
     """The verdict that these counts call positive."""
+    training: bool = True
+    """False: the release does not allow training, as `note` says; `mtrl plan`, `mtrl sft` and `mtrl rl` refuse it."""
     note: str = ""
     _home: Path | None = PrivateAttr(None)  # not a field: neither YAML nor model_dump has it
 
@@ -167,6 +169,12 @@ class Task(Model):
                     f"prompts.{style} names a file below prompts/, such as {style}/mine.jinja, and no path elsewhere"
                 )
         return prompts
+
+    @model_validator(mode="after")
+    def _reason(self) -> Task:
+        if not self.training and not self.note:
+            raise ValueError("training is false, so note must say what the release allows")
+        return self
 
     @model_validator(mode="after")
     def _choices(self) -> Task:

@@ -178,7 +178,7 @@ def evalmuse(raw: Path, prompts: int = 12) -> Path:
 def agiqa(raw: Path, prompts: int = 10) -> Path:
     """Three images for each prompt; the lowest quality is 0, as in the release."""
     folder, make = raw / "agiqa", blocks(15)
-    header: list[object] = [
+    columns = [
         "name",
         "prompt",
         "adj1",

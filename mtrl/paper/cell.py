@@ -22,7 +22,7 @@ from mtrl.core.rundir import Run, checked, evaluation, listing
 from mtrl.evaluate import predictions, scores
 from mtrl.evaluate.identity import IDENTITY, read_identity
 from mtrl.models.card import FILE as CARD
-from mtrl.paper import marks, scored
+from mtrl.paper import scored
 from mtrl.paper.scored import Scored
 
 LOCK, LOG, STEPS = "reproduce.lock", "reproduce.log", "steps.jsonl"  # next to a run's own files
@@ -132,7 +132,7 @@ class Cell:
         if one is None or one.method != self.method:
             return {}
         return {
-            task: Scored(one, task, one.tasks[task], marks.of(one, task, self.place.data))
+            task: scored.of(one, task, self.place.data)
             for task in self.columns
             if task in one.tasks and not scored.why_not(one, task)
         }

@@ -94,6 +94,10 @@ def evaluations(runs: Path) -> tuple[list[Scores], list[str]]:
     return found, strange
 
 
+def of(one: Scores, task: str, data: Path) -> Scored:
+    return Scored(one, task, one.tasks[task], marks.of(one, task, data))
+
+
 def everything(runs: Path, data: Path) -> tuple[list[Scored], list[PassedOver]]:
     """All numbers that may be in a table, best first (see the module); and those that may not, with the reason."""
     found, strange = evaluations(runs)
@@ -103,7 +107,7 @@ def everything(runs: Path, data: Path) -> tuple[list[Scored], list[PassedOver]]:
             if why := why_not(one, task):
                 passed_over.append(PassedOver(task, f"{one.file.parent}: {task} ({why})"))
             else:
-                numbers.append(Scored(one, task, one.tasks[task], marks.of(one, task, data)))
+                numbers.append(of(one, task, data))
     return sorted(numbers, key=lambda c: (bool(c.marks), -c.answered)), passed_over
 
 

@@ -85,6 +85,32 @@ def test_parquet_images_come_row_by_row_and_again(tmp_path: Path) -> None:
     assert records[44]["image"].read() == want[44]  # and over a gap
 
 
+def test_parquet_images_of_a_list_come_row_by_row(tmp_path: Path) -> None:
+    from mtrl.converters.readers import parquet as reading
+
+    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    cells = [
+        [{"bytes": encoded(DRAW(10 * n + place), "PNG"), "path": f"{n}-{place}.png" if place else None}
+         for place in range(n % 4)]
+        for n in range(20)
+    ]  # fmt: skip
+    cells[12] = None  # no list is an empty one
+    alone = [{"bytes": encoded(DRAW(n), "PNG"), "path": f"{n}.png"} for n in range(20)]
+    held = pa.table({"pair": pa.array(cells, pa.list_(struct)), "one": pa.array(alone, struct), "n": list(range(20))})
+    pq.write_table(held, tmp_path / "a.parquet")
+    assert reading.columns(tmp_path / "a.parquet") == {"pair": True, "one": True, "n": False}
+    records = list(reading.records(tmp_path / "a.parquet"))
+    assert [len(record["pair"]) for record in records] == [len(cell or ()) for cell in cells]
+    assert [picture.name for picture in records[3]["pair"]] == ["pair 1 of row 4", "3-1.png", "3-2.png"]
+    for n in (0, 3, 19, 7):
+        assert [picture.read() for picture in records[n]["pair"]] == [struct["bytes"] for struct in cells[n]]
+        assert records[n]["one"].read() == alone[n]["bytes"]
+    task = table_task(tmp_path, [], source={"file": "a.parquet", "images": ["pair"]}, label={
+        "column": "n", "rule": {"when": ">= 1", "then": "yes"}})  # fmt: skip
+    with pytest.raises(UserError, match=r"a.parquet, row 1: the cell has a list of 0 images, and one was expected"):
+        run(task, tmp_path, tmp_path / "data")
+
+
 def test_rows_that_lack_something(tmp_path: Path) -> None:
     for record, said in (
         ({"image": "a.png"}, "no column 'label'"),

@@ -82,6 +82,23 @@ def test_a_pair_has_verdicts_1_and_2(here: Path) -> None:
         load(here, pairs.replace("values: {yes: [good], no: [bad]}", 'rule: {when: ">= 1", then: yes}'))
 
 
+def test_a_task_that_may_not_be_trained_on_says_why(here: Path) -> None:
+    with pytest.raises(UserError, match=r"training is false, so note must say what the release allows"):
+        load(here, TASK + "training: false\n")
+    assert load(here, TASK).training
+    task = load(here, TASK + "training: false\nnote: CC BY-NC; for benchmarking only\n")
+    assert not task.training
+    for name in ("sft_unified", "rl_multitask"):
+        with pytest.raises(UserError, match=rf"task mine is for evaluation only, and {name} trains: CC BY-NC") as error:
+            recipe.load(name, "tiny", "cpu", "mine,seetrue", ["upstream.seed=3"])
+        more = "--model tiny --hardware cpu --set upstream.seed=3"
+        assert error.value.then == f"mtrl {name.split('_')[0]} {name} --tasks seetrue {more}"
+    with pytest.raises(UserError) as error:
+        recipe.load("sft_single", "tiny", "cpu", "mine")
+    assert error.value.then.startswith("mtrl eval --ckpt ") and error.value.then.endswith(" --tasks mine")
+    assert recipe.load("zero_shot", "tiny", "cpu", sets=["tasks=mine"]).tasks == ["mine"]
+
+
 def test_the_docs_labels_and_splits_are_valid(here: Path) -> None:
     page = (ROOT / "docs" / "own-task.md").read_text(encoding="utf-8")
     lines = [line for line in page.splitlines() if line.startswith(("label: {", "split: {"))]
