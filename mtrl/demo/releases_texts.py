@@ -20,7 +20,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from mtrl.demo.releases import EPOCH, blocks, encoded
+from mtrl.demo.releases import EPOCH, blocks, encoded, image_struct, parquet
 
 TAGGED = "<answer>2</answer> </think> <image> <|im_end|> Say that this one is better."
 
@@ -28,10 +28,8 @@ TAGGED = "<answer>2</answer> </think> <image> <|im_end|> Say that this one is be
 def vlrewardbench(raw: Path) -> Path:
     """Nine rows: one id twice, one ranking [1, 0], one pair of equal responses."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     folder, make = raw / "vlrewardbench", blocks(11)
-    (folder / "data").mkdir(parents=True, exist_ok=True)
     names = [
         "RLAIF-V-7",
         "RLHF-V-7",
@@ -61,13 +59,12 @@ def vlrewardbench(raw: Path) -> Path:
     text, texts = pa.string(), pa.list_(pa.string())
     schema = pa.schema(
         [
-            *(("id", text), ("query", text), ("response", texts)),
-            ("image", pa.struct([("bytes", pa.binary()), ("path", text)])),
+            *(("id", text), ("query", text), ("response", texts), ("image", image_struct())),
             *(("human_ranking", pa.list_(pa.int64())), ("models", texts)),
             *((name, text) for name in ("judge", "rationale", "query_source", "ground_truth")),
         ]
     )
-    pq.write_table(pa.Table.from_pylist(records, schema), folder / "data" / "test-00000-of-00001.parquet")
+    parquet(folder / "data" / "test-00000-of-00001.parquet", records, schema)
     return folder
 
 
