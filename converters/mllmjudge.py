@@ -68,7 +68,7 @@ def _labelled(record: Record, subset: str) -> Record:
 
 def _answers(record: Record, subset: str) -> dict[str, str]:
     if subset == "score":
-        return {"answer": _text(record["answer"])}
+        return {"response": _text(record["answer"])}
     return {"answer_1": _text(record["answer1"]), "answer_2": _text(record["answer2"])}
 
 
