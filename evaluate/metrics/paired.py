@@ -118,7 +118,7 @@ def compare(rows_a: Iterable[Prediction], rows_b: Iterable[Prediction], choices:
     def difference(row: int, a: float, b: float) -> Difference:
         return Difference(b - a, estimate(b - a, None if drawn is None else drawn[row]).ci95)
 
-    srcc = [values_of(table(side, choices))["srcc"] for side in both_valid]
+    srcc = [value for side in both_valid if (value := values_of(table(side, choices))["srcc"]) is not None]
     return Comparison(
         n=len(given),
         clusters=len(set(units)),
@@ -133,7 +133,7 @@ def compare(rows_a: Iterable[Prediction], rows_b: Iterable[Prediction], choices:
         both_wrong=right.count((False, False)),
         mcnemar_p=float(binomtest(only_a, only_a + only_b).pvalue) if independent and only_a + only_b else None,
         disagreements=[_apart(all_a[k], all_b[k]) for k in shared if all_a[k].verdict != all_b[k].verdict],
-        srcc=None if not srcc or None in srcc else Headline("SRCC", *srcc, difference(2, *srcc)),
+        srcc=Headline("SRCC", srcc[0], srcc[1], difference(2, srcc[0], srcc[1])) if len(srcc) == 2 else None,
     )
 
 
