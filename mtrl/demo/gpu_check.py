@@ -21,7 +21,7 @@ from mtrl.core import child
 from mtrl.core.console import say
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.demo import gpu_plan, gpu_report
-from mtrl.demo.gpu_report import NOT_CHECKED, Form, Found, Report
+from mtrl.demo.gpu_report import NOT_CHECKED, Form, Found, Report, State
 from mtrl.demo.gpu_steps import NotHere, Outcome, Step, steps
 from mtrl.demo.watched import OutOfTime
 
@@ -41,7 +41,8 @@ def check(folder: Path, form: Form, minutes: float) -> Report:
     report = gpu_report.load(here, form, [] if form == "cpu" else names)
     gpu_plan.write_presets(form, names, min((gpu.memory for gpu in gpu_plan.gpus()), default=0))
     found: list[Found] = []
-    for step in steps(form, len(report.gpus)):
+    planned = list(steps(form, len(report.gpus)))
+    for number, step in enumerate(planned):
         before = report.of(step.name)
         if before and before.state == "done":
             found.append(before)
@@ -53,7 +54,7 @@ def check(folder: Path, form: Form, minutes: float) -> Report:
             say(f"{step.name} ...")
             found.append(_result(step, until))
             say(f"  {found[-1].state}{': ' * bool(found[-1].note)}{found[-1].note}")
-        rest = [old for old in report.found if old.name not in {one.name for one in found}]
+        rest = [old for later in planned[number + 1 :] if (old := report.of(later.name))]
         report = report.model_copy(update={"found": [*found, *rest], "versions": _versions()})
         gpu_report.save(here, report)
     return report
@@ -64,7 +65,8 @@ def _result(step: Step, until: float) -> Found:
     log, begun = Path("logs") / f"{step.name.replace(' ', '-')}.txt", time.monotonic()
     since = log.stat().st_size if log.exists() else 0
     late = begun + step.limit > until
-    outcome, state = Outcome(), "done"
+    outcome = Outcome()
+    state: State = "done"
     try:
         if begun > until:
             raise OutOfTime

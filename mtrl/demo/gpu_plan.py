@@ -27,9 +27,10 @@ from mtrl.demo.gpu_report import Form
 from mtrl.preflight import machine
 
 TASK = "demo_quality"
-ROWS = 48  # of each split, for the random model
 MODEL = "random"  # preset and folder
-MOST = 8  # GPUs that are used: batches are of eight
+MOST = 8  # GPUs that are used, and rows or prompts of a batch
+CPU = 4  # rows or prompts of a batch on a CPU
+BATCHES = 6  # in the rows of each split
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def trainings(form: Form) -> list[Training]:
         Training(
             "sft-full",
             "sft",
-            (*every, "sft.validate_every=12"),  # one checkpoint: it has 30 GB
+            (*every, f"sft.validate_every={2 * BATCHES}"),  # one checkpoint: it has 30 GB
             hardware="check-full",
             kill=False,
             absent=few or sft or _absent("llamafactory", "deepspeed"),
@@ -131,7 +132,7 @@ def keep_interpreters(form: Form) -> None:
 def write_presets(form: Form, gpus: Sequence[str], memory: float) -> None:
     """recipes/models/ and recipes/hardware/ in the working directory. `memory` is the GB of the smallest GPU."""
     own = read_yaml(search_path.find("recipes", "models/qwen3-vl-2b.yaml", "model preset"))
-    own |= {"path": f"./{MODEL}", "recipe": _small() if form == "cpu" else _real()}
+    own |= {"path": f"./{MODEL}", "recipe": _brief(form)}
     if form == "cpu":
         del own["shape"]
         own["parameters"] = 0.01
@@ -166,25 +167,29 @@ def _frozen() -> dict[str, Any]:
     return {"sft": {"freeze_vision_tower": True, "freeze_projector": True}}
 
 
-def _real() -> dict[str, Any]:
-    """Images of a megapixel: the demo's are enlarged. 12 updates or 6 rollouts, a checkpoint after half of them."""
+def rows(form: Form) -> int:
+    """Of each split, for the random model."""
+    return BATCHES * (CPU if form == "cpu" else MOST)
+
+
+def _brief(form: Form) -> dict[str, Any]:
+    """12 updates or 6 rollouts, a checkpoint after half of them. Images of a megapixel: the demo's are enlarged."""
+    cpu = form == "cpu"
+    size, prompt, answer = (CPU, 256, 16) if cpu else (MOST, 2048, 256)
+    pixels = (4096, 65_536) if cpu else (2**20, 2**20)
     return {
-        "image": {"min_pixels": 1_048_576, "max_pixels": 1_048_576},
-        "sft": {"batch_size": 8, "epochs": 2, "max_length": 2048, "validate_every": 6},
-        "rl": {"max_prompt_length": 2048, "max_response_length": 256, **_rollouts()},
+        "image": {"min_pixels": pixels[0], "max_pixels": pixels[1]},
+        "sft": {"batch_size": size, "epochs": 2, "max_length": prompt, "validate_every": BATCHES},
+        "rl": {
+            "batch_size": size,
+            "rollout_batch_size": size,
+            "n": 4,
+            "epochs": 1,
+            "validate_every": BATCHES // 2,
+            "max_prompt_length": prompt,
+            "max_response_length": answer,
+        },
     }
-
-
-def _small() -> dict[str, Any]:
-    return {
-        "image": {"min_pixels": 4096, "max_pixels": 65_536},
-        "sft": {"batch_size": 8, "epochs": 2, "max_length": 256, "validate_every": 6},
-        "rl": {"max_prompt_length": 256, "max_response_length": 16, **_rollouts()},
-    }
-
-
-def _rollouts() -> dict[str, Any]:
-    return {"batch_size": 8, "rollout_batch_size": 8, "n": 4, "epochs": 1, "validate_every": 3}
 
 
 def named(gpu: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from mtrl.core import schema
 from mtrl.core.errors import UserError
@@ -11,7 +11,8 @@ from mtrl.core.files import write_json, write_text
 from mtrl.core.schema import Stored
 
 JSON, TABLE = "gpu-check.json", "gpu-check.md"
-NOT_CHECKED = "not checked"
+NOT_CHECKED: Final = "not checked"
+State = Literal["done", "failed", "not checked"]
 Form = Literal["gpu", "lite", "cpu"]
 FORMS = {
     "gpu": "every trainer that is installed",
@@ -34,7 +35,7 @@ class Found(Stored):
     """One step of the check."""
 
     name: str
-    state: Literal["done", "failed", "not checked"]
+    state: State
     note: str = ""
     """Why it failed or was not checked; else what it found."""
     seconds: float = 0

@@ -24,7 +24,7 @@ from mtrl.core.errors import MtrlError
 from mtrl.core.files import read_json
 from mtrl.core.rundir import Run
 from mtrl.demo import gpu_plan, walkthrough, watched
-from mtrl.demo.gpu_plan import MODEL, ROWS, TASK, Training
+from mtrl.demo.gpu_plan import MODEL, TASK, Training
 from mtrl.demo.gpu_report import Figures, Form
 from mtrl.demo.watched import Memory, OutOfTime, Steps
 from mtrl.preflight import memory, times
@@ -61,7 +61,7 @@ class NotHere(Exception):
 def steps(form: Form, gpus: int) -> Iterator[Step]:
     """All steps of a check in their order, also those that cannot be checked here."""
     yield Step("doctor", partial(mtrl_command, ("doctor",)))
-    yield Step("data", _data)
+    yield Step("data", partial(_data, gpu_plan.rows(form)))
     yield Step("model", partial(_model, form == "cpu"))
     scoring, base = gpu_plan.scoring(form), ("data", "model")
     for one in gpu_plan.trainings(form):
@@ -86,10 +86,10 @@ def run_command(command: Sequence[str], log: Path, until: float) -> None:
         raise MtrlError(f"exit status {code}:")
 
 
-def _data(log: Path, until: float) -> Outcome:
+def _data(rows: int, log: Path, until: float) -> Outcome:
     walkthrough.begin(Path())
     mtrl_command(("convert", TASK, "--raw", "raw"), log, until)
-    return mtrl_command(("convert", TASK, "--raw", "raw", "--out", "few", "--limit", str(ROWS)), log, until)
+    return mtrl_command(("convert", TASK, "--raw", "raw", "--out", "few", "--limit", str(rows)), log, until)
 
 
 def _model(small: bool, log: Path, until: float) -> Outcome:
@@ -112,21 +112,23 @@ def _train(one: Training, log: Path, until: float) -> Outcome:
         raise NotHere(f"it needs more than {max(need.states, need.vllm):.0f} GB on each GPU of {size:.0f} GB")
     words = [*MTRL, one.stage, one.recipe, "--model", one.model, "--hardware", one.hardware]
     words += [word for value in one.sets for word in ("--set", value)] + ["--data", one.data, "--name", one.name]
-    used, seen, notes = Memory(gpu_plan.gpus if size else lambda: []), Steps(recipe, run), []
+    used, seen = Memory(gpu_plan.gpus if size else list), Steps(recipe, run)
+    notes: list[str] = []
 
-    def look(pid: int) -> None:
+    def look(pid: int) -> bool:
         used.look(pid)
         seen.look()
+        return False
 
     if one.kill and not checkpoint_folders.newest(run):
-        code = watched.run(words, log, until, lambda pid: bool(look(pid) or checkpoint_folders.newest(run)))
+        code = watched.run(words, log, until, lambda pid: look(pid) or checkpoint_folders.newest(run) > 0)
         if code is not None:
             raise MtrlError(f"exit status {code} before the first checkpoint:" if code else "it ended before the kill:")
         notes.append(_killed(run))
         seen.begin()
     written = run.log.stat().st_size if run.log.exists() else 0
     newest = checkpoint_folders.steps(run)
-    if code := watched.run(words, log, until, lambda pid: bool(look(pid))):
+    if code := watched.run(words, log, until, look):
         raise MtrlError(f"exit status {code}:")
     if notes and not resumed(run.log, written, newest[max(newest)].name):
         raise MtrlError(f"it did not resume from {newest[max(newest)].name}: see {run.log}")

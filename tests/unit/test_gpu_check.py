@@ -41,7 +41,7 @@ def few(converted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("raw", "data"):
         (home / name).symlink_to(converted / name)
     walkthrough.begin(home)
-    done = mtrl("convert", gpu_plan.TASK, "--raw", "raw", "--out", "few", "--limit", gpu_plan.ROWS, cwd=home)
+    done = mtrl("convert", gpu_plan.TASK, "--raw", "raw", "--out", "few", "--limit", gpu_plan.rows("gpu"), cwd=home)
     assert done.code == 0, done.err
     model = home / "recipes/models" / gpu_plan.MODEL
     model.mkdir(parents=True)
