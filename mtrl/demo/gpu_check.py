@@ -38,7 +38,7 @@ def check(folder: Path, form: Form, minutes: float) -> Report:
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
     here, until = Path(), time.monotonic() + 60 * minutes
-    report = gpu_report.load(here, form, [] if form == "cpu" else names)
+    report = gpu_report.load(here, form, [] if form == "cpu" else names, _versions())
     gpu_plan.write_presets(form, names, min((gpu.memory for gpu in gpu_plan.gpus()), default=0))
     found: list[Found] = []
     planned = list(steps(form, len(report.gpus)))
@@ -55,7 +55,7 @@ def check(folder: Path, form: Form, minutes: float) -> Report:
             found.append(_result(step, until))
             say(f"  {found[-1].state}{': ' * bool(found[-1].note)}{found[-1].note}")
         rest = [old for later in planned[number + 1 :] if (old := report.of(later.name))]
-        report = report.model_copy(update={"found": [*found, *rest], "versions": _versions()})
+        report = report.model_copy(update={"found": [*found, *rest]})
         gpu_report.save(here, report)
     return report
 

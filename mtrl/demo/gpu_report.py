@@ -12,6 +12,7 @@ from mtrl.core.schema import Stored
 
 JSON, TABLE = "gpu-check.json", "gpu-check.md"
 NOT_CHECKED: Final = "not checked"
+Versions = dict[str, dict[str, str | None]]  # {environment: {package: version}}
 State = Literal["done", "failed", "not checked"]
 Form = Literal["gpu", "lite", "cpu"]
 FORMS = {
@@ -48,11 +49,11 @@ class Found(Stored):
 
 
 class Report(Stored):
-    """gpu-check.json. `gpus` are names; `versions` are of what was installed in each environment at the last call."""
+    """gpu-check.json. `gpus` are their names."""
 
     form: Form
     gpus: list[str]
-    versions: dict[str, dict[str, str | None]] = {}
+    versions: Versions = {}
     found: list[Found] = []
 
     @property
@@ -63,17 +64,23 @@ class Report(Stored):
         return next((found for found in self.found if found.name == name), None)
 
 
-def load(folder: Path, form: Form, gpus: list[str]) -> Report:
-    """The report so far, or a new one. Raises UserError if it is of another machine."""
-    file = folder / JSON
+def load(folder: Path, form: Form, gpus: list[str], versions: Versions) -> Report:
+    """The report so far, or a new one. Raises UserError if it is of another machine, or of other versions."""
+    file = folder.resolve() / JSON
     if not file.exists():
-        return Report(form=form, gpus=gpus)
-    report = schema.read(Report, file, f"remove {folder}")
+        return Report(form=form, gpus=gpus, versions=versions)
+    again = f"pass another --out, or remove {file.parent}"
+    report = schema.read(Report, file, again)
     if (report.form, report.gpus) != (form, gpus):
         before = ", ".join(report.gpus) or "no GPU"
         text = f"{file} is of another check: {FORMS[report.form]}, on {before}"
-        raise UserError(text, f"pass another --out, or remove {folder}")
-    return report
+        raise UserError(text, again)
+    for name, packages in report.versions.items():
+        for package, before in packages.items():
+            now = versions.get(name, {}).get(package)
+            if before and before != now:  # what is installed in addition is checked in addition
+                raise UserError(f"{file} is of {package} {before} in {name}, which now has {now or 'none'}", again)
+    return report.model_copy(update={"versions": versions})
 
 
 def save(folder: Path, report: Report) -> None:

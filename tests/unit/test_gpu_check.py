@@ -179,6 +179,11 @@ def test_a_failed_step_does_not_end_the_others_and_a_done_one_is_not_repeated(
     assert (home / "counted.txt").read_text() == "x\n"
     assert Report.model_validate(read_json(home / gpu_report.JSON)) == report
 
+    written = report.model_dump(mode="json")
+    write_json(home / gpu_report.JSON, written | {"versions": {"main": {"trl": "0.1", "torch": None}, "easyr1": {}}})
+    with pytest.raises(UserError, match=r"is of trl 0\.1 in main, which now has 1"):
+        gpu_check.check(home, "gpu", 1)
+    write_json(home / gpu_report.JSON, written)
     monkeypatch.setattr(gpu_plan, "names", lambda: ["NVIDIA H200"])
     with pytest.raises(UserError, match="is of another check"):
         gpu_check.check(home, "gpu", 1)
