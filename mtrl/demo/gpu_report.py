@@ -72,8 +72,7 @@ def load(folder: Path, form: Form, gpus: list[str], versions: Versions) -> Repor
     again = f"pass another --out, or remove {file.parent}"
     report = schema.read(Report, file, again)
     if (report.form, report.gpus) != (form, gpus):
-        before = ", ".join(report.gpus) or "no GPU"
-        text = f"{file} is of another check: {FORMS[report.form]}, on {before}"
+        text = f"{file} is of another check: {FORMS[report.form]}, on {', '.join(report.gpus) or 'no GPU'}"
         raise UserError(text, again)
     for name, packages in report.versions.items():
         for package, before in packages.items():
