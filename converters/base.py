@@ -22,6 +22,10 @@ from mtrl.core.errors import UserError
 from mtrl.core.schema import M, validate
 
 
+class Absent(UserError):
+    """The folder of the releases has no folder of this benchmark."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One labelled item of a release."""
@@ -29,7 +33,7 @@ class Row:
     id: str
     """Unique in the release and the same in every conversion."""
     images: tuple[Picture, ...]
-    """One, or for a pairwise task two, in the order that `answer` counts."""
+    """As many as the task says, in the order of the prompt; of a pair, the order that `answer` counts."""
     answer: str
     """What `Task.verdicts` gives for the label: a verdict, or the key of the task that leaves the row out."""
     file: Path
@@ -42,6 +46,8 @@ class Row:
     """What the row comes from, such as a prompt: a grouped split keeps its rows together. "": itself."""
     source: dict[str, Any] = field(default_factory=dict)
     """More of the release's own columns, to be kept with the sample as JSON."""
+    score: float | None = None
+    """The release's own number that the answer was made from: what `Task.numbers` gives for the label."""
     reject: str = ""
     """Why the row cannot be used; "" where it can. Rejected rows are counted in the card."""
 
@@ -52,31 +58,43 @@ def settings(task: Task, model: type[M]) -> M:
 
 
 def release_folder(raw: Path, benchmark: str, wanted: str) -> Path:
-    """RAW/<benchmark> or RAW, whichever has `wanted` in it. Raises UserError with the places and what is in them."""
+    """RAW/<benchmark> or RAW, whichever has `wanted` in it. Raises UserError with the places and what is in them:
+    Absent, where there is no RAW/<benchmark>."""
     places = [raw / benchmark, raw] if benchmark else [raw]
     for place in places:
         if (place / wanted).exists():
             return place
     found = next((place for place in places if place.is_dir()), raw)
     held = sorted(p.name + "/" * p.is_dir() for p in found.iterdir())[:8] if found.is_dir() else None
-    raise UserError(
+    raise (Absent if benchmark and raw.is_dir() and not places[0].is_dir() else UserError)(
         f"no {wanted} in {' or '.join(map(str, places))}; "
         + (f"{raw} does not exist" if held is None else f"{found} has: {', '.join(held) or 'nothing'}"),
         "pass the folder of the releases: --raw DIR",
     )
 
 
-def table(file: Path, wanted: Iterable[str], split: str | None = None) -> list[Record]:
-    """All rows of a table. Raises UserError for a table without one of the `wanted` columns."""
-    records = list(read_table(file, split))
-    if records:
-        need_columns(file, set(records[0]), set(wanted))
+def table(file: Path, wanted: Iterable[str], split: str | None = None, then: str = "") -> list[Record]:
+    """All rows of a table. Raises UserError, with `then` as the next step, where one lacks a `wanted` column."""
+    records, wanted = list(read_table(file, split)), set(wanted)
+    for record in records:
+        need_columns(file if record is records[0] else record.where, set(record), wanted, then)
     return records
 
 
 def answers(task: Task, records: Iterable[Record]) -> list[str]:
     """Row.answer of each record, by the task's label column. Raises MtrlError, UserError."""
     return task.verdicts((record[task.label.column], record.where) for record in records)
+
+
+def ids(records: Iterable[Record], column: str) -> list[str]:
+    """Row.id of each record: its cell of `column`, with the row's number where an earlier record has the same cell."""
+    taken: set[str] = set()
+    found = []
+    for record in records:
+        name = str(record[column])
+        found.append(f"{name} (row {record.number})" if name in taken else name)
+        taken.add(name)
+    return found
 
 
 def below(folder: Path, name: str, where: str) -> Picture:
@@ -94,7 +112,7 @@ def below(folder: Path, name: str, where: str) -> Picture:
     return Picture(name, path=path)
 
 
-def need_columns(file: Path, columns: set[str], wanted: set[str], then: str = "") -> None:
-    """Raises UserError with the columns that `file` lacks and those it has."""
+def need_columns(place: Path | str, columns: set[str], wanted: set[str], then: str = "") -> None:
+    """Raises UserError with the columns that `place`, a table or a row of one, lacks and those it has."""
     if gone := sorted(wanted - columns):
-        raise UserError(f"{file} has no column {', '.join(gone)}; it has {', '.join(sorted(columns)) or 'none'}", then)
+        raise UserError(f"{place} has no column {', '.join(gone)}; it has {', '.join(sorted(columns)) or 'none'}", then)

@@ -28,7 +28,7 @@ def subject(checkpoint: str, style: Style | None = None, prompts: str = "export"
         )
     if not told:
         return _foreign(checkpoint, style, fingerprint(folder) if is_local else checkpoint)
-    files = integrity.Files(folder, told.files, (*model_folder.BESIDE, "config.json"))
+    files = integrity.Files(folder, told.files, (*model_folder.OTHER_FILES, "config.json"))
     files.check(only=task_files.FOLDER)  # they are read before anything is asked
     asked, model = style or told.style, told.recipe.model
     return Subject(

@@ -119,5 +119,5 @@ def fingerprint(folder: Path) -> str:
     parts += [
         f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in sorted(folder.glob("*.safetensors"))
     ]
-    parts += [f"{name} {sha256_file(folder / name)}" for name in model_folder.BESIDE if (folder / name).is_file()]
+    parts += [f"{name} {sha256_file(folder / name)}" for name in model_folder.OTHER_FILES if (folder / name).is_file()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

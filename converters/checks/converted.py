@@ -10,7 +10,7 @@ from mtrl.config.datacard import DataCard
 from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.checks.table1 import compare
 from mtrl.converters.pipeline import counts as findings
-from mtrl.converters.pipeline import images, unchanged
+from mtrl.converters.pipeline import exports, images, unchanged
 from mtrl.converters.readers.picture import Rejected, contents
 from mtrl.core.errors import UserError
 from mtrl.core.files import LARGE, read_json, sha256_bytes, sha256_file
@@ -124,8 +124,8 @@ def _split(task: Task, data: Path, split: str, card: DataCard, again: str) -> It
     try:
         rows = {
             "samples": samples.count(data, task.name, split),
-            "sft": len(read_json(folder / f"sft_{split}.json", limit=LARGE)),
-            "rl": pq.read_metadata(folder / f"rl_{split}.parquet").num_rows,
+            "sft": len(read_json(folder / exports.SFT.format(split), limit=LARGE)),
+            "rl": pq.read_metadata(folder / exports.RL.format(split)).num_rows,
         }
     except (OSError, ValueError) as error:
         yield Check("error", f"{task.name}/{split}: {error}", again)

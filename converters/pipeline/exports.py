@@ -19,7 +19,10 @@ from mtrl.config.tasks import SPLITS, Task
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, sweep, write_json, written
 from mtrl.core.locks import held
+from mtrl.reward_plugins import judge
 
+SFT, RL = "sft_{}.json", "rl_{}.parquet"  # the files of a split, in the task's folder
+REGISTRY = "dataset_info.json"  # LLaMA-Factory's, in the data folder
 RL_ROWS_PER_GROUP = 64
 RL_BYTES_PER_GROUP = 32 * 2**20  # what writer and reader hold in memory, a few times over, whatever the size of images
 Add = Callable[[Sample], None]
@@ -30,9 +33,12 @@ class RlImage(TypedDict):
     path: str
 
 
-def ground_truth(sample: Sample) -> str:
-    """The one string that EasyR1 shows a reward function: JSON {"task", "label", "id"}."""
-    return json.dumps({"task": sample.task, "label": sample.answer, "id": sample.id}, ensure_ascii=False)
+def ground_truth(sample: Sample, choices: tuple[str, ...]) -> str:
+    """The one string that EasyR1 shows a reward function; what it holds is in reward_plugins/judge.py."""
+    truth: dict[str, object] = {"task": sample.task, "label": sample.answer, "id": sample.id}
+    if choices not in (judge.POINTWISE, judge.PAIRWISE):
+        truth["choices"] = choices
+    return json.dumps(truth, ensure_ascii=False)
 
 
 def write_split(home: Path, task: Task, split: str, rows: Iterable[Sample], data: Path) -> Counter[str]:
@@ -44,8 +50,8 @@ def write_split(home: Path, task: Task, split: str, rows: Iterable[Sample], data
     counted: Counter[str] = Counter()
     with (
         samples.writer(samples.path_of(home, task.name, split)) as keep,
-        _sft(folder / f"sft_{split}.json", task) as sft,
-        _rl(folder / f"rl_{split}.parquet", task, data) as rl,
+        _sft(folder / SFT.format(split), task) as sft,
+        _rl(folder / RL.format(split), task, data) as rl,
     ):
         for sample in rows:
             for add in (keep, sft, rl):
@@ -89,7 +95,7 @@ def _rl(path: Path, task: Task, data: Path) -> Iterator[Add]:
 
         def add(sample: Sample) -> None:
             images = [RlImage(bytes=(data / name).read_bytes(), path=name) for name in sample.images]
-            row = {"problem": render(sample), "answer": ground_truth(sample), "images": images}
+            row = {"problem": render(sample), "answer": ground_truth(sample, task.choices), "images": images}
             write({**row, "id": sample.id, "task": sample.task}, sum(len(image["bytes"]) for image in images))
 
         yield add
@@ -100,13 +106,13 @@ def register(data: Path) -> None:
 
     An entry whose file is there stays, although its card is not: that task is being converted, here or on another host.
     """
-    registry = data / "dataset_info.json"
+    registry = data / REGISTRY
     with held(data / ".dataset_info.lock"):
         sweep(data)
         entries = {}
         with contextlib.suppress(UserError, AttributeError):
             entries = {n: e for n, e in read_json(registry).items() if (data / _file(n)).exists()}
-        for task in sorted(file.parent.name for file in data.glob("*/card.json")):
+        for task in sorted(file.parent.name for file in data.glob(f"*/{datacard.FILE}")):
             try:
                 counts = datacard.read(data, task).counts
             except UserError:  # its conversion has just begun, or it is broken
@@ -133,4 +139,4 @@ def _place(entry: str) -> tuple[str, int]:
 def _file(entry: str) -> str:
     """Where <task>_<split> is, relative to the data folder."""
     task, _, split = entry.rpartition("_")
-    return f"{task}/sft_{split}.json"
+    return f"{task}/{SFT.format(split)}"

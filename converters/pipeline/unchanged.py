@@ -21,11 +21,10 @@ from mtrl.config import datacard, labels, prompting, samples, tasks
 from mtrl.config.datacard import DataCard
 from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.base import Row
-from mtrl.converters.pipeline import release
+from mtrl.converters.pipeline import exports, release
 from mtrl.core.errors import UserError
 from mtrl.core.files import LARGE, read_json, sha256_bytes, sha256_file, write_json
 
-FILE = "inputs.json"
 FINGERPRINTS = "fingerprints.json"
 Stamp = str | list[int]  # a sha256, or size and time of change in ns; [] for a file that is not there
 
@@ -63,14 +62,14 @@ def inputs(
 
 def record(task: Task, data: Path, made_from: Inputs) -> None:
     outputs = {name: sha256_file(data / task.name / name) for name in _outputs()}
-    write_json(data / task.name / FILE, {**asdict(made_from), "outputs": outputs})
+    write_json(data / task.name / datacard.INPUTS, {**asdict(made_from), "outputs": outputs})
 
 
 def unchanged(task: Task, data: Path, made_from: Inputs) -> DataCard | None:
     """The card of the conversion that is there, if converting again would give the same."""
     folder = data / task.name
     try:
-        before = read_json(folder / FILE, limit=LARGE)
+        before = read_json(folder / datacard.INPUTS, limit=LARGE)
         if before["settings"] != made_from.settings or before["release"] != made_from.release:
             return None
         names = [*(f"{task.name}/{name}" for name in _outputs()), *read_json(folder / FINGERPRINTS, limit=LARGE)]
@@ -84,7 +83,7 @@ def unchanged(task: Task, data: Path, made_from: Inputs) -> DataCard | None:
 def written(data: Path, task: str) -> dict[str, str] | None:
     """{file below the data folder: sha256} of what the conversion wrote; None where it did not finish."""
     try:
-        outputs = read_json(data / task / FILE, limit=LARGE)["outputs"]
+        outputs = read_json(data / task / datacard.INPUTS, limit=LARGE)["outputs"]
         return {f"{task}/{name}": digest for name, digest in outputs.items() if isinstance(digest, str)} or None
     except (UserError, KeyError, AttributeError, TypeError):
         return None
@@ -93,7 +92,7 @@ def written(data: Path, task: str) -> dict[str, str] | None:
 def altered(data: Path, task: str, names: Iterable[str]) -> Iterator[str]:
     """The `names` (files of the task, stored images) that are missing, or not what the conversion wrote."""
     outputs = written(data, task) or {}
-    since = (data / task / FILE).stat().st_mtime_ns if outputs else 0
+    since = (data / task / datacard.INPUTS).stat().st_mtime_ns if outputs else 0
     for name in names:
         digest = outputs.get(name) or (Path(name).stem if name.startswith("images/") else None)
         path = data / name
@@ -114,9 +113,9 @@ def _stamp(path: Path) -> list[int]:
 
 
 def _outputs() -> list[str]:
-    exports = [f"{kind}_{split}.{ending}" for split in SPLITS
-               for kind, ending in (("samples", "parquet"), ("sft", "json"), ("rl", "parquet"))]  # fmt: skip
-    return [*exports, FINGERPRINTS, datacard.FILE]
+    rows = [samples.path_of(Path(), "", split).name for split in SPLITS]
+    made = [name.format(split) for name in (exports.SFT, exports.RL) for split in SPLITS]
+    return [*rows, *made, FINGERPRINTS, datacard.FILE]
 
 
 def _settings(task: Task, rows: list[Row], limit: int | None, links: bool) -> str:

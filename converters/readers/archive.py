@@ -19,7 +19,7 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFErro
 
 
 class Archive:
-    """A zip file whose members are found by their full name or, below any folder, by their last part."""
+    """A zip file whose members are found by their full name or, below any folder, by its end: `b/c.png`, `c.png`."""
 
     def __init__(self, path: Path) -> None:
         """Raises UserError for a file that is not a zip."""
@@ -31,7 +31,8 @@ class Archive:
         self._named: dict[str, list[zipfile.ZipInfo]] = {}
         for member in self._zip.infolist():
             if not member.is_dir():
-                for name in {member.filename, PurePosixPath(member.filename).name}:
+                parts = PurePosixPath(member.filename).parts
+                for name in {member.filename, *("/".join(parts[start:]) for start in range(len(parts)))}:
                     self._named.setdefault(name, []).append(member)
 
     def picture(self, name: str) -> Picture:

@@ -41,6 +41,7 @@ class Release(Model):
     revision: str | None = None
     gated: bool = False
     files: dict[str, list[str]]
+    rows: dict[str, int] = {}
     configs: dict[str, list[str]] = {}
     by_hand: str = ""
 
@@ -92,6 +93,11 @@ def load() -> list[Release]:
     return [validate(Release, {"name": name, **entry}, f"{path}, {name}") for name, entry in read_yaml(path).items()]
 
 
+def published(task: str) -> int | None:
+    """The rows that the task's release has by its authors' count; None where no entry says so."""
+    return next((release.rows[task] for release in load() if task in release.rows), None)
+
+
 def releases_of(tasks: list[Task]) -> list[Release]:
     """The releases that the tasks come from, each once, in order. Raises UserError for a task that has none."""
     by_task = {task: release for release in load() for task in release.files}
@@ -132,6 +138,8 @@ def introduce(release: Release) -> Iterator[str]:
     """What it is, its terms, and how to get access, before the hub is asked for anything."""
     yield f"{release.name}: {release.title}, {release.web}" + (", by hand" if release.by_hand else "")
     yield f"  terms: {release.terms}"
+    if release.rows:
+        yield "  rows: " + ", ".join(f"{task} {number:,}" for task, number in release.rows.items())
     if release.gated:
         yield f"  gated: ask for access on that page with your account, then {HOW_TO_LOG_IN}"
 

@@ -1,4 +1,4 @@
-"""Tables of any kind as Records: .csv, .jsonl and .parquet files, row by row, in order."""
+"""Tables of any kind as Records: .csv, .jsonl and .parquet files, and .json lists, row by row, in order."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from mtrl.converters.readers import csvfile, parquet
 from mtrl.core.errors import UserError
-from mtrl.core.files import json_lines, read_bytes
+from mtrl.core.files import json_lines, read_bytes, read_json
 
-LARGEST = 2**30  # bytes of a .csv, which is read whole
+LARGEST = 2**30  # bytes of a .csv or .json, which is read whole
 
 
 class Record(dict[str, Any]):
-    """A row of a table: {column: cell}. A cell is text (.csv), a JSON value (.jsonl), a value or Picture (.parquet)."""
+    """A row of a table: {column: cell}. A cell is text (.csv), JSON (.json, .jsonl), a value or Picture (.parquet)."""
 
     file: Path
     """The table."""
@@ -53,5 +53,10 @@ def _cells(file: Path) -> Iterator[dict[str, Any]]:
             if not isinstance(cells, dict):
                 raise UserError(f"{file}, line {number} is not a JSON object")
             yield cells
+    elif kind == ".json":
+        rows = read_json(file, limit=LARGEST)
+        if not isinstance(rows, list) or not all(isinstance(cells, dict) for cells in rows):
+            raise UserError(f"{file} is not a list of JSON objects, one for each row")
+        yield from rows
     else:
-        raise UserError(f"{file}: a table is .csv, .jsonl or .parquet")
+        raise UserError(f"{file}: a table is .csv, .jsonl, .parquet or .json")

@@ -31,6 +31,8 @@ class Backend(Protocol):
     """The trainer as recipes name it (`Recipe.trainer`), and the name of its template."""
     environment: str
     """The environment (mtrl.backends.envs) that it runs in."""
+    limit: str
+    """The key of its configuration for how many checkpoints are kept."""
     packages: tuple[str, ...]
     """The packages whose versions are recorded in env.json; the trainer's own is the first."""
 

@@ -24,7 +24,7 @@ def complete(checkpoint: Path) -> bool:
     if checkpoint.name.startswith("global_step_"):
         return _complete_shards(checkpoint)
     try:
-        read_json(checkpoint / "trainer_state.json", strict=False)
+        read_json(checkpoint / trainer_state.FILE, strict=False)
     except UserError:  # missing, or cut off by a kill
         return False
     return has_weights(checkpoint)
@@ -69,11 +69,6 @@ def steps(run: Run) -> dict[int, Path]:
 def newest(run: Run) -> int:
     """The step of the newest complete checkpoint, 0 where there is none."""
     return max(steps(run), default=0)
-
-
-def ended(run: Run) -> str:
-    """Why the newest checkpoint of a Hugging Face trainer is its last, "" if steps are left."""
-    return next((trainer_state.last(checkpoint) for checkpoint in reversed(steps(run).values())), "")
 
 
 def require_own(run: Run, trainer: str) -> None:

@@ -18,16 +18,17 @@ from mtrl.backends.base import Job
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, read_jsonl, symlink, write_json
+from mtrl.core.run_files import CONFIG
 from mtrl.core.rundir import Run
 
 LOG = "experiment_log.jsonl"
 TRACKER = "checkpoint_tracker.json"
-MICRO_BATCH = "worker.actor.micro_batch_size_per_device_for"
 
 
-class EasyR1:
+class EasyR1(ray_trainers.RayTrainer):
     name = "easyr1"
     environment = "easyr1"
+    limit = "trainer.save_limit"
     packages: tuple[str, ...] = (
         "verl",
         "vllm",
@@ -37,9 +38,6 @@ class EasyR1:
         "omegaconf",
         "flash-attn",
     )  # its package is called verl
-
-    def data_files(self, recipe: Recipe, data: Path) -> list[Path]:
-        return inputs.rl_files(recipe, data)
 
     def link_inputs(self, recipe: Recipe, run: Run, data: Path) -> None:
         """inputs/rl_train and rl_val, and inputs/model: the model with the recipe's image budget in its processor."""
@@ -58,7 +56,7 @@ class EasyR1:
 
     def job(self, recipe: Recipe, run: Run) -> Job:
         python = envs.interpreter(self.environment)
-        command = [str(python), "-m", "verl.trainer.main", "config=upstream.yaml"]
+        command = [str(python), "-m", "verl.trainer.main", f"config={CONFIG}"]
         return Job(command, ray_trainers.environment(recipe, run, python))
 
     def begin(self, run: Run) -> None:
@@ -84,15 +82,6 @@ class EasyR1:
         total = ray_trainers.total_steps(run)
         lines = [line for log in logs.attempts(run, run.checkpoints / LOG) for line in read_jsonl(log)]
         return logs.by_step({**_row(line), "total_steps": total} for line in lines)
-
-    def plateaued(self, recipe: Recipe, rows: list[dict[str, Any]]) -> str:
-        return ray_trainers.plateaued(recipe, rows)
-
-    def ended(self, recipe: Recipe, run: Run) -> str:
-        return ray_trainers.ended(recipe, run, self.metrics(run))
-
-    def finished(self, run: Run) -> bool:
-        return bool(checkpoint_folders.newest(run))  # it saves the last step before it exits with 0
 
     @contextlib.contextmanager
     def merged(self, checkpoint: Path, recipe: Recipe, scratch: Path) -> Iterator[Path]:

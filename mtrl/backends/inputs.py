@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.config.recipe_types import Recipe
+from mtrl.converters.pipeline import exports
 from mtrl.core.files import LARGE, read_json, symlink, write_json, written
 from mtrl.core.rundir import Run
 from mtrl.models import budget, model_folder
@@ -33,7 +34,7 @@ def budgeted_model(recipe: Recipe, run: Run) -> None:
 
 def rl_files(recipe: Recipe, data: Path) -> list[Path]:
     """The converted files of GRPO."""
-    return [data / task / f"rl_{split}.parquet" for task in recipe.tasks for split in ("train", "val")]
+    return [data / task / exports.RL.format(split) for task in recipe.tasks for split in ("train", "val")]
 
 
 def chosen(total: int, recipe: Recipe, task: str) -> list[int]:
@@ -49,15 +50,15 @@ def sft_registry(recipe: Recipe, data: Path, folder: Path) -> Path:
     if recipe.max_rows_per_task is None:
         return data
     folder.mkdir(parents=True, exist_ok=True)
-    registry = read_json(data / "dataset_info.json")
+    registry = read_json(data / exports.REGISTRY)
     entries = {}
     for task in recipe.tasks:
-        rows = read_json(data / task / "sft_train.json", limit=LARGE)
+        rows = read_json(data / task / exports.SFT.format("train"), limit=LARGE)
         kept = [rows[index] for index in chosen(len(rows), recipe, task)]
         write_json(folder / f"{task}_train.json", kept)
         entries[f"{task}_train"] = {**registry[f"{task}_train"], "file_name": f"{task}_train.json"}
-        entries[f"{task}_val"] = {**registry[f"{task}_val"], "file_name": str(data / task / "sft_val.json")}
-    write_json(folder / "dataset_info.json", entries)
+        entries[f"{task}_val"] = {**registry[f"{task}_val"], "file_name": str(data / task / exports.SFT.format("val"))}
+    write_json(folder / exports.REGISTRY, entries)
     return folder
 
 
@@ -69,7 +70,7 @@ def rl_folders(recipe: Recipe, data: Path, folder: Path) -> None:
         for old in target.iterdir():
             old.unlink()
         for task in recipe.tasks:
-            source = (data / task / f"rl_{split}.parquet").resolve()
+            source = (data / task / exports.RL.format(split)).resolve()
             if split == "train" and recipe.max_rows_per_task is not None:
                 _write_chosen(source, target / f"{task}.parquet", recipe, task)
             else:
@@ -115,7 +116,7 @@ def verl_files(recipe: Recipe, data: Path, folder: Path) -> None:
                 old.unlink()
         for task in recipe.tasks:
             _write_verl(
-                (data / task / f"rl_{split}.parquet").resolve(), target / f"{task}.parquet", recipe, task, split
+                (data / task / exports.RL.format(split)).resolve(), target / f"{task}.parquet", recipe, task, split
             )
 
 

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import Any
 
-from mtrl.backends import batches, checkpoint_folders, envs, inputs, logs, merging, rendering
+from mtrl.backends import batches, checkpoint_folders, envs, inputs, logs, rendering
 from mtrl.backends.base import Job
+from mtrl.backends.huggingface_trainers import HuggingFaceTrainer
 from mtrl.config.recipe_types import Recipe
+from mtrl.converters.pipeline import exports
 from mtrl.core.files import read_json, read_jsonl
+from mtrl.core.run_files import CONFIG
 from mtrl.core.rundir import Run
+from mtrl.models import trainer_state
 
 COLUMNS = ("step", "total_steps", "loss", "learning_rate", "epoch", "eval_loss", "eval_accuracy")
 
 
-class LlamaFactory:
+class LlamaFactory(HuggingFaceTrainer):
     name = "llamafactory"
     environment = "llamafactory"
+    limit = "save_total_limit"
     packages: tuple[str, ...] = ("llamafactory", "transformers", "torch", "deepspeed")
 
     def data_files(self, recipe: Recipe, data: Path) -> list[Path]:
-        return [data / task / f"sft_{split}.json" for task in recipe.tasks for split in ("train", "val")]
+        return [data / task / exports.SFT.format(split) for task in recipe.tasks for split in ("train", "val")]
 
     def link_inputs(self, recipe: Recipe, run: Run, data: Path) -> None:
         """inputs/model: the model with the recipe's image budget in its processor. inputs/sft: the rows, if capped."""
@@ -64,11 +68,8 @@ class LlamaFactory:
             env |= {k: os.environ[k] for k in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT") if k in os.environ}
         if not hardware.gpus_per_node:
             env["CUDA_VISIBLE_DEVICES"] = ""
-        command = [str(binaries / "llamafactory-cli"), "train", "upstream.yaml"]
+        command = [str(binaries / "llamafactory-cli"), "train", CONFIG]
         return Job(command, env)
-
-    def begin(self, run: Run) -> None:
-        """Nothing: LLaMA-Factory finds its newest checkpoint itself."""
 
     def metrics(self, run: Run) -> list[dict[str, Any]]:
         """step, total_steps, loss, learning_rate; eval_accuracy where validated.
@@ -80,18 +81,5 @@ class LlamaFactory:
         rows = [{names.get(k, k): v for k, v in row.items()} for row in read_jsonl(log)]
         for folder in [*list(checkpoint_folders.steps(run).values())[-1:], run.checkpoints]:
             if checkpoint_folders.complete(folder):  # one that is being written is read the next time
-                rows += read_json(folder / "trainer_state.json", strict=False)["log_history"]
+                rows += read_json(folder / trainer_state.FILE, strict=False)["log_history"]
         return logs.by_step({k: v for k, v in row.items() if k in COLUMNS} for row in rows)
-
-    def plateaued(self, recipe: Recipe, rows: list[dict[str, Any]]) -> str:
-        """ "": LLaMA-Factory stops early by itself."""
-        return ""
-
-    def ended(self, recipe: Recipe, run: Run) -> str:
-        return checkpoint_folders.ended(run)
-
-    def finished(self, run: Run) -> bool:
-        return checkpoint_folders.complete(run.checkpoints)  # the final model and state, which are written last
-
-    def merged(self, checkpoint: Path, recipe: Recipe, scratch: Path) -> contextlib.AbstractContextManager[Path]:
-        return merging.huggingface(checkpoint, recipe, scratch)

@@ -48,10 +48,3 @@ def adapter(folder: Path, recipe: Recipe, scratch: Path) -> Iterator[Path]:
         write_text(here / "export.yaml", dump_yaml(keys))
         run([str(binary), "export", str(here / "export.yaml")], f"LLaMA-Factory could not merge {folder}")
         yield here / "merged"
-
-
-def huggingface(checkpoint: Path, recipe: Recipe, scratch: Path) -> contextlib.AbstractContextManager[Path]:
-    """A Hugging Face trainer's checkpoint: the folder itself, or the base model with its adapter merged in."""
-    if (checkpoint / "adapter_config.json").exists():
-        return adapter(checkpoint, recipe, scratch)
-    return contextlib.nullcontext(checkpoint)

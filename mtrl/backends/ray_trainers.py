@@ -1,5 +1,5 @@
 """What EasyR1 and verl share. Both train on Ray with vLLM, count whole epochs, have no early stopping, save
-global_step_<step>/ and print their number of steps."""
+global_step_<step>/ and print their number of steps. RayTrainer is the part of a Backend that is the same for both."""
 
 from __future__ import annotations
 
@@ -7,13 +7,44 @@ import json
 import math
 import os
 import re
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-from mtrl.backends import checkpoint_folders
+from mtrl.backends import checkpoint_folders, inputs
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.rundir import Run
 from mtrl.models import model_folder
+
+
+class RayTrainer(ABC):
+    def data_files(self, recipe: Recipe, data: Path) -> list[Path]:
+        return inputs.rl_files(recipe, data)
+
+    @abstractmethod
+    def metrics(self, run: Run) -> list[dict[str, Any]]: ...
+
+    def plateaued(self, recipe: Recipe, rows: list[dict[str, Any]]) -> str:
+        """A validated step is in the log only after its checkpoint is saved."""
+        assert recipe.rl is not None
+        scores = [(row["step"], row["eval_accuracy"]) for row in rows if row["step"] and "eval_accuracy" in row]
+        if not scores:
+            return ""
+        best, accuracy = max(scores, key=lambda score: score[1])  # of equals, the first: a tie is no improvement
+        since = sum(step > best for step, _ in scores)
+        if since < recipe.rl.patience:
+            return ""
+        return f"validation accuracy has not improved for {since} validations: best {accuracy:.4f} at step {best}"
+
+    def ended(self, recipe: Recipe, run: Run) -> str:
+        """The last step is saved and validated, or the metrics have plateaued."""
+        rows, total, newest = self.metrics(run), total_steps(run), checkpoint_folders.newest(run)
+        if total and newest >= total and any(row["step"] == newest and "eval_accuracy" in row for row in rows):
+            return f"all {total} steps are trained"
+        return self.plateaued(recipe, rows)
+
+    def finished(self, run: Run) -> bool:
+        return bool(checkpoint_folders.newest(run))  # it saves the last step before it exits with 0
 
 
 def values(recipe: Recipe, run: Run, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -59,24 +90,3 @@ def total_steps(run: Run) -> int | None:
     with run.log.open("rb") as file:
         found = re.search(rb"Total training steps: (\d+)", file.read(1_000_000))
     return int(found[1]) if found else None
-
-
-def plateaued(recipe: Recipe, rows: list[dict[str, Any]]) -> str:
-    """Why training should end early, or "". A validated step is in the log only after its checkpoint is saved."""
-    assert recipe.rl is not None
-    scores = [(row["step"], row["eval_accuracy"]) for row in rows if row["step"] and "eval_accuracy" in row]
-    if not scores:
-        return ""
-    best, accuracy = max(scores, key=lambda score: score[1])  # of equals, the first: a tie is no improvement
-    since = sum(step > best for step, _ in scores)
-    if since < recipe.rl.patience:
-        return ""
-    return f"validation accuracy has not improved for {since} validations: best {accuracy:.4f} at step {best}"
-
-
-def ended(recipe: Recipe, run: Run, rows: list[dict[str, Any]]) -> str:
-    """Why no step is left: the last one is saved and validated, or the metrics have plateaued; "" if one is left."""
-    total, newest = total_steps(run), checkpoint_folders.newest(run)
-    if total and newest >= total and any(row["step"] == newest and "eval_accuracy" in row for row in rows):
-        return f"all {total} steps are trained"
-    return plateaued(recipe, rows)

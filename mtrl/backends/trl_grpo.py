@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from pathlib import Path
 from typing import Any
 
-from mtrl.backends import batches, checkpoint_folders, envs, inputs, logs, merging, rendering
+from mtrl.backends import batches, envs, inputs, logs, rendering
 from mtrl.backends.base import Job
+from mtrl.backends.huggingface_trainers import HuggingFaceTrainer
 from mtrl.backends.jobs import grpo
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_jsonl
+from mtrl.core.run_files import CONFIG
 from mtrl.core.rundir import Run
 
 FURTHER_BUDGET = "`image` below repeats it for TRL's own processor"
 
 
-class Trl:
+class Trl(HuggingFaceTrainer):
     name = "trl"
     environment = "main"
+    limit = "grpo.save_total_limit"
     packages: tuple[str, ...] = ("trl", "transformers", "torch")
 
     def data_files(self, recipe: Recipe, data: Path) -> list[Path]:
@@ -74,25 +76,9 @@ class Trl:
         }
         # --standalone: a port that is free
         several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(gpus)] if gpus > 1 else []
-        command = [str(envs.interpreter(self.environment)), *several, "-m", grpo.__name__, "upstream.yaml"]
+        command = [str(envs.interpreter(self.environment)), *several, "-m", grpo.__name__, CONFIG]
         return Job(command, env)
-
-    def begin(self, run: Run) -> None:
-        """Nothing: the job finds its newest checkpoint itself."""
 
     def metrics(self, run: Run) -> list[dict[str, Any]]:
         """step, total_steps, reward, and what else TRL and the reward function log."""
         return logs.by_step(read_jsonl(run.checkpoints / grpo.LOG))
-
-    def plateaued(self, recipe: Recipe, rows: list[dict[str, Any]]) -> str:
-        """ "": the job stops early by itself."""
-        return ""
-
-    def ended(self, recipe: Recipe, run: Run) -> str:
-        return checkpoint_folders.ended(run)
-
-    def finished(self, run: Run) -> bool:
-        return checkpoint_folders.complete(run.checkpoints)  # the final model and state, which are written last
-
-    def merged(self, checkpoint: Path, recipe: Recipe, scratch: Path) -> contextlib.AbstractContextManager[Path]:
-        return merging.huggingface(checkpoint, recipe, scratch)

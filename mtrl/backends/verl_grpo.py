@@ -32,16 +32,13 @@ TRACKER = "latest_checkpointed_iteration.txt"
 ACTOR, ROLLOUT, REF = (f"actor_rollout_ref.{role}" for role in ("actor", "rollout", "ref"))
 
 
-class Verl:
+class Verl(ray_trainers.RayTrainer):
     name = "verl"
     environment = "verl"
+    limit = "trainer.max_actor_ckpt_to_keep"
     packages: tuple[str, ...] = (
         "verl", "vllm", "transformers", "torch", "ray", "hydra-core", "flash-attn", "megatron-bridge",
     )  # fmt: skip
-
-    def data_files(self, recipe: Recipe, data: Path) -> list[Path]:
-        """What inputs/verl_* is made from."""
-        return inputs.rl_files(recipe, data)
 
     def link_inputs(self, recipe: Recipe, run: Run, data: Path) -> None:
         """inputs/verl_train and verl_val: verl's own parquet, one file per task; and inputs/model, as for EasyR1."""
@@ -97,15 +94,6 @@ class Verl:
             return []
         total, counts = ray_trainers.total_steps(run), inputs.verl_counts(run.inputs, "val")
         return logs.by_step({**_row(line["step"], line["data"], counts), "total_steps": total} for line in lines)
-
-    def plateaued(self, recipe: Recipe, rows: list[dict[str, Any]]) -> str:
-        return ray_trainers.plateaued(recipe, rows)
-
-    def ended(self, recipe: Recipe, run: Run) -> str:
-        return ray_trainers.ended(recipe, run, self.metrics(run))
-
-    def finished(self, run: Run) -> bool:
-        return bool(checkpoint_folders.newest(run))  # it saves the last step before it exits with 0
 
     @contextlib.contextmanager
     def merged(self, checkpoint: Path, recipe: Recipe, scratch: Path) -> Iterator[Path]:

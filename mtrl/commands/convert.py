@@ -17,7 +17,9 @@ class Protocol(StrEnum):
 
 
 def command(
-    names: Annotated[list[str], typer.Argument(metavar="TASK...|all", help="Tasks to convert.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="TASK...|all", help="Tasks to convert. all: those whose release is there.")
+    ],
     raw: Annotated[Path, typer.Option(help="Folder of the releases as downloaded: DIR, or DIR/<benchmark>/.")],
     out: Annotated[Path, typer.Option(help="Folder to write the converted tasks to.")] = options.DATA,
     limit: Annotated[int | None, typer.Option(min=1, help="Keep the first N rows of each split.")] = None,
@@ -39,6 +41,7 @@ def command(
 
     Every image is decoded once. Rejected rows are counted by reason."""
     from mtrl.config import tasks
+    from mtrl.converters.base import Absent
     from mtrl.converters.checks.table1 import cells
     from mtrl.converters.pipeline import counts as findings
     from mtrl.converters.pipeline import images
@@ -48,14 +51,20 @@ def command(
     from mtrl.core.errors import UserError
 
     targets.check_folder(out)
-    rows = []
+    rows, absent = [], {}
     for task in tasks.select(names):
 
         def waiting(name: str = task.name) -> None:
             say(f"{name}: waiting for it to end: another mtrl convert is writing {out / name}")
 
-        with bar(f"convert {task.name}") as update:
-            done = convert(task, raw, out, limit, update, protocol and protocol.value, hard_links, waiting)
+        try:
+            with bar(f"convert {task.name}") as update:
+                done = convert(task, raw, out, limit, update, protocol and protocol.value, hard_links, waiting)
+        except Absent as error:
+            if names != ["all"]:
+                raise
+            absent[task.name] = error
+            continue
         card = done.card
         if done.unchanged:
             say(f"{task.name}: nothing has changed since it was converted")
@@ -72,6 +81,10 @@ def command(
             say(f"{task.name}: {dropped} rows dropped: they share a text or an image with a held-out official split")
         for level, text, then in (*findings.of_card(task.name, card), *findings.fields(task, out)):
             check(level, text, then)
+    if absent and not rows:
+        raise next(iter(absent.values()))
+    if absent:
+        say(f"not converted, since {raw} does not have their releases: {', '.join(absent)}")
     columns = ["task", "split", "rows", "labels", "Table 1"]
     if not any(row[-1] for row in rows):  # a task of the user's own is not in the paper
         columns, rows = columns[:-1], [row[:-1] for row in rows]

@@ -21,7 +21,7 @@ def command(
     """Write the YAML and prompts of a new task for your own table.
 
     The files are recipes/tasks/NAME.yaml and prompts/{sft,rl}/NAME.jinja below this folder. None is overwritten."""
-    from mtrl.converters import guess, new_task
+    from mtrl.converters.pipeline import guess, new_task
     from mtrl.core import hints, search_path
     from mtrl.core.console import check, say, then
     from mtrl.core.errors import UserError

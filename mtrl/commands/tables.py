@@ -1,4 +1,4 @@
-"""`mtrl tables [1|2|3]`: our numbers next to the paper's, and what is missing with its command."""
+"""`mtrl tables [1|2|3]`: our numbers next to the paper's, what is missing with its command, and every evaluation."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from mtrl.commands import options
 
 
 def command(
-    number: Annotated[int | None, typer.Argument(min=1, max=3, help="Which table; default: all.")] = None,
+    number: Annotated[
+        int | None, typer.Argument(min=1, max=3, help="Which table; default: all, and every evaluation by run.")
+    ] = None,
     form: Annotated[
         Literal["terminal", "markdown", "latex"], typer.Option("--format", help="latex needs booktabs.")
     ] = "terminal",
     runs: options.Runs = options.RUNS,
     data: options.Data = options.DATA,
 ) -> None:
-    """Print Tables 1, 2 and 3: ours and the paper's.
+    """Print Tables 1, 2 and 3, ours and the paper's; without a number also every evaluation, by run.
 
     Ours with 95% intervals, the difference, baselines and invalid rates.
     """
@@ -29,10 +31,10 @@ def command(
     if form != "terminal":
         typer.echo("\n".join(getattr(typeset, form)(table) for table in found))
         return
-    mine = any(table.number is None for table in found)
+    evaluated = any(table.number is None for table in found)
     for table in found:
         typeset.show(table)
-        if table.todo and mine and not table.notes:  # only the user's own tasks are used here
+        if table.todo and evaluated and not table.notes:  # other tasks are used here
             all_of_it = hints.carried(f"mtrl tables {table.number}")
             say(f"not run yet: {len(table.todo)} commands; {all_of_it} lists them")
         elif table.todo:

@@ -12,7 +12,7 @@ def command(data: options.Data = options.DATA) -> None:
     from mtrl.core.errors import UserError
 
     def converted(name: str) -> str:
-        if not (data / name / "card.json").exists():
+        if not datacard.path_of(data, name).exists():
             return "not converted"
         try:
             counts = datacard.read(data, name).counts

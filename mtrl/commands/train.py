@@ -56,6 +56,7 @@ def _train(
     from mtrl.core.console import bar, check, say, then
     from mtrl.core.errors import UserError
     from mtrl.core.files import dump_yaml
+    from mtrl.core.run_files import COMMAND
     from mtrl.core.rundir import Run, checked
     from mtrl.preflight.plan import preflight
     from mtrl.preflight.rendered import Rendered
@@ -92,7 +93,7 @@ def _train(
         job = prepare(run, recipe, data, rendered.text)
         if dry:
             say(dump_yaml(recipe.model_dump(mode="json", exclude_none=True)) + "---\n" + rendered.text + "---")
-            say((run.path / "command.sh").read_text())
+            say((run.path / COMMAND).read_text())
             say(f"planned in {run.path}")
             return
         with bar(f"{stage} {run.name}") as update:

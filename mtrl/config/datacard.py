@@ -14,7 +14,7 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import read_object
 from mtrl.core.schema import Stored, validate
 
-FILE = "card.json"
+FILE, INPUTS = "card.json", "inputs.json"  # the second is converters/pipeline/unchanged.py's
 Counts = dict[str, Annotated[int, Field(ge=0)]]
 PerSplit = dict[str, Counts]
 
@@ -79,7 +79,7 @@ def read(data: Path, task: str) -> DataCard:
 def convert_again(task: str, data: Path) -> str:
     """The `mtrl convert` of a task as it was run before: the same releases, protocol and limit."""
     found: dict[str, Any] = {}
-    for name in (FILE, "inputs.json"):
+    for name in (FILE, INPUTS):
         with contextlib.suppress(UserError):
             found |= read_object(data / task / name)
     recorded = found.get("raw")

@@ -8,12 +8,13 @@ recipe, presets included, is written to the run directory as recipe.yaml.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtrl.config import sizes, unused
+from mtrl.config import sizes, task_files, unused
 from mtrl.config.recipe_types import Hardware, ModelPreset, Recipe
-from mtrl.core import search_path
+from mtrl.core import hints, search_path
 from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import parse_yaml, read_yaml
 from mtrl.core.nested import merge
@@ -70,10 +71,26 @@ def load(
     autos = sizes.take(data)
     recipe = validate(Recipe, data, str(path))
     if recipe.stage:
+        options = {"model": model, "hardware": hardware, "set": sets}
+        _forbidden(recipe, lambda rest: hints.line(str(recipe.stage), file, tasks=rest, **options))
         unused.trainer_twice(recipe, {key for key, _ in changes})
         unused.beyond_the_gpus(recipe, {key for key, _ in changes})
         unused.by_trainer(recipe.trainer, recipe.hardware.gpus_per_node, [key for key, _ in changes])
     return sizes.resolved(recipe, autos, folder)
+
+
+def _forbidden(recipe: Recipe, again: Callable[[str], str]) -> None:
+    """Raises UserError for a task whose release does not allow training; `again(tasks)` is the command without it.
+
+    A task that is missing or broken: see preflight.
+    """
+    found = {task.name: task.note for task in map(task_files.local, recipe.tasks) if task and not task.training}
+    for name, note in found.items():
+        rest = ",".join(other for other in recipe.tasks if other not in found)
+        raise UserError(
+            f"task {name} is for evaluation only, and {recipe.method} trains: {note}",
+            again(rest) if rest else hints.line("eval", ckpt=recipe.model.path, tasks=name),
+        )
 
 
 def _preset(kind: str, name: str) -> Path:

@@ -11,6 +11,10 @@ from pydantic import Field, model_validator
 
 from mtrl.core.schema import Stored
 
+RECIPE, CONFIG, COMMAND = "recipe.yaml", "upstream.yaml", "command.sh"
+ENVIRONMENT, INPUTS = "env.json", "inputs.json"
+STATUS, METRICS, SELECTED = "status.json", "metrics.jsonl", "select.json"
+
 State = Literal["planned", "running", "done", "failed", "interrupted"]
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtrl.core import hints
+from mtrl.core import hints, run_files
 from mtrl.core.errors import UserError
 from mtrl.core.files import dump_yaml, read_jsonl, read_yaml, sha256_file, write_json, write_text
 from mtrl.core.locks import NoLocks, take
@@ -28,7 +28,6 @@ from mtrl.core.schema import read, validate
 
 NAME = r"\w[\w.-]{0,127}"  # a run's name: it becomes a folder, and files of other people may bring it
 
-SELECTED = "select.json"  # what mtrl select writes
 RESTORE = "restore the file: only mtrl writes it"
 DAMAGED = "remove the file if it is damaged: what it says is lost, the checkpoints are not"
 
@@ -71,7 +70,7 @@ class Run:
     @property
     def recipe(self) -> dict[str, Any]:
         """The resolved recipe."""
-        file = self.path / "recipe.yaml"
+        file = self.path / run_files.RECIPE
         if not file.exists():
             raise UserError(f"{self.path} is not a run directory (no recipe.yaml)", "mtrl status")
         found = read_yaml(file)
@@ -86,28 +85,28 @@ class Run:
         return status.model_copy(update={"state": "interrupted"}) if killed else status
 
     def _status(self) -> Status:
-        file = self.path / "status.json"
+        file = self.path / run_files.STATUS
         return read(Status, file, DAMAGED) if file.exists() else Status()
 
     @property
     def environment(self) -> Environment:
-        return read(Environment, self.path / "env.json", RESTORE)
+        return read(Environment, self.path / run_files.ENVIRONMENT, RESTORE)
 
     @property
     def hashes(self) -> dict[str, str]:
         """{file that it was started with: sha256}, see Inputs."""
-        return read(Inputs, self.path / "inputs.json", RESTORE).hashes
+        return read(Inputs, self.path / run_files.INPUTS, RESTORE).hashes
 
     @property
     def selected(self) -> Selected | None:
         """What mtrl select found; None where it was not run."""
-        file = self.path / SELECTED
+        file = self.path / run_files.SELECTED
         return read(Selected, file, hints.line("select", self.name)) if file.exists() else None
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """metrics.jsonl: one row per logged step, with `step` and every other number of it. A trainer's NaN is kept."""
-        rows = read_jsonl(self.path / "metrics.jsonl")
+        rows = read_jsonl(self.path / run_files.METRICS)
         return [
             {key: value for key, value in row.items() if type(value) in (int, float)}
             for row in rows
@@ -131,7 +130,7 @@ class Run:
     def set(self, state: State, **more: Any) -> None:
         """Writes status.json: the new state, fields of Status in `more`, and what it said before of the others."""
         status = self._status().model_copy(update={**more, "state": state, "updated": round(time.time(), 1)})
-        write_json(self.path / "status.json", status.model_dump(exclude_unset=True))
+        write_json(self.path / run_files.STATUS, status.model_dump(exclude_unset=True))
 
     def same_recipe(self, recipe: dict[str, Any]) -> None:
         """Raises UserError that names the keys in which `recipe` is not the one that the run was started with."""
@@ -146,12 +145,12 @@ class Run:
 
     def claim(self, recipe: dict[str, Any], inputs: dict[str, str]) -> None:
         """Makes the directory this recipe's. Raises UserError where it was started with another recipe or data."""
-        if (self.path / "recipe.yaml").exists() and self.status.state != "planned":
+        if (self.path / run_files.RECIPE).exists() and self.status.state != "planned":
             self.same_recipe(recipe)
             self._same("data", self.hashes, inputs)
         self.path.mkdir(parents=True, exist_ok=True)
-        write_text(self.path / "recipe.yaml", dump_yaml(recipe))
-        write_json(self.path / "inputs.json", inputs)
+        write_text(self.path / run_files.RECIPE, dump_yaml(recipe))
+        write_json(self.path / run_files.INPUTS, inputs)
 
     @contextlib.contextmanager
     def held(self, lock: str = "lock") -> Iterator[int]:
@@ -198,14 +197,14 @@ def evaluation(model: str) -> str:
 def find(name: str, runs: Path = Path("runs")) -> Run:
     """The run called `name`, or at the path `name`. Raises UserError."""
     for path in (Path(name), runs / name):
-        if (path / "recipe.yaml").exists():
+        if (path / run_files.RECIPE).exists():
             return Run(path)
     known = [run.name for run in listing(runs)]
     raise UserError(f"there is no run {name!r} in {runs}/ (there: {', '.join(known) or 'none'})", "mtrl status")
 
 
 def listing(runs: Path = Path("runs")) -> list[Run]:
-    return [Run(file.parent) for file in sorted(runs.glob("*/recipe.yaml"))]
+    return [Run(file.parent) for file in sorted(runs.glob(f"*/{run_files.RECIPE}"))]
 
 
 def hashes(data: Path, files: list[Path]) -> dict[str, str]:

@@ -21,16 +21,17 @@ SUFFIX = ".writing"
 
 
 @contextlib.contextmanager
-def folder(target: Path, option: str = "--out") -> Iterator[Path]:
-    """Yields the folder to write to; it becomes `target`, which was given by `option`, if the block succeeds, else is
-    removed. Raises UserError where `target` exists, cannot be made, or is being written by another command.
+def folder(target: Path) -> Iterator[Path]:
+    """Yields the folder to write to; it becomes `target`, which --out gave, if the block succeeds, else is removed.
+
+    Raises UserError where `target` exists, cannot be made, or is being written by another command.
     """
     if target.exists() or target.is_symlink():
-        raise UserError(f"{target} exists already", f"pass another {option}, or remove it")
-    targets.check_new(target, option)
+        raise UserError(f"{target} exists already", "pass another --out, or remove it")
+    targets.check_new(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.name in sweep(target.parent):
-        raise UserError(f"another command is writing {target}", f"wait for it, or pass another {option}")
+        raise UserError(f"another command is writing {target}", "wait for it, or pass another --out")
     with contextlib.ExitStack() as stack:
         here = _made(target, stack)
         try:
@@ -40,9 +41,7 @@ def folder(target: Path, option: str = "--out") -> Iterator[Path]:
                 here.rename(target)
             except OSError as error:
                 if target.exists():
-                    raise UserError(
-                        f"{target} was just written by another command", f"pass another {option}"
-                    ) from error
+                    raise UserError(f"{target} was just written by another command", "pass another --out") from error
                 raise
         finally:
             shutil.rmtree(here, ignore_errors=True)

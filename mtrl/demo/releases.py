@@ -179,7 +179,7 @@ def unsafebench(
     folder, make, rng = raw / "unsafebench", make or blocks(4), random.Random(4)
     schema = pa.schema(
         [
-            ("image", _image()),
+            ("image", image_struct()),
             ("safety_label", pa.string()),
             ("category", pa.string()),
             ("source", pa.string()),
@@ -205,7 +205,7 @@ def unsafebench(
         parts = shards if split == "train" else 1
         for part in range(parts):
             own = records[part * count // parts : (part + 1) * count // parts]
-            _parquet(folder / "data" / f"{split}-{part:05d}-of-{parts:05d}.parquet", own, schema)
+            parquet(folder / "data" / f"{split}-{part:05d}-of-{parts:05d}.parquet", own, schema)
     return folder
 
 
@@ -223,8 +223,8 @@ def mjbench(
     schema = pa.schema(
         [
             ("caption", pa.string()),
-            ("image0", _image()),
-            ("image1", _image()),
+            ("image0", image_struct()),
+            ("image1", image_struct()),
             ("label", pa.int64()),
             ("info", pa.string()),
         ]
@@ -240,28 +240,29 @@ def mjbench(
         records.append({"caption": caption, **pair, "label": label, "info": ""})
     if not labels:
         records[-1] = dict(records[0])  # one pair is in the release under several axes
-    _parquet(folder / "data" / f"{subset}.parquet", records, schema)
+    parquet(folder / "data" / f"{subset}.parquet", records, schema)
     return folder
 
 
-def _image() -> Any:
+def image_struct() -> Any:
+    """The arrow type of an image cell."""
     import pyarrow as pa
 
     return pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
-def _parquet(path: Path, records: list[dict[str, Any]], schema: Any) -> None:
+def parquet(path: Path, records: list[dict[str, Any]], schema: Any) -> None:
+    """A table as `datasets` writes it: its features are in the metadata."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    def feature(kind: Any) -> dict[str, Any]:
+        if pa.types.is_list(kind):
+            return {"feature": feature(kind.value_type), "_type": "List"}
+        return {"_type": "Image"} if kind == image_struct() else {"dtype": str(kind), "_type": "Value"}
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    features = {
-        field.name: {"_type": "Image"}
-        if field.name.startswith("image")
-        else {"dtype": str(field.type), "_type": "Value"}
-        for field in schema
-    }
-    about = {"huggingface": json.dumps({"info": {"features": features}})}
+    about = {"huggingface": json.dumps({"info": {"features": {f.name: feature(f.type) for f in schema}}})}
     pq.write_table(pa.Table.from_pylist(records, schema.with_metadata(about)), path)
 
 

@@ -1,8 +1,9 @@
-"""A model folder whose own image processor holds the recipe's image budget.
+"""A model folder whose image processor has the recipe's image budget: the least and most pixels of an image.
 
-LLaMA-Factory shrinks an image by its own rule before the model's processor does, and rounds up where the processor
-rounds down (640 x 480 at 65,536 pixels: 63 tokens against 54); it also keeps the processor's own lower bound. So it is
-given the budget where TRL and vLLM take it too: in preprocessor_config.json. All three then resize once, alike.
+LLaMA-Factory resizes an image by its own rule before the model's processor does, and rounds up where the processor
+rounds down (640 x 480 pixels with a limit of 65,536: 63 tokens instead of 54). It also keeps the processor's own lower
+limit. Therefore the budget is written to preprocessor_config.json, which LLaMA-Factory, TRL and vLLM all read. Each
+of them then resizes an image once, to the same size.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import Any, NamedTuple
 from mtrl.core.files import read_json, symlink, write_json
 
 FILE = "preprocessor_config.json"
-UNLIMITED = 1_000_000_000  # LLaMA-Factory's own limit, when the processor's is the one that counts
+UNLIMITED = 1_000_000_000  # pixels: LLaMA-Factory's own limit, so high that only the processor's applies
 
 
 class Fitted(NamedTuple):
-    """The size in pixels that the model sees. `limited`: by {min_pixels, max_pixels}, not by rounding alone."""
+    """The size in pixels that the model sees. `limited`: whether {min_pixels, max_pixels} changed it."""
 
     width: int
     height: int
@@ -26,7 +27,7 @@ class Fitted(NamedTuple):
 
 
 def fitted(width: int, height: int, image: dict[str, int], side: int) -> Fitted:
-    """Qwen's smart_resize. `side`: of a merged patch in pixels; width and height are multiples of it."""
+    """Qwen's smart_resize. `side` is that of a merged patch in pixels; the new width and height are multiples of it."""
     wide, high = max(side, round(width / side) * side), max(side, round(height / side) * side)
     if wide * high > image["max_pixels"]:
         scale = math.sqrt(width * height / image["max_pixels"])
@@ -40,20 +41,20 @@ def fitted(width: int, height: int, image: dict[str, int], side: int) -> Fitted:
 
 
 def size_of(image: dict[str, int]) -> dict[str, int]:
-    """{min_pixels, max_pixels} as an image processor's `size`: transformers 5.23 takes it in no other words."""
+    """{min_pixels, max_pixels} as an image processor's `size`: transformers 5.23 accepts no other keys."""
     return {"shortest_edge": image["min_pixels"], "longest_edge": image["max_pixels"]}
 
 
 def with_budget(config: dict[str, Any], image: dict[str, int]) -> dict[str, Any]:
-    """A preprocessor config with {min_pixels, max_pixels}, in Qwen3-VL's words and, where it has them, Qwen2.5-VL's."""
+    """A preprocessor config with the budget in Qwen3-VL's keys, and in Qwen2.5-VL's if it has those."""
     config = {**config, "size": size_of(image)}
     return {**config, **{key: value for key, value in image.items() if config.get(key) is not None}}
 
 
 def overlay(model: Path, image: dict[str, int], target: Path) -> bool:
-    """Makes `target` a folder of links to `model`'s files, with the budget in its own preprocessor config.
+    """Makes `target` a folder of links to `model`'s files, with a preprocessor config that has the budget.
 
-    False, and nothing made, where the model has no preprocessor config of its own to change.
+    Returns False and makes nothing if the model has no preprocessor config.
     """
     if not (model / FILE).exists():
         return False

@@ -1,7 +1,7 @@
-"""mtrl.json: what an export says of itself. A checkpoint may come from anybody, so nothing of it is believed unchecked.
+"""mtrl.json, which describes an export. A checkpoint may come from anybody, so every value that is read is checked.
 
-It has no more power than to say how the judge is asked: names are names and no paths, sizes are sane, and the files it
-lists are inside its own folder.
+It only sets how the judge is asked: names are not paths, sizes are within limits, and the files that it lists are
+inside the export's own folder.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from mtrl.config.tasks import NAME as TASK_NAME
 from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_object
+from mtrl.core.run_files import RECIPE
 from mtrl.core.rundir import NAME as RUN_NAME
 from mtrl.core.schema import validate
 
@@ -37,7 +38,7 @@ def _run_name(name: str) -> str:
 
 
 class _Outside(BaseModel):
-    """What other versions of mtrl say besides is passed over."""
+    """Keys that only other versions of mtrl have are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -53,7 +54,7 @@ class _Recipe(_Outside):
 
 
 class Card(_Outside):
-    """The keys that evaluation reads; see mtrl.runs.export for what else is there. `files` is {path: sha256}."""
+    """The keys that evaluation reads; mtrl.runs.export writes more. `files` is {path: sha256}."""
 
     method: Method
     style: Style
@@ -75,16 +76,16 @@ class Card(_Outside):
 def read(folder: Path) -> Card | None:
     """mtrl.json of an export, None for a model that mtrl did not export.
 
-    Raises UserError for what is no model at all, and for a card that is not as it should be.
+    Raises UserError for a folder that is not a model, and for a card with a wrong value.
     """
     if not (folder / "config.json").exists():
         what = "does not exist" if not folder.exists() else "is a file" if folder.is_file() else "has no config.json"
         hint = (
             hints.line("export", folder, out=hints.free("exports", folder.name))
-            if (folder / "recipe.yaml").exists()
+            if (folder / RECIPE).exists()
             else "pass a model folder"
         )
-        raise UserError(f"--ckpt {folder} is no checkpoint: it {what}", hint)
+        raise UserError(f"--ckpt {folder} is not a checkpoint: it {what}", hint)
     if not (file := folder / FILE).exists():
         return None
     known: dict[str, Any] = read_object(file, "export the run again to another folder: mtrl export writes one")

@@ -1,8 +1,9 @@
-"""The two layouts of Qwen-VL-MoE expert tensors, and the rewrite from one to the other.
+"""The two layouts of Qwen-VL-MoE expert tensors, and the conversion from one to the other.
 
 The hub's layout, which vLLM and transformers 4.57 read: gate_up_proj [E, H, 2I], down_proj [E, I, H], with E experts,
-H the hidden size and I the size of one expert. transformers 5 saves the transpose of both, which vLLM cannot load. Both
-kinds of tensor are looked at: only gate_up is square where H = 2I, and only down where H = I, so one of them decides.
+H the hidden size and I the size of one expert. transformers 5 saves the transpose of both, which vLLM cannot load. A
+square tensor does not show its layout: gate_up is square if H = 2I, down if H = I. As both are never square, both are
+checked, and one of them decides.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Tensor(NamedTuple):
 def headers(folder: Path) -> dict[str, Tensor]:
     """{tensor name: file and shape} of a folder's safetensors files; no weights are read. Raises MtrlError.
 
-    safetensors itself checks a file's header, and that the file has the size that its header says.
+    safetensors itself checks a file's header, and that the file has the size given there.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -39,7 +40,7 @@ def headers(folder: Path) -> dict[str, Tensor]:
                 found |= {name: Tensor(path, file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise MtrlError(
-                f"{path} is not a whole safetensors file: it is cut off or damaged "
+                f"{path} is not a complete safetensors file: it is cut off or damaged "
                 f"({getattr(error, 'strerror', None) or error})",
                 "export from another checkpoint",
             ) from None
@@ -47,7 +48,7 @@ def headers(folder: Path) -> dict[str, Tensor]:
 
 
 def layout(shapes: dict[str, list[int]], config: dict[str, Any]) -> Literal["none", "hub", "transposed"]:
-    """Which layout the expert tensors have. Raises MtrlError where they contradict each other or fit neither."""
+    """Which layout the expert tensors have. Raises MtrlError if they have both, or fit neither."""
     text = config.get("text_config", config)
     votes: dict[str, list[str]] = {"hub": [], "transposed": []}
     for name, shape in shapes.items():
@@ -69,7 +70,7 @@ def layout(shapes: dict[str, list[int]], config: dict[str, Any]) -> Literal["non
 
 
 def copy_transposed(source: Path, target: Path) -> None:
-    """Writes `source`, a safetensors file, to `target` with its expert tensors transposed. All of it is in memory."""
+    """Writes `source`, a safetensors file, to `target` with its experts transposed. All of it is held in memory."""
     from safetensors import safe_open
     from safetensors.torch import save_file
 

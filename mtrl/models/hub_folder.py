@@ -1,4 +1,4 @@
-"""A trained model written as the hub publishes it, so that transformers 4 and 5 and vLLM load it.
+"""Writes a trained model as the hub publishes models, so that transformers 4, transformers 5 and vLLM load it.
 
 The experts are in the hub's layout, the config has keys that old and new transformers read, and the processor, chat
 template and generation config are the base model's.
@@ -14,22 +14,22 @@ from typing import Any, Literal
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import read_json, write_json
 from mtrl.models import budget, experts
-from mtrl.models.model_folder import BESIDE
+from mtrl.models.model_folder import OTHER_FILES
 
-TIED = {"lm_head.weight"}  # some trainers save it although it is the embedding
+TIED = {"lm_head.weight"}  # some trainers save it although it is the same tensor as the embedding
 
 
 def write(source: Path, base: Path | None, target: Path, image: dict[str, int]) -> Literal["none", "hub", "transposed"]:
     """Copies the model in `source` to `target` and returns the layout of its experts in `source`.
 
-    `base` is the model that was trained, where its folder is on this machine; `image` the recipe's {min_pixels,
-    max_pixels}. Raises UserError and MtrlError.
+    `base` is the folder of the model that was trained, None if it is not on this machine; `image` is the recipe's
+    {min_pixels, max_pixels}. Raises UserError and MtrlError.
     """
     config = _readable_config(read_json(source / "config.json"), base)
     write_json(target / "config.json", config)
     found = experts.headers(source)
     if not found:
-        raise UserError(f"{source} holds no safetensors weights", "export another step")
+        raise UserError(f"{source} has no safetensors weights", "export another step")
     layout = experts.layout({name: tensor.shape for name, tensor in found.items()}, config)
     _compare_names(found, base)
     for file in sorted({tensor.file for tensor in found.values()}):
@@ -39,23 +39,24 @@ def write(source: Path, base: Path | None, target: Path, image: dict[str, int]) 
             shutil.copyfile(file, target / file.name)
     if (index := source / "model.safetensors.index.json").exists():
         shutil.copyfile(index, target / index.name)
-    for name in BESIDE:
-        # the base model's files first: training does not change them, and 4 cannot read some that transformers 5 writes
+    for name in OTHER_FILES:
+        # the base model's files first: training changes none, and transformers 4 cannot read some that 5 writes
         for folder in (base, source):
             if folder is not None and (folder / name).exists():
                 shutil.copyfile(folder / name, target / name)
                 break
-    if (target / budget.FILE).exists():  # a server without options of its own sees images as training did
+    if (target / budget.FILE).exists():  # a server without image options then resizes as training did
         write_json(target / budget.FILE, budget.with_budget(read_json(target / budget.FILE), image))
-    if not (target / "tokenizer_config.json").exists() or not (target / "preprocessor_config.json").exists():
+    if not (target / "tokenizer_config.json").exists() or not (target / budget.FILE).exists():
         raise MtrlError(
-            f"{source} and its base model lack a tokenizer or preprocessor config", "give model.path as a folder"
+            f"{source} and its base model lack a tokenizer or preprocessor config",
+            "set model.path to a folder that has both",
         )
     return layout
 
 
 def _readable_config(config: dict[str, Any], base: Path | None) -> dict[str, Any]:
-    """The config with the keys of transformers 4, which 5 and vLLM read too; 4 misreads some of 5's silently."""
+    """The config in the keys of transformers 4, which 5 and vLLM read too. 4 misreads some of 5's without an error."""
     text = config.get("text_config", config)
     reference = read_json(base / "config.json") if base else {}
     known = reference.get("text_config", reference)
@@ -79,7 +80,7 @@ def _compare_names(found: Iterable[str], base: Path | None) -> None:
     if want and (missing or extra):
         named = [
             f"{kind} {names[0]} and {len(names) - 1} more"
-            for kind, names in (("without", missing), ("with", extra))
+            for kind, names in (("missing", missing), ("not in the base model", extra))
             if names
         ]
         raise MtrlError(f"the checkpoint's tensors are not the base model's: {'; '.join(named)}")

@@ -1,8 +1,8 @@
-"""Whether a judge's files are those that its mtrl.json lists by sha256: when it is loaded, while it is asked, and at
-the end.
+"""Checks that a judge's files have the sha256 that its mtrl.json lists: before it is loaded, while it is asked, and
+at the end.
 
-Files that look as they did when they were last hashed (size, times, inode) are not hashed again, also by a later
-command: what was found is kept in the user's cache folder, where no foreign checkpoint can bring it along.
+A file whose size, times and inode are those of the last check is not hashed again, also not by a later command. What
+was found is kept in the user's cache folder, so a downloaded checkpoint cannot bring its own results.
 """
 
 from __future__ import annotations
@@ -20,32 +20,34 @@ from typing import TypeVar
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, sha256_bytes, write_json
 
-EVERY = 10.0  # seconds between two looks at the files of a judge that is being asked; loading a model takes longer
-FRESH = 2.0  # seconds; a file that changed as recently may change again without a new time
+EVERY = 10.0  # seconds between two checks while a judge is asked; loading a model takes longer
+FRESH = 2.0  # seconds; a file that was changed less long ago could change again and keep its time
 CHUNK = 1 << 22
-LOADED = (".safetensors", ".bin", ".pt", ".pth", ".gguf")  # weights that a loader would take by their ending
+LOADED = (".safetensors", ".bin", ".pt", ".pth", ".gguf")  # endings by which a loader takes a file for weights
 
-Looks = list[int]
+Stat = list[int]  # size, time of modification and of change in ns, inode
 T = TypeVar("T")
 
 
 class Files:
-    """The files of `folder` that `listed` names, {path: sha256}; `beside` are names of others that may not be there."""
+    """The files of `folder` that `listed` names, {path: sha256}. `others` are names of files that may only be there if
+    they are listed.
+    """
 
-    def __init__(self, folder: Path, listed: dict[str, str], beside: Iterable[str] = ()) -> None:
-        self.folder, self.listed, self.beside = folder, listed, set(beside)
-        self._seen: dict[str, Looks] = {}
+    def __init__(self, folder: Path, listed: dict[str, str], others: Iterable[str] = ()) -> None:
+        self.folder, self.listed, self.others = folder, listed, set(others)
+        self._seen: dict[str, Stat] = {}
 
     def check(self, tick: Callable[[int, int], None] = lambda done, total: None, only: str = "") -> None:
-        """Hashes what looks new, of the files below `only`. `tick` gets (megabytes read, of all). Raises UserError."""
+        """Hashes the files below `only` whose stat is new. `tick` gets (megabytes read, in all). Raises UserError."""
         names = [name for name in self.listed if name.startswith(only)]
-        looks = {name: self._looks(name) for name in names}
+        stats = {name: self._stat(name) for name in names}
         if not only and (extra := self._extra()):
             raise self._wrong(f"{self.folder / extra} is not listed in mtrl.json")
         cached = _cached(self.folder) if not self._seen else {}
         known = {name: at for name, (at, found) in cached.items() if found == self.listed.get(name)} | self._seen
-        new = [name for name in names if known.get(name) != looks[name]]
-        total, lock, done = sum(looks[name][0] for name in new) >> 20, threading.Lock(), 0
+        new = [name for name in names if known.get(name) != stats[name]]
+        total, lock, done = sum(stats[name][0] for name in new) >> 20, threading.Lock(), 0
 
         def read(size: int) -> None:
             nonlocal done
@@ -60,12 +62,12 @@ class Files:
                         f"{self.folder / name} has been changed since it was exported: mtrl.json lists another sha256"
                     )
         now = time.time()
-        settled = {n: at for n, at in looks.items() if all(abs(now - at[k] / 1e9) > FRESH for k in (1, 2))}
-        self._seen = {n: at for n, at in self._seen.items() if n not in looks} | settled
+        settled = {n: at for n, at in stats.items() if all(abs(now - at[k] / 1e9) > FRESH for k in (1, 2))}
+        self._seen = {n: at for n, at in self._seen.items() if n not in stats} | settled
         if new:
             _remember(self.folder, {**cached, **{n: (at, self.listed[n]) for n, at in settled.items()}})
 
-    def _looks(self, name: str) -> Looks:
+    def _stat(self, name: str) -> Stat:
         try:
             at = (self.folder / name).stat()
         except OSError as error:
@@ -76,7 +78,7 @@ class Files:
 
     def _extra(self) -> str:
         """A file that mtrl.json does not list, and that a loader would read."""
-        here = sorted(file.name for file in self.folder.iterdir() if file.suffix in LOADED or file.name in self.beside)
+        here = sorted(file.name for file in self.folder.iterdir() if file.suffix in LOADED or file.name in self.others)
         return next((name for name in here if name not in self.listed), "")
 
     def _wrong(self, what: str) -> UserError:
@@ -102,7 +104,7 @@ def _sha256(file: Path, read: Callable[[int], None]) -> str:
                 digest.update(chunk)
                 read(len(chunk))
     except OSError as error:
-        return str(error)  # no sha256, so not the one that is listed
+        return str(error)  # not a sha256, so it differs from the listed one
     return digest.hexdigest()
 
 
@@ -111,13 +113,13 @@ def _memory(folder: Path) -> Path:
     return home / "mtrl" / "verified" / f"{sha256_bytes(str(folder.resolve()).encode())}.json"
 
 
-def _cached(folder: Path) -> dict[str, tuple[Looks, str]]:
-    """{file: (looks, sha256)} as an earlier command found them."""
+def _cached(folder: Path) -> dict[str, tuple[Stat, str]]:
+    """{file: (stat, sha256)} as an earlier command found them."""
     with contextlib.suppress(UserError, TypeError, ValueError, AttributeError, RuntimeError):
-        return {name: (list(looks), str(found)) for name, (looks, found) in read_json(_memory(folder)).items()}
+        return {name: (list(stat), str(found)) for name, (stat, found) in read_json(_memory(folder)).items()}
     return {}
 
 
-def _remember(folder: Path, found: dict[str, tuple[Looks, str]]) -> None:
-    with contextlib.suppress(OSError, RuntimeError):  # a cache that cannot be kept costs time only
+def _remember(folder: Path, found: dict[str, tuple[Stat, str]]) -> None:
+    with contextlib.suppress(OSError, RuntimeError):  # without the cache the next command only takes longer
         write_json(_memory(folder), found)

@@ -1,4 +1,4 @@
-"""trainer_state.json, which Hugging Face trainers save with every checkpoint: whether training ended with it."""
+"""trainer_state.json, which Hugging Face trainers save with every checkpoint: whether training ended there."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from pathlib import Path
 
 from mtrl.core.files import read_json
 
+FILE = "trainer_state.json"
+
 
 def last(checkpoint: Path) -> str:
-    """Why a Hugging Face trainer ended with this checkpoint, by its own trainer_state.json; "" where it went on.
+    """Why a Hugging Face trainer ended with this checkpoint, by its trainer_state.json; "" if it went on.
 
-    Resuming clears both marks: from the last step it trains one more, after early stopping until the next validation.
+    A trainer that resumes ignores both: it trains one step after the last, or after early stopping to the next
+    validation.
     """
-    state = read_json(checkpoint / "trainer_state.json", strict=False)
+    state = read_json(checkpoint / FILE, strict=False)
     state = state if isinstance(state, dict) else {}
     step, most = state.get("global_step"), state.get("max_steps")
     if isinstance(step, int) and isinstance(most, int) and 0 < most <= step:

@@ -19,10 +19,10 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, read_jsonl
 from mtrl.core.nested import differing
 from mtrl.core.rundir import Run, checked, evaluation, listing
-from mtrl.evaluate import scores
-from mtrl.evaluate.identity import read_identity
+from mtrl.evaluate import predictions, scores
+from mtrl.evaluate.identity import IDENTITY, read_identity
 from mtrl.models.card import FILE as CARD
-from mtrl.paper import marks, scored
+from mtrl.paper import scored
 from mtrl.paper.scored import Scored
 
 LOCK, LOG, STEPS = "reproduce.lock", "reproduce.log", "steps.jsonl"  # next to a run's own files
@@ -124,7 +124,7 @@ class Cell:
         return f"{self.scores}: {reasons[0]}" if reasons else ""
 
     def _numbers(self) -> dict[str, Scored]:
-        file = self.scores / "metrics.json"
+        file = self.scores / scores.METRICS
         try:
             one = scores.read(file) if file.exists() else None
         except UserError:  # `mtrl eval`, which is run again, says what is wrong with it
@@ -132,7 +132,7 @@ class Cell:
         if one is None or one.method != self.method:
             return {}
         return {
-            task: Scored(one, task, one.tasks[task], marks.of(one, task, self.place.data))
+            task: scored.of(one, task, self.place.data)
             for task in self.columns
             if task in one.tasks and not scored.why_not(one, task)
         }
@@ -218,8 +218,8 @@ def _selected(run: Run) -> bool:
 
 def _answered(folder: Path) -> str:
     """How many requests of an evaluation are answered, of how many."""
-    if not (folder / "eval.json").exists() or not (folder / "predictions.jsonl").exists():
+    if not (folder / IDENTITY).exists() or not (folder / predictions.FILE).exists():
         return ""
     asked = sum(task.requests for task in read_identity(folder).tasks.values())
-    with (folder / "predictions.jsonl").open("rb") as file:
+    with (folder / predictions.FILE).open("rb") as file:
         return f"{sum(1 for _ in file):,}/{asked:,}"

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from mtrl.config import prompting, samples, task_files
+from mtrl.config import datacard, prompting, samples, task_files
 from mtrl.core import hints
 from mtrl.core.errors import MtrlError
-from mtrl.core.files import read_object, sha256_file
+from mtrl.core.files import sha256_file
 from mtrl.evaluate.scores import Scores
 from mtrl.evaluate.subject import fingerprint
 
@@ -36,14 +36,14 @@ def of(one: Scores, task: str, data: Path) -> tuple[Mark, ...]:
 
 
 def _samples(one: Scores, task: str, data: Path) -> list[Mark]:
-    numbers, file, card = one.tasks[task], samples.path_of(data, task, one.tasks[task].split), data / task / "card.json"
+    numbers, file = one.tasks[task], samples.path_of(data, task, one.tasks[task].split)
     if file.exists():
         if numbers.samples_sha256 is None:
             record = hints.line("score", one.file.parent)
             return [Mark(f"of samples that are not recorded: {record} records them", False)]
         if numbers.samples_sha256 != _hash(file, file.stat().st_mtime_ns, file.stat().st_size):
             return [Mark(f"of other samples than {data / task} holds now", True)]
-        if card.exists() and (limit := read_object(card).get("limit")) is not None:
+        if datacard.path_of(data, task).exists() and (limit := datacard.read(data, task).limit) is not None:
             return [Mark(f"of data that was converted with --limit {limit} ({data / task})", False)]
     if numbers.conversion_limit is not None:
         return [Mark(f"of data that was converted with --limit {numbers.conversion_limit}", False)]

@@ -47,7 +47,7 @@ def data(tasks: list[str], folder: Path) -> Table:
 
     rows = []
     for task in tasks:
-        counts = datacard.read(folder, task).counts if (folder / task / "card.json").exists() else {}
+        counts = datacard.read(folder, task).counts if datacard.path_of(folder, task).exists() else {}
         numbers = [f"{sum(counts.get(split, {}).values()):,}" if counts else "" for split in SPLITS]
         rows.append(["converted" if counts else "missing", *numbers])
     return Table(f"data in {folder}", "task", DataFrame(rows, tasks, ["", *SPLITS]))

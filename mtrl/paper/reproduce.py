@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mtrl.config import datacard
 from mtrl.core import child, hints
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import read_json
@@ -50,7 +51,7 @@ def conversion(chosen: list[Cell], raw: Path | None, place: Place, again: str = 
 
     Raises UserError where a task is missing and `raw` is None; `again` is the command with --raw.
     """
-    missing = [task for task in needed(chosen) if not (place.data / task / "card.json").exists()]
+    missing = [task for task in needed(chosen) if not datacard.path_of(place.data, task).exists()]
     if missing and raw is None:
         raise UserError(
             f"these tasks are not converted: {', '.join(missing)}. Pass --raw FOLDER, the folder of the releases", again

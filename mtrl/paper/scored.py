@@ -84,7 +84,7 @@ class PassedOver(NamedTuple):
 def evaluations(runs: Path) -> tuple[list[Scores], list[str]]:
     """Every evaluation below the runs folder; and the reason for each file that cannot be read."""
     found, strange = [], []
-    for file in sorted(runs.glob("**/metrics.json")):
+    for file in sorted(runs.glob(f"**/{scores.METRICS}")):
         if "select" in file.relative_to(runs).parts:  # mtrl select scores val
             continue
         try:
@@ -92,6 +92,10 @@ def evaluations(runs: Path) -> tuple[list[Scores], list[str]]:
         except UserError as error:
             strange.append(str(error) + (f" ({error.then})" if error.then else ""))
     return found, strange
+
+
+def of(one: Scores, task: str, data: Path) -> Scored:
+    return Scored(one, task, one.tasks[task], marks.of(one, task, data))
 
 
 def everything(runs: Path, data: Path) -> tuple[list[Scored], list[PassedOver]]:
@@ -103,7 +107,7 @@ def everything(runs: Path, data: Path) -> tuple[list[Scored], list[PassedOver]]:
             if why := why_not(one, task):
                 passed_over.append(PassedOver(task, f"{one.file.parent}: {task} ({why})"))
             else:
-                numbers.append(Scored(one, task, one.tasks[task], marks.of(one, task, data)))
+                numbers.append(of(one, task, data))
     return sorted(numbers, key=lambda c: (bool(c.marks), -c.answered)), passed_over
 
 
@@ -171,7 +175,7 @@ def sides(folders: tuple[Path, Path], chosen: list[str], data: Path) -> tuple[li
     names, notes = [], []
     for side, folder in zip("AB", folders, strict=True):
         try:
-            one = scores.read(folder / "metrics.json")
+            one = scores.read(folder / scores.METRICS)
         except UserError:
             names.append(str(folder))
             continue

@@ -1,4 +1,4 @@
-"""`mtrl tables`: Tables 1, 2 and 3 next to the paper's, and the tasks that the paper does not have."""
+"""`mtrl tables`: Tables 1, 2 and 3 next to the paper's, and every evaluation by run."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from collections import Counter
 from pathlib import Path
 
 from mtrl.config import datacard, tasks
-from mtrl.config.published import layout, table_tasks, titled
+from mtrl.config.published import layout, titled
 from mtrl.config.recipe_types import METHODS
 from mtrl.config.tasks import SPLITS
 from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.paper import results, scored
 from mtrl.paper.results import Row
+from mtrl.paper.scored import Scored
 from mtrl.paper.shown import Count, Table
 
 
 def found(number: int | None, runs: Path, data: Path) -> list[Table]:
-    """The table of this number; by default all that the table file has, then the user's own tasks. Raises UserError."""
+    """The table of this number; by default all that the table file has, then every evaluation. Raises UserError."""
     if number:
         return [counts(data) if number == 1 else results.of_runs(number, runs, data)]
     numbers = [n for n in (1, 2, 3) if f"table{n}" in layout()]
-    mine = own(runs, data)
-    return [*(table for n in numbers for table in found(n, runs, data)), *([mine] if mine else [])]
+    every = by_run(runs, data)
+    return [*(table for n in numbers for table in found(n, runs, data)), *([every] if every else [])]
 
 
 def counts(data: Path) -> Table:
@@ -34,7 +35,7 @@ def counts(data: Path) -> Table:
         raise UserError("recipes/paper.yaml has no table1 here", "mtrl tables 2")
     columns = about["columns"]
     known = {task.name: task.table1_positive or "yes" for task in tasks.load_all()}
-    missing = [name for name in columns if not (data / name / "card.json").exists()]
+    missing = [name for name in columns if not datacard.path_of(data, name).exists()]
 
     def count(name: str, split: str) -> Count:
         paper, ours = about.get(split, {}).get(name), None
@@ -50,33 +51,37 @@ def counts(data: Path) -> Table:
     return Table(titled("Table 1: rows (positive/negative)"), "split", rows, todo=todo, number=1)
 
 
-def own(runs: Path, data: Path = Path("data")) -> Table | None:
-    """The tasks that the paper does not have: one row per judge and task. None where none is scored."""
+def by_run(runs: Path, data: Path = Path("data")) -> Table | None:
+    """Every evaluation below `runs`, also of a part of a split: one row per judge and task. None if there is none."""
     from pandas import DataFrame
 
-    papers = {*table_tasks(1), *table_tasks(2), *table_tasks(3)}
-    everything, over = scored.everything(runs, data)
-    mine = [one for one in everything if one.task not in papers]
-    passed_over = tuple(one.text for one in over if one.task and one.task not in papers)
+    evaluations, unreadable = scored.evaluations(runs)
+    broken = [f"{one.file.parent}: {task} ({why})" for one in evaluations for task, why in one.broken.items()]
+    found = [scored.of(one, task, data) for one in evaluations for task in one.tasks]
+    order = list(METHODS)
     rows: dict[str, Row] = {}
-    for task in sorted({one.task for one in mine}):
-        for method in METHODS:
-            for judge in scored.rows(method, [one for one in mine if one.task == task]).values():
-                one = judge[task]
-                name = f"{one.name} ({METHODS[method]}): {task}"
-                if name in rows:
-                    name = f"{one.asked_as} ({METHODS[method]}): {task} in {one.of.file.parent}"
-                rows[name] = Row(name, method, [judge])
-    if not rows and not passed_over:
+    for one in sorted(found, key=lambda one: (one.task, order.index(one.of.method), one.name, -one.answered)):
+        name = f"{one.name} ({METHODS[one.of.method]}): {one.task}"
+        if name in rows:
+            name = f"{one.asked_as} ({METHODS[one.of.method]}): {one.task} in {one.of.file.parent}"
+        rows[name] = Row(name, one.of.method, [{one.task: one}])
+    if not rows and not broken and not unreadable:
         return None
     footnotes: dict[str, int] = {}
-    records = results.records(list(rows.values()), sorted({one.task for one in mine}), footnotes)
+    records = results.records(list(rows.values()), sorted({one.task for one in found}), footnotes)
     cells = {}
-    for name in rows:
+    for name, row in rows.items():
         of = records[(records["row"] == name) & (records["task"] != results.MEAN)]
         shares = (results.share(of, key) for key in ("accuracy", "invalid"))
-        cells[name] = [f"{of['n'].iloc[0]:,}", results.macro_f1(of), *shares]
-    columns = ["n", "Macro-F1 [95%]", "accuracy", "invalid"]
+        (one,) = row.judges[0].values()
+        cells[name] = [_part(one), f"{one.numbers.n:,}", results.macro_f1(of), *shares]
+    columns = ["of", "n", "Macro-F1 [95%]", "accuracy", "invalid"]
     frame = DataFrame.from_dict(cells, orient="index", columns=columns, dtype=object)
-    title = "Your tasks, on the test split (per cent)"
-    return Table(title, "judge: task", frame, notes=results.explained(footnotes), passed_over=passed_over)
+    title = "Every evaluation, by run (per cent)"
+    return Table(title, "judge: task", frame, notes=results.explained(footnotes), passed_over=(*broken, *unreadable))
+
+
+def _part(one: Scored) -> str:
+    """The split; and what else keeps a number out of Tables 2 and 3."""
+    limit = "" if one.numbers.limit is None else f", --limit {one.numbers.limit}"
+    return f"{one.numbers.split}{limit}" + (f", {one.of.votes} votes" if one.of.votes > 1 else "")

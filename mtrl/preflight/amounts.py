@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from mtrl.backends import batches
+from mtrl.backends import batches, registry
 from mtrl.config import sizes
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.finding import Check
@@ -69,19 +69,11 @@ def _auto(recipe: Recipe, rows: int) -> str:
     return ""
 
 
-LIMITS = {  # upstream's own limit on the checkpoints that are kept
-    "llamafactory": "save_total_limit",
-    "easyr1": "trainer.save_limit",
-    "verl": "trainer.max_actor_ckpt_to_keep",
-    "trl": "grpo.save_total_limit",
-}
-
-
 def disk(recipe: Recipe, run: Run, data: Path, config: Rendered) -> Check:
     """Room for the checkpoints on the run directory's disk: for all, or for as many as upstream's own limit keeps."""
     folder = next(path for path in (run.path, *run.path.parents) if path.exists())
     free, each = shutil.disk_usage(folder).free / 1e9, memory.checkpoint(recipe, config)
-    key = LIMITS[recipe.trainer]
+    key = registry.of(recipe).limit
     kept = config.whole(key, default=-1, least=-1 if recipe.trainer == "easyr1" else 1)  # EasyR1's -1: all
     count = max(1, sizes.schedule(recipe, sizes.rows(recipe, data)).checkpoints)
     count = min(count, kept) if kept > 0 else count

@@ -12,6 +12,7 @@ from mtrl.backends import registry
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import parse_yaml
+from mtrl.core.run_files import CONFIG
 from mtrl.core.rundir import Run
 
 _REQUIRED: Any = object()
@@ -34,7 +35,7 @@ class Rendered:
 
     @cached_property
     def values(self) -> dict[str, Any]:
-        found: dict[str, Any] = parse_yaml(self.text, "upstream.yaml")
+        found: dict[str, Any] = parse_yaml(self.text, CONFIG)
         return found
 
     def whole(self, key: str, default: int = _REQUIRED, least: int = 1) -> int:

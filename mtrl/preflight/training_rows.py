@@ -11,7 +11,7 @@ from mtrl.backends import inputs
 from mtrl.config import datacard, prompting, samples, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.converters.checks.converted import altered
-from mtrl.converters.pipeline import counts
+from mtrl.converters.pipeline import counts, exports
 from mtrl.core import hints
 from mtrl.core.finding import Check
 
@@ -23,7 +23,7 @@ def check(recipe: Recipe, data: Path) -> Iterator[Check]:
     for name in recipe.tasks:
         yield from _task(recipe, data, name)
     trained = _images(data, recipe.tasks, ("train",))
-    for card_file in sorted(data.glob("*/card.json")):
+    for card_file in sorted(data.glob(f"*/{datacard.FILE}")):
         name = card_file.parent.name
         for split in ("val", "test"):
             if shared := trained & _images(data, [name], (split,)):
@@ -32,7 +32,7 @@ def check(recipe: Recipe, data: Path) -> Iterator[Check]:
 
 
 def _task(recipe: Recipe, data: Path, name: str) -> Iterator[Check]:
-    task, again, card_file = tasks.load(name), datacard.convert_again(name, data), data / name / "card.json"
+    task, again, card_file = tasks.load(name), datacard.convert_again(name, data), datacard.path_of(data, name)
     if not card_file.exists():
         yield Check("error", f"task {name} is not converted ({card_file} is missing)", again)
         return
@@ -44,7 +44,7 @@ def _task(recipe: Recipe, data: Path, name: str) -> Iterator[Check]:
     if empty := [split for split in SPLITS if not rows.get(split)]:
         yield Check("error", f"task {name} has no rows in {' and '.join(empty)}", again)
     yield from counts.untrainable(task, data, inputs.chosen(rows["train"], recipe, name), again)
-    files = [f"{name}/sft_{split}.json" if recipe.sft else f"{name}/rl_{split}.parquet" for split in SPLITS]
+    files = [f"{name}/{(exports.SFT if recipe.sft else exports.RL).format(split)}" for split in SPLITS]
     yield from altered(data, name, [*files, *sorted(_images(data, [name], SPLITS))], again)
     limited = f", at most {card.limit} per split" if card.limit else ""
     yield Check("ok", f"task {name}: train {rows['train']:,}, val {rows['val']:,} rows{limited}")

@@ -20,6 +20,7 @@ from mtrl.core import child
 from mtrl.core.errors import UserError
 from mtrl.core.files import write_text
 from mtrl.core.finding import Check
+from mtrl.core.run_files import CONFIG
 from mtrl.core.rundir import Run
 from mtrl.preflight import ray_rules
 from mtrl.preflight.ray_rules import Names, Rule, divisor
@@ -96,7 +97,7 @@ def _asked(text: str) -> Iterator[Check]:
     if envs.versions(python, ("verl",))["verl"] is None:
         return
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "upstream.yaml"
+        file = Path(folder) / CONFIG
         write_text(file, text)
         done = subprocess.run([python, verl_check.__file__, file], capture_output=True, text=True, timeout=300)
     if done.returncode != 0:

@@ -18,6 +18,7 @@ from mtrl.core import hints, staging
 from mtrl.core.errors import MtrlError, UserError, remedy
 from mtrl.core.files import sha256_file, write_json
 from mtrl.core.nested import differing
+from mtrl.core.run_files import RECIPE
 from mtrl.core.rundir import Run
 from mtrl.core.schema import validate
 from mtrl.models import hub_folder
@@ -32,7 +33,7 @@ def export(run: Run, step: str, target: Path, unfinished: bool = False) -> dict[
     `unfinished` allows a run that is not done.
     """
     recipe = run.recipe
-    file = run.path / "recipe.yaml"
+    file = run.path / RECIPE
     resolved = validate(Recipe, recipe, str(file), f"remove from {file} what this mtrl does not know, and export again")
     trainer = registry.of(resolved)
     checkpoint_folders.require_own(run, trainer.name)
@@ -53,7 +54,7 @@ def export(run: Run, step: str, target: Path, unfinished: bool = False) -> dict[
                 "run": run.name,
                 "step": number,
                 "recipe": recipe,
-                "recipe_sha256": sha256_file(run.path / "recipe.yaml"),
+                "recipe_sha256": sha256_file(file),
                 "packages": run.environment.packages,
             }
             with trainer.merged(source, resolved, here) as folder:

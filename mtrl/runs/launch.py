@@ -18,6 +18,7 @@ from mtrl.config.recipe_types import Recipe
 from mtrl.core import child
 from mtrl.core.errors import Interrupted, MtrlError, UserError
 from mtrl.core.files import write_text
+from mtrl.core.run_files import METRICS
 from mtrl.core.rundir import Run
 from mtrl.preflight import network
 from mtrl.runs import causes, process
@@ -126,4 +127,4 @@ def assist(run: Run, recipe: Recipe, data: Path, rank: int) -> None:
 def write_metrics(run: Run, rows: list[dict[str, Any]]) -> None:
     """metrics.jsonl, from the trainer's own logs. A full disk does not end the training: the next call writes it."""
     with contextlib.suppress(OSError):
-        write_text(run.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        write_text(run.path / METRICS, "".join(json.dumps(row) + "\n" for row in rows))

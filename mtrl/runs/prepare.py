@@ -15,7 +15,7 @@ from mtrl.backends.base import Backend, Job
 from mtrl.config import task_files, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.files import write_json, write_text
-from mtrl.core.run_files import Environment
+from mtrl.core.run_files import COMMAND, CONFIG, ENVIRONMENT, Environment
 from mtrl.core.rundir import Run, hashes
 
 
@@ -34,11 +34,11 @@ def prepare(run: Run, recipe: Recipe, data: Path, config: str) -> Job:
     run.claim(recipe.model_dump(mode="json", exclude_none=True), hashes(data, files) | task_files.hashes(home))
     trainer.link_inputs(recipe, run, data.resolve())
     job = trainer.job(recipe, run)
-    write_text(run.path / "upstream.yaml", config)
-    write_text(run.path / "command.sh", script(run, job))
-    command = run.path / "command.sh"
+    write_text(run.path / CONFIG, config)
+    command = run.path / COMMAND
+    write_text(command, script(run, job))
     command.chmod(command.stat().st_mode | (command.stat().st_mode & 0o444) >> 2)  # whoever can read it can run it
-    write_json(run.path / "env.json", describe(trainer, job).model_dump())
+    write_json(run.path / ENVIRONMENT, describe(trainer, job).model_dump())
     if run.status.state == "planned":
         run.set("planned", method=recipe.method, data=str(data.resolve()))
     return job

@@ -21,10 +21,10 @@ from mtrl.core import child, hints, staging
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import sha256_file, write_json
 from mtrl.core.locks import take
-from mtrl.core.run_files import Selected
-from mtrl.core.rundir import SELECTED, Run
+from mtrl.core.run_files import SELECTED, Selected
+from mtrl.core.rundir import Run
 from mtrl.evaluate.metrics.task import TaskMetrics
-from mtrl.evaluate.scores import read
+from mtrl.evaluate.scores import METRICS, read
 from mtrl.runs.export import export
 from mtrl.runs.steps import best_of, require_done
 
@@ -79,7 +79,7 @@ class _Scoring:
         The child inherits the lock: if this command is killed, its model stays in use for as long as the child lives.
         """
         folder = self.run.path / "select" / f"step-{number}"
-        metrics, model = folder / "metrics.json", folder / "model"
+        metrics, model = folder / METRICS, folder / "model"
         if metrics.exists():
             if current(metrics, self.tasks, self.data):
                 return self._read(metrics)

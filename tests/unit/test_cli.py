@@ -212,7 +212,7 @@ def test_a_prompt_that_changed_since_conversion_is_refused(cli, project: Path) -
 
 def test_a_folder_that_is_no_checkpoint(cli, project: Path) -> None:
     found = cli("eval", "--ckpt", "data")
-    assert found.code == 2 and "data is no checkpoint: it has no config.json" in found.err
+    assert found.code == 2 and "data is not a checkpoint: it has no config.json" in found.err
     found = cli("eval", "--ckpt", "./nowhere")
     assert found.code == 2 and "does not exist" in found.err
 

@@ -431,3 +431,30 @@ def test_names_that_no_file_can_have(tmp_path: Path, name: str, words: str) -> N
     task = table_task(tmp_path / "raw", [{"image": name, "label": 0}])
     with pytest.raises(UserError, match=words):
         run(task, tmp_path / "raw", tmp_path / "data")
+
+
+def test_all_is_what_is_there_and_the_rest_is_named(tmp_path: Path, cli) -> None:  # type: ignore[no-untyped-def]
+    raw, data = tmp_path / "raw", tmp_path / "data"
+    releases.mjbench(raw, "safety")
+    releases.unsafebench(raw)
+    found = cli("convert", "all", "--raw", raw, "--out", data)
+    said = " ".join(found.out.split())
+    assert found.code == 2 and "no data/alignment.parquet in" in found.err  # a release that is there must be whole
+    for subset in ("alignment", "quality"):
+        releases.mjbench(raw, subset)
+    found = cli("convert", "all", "--raw", raw, "--out", data)
+    said = " ".join(found.out.split())
+    assert found.code == 0 and "not converted, since" in said and "agin_nat, agin_rat, agin_tech" in said
+    assert {file.parent.name for file in data.glob("*/card.json")} == {
+        *("mjbench_alignment", "mjbench_quality", "mjbench_safety", "unsafebench")
+    }
+    found = cli("check", "all", "--data", data)
+    assert found.code == 0 and "not converted, and so not checked: agin_nat" in " ".join(found.out.split())
+    found = cli("check", "all", "--table1", "--data", data)
+    assert found.code == 1 and "agin_nat is not converted" in found.out  # Table 1 is of all its tasks
+    assert cli("check", "agin_nat", "--data", data).code == 1
+    (tmp_path / "empty").mkdir()
+    found = cli("convert", "all", "--raw", tmp_path / "empty", "--out", tmp_path / "other")
+    assert found.code == 2 and "no MOS_AGIN.csv in" in found.err
+    found = cli("check", "all", "--data", tmp_path / "other")
+    assert found.code == 2 and "no task is converted in" in found.err

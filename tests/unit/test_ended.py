@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mtrl.backends import checkpoint_folders, ray_trainers, registry
+from mtrl.backends import checkpoint_folders, registry
+from mtrl.backends.easyr1_grpo import EasyR1
 from mtrl.config import recipe
 from mtrl.core.errors import UserError
 from mtrl.core.rundir import Run
@@ -91,9 +92,14 @@ def test_easyr1s_end_is_its_last_step_validated_or_a_plateau(tmp_path: Path, mon
     monkeypatch.setattr(checkpoint_folders, "steps", lambda run: {5: run.path, 10: run.path})
     run.log.write_text("Total training steps: 10\n")
     rows = [{"step": step, "eval_accuracy": 0.5} for step in (5, 10)]
-    assert ray_trainers.ended(found, run, rows) == "all 10 steps are trained"
-    assert ray_trainers.ended(found, run, rows[:1]) == ""  # saved, and not validated yet
+
+    def ended(rows: list[dict[str, Any]]) -> str:
+        monkeypatch.setattr(EasyR1, "metrics", lambda self, run: rows)
+        return registry.of(found).ended(found, run)
+
+    assert ended(rows) == "all 10 steps are trained"
+    assert ended(rows[:1]) == ""  # saved, and not validated yet
     run.log.write_text("Total training steps: 975\n")
-    assert ray_trainers.ended(found, run, rows) == ""
+    assert ended(rows) == ""
     plateau = [{"step": 5 * number, "eval_accuracy": 0.5} for number in range(1, 7)]
-    assert "has not improved for 5 validations" in ray_trainers.ended(found, run, plateau)
+    assert "has not improved for 5 validations" in ended(plateau)

@@ -67,5 +67,5 @@ def test_a_torn_file_is_found_by_its_size(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_damaged_header_is_named(tmp_path: Path, header: bytes) -> None:
     (tmp_path / "m.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
-    with pytest.raises(MtrlError, match=r"m.safetensors is not a whole safetensors file"):
+    with pytest.raises(MtrlError, match=r"m.safetensors is not a complete safetensors file"):
         experts.headers(tmp_path)

@@ -15,7 +15,8 @@ from mtrl.config import recipe, samples
 from mtrl.core import locks, staging
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import read_json
-from mtrl.core.rundir import SELECTED, Run
+from mtrl.core.run_files import SELECTED
+from mtrl.core.rundir import Run
 from mtrl.demo.walkthrough import tiny
 from mtrl.runs import export, steps
 from tests.unit.test_select import val_scores

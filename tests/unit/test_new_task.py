@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from mtrl.config import prompting, tasks
-from mtrl.converters import guess
-from mtrl.converters.guess import Meaning
+from mtrl.converters.pipeline import guess
+from mtrl.converters.pipeline.guess import Meaning
 from tests import hinted
 from tests.conftest import SHARED
 
@@ -103,7 +103,7 @@ def test_nothing_is_overwritten(cli) -> None:
         (["My-Task"], "lower-case letters, digits and _"),
         (["../x"], "lower-case letters, digits and _"),
         (["x", "--table", "none.csv"], "none.csv"),
-        (["x", "--table", "my release/pics/1.jpg"], "a table is .csv, .jsonl or .parquet"),
+        (["x", "--table", "my release/pics/1.jpg"], "a table is .csv, .jsonl, .parquet or .json"),
         (["x", "--table", "texts.csv"], "has 0. Its columns: a, b"),
         (["x", "--table", "empty.csv"], "empty.csv has no rows"),
         (

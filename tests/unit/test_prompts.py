@@ -18,35 +18,29 @@ from mtrl.cli import main
 from mtrl.config import prompting, samples, tasks
 from mtrl.config.prompting import MARKER, escape
 from mtrl.config.samples import Sample
-from mtrl.config.tasks import Label, Task
 from mtrl.core import search_path
 from mtrl.core.errors import UserError
+from mtrl.reward_plugins import judge
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-POINTWISE = ("agin_nat", "agin_tech", "agin_rat", "seetrue", "imagereward", "unsafebench")
-PAIRWISE = ("mjbench_alignment", "mjbench_safety", "mjbench_quality")
-WITH_CAPTION = ("seetrue", "imagereward", "mjbench_alignment")
-ALL = POINTWISE + PAIRWISE
+SHIPPED = {task.name: task for task in tasks.load_all()}
 HOSTILE = 'A "red" {{ cube }} <image> <|im_end|> <<image>image> {% raw %} auf dem Tisch, 机 🙂 <Video><|vision_start|>'
-each = pytest.mark.parametrize(("name", "style"), [(name, style) for name in ALL for style in prompting.STYLES])
+each = pytest.mark.parametrize(("name", "style"), [(name, style) for name in SHIPPED for style in prompting.STYLES])
 
 
-def task_of(name: str) -> Task:
-    yes, no = ("1", "2") if name in PAIRWISE else ("yes", "no")
-    label = Label(column="label", values={yes: [yes], no: [no]})
-    kind = "pairwise" if name in PAIRWISE else "pointwise"
-    return Task(name=name, title=name, capability="quality", kind=kind, label=label)
+def fields_of(name: str) -> list[str]:
+    return prompting.fields(SHIPPED[name], "sft") if name in SHIPPED else ["caption"]
 
 
 def sample_of(name: str) -> Sample:
-    kind, images, answer = "pointwise", ("images/00/a.png",), "yes"
-    if name in PAIRWISE:
-        kind, images, answer = "pairwise", (*images, "images/11/b.png"), "2"
-    return Sample("sample-1", name, kind, images, {"caption": escape(HOSTILE)}, answer, "test")
+    task = tasks.load(name)
+    images = tuple(f"images/00/{n}.png" for n in range(task.images))
+    fields = {field: escape(HOSTILE) for field in fields_of(name)}
+    return Sample("sample-1", name, task.kind, images, fields, task.choices[-1], "test")
 
 
 def rendered(name: str, style: str) -> str:
-    return prompting.renderer(task_of(name), style)(sample_of(name))
+    return prompting.renderer(tasks.load(name), style)(sample_of(name))
 
 
 @each
@@ -63,24 +57,28 @@ def test_shape(name: str, style: str) -> None:
     text = rendered(name, style)
     assert text.count(MARKER) == len(sample_of(name).images)
     assert not re.search(r"<\|\w*\|>|<video>|<audio>", text, re.IGNORECASE)
-    last = text.splitlines()[-1]
+    last, task = text.splitlines()[-1], SHIPPED[name]
+    asked = {"yes": "yes or no", "1": "1 for the first", "2": "2 for the second", "tie": "tie if neither"}
+    if task.kind == "score":
+        asked = dict.fromkeys(task.choices, judge.said(task.choices))
     if style == "sft":
-        assert (
-            ("yes or no" in last) if name in POINTWISE else ("1 for the first" in last and "2 for the second" in last)
-        )
+        assert all(asked[verdict] in last for verdict in task.choices if verdict in asked)
         assert "<think>" not in text and "<answer>" not in text
     else:
         assert "<think></think>" in last
-        assert all(f"<answer>{verdict}</answer>" in last for verdict in task_of(name).choices)
-    assert ("yes:" in text and "no:" in text) == (name in POINTWISE)
-    assert (escape(HOSTILE) in text) == (name in WITH_CAPTION)
+        answer = "<answer>N</answer>, where N is " if task.kind == "score" else ""
+        assert all((answer + asked[v] if answer else f"<answer>{v}</answer>") in last for v in task.choices)
+    if task.kind == "score":
+        assert all(f"\n{verdict}: " in text for verdict in task.choices)
+    assert ("yes:" in text and "no:" in text) == (task.kind == "pointwise")
+    assert text.count(escape(HOSTILE)) == len(fields_of(name))
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_styles_differ_in_the_last_line_alone_and_what_varies_comes_after_the_images(name: str) -> None:
     sft, rl = (rendered(name, style).splitlines() for style in prompting.STYLES)
     assert sft[:-1] == rl[:-1] and sft[-1] != rl[-1]
-    template = prompting.template_path(task_of(name), "sft").read_text(encoding="utf-8")
+    template = prompting.template_path(SHIPPED[name], "sft").read_text(encoding="utf-8")
     rubric = template[: template.index(MARKER)]
     assert "{" not in rubric and 80 <= len(rubric.split()) <= 250
 
@@ -96,7 +94,8 @@ def test_unsafebench_names_every_category() -> None:
 
 def test_every_shipped_template_is_covered() -> None:
     for style in prompting.STYLES:
-        assert set(search_path.listing("prompts", style, ".jinja")) == set(ALL)
+        used = {Path(task.prompt_file(style)).stem for task in SHIPPED.values()}
+        assert set(search_path.listing("prompts", style, ".jinja")) == used
 
 
 # Templates of one's own, and their mistakes
@@ -149,15 +148,15 @@ def test_what_is_no_template(home: Path, template: bytes, said: str) -> None:
     with pytest.raises(UserError, match=said):
         rendered("mine", "sft")
     with pytest.raises(UserError, match=said):
-        prompting.preview(task_of("mine"), "sft")
+        prompting.preview(tasks.load("mine"), "sft")
 
 
 def test_the_sha256_is_the_templates(home: Path) -> None:
     file = home / "prompts" / "sft" / "mine.jinja"
     file.write_text("<image> a: yes or no?")
-    before = prompting.sha256(task_of("mine"), "sft")
+    before = prompting.sha256(tasks.load("mine"), "sft")
     file.write_text("<image> b: yes or no?")
-    assert prompting.sha256(task_of("mine"), "sft") != before
+    assert prompting.sha256(tasks.load("mine"), "sft") != before
 
 
 # What a prompt must ask for, and what it may contain
@@ -188,7 +187,7 @@ def test_a_prompt_that_no_verdict_could_come_of_is_an_error_wherever_it_is_read(
     file.write_text(template)
     for read in (prompting.sha256, prompting.renderer, prompting.fields, prompting.preview):
         with pytest.raises(UserError, match=re.escape(said)) as error:
-            read(task_of("mine"), style)
+            read(tasks.load("mine"), style)
         assert str(file) in str(error.value) and error.value.then
 
 
@@ -255,7 +254,7 @@ def test_a_prompt_that_grows_beyond_all_use_by_its_fields(home: Path) -> None:
     (home / "prompts" / "sft" / "mine.jinja").write_text("<image> yes or no?" + "{{ caption }}" * 5_000)
     long = Sample("s", "mine", "pointwise", ("images/00/a.png",), {"caption": "long " * 20_000}, "yes", "test")
     with pytest.raises(UserError, match="more than 1,000,000 characters in sample s"):
-        prompting.renderer(task_of("mine"), "sft")(long)
+        prompting.renderer(tasks.load("mine"), "sft")(long)
 
 
 # `mtrl prompts`
@@ -272,12 +271,10 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 def test_the_command_before_and_after_conversion(
     name: str, style: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if name not in search_path.listing("recipes", "tasks", ".yaml"):
-        pytest.skip(f"recipes/tasks/{name}.yaml is not there")
     code, out, err = run(capsys, "prompts", name, "--style", style, "--data", str(tmp_path))
     assert code == 0, err
-    assert "is not converted" in out and f"{name}.jinja" in out and "{{" not in out
-    assert ('"<caption>"' in out) == (name in WITH_CAPTION)
+    assert "is not converted" in out and SHIPPED[name].prompt_file(style) in out and "{{" not in out
+    assert all(f"<{field}>" in out for field in fields_of(name))
     samples.write(samples.path_of(tmp_path, name, "train"), [sample_of(name)])
     code, out, err = run(capsys, "prompts", name, "--style", style, "--data", str(tmp_path))
     assert code == 0, err

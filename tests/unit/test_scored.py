@@ -22,7 +22,7 @@ from mtrl.evaluate.identity import Identity
 from mtrl.evaluate.judges import served, subject
 from mtrl.evaluate.recording import Recording
 from mtrl.evaluate.subject import Subject
-from mtrl.paper import results, scored
+from mtrl.paper import results, scored, tables
 from tests.conftest import DEMO
 from tests.unit.metrics_fixture import task_metrics
 from tests.unit.test_tables import texts
@@ -206,9 +206,32 @@ def test_the_result_of_ones_own_task_is_shown(project: Path, cli) -> None:
     evaluate(judge("my-run", "sft_unified", "mine"), ["mine"], "my-run/eval")
     done = cli("tables")
     lines = " ".join(done.out.split())
-    assert done.code == 0 and "Your tasks, on the test split" in lines and "my-run (SFT-Unified): mine" in lines
+    assert done.code == 0 and "Every evaluation, by run" in lines and "my-run (SFT-Unified): mine" in lines
     assert "mtrl sft recipes/sft_unified.yaml" not in done.out and "mtrl tables 2 lists them" in done.out
-    assert "Your tasks" in cli("tables", "--format", "markdown").out
+    assert "Every evaluation" in cli("tables", "--format", "markdown").out
+
+
+def test_without_a_number_every_evaluation_is_shown_by_run(project: Path, cli) -> None:
+    """The paper's tasks too, and what is no cell of the paper's tables: another split, a part, votes, another task."""
+    evaluate(judge("multi", "sft_unified", *DEMO), DEMO, "multi/eval")
+    evaluate(judge("single", "sft_single", "demo_quality"), ["demo_safety"], "single/eval")
+    for name, change in (("v", {"split": "val"}), ("part", {"limit": 3})):
+        shutil.copytree("runs/multi/eval", f"runs/{name}")
+        file = Path(f"runs/{name}/metrics.json")
+        content = json.loads(file.read_text())
+        content["demo_safety"] |= change
+        file.write_text(json.dumps({key: value for key, value in content.items() if key != "demo_quality"}))
+    frame = texts(tables.by_run(RUNS, DATA).rows)
+    assert len(frame) == 3 + 1 + 2 * 2
+    assert frame["multi (SFT-Unified): demo_quality"]["of"] == "test"
+    assert (
+        frame["single (SFT-Single): demo_safety"]["accuracy"] == frame["multi (SFT-Unified): demo_safety"]["accuracy"]
+    )
+    parts = {name.rpartition(" in ")[2]: cells["of"] for name, cells in frame.items() if "demo_safety in" in name}
+    assert sorted(["test", *parts.values()]) == ["test", "test, --limit 3", "val"]
+    shown = cli("tables").out
+    assert "Every evaluation, by run" in shown and "single (SFT-Single)" in shown and "test, --limit 3" in shown
+    assert "Every evaluation" not in cli("tables", 2).out
 
 
 def test_a_test_split_of_one_class_has_no_macro_f1(project: Path, cli) -> None:

@@ -57,6 +57,18 @@ def test_a_damaged_member_costs_its_row_only(tmp_path: Path, method: str) -> Non
     assert rejected > 100
 
 
+def test_a_member_is_found_by_the_end_of_its_name(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("all/images/one/0.png", "all/images/two/0.png"):
+            archive.writestr(name, name)
+    found = Archive(tmp_path / "a.zip")
+    for name in ("two/0.png", "images/two/0.png", "all/images/two/0.png"):
+        assert found.picture(name).read() == b"all/images/two/0.png"
+    for name, said in (("0.png", "several different members"), ("wo/0.png", "not in a.zip")):
+        with pytest.raises(Rejected, match=said):
+            found.picture(name).read()
+
+
 def test_what_is_no_zip_is_said(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.zip")
     (tmp_path / "text.zip").write_text("text")

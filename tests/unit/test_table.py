@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,7 +35,7 @@ def parquet(path: Path, rows: list[tuple[str, int, str]]) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["csv", "jsonl", "folder of parquet", "data/ of parquet", "metadata.csv", "metadata below splits"]
+    "kind", ["csv", "jsonl", "json", "folder of parquet", "data/ of parquet", "metadata.csv", "metadata below splits"]
 )
 def test_every_shape(kind: str, tmp_path: Path) -> None:
     raw = tmp_path / "raw"
@@ -50,6 +51,10 @@ def test_every_shape(kind: str, tmp_path: Path) -> None:
         pictures(raw)
         (raw / "l.jsonl").write_text("\n".join(f'{{"image": "{n}", "label": {v}, "split": "{s}"}}' for n, v, s in NINE))
         source = {"file": "l.jsonl"}
+    elif kind == "json":
+        pictures(raw)
+        (raw / "l.json").write_text(json.dumps([{"image": n, "label": v, "split": s} for n, v, s in NINE]))
+        source = {"file": "l.json"}
     elif kind == "metadata below splits":
         for split, folder in (("train", "train"), ("val", "validation"), ("test", "test")):
             pictures(raw / folder)
@@ -80,6 +85,32 @@ def test_parquet_images_come_row_by_row_and_again(tmp_path: Path) -> None:
     assert records[44]["image"].read() == want[44]  # and over a gap
 
 
+def test_parquet_images_of_a_list_come_row_by_row(tmp_path: Path) -> None:
+    from mtrl.converters.readers import parquet as reading
+
+    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    cells = [
+        [{"bytes": encoded(DRAW(10 * n + place), "PNG"), "path": f"{n}-{place}.png" if place else None}
+         for place in range(n % 4)]
+        for n in range(20)
+    ]  # fmt: skip
+    cells[12] = None  # no list is an empty one
+    alone = [{"bytes": encoded(DRAW(n), "PNG"), "path": f"{n}.png"} for n in range(20)]
+    held = pa.table({"pair": pa.array(cells, pa.list_(struct)), "one": pa.array(alone, struct), "n": list(range(20))})
+    pq.write_table(held, tmp_path / "a.parquet")
+    assert reading.columns(tmp_path / "a.parquet") == {"pair": True, "one": True, "n": False}
+    records = list(reading.records(tmp_path / "a.parquet"))
+    assert [len(record["pair"]) for record in records] == [len(cell or ()) for cell in cells]
+    assert [picture.name for picture in records[3]["pair"]] == ["pair 1 of row 4", "3-1.png", "3-2.png"]
+    for n in (0, 3, 19, 7):
+        assert [picture.read() for picture in records[n]["pair"]] == [struct["bytes"] for struct in cells[n]]
+        assert records[n]["one"].read() == alone[n]["bytes"]
+    task = table_task(tmp_path, [], source={"file": "a.parquet", "images": ["pair"]}, label={
+        "column": "n", "rule": {"when": ">= 1", "then": "yes"}})  # fmt: skip
+    with pytest.raises(UserError, match=r"a.parquet, row 1: the cell has a list of 0 images, and one was expected"):
+        run(task, tmp_path, tmp_path / "data")
+
+
 def test_rows_that_lack_something(tmp_path: Path) -> None:
     for record, said in (
         ({"image": "a.png"}, "no column 'label'"),
@@ -90,6 +121,10 @@ def test_rows_that_lack_something(tmp_path: Path) -> None:
     (tmp_path / "raw" / "labels.jsonl").write_text("[1]\n")
     with pytest.raises(UserError, match="line 1 is not a JSON object"):
         run(table_task(tmp_path / "other", []), tmp_path / "raw", tmp_path / "data")
+    for text in ('{"image": "a.png"}', "[1]"):
+        (tmp_path / "raw" / "labels.json").write_text(text)
+        with pytest.raises(UserError, match=r"labels\.json is not a list of JSON objects"):
+            run(table_task(tmp_path / "other", [], source={"file": "labels.json"}), tmp_path / "raw", tmp_path / "data")
     (tmp_path / "raw" / "empty").mkdir()
     with pytest.raises(UserError, match="has neither parquet files nor images with a metadata"):
         run(table_task(tmp_path / "other", [], source={"file": "empty"}), tmp_path / "raw", tmp_path / "data")
@@ -237,7 +272,7 @@ def test_columns_that_do_not_fit_the_kind(tmp_path: Path) -> None:
     ):
         source = {"file": "labels.jsonl", **({"images": images} if images else {})}
         task = table_task(tmp_path, [], kind="pairwise", label=label, source=source)
-        with pytest.raises(UserError, match=said + ", and a pairwise task needs two columns"):
+        with pytest.raises(UserError, match=said + ", and a pairwise task with 2 images per row needs as many columns"):
             run(task, tmp_path, tmp_path / "data")
     task = table_task(tmp_path, [], source={"file": "labels.jsonl", "images": ["a", "b"]})
     with pytest.raises(UserError, match="a pointwise task needs one column"):

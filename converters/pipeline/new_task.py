@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mtrl.config.tasks import Task
-from mtrl.converters.guess import CHOICES, Guess
+from mtrl.converters.pipeline.guess import CHOICES, Guess
 from mtrl.core.files import parse_yaml
 from mtrl.core.schema import validate
 
