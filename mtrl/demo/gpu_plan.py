@@ -146,7 +146,7 @@ def write_presets(form: Form, gpus: Sequence[str], memory: float) -> None:
     base: dict[str, Any] = {
         "gpus_per_node": used,
         **({"gpu": known} if known else {}),
-        "gpu_memory": round(memory, 1),
+        **({"gpu_memory": round(memory, 1)} if memory else {}),  # 0: nvidia-smi does not know
         "precision": "bf16",
         "rl_backend": "trl",
         "sft_per_device_batch_size": 1,
@@ -200,8 +200,9 @@ def named(gpu: str) -> str | None:
 
 
 def _visible(number: int) -> bool:
+    """By CUDA_VISIBLE_DEVICES, where it has numbers."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return chosen is None or str(number) in chosen.split(",")
+    return chosen is None or not re.fullmatch(r"[\d,]*", chosen) or str(number) in chosen.split(",")
 
 
 def gpus() -> list[machine.Gpu]:
