@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from mtrl.config import datacard
+from mtrl.config.kinds import OTHER, Pair
 from mtrl.core.errors import UserError
 from mtrl.core.files import written
 
 ROWS_PER_GROUP = 1024
-OTHER = {"1": "2", "2": "1"}  # the verdict on a pair whose images are swapped
 SplitName = Literal["train", "val", "test"]
 Order = Literal["given", "turned"]  # of a pair's images: as converted, or swapped; a single image has "given"
 
@@ -40,30 +40,36 @@ class Sample:
     """The release's own; unique in the task."""
     task: str
     kind: str
-    """pointwise (one image) or pairwise (two)."""
+    """The task's."""
     images: tuple[str, ...]
     """Paths relative to the data folder, in the order they are shown."""
     fields: dict[str, str]
     """The texts that prompts may use."""
     answer: str
-    """The verdict: yes or no, for a pair 1 or 2."""
+    """The right verdict."""
     split: str
     """train, val or test."""
     group: str = ""
     """What the row comes from, such as a prompt or a source image; "": itself."""
+    score: float | None = None
+    """The release's own number that the verdict was made from, such as a mean opinion score."""
     source: dict[str, Any] = field(default_factory=dict)
     """More about the row. `files`: the images' names in the release. `swapped`, of a pair: whether the release has
     its images in the other order. `duplicate_of`: the id of an earlier row that asks the same. The rest are the
     release's columns."""
-    sizes: tuple[tuple[int, int], ...] = ()
-    """Width and height of each image in pixels; () in what an earlier mtrl converted."""
 
-    def swapped(self) -> Sample:
-        """The pair with its images in the other order, and so the other answer."""
+    def swapped(self, pair: Pair) -> Sample:
+        """The pair with its two sides in the other order, and so the other answer."""
         source = {**self.source, "swapped": not self.source.get("swapped", False)}
         if "files" in source:
-            source["files"] = source["files"][::-1]
-        return replace(self, images=self.images[::-1], sizes=self.sizes[::-1], answer=OTHER[self.answer], source=source)
+            source["files"] = list(pair.swapped_images(source["files"]))
+        return replace(
+            self,
+            images=pair.swapped_images(self.images),
+            fields=pair.swapped_fields(self.fields),
+            answer=OTHER[self.answer],
+            source=source,
+        )
 
 
 def path_of(data: Path, task: str, split: str) -> Path:
@@ -111,7 +117,7 @@ def writer(path: Path) -> Iterator[Callable[[Sample], None]]:
     text = pa.string()
     schema = pa.schema(
         [(name, text) for name in ("id", "task", "kind", "answer", "split", "group", "fields", "source")]
-        + [("images", pa.list_(text)), ("sizes", pa.list_(pa.list_(pa.int32())))]
+        + [("score", pa.float64()), ("images", pa.list_(text))]
     )
     with row_groups(path, schema, ROWS_PER_GROUP) as add:
         yield lambda sample: add(
@@ -140,25 +146,17 @@ def read(data: Path, task: str, split: str) -> Iterator[Sample]:
         raise UserError(f"task {task} is not converted: {path} is missing", datacard.convert_again(task, data))
     for batch in pq.ParquetFile(path).iter_batches():
         for row in batch.to_pylist():
-            row["images"], row["sizes"] = tuple(row["images"]), tuple(map(tuple, row.get("sizes", ())))
+            row["images"] = tuple(row["images"])
             row["fields"], row["source"] = json.loads(row["fields"]), json.loads(row["source"])
             yield Sample(**row)
 
 
-def columns(data: Path, task: str, split: str, *names: str) -> Iterator[tuple[Any, ...]]:
-    """These fields of each sample of one split, as stored, in file order: far cheaper than `read`. Nothing where the
-    task is not converted; None for a field that it was converted without.
-    """
+def answers(data: Path, task: str, split: str) -> list[str]:
+    """The answers of one split in file order; none where the task is not converted."""
     import pyarrow.parquet as pq
 
     path = path_of(data, task, split)
-    if not path.exists():
-        return
-    file = pq.ParquetFile(path)
-    there = [name for name in names if name in file.schema_arrow.names]
-    for batch in file.iter_batches(columns=there):
-        found = {name: batch[name].to_pylist() for name in there}
-        yield from zip(*(found.get(name) or [None] * batch.num_rows for name in names), strict=True)
+    return pq.read_table(path, columns=["answer"])["answer"].to_pylist() if path.exists() else []
 
 
 def count(data: Path, task: str, split: str) -> int:
