@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtrl.backends import verl_grpo
 from mtrl.config import samples, sizes
 from mtrl.config.gpus import gpu
 from mtrl.config.recipe_types import Recipe
@@ -93,7 +92,7 @@ def _work(recipe: Recipe, data: Path) -> Work:
         micro=micro,
         tensor=min(recipe.model.tensor_parallel_size, hardware.world_size),
         reference=rl.kl_coef > 0,
-        loop=not (recipe.trainer == "verl" and verl_grpo.by_megatron(recipe)),
+        loop=not (recipe.trainer == "verl" and recipe.by_megatron),
         sharded=hardware.world_size > 1 and recipe.trainer != "trl",
     )
 
