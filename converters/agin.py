@@ -36,7 +36,8 @@ def rows(task: Task, raw: Path) -> Iterator[Row]:
     source, records = settings(task, Source), list(labels(task, raw))
     folder = release_folder(raw, "agin", source.table)
     images = release_folder(folder, "", source.images) / source.images
-    for record, answer in zip(records, answers(task, records), strict=True):
+    numbers = task.numbers(record[task.label.column] for record in records)
+    for record, answer, number in zip(records, answers(task, records), numbers, strict=True):
         name = str(record["filename"] or "").strip()
         shared = re.fullmatch(r"[^_]+_([^_]+_\d+)", Path(name).stem) if source.prompt_in_name else None
         yield Row(
@@ -46,6 +47,7 @@ def rows(task: Task, raw: Path) -> Iterator[Row]:
             file=record.file,
             group=shared[1] if shared else "",
             source={column: record[column] for column in SCORES},
+            score=number,
         )
 
 

@@ -33,7 +33,7 @@ class Row:
     id: str
     """Unique in the release and the same in every conversion."""
     images: tuple[Picture, ...]
-    """One, or for a pairwise task two, in the order that `answer` counts."""
+    """As many as the task says, in the order of the prompt; of a pair, the order that `answer` counts."""
     answer: str
     """What `Task.verdicts` gives for the label: a verdict, or the key of the task that leaves the row out."""
     file: Path
@@ -46,6 +46,8 @@ class Row:
     """What the row comes from, such as a prompt: a grouped split keeps its rows together. "": itself."""
     source: dict[str, Any] = field(default_factory=dict)
     """More of the release's own columns, to be kept with the sample as JSON."""
+    score: float | None = None
+    """The release's own number that the answer was made from: what `Task.numbers` gives for the label."""
     reject: str = ""
     """Why the row cannot be used; "" where it can. Rejected rows are counted in the card."""
 

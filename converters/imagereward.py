@@ -39,13 +39,14 @@ class Source(Model):
 def rows(task: Task, raw: Path) -> Iterator[Row]:
     folder, records = _folder(raw), _records(task, raw)
     given = answers(task, records)
+    numbers = task.numbers(record[task.label.column] for record in records)
     zips = {str(PurePosixPath(record["image_path"]).parent) + ".zip" for record in records}
     if gone := sorted(name for name in zips if not (folder / name).is_file()):
         raise UserError(
             f"{folder} lacks {', '.join(gone[:4])} ({len(gone)} of {len(zips)} zip files)", "download the rest"
         )
     archive = cache(lambda name: Archive(folder / name))
-    for record, answer in zip(records, given, strict=True):
+    for record, answer, number in zip(records, given, numbers, strict=True):
         path = PurePosixPath(record["image_path"])
         about = {"where": f"{record.file.name}, row {record.number}", "prompt_id": record["prompt_id"]}
         about |= {"classification": record.get("classification"), **{name: record[name] for name in RATINGS}}
@@ -58,6 +59,7 @@ def rows(task: Task, raw: Path) -> Iterator[Row]:
             split=record.split,
             group=str(record["prompt_id"]),
             source=about,
+            score=number,
         )
 
 

@@ -1,4 +1,4 @@
-"""A user's own table, or Hugging Face folder: one or two image columns and a label column. The converter of most tasks.
+"""A user's own table, or Hugging Face folder: image columns and a label column. The converter of most tasks.
 
     image,label,caption
     rooms/a1.jpg,good,"A large, open room"
@@ -8,7 +8,7 @@ source:
   file: labels.csv          # .csv, .jsonl, .parquet or .json; or a Hugging Face folder: parquet files, or images next
                             # to a metadata.csv, .jsonl or .parquet (also below train/, validation/, test/); "." is
                             # `folder`
-  images: [image]           # columns of file names (or, in parquet, of {bytes, path}); two for pairs
+  images: [image]           # columns of file names (or, in parquet, of {bytes, path}), as many as the task's `images`
   image_folder: images      # where the file names are found, below the folder; default: next to the file
   fields: {caption: caption}  # what the prompt may use: name in the prompt -> column
   id: image                 # optional; default: the image's file name (of a pair both), with its row if it recurs
@@ -55,7 +55,8 @@ def rows(task: Task, raw: Path) -> Iterator[Row]:
     records = list(_records(place, wanted))
     several = len(_files(place)) > 1
     taken: set[str] = set()
-    for record, answer in zip(records, answers(task, records), strict=True):
+    numbers = task.numbers(record[task.label.column] for record in records)
+    for record, answer, number in zip(records, answers(task, records), numbers, strict=True):
         split = _split(task, record)
         if split is not None and split not in SPLITS:
             raise MtrlError(f"{record.where}: split {split!r} is not one of {', '.join(SPLITS)}")
@@ -80,6 +81,7 @@ def rows(task: Task, raw: Path) -> Iterator[Row]:
             split=split,
             group=str(record[task.split.group]) if task.split.group else "",
             source={"row": record.number},
+            score=number,
         )
 
 
@@ -102,18 +104,22 @@ def _name(picture: Picture, home: Path, place: Path) -> str:
 
 
 def _source(task: Task) -> Source:
-    """Raises UserError where source.images does not fit the task's kind, too."""
+    """Raises UserError where source.images or source.fields do not fit what the task asks, too."""
     source = settings(task, Source)
-    wanted = 2 if task.kind == "pairwise" else 1
+    wanted, yaml = task.images, f"recipes/tasks/{task.name}.yaml"
     if len(source.images) != wanted or len(set(source.images)) != wanted:
         told = "images" in source.model_fields_set
         raise UserError(
-            f"recipes/tasks/{task.name}.yaml: source.images {'is' if told else 'is missing, so it is'} "
-            f"{source.images}, and a {task.kind} task needs "
-            + ("two columns, one for each image" if wanted == 2 else "one column"),
-            "source: {images: [image_1, image_2]}, with your own two columns"
-            if wanted == 2
+            f"{yaml}: source.images {'is' if told else 'is missing, so it is'} {source.images}, and a {task.kind} task "
+            + (f"with {wanted} images per row needs as many columns" if wanted > 1 else "needs one column"),
+            f"source: {{images: [{', '.join(f'image_{n + 1}' for n in range(wanted))}]}}, with your own columns"
+            if wanted > 1
             else "name one column; for a task that compares two images write kind: pairwise",
+        )
+    if gone := [name for name in (task.pair.fields if task.pair else []) if name not in source.fields]:
+        raise UserError(
+            f"{yaml}: pair.fields names {gone[0]!r}, which source.fields does not have",
+            f"source: {{fields: {{{gone[0]}: column}}}}, with your own column",
         )
     return source
 

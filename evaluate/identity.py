@@ -44,7 +44,7 @@ class AskedTask(Stored):
     """The `--limit` of mtrl convert."""
     requests: PositiveInt
     """Number of requests, over samples, orders and votes."""
-    choices: Annotated[tuple[str, str], Strict(False)]
+    choices: Annotated[tuple[str, ...], Strict(False), Field(min_length=2)]
     """The task's two verdicts."""
 
 

@@ -11,38 +11,51 @@ import stat
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mtrl.config import prompting, tasks
-from mtrl.config.samples import Sample
+from mtrl.config.samples import Order, Sample
 from mtrl.config.tasks import Task
 from mtrl.converters.pipeline import images
 from mtrl.converters.readers.picture import Picture, Rejected
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.evaluate import image_sources
 from mtrl.evaluate.image_sources import Row, text
+from mtrl.reward_plugins import judge
 
 SHOWN = 5  # problems that an error lists
 
 
 @dataclass(frozen=True)
+class Shown:
+    """An item in one order, as the judge is asked."""
+
+    images: tuple[Path, ...]
+    names: tuple[str, ...]
+    """What the user calls the images."""
+    fields: dict[str, str]
+    """What the prompt was filled with."""
+    prompt: str
+    """The text, with an <image> marker per image."""
+    label: str
+    """The right verdict in this order, "" where it is not known."""
+
+
+@dataclass(frozen=True)
 class Item:
-    """One image, or a pair, to be judged."""
+    """What is to be judged at once."""
 
     id: str
     """Its row's id, or the names of its images."""
     task: Task
-    images: tuple[Path, ...]
-    names: tuple[str, ...]
-    """What the user calls the images."""
-    prompt: str
-    """The text, with an <image> marker per image."""
-    label: str
-    """The right verdict, "" where it is not known."""
-    fields: dict[str, str] = field(default_factory=dict)
-    """What the prompt was filled with."""
+    orders: dict[Order, Shown]
+    """As given; a pair also with its two sides swapped ("turned")."""
+
+    @property
+    def given(self) -> Shown:
+        return self.orders["given"]
 
 
 @dataclass(frozen=True)
@@ -100,8 +113,7 @@ def read(
     """
     skipped: Counter[str] = Counter()
     files = any(path.suffix.lower() not in image_sources.TABLES for path in paths)
-    pair_task = task if files and task and load(task).kind == "pairwise" else None
-    rows = image_sources.rows(paths, pair_task, recursive, skipped)
+    rows = image_sources.rows(paths, load(task) if files and task else None, recursive, skipped)
     known: dict[str, Task] = {}
     items: list[Item | Bad] = []
     taken: Counter[str] = Counter()
@@ -118,7 +130,7 @@ def read(
             items.append(_item(row, identity, known[name], style, fields))
         except _Wrong as why:
             items.append(Bad(identity, name, row.names, f"{row.where}: {why}"))
-    every = list(dict.fromkeys(path for item in items if isinstance(item, Item) for path in item.images))
+    every = list(dict.fromkeys(path for item in items if isinstance(item, Item) for path in item.given.images))
     with ThreadPoolExecutor() as pool:
         seen = dict(zip(every, pool.map(_look, every), strict=True))
     items = [_sound(item, seen) for item in items]
@@ -130,7 +142,9 @@ def read(
             "fix them, or leave them out; nothing was asked"
             + ("" if len(wrong) == len(items) else " (--skip-bad judges the others)"),
         )
-    rotated = [i for i in items if isinstance(i, Item) and not i.task.orient and any(seen[p].rotated for p in i.images)]
+    rotated = [
+        i for i in items if isinstance(i, Item) and not i.task.orient and any(seen[p].rotated for p in i.given.images)
+    ]
     return Given(items, skipped, Counter(item.task.name for item in rotated))
 
 
@@ -144,18 +158,36 @@ def _identity(row: Row, taken: Counter[str]) -> str:
 
 
 def _item(row: Row, identity: str, task: Task, style: str, fields: dict[str, str]) -> Item:
-    wanted, columns = (2, "image_1 and image_2") if task.kind == "pairwise" else (1, "image")
-    if len(row.names) != wanted:
-        raise _Wrong(f"task {task.name} takes {wanted} image(s) in {columns}, and {len(row.names)} are given")
+    if len(row.names) != task.images:
+        columns = " and ".join(image_sources.columns(task.images))
+        raise _Wrong(f"task {task.name} takes {task.images} image(s) in {columns}, and {len(row.names)} are given")
     filled = {}
     for name in prompting.fields(task, style):
         filled[name] = prompting.escape(text(row.columns.get(name)) or fields.get(name, ""))
         if not filled[name]:
             raise _Wrong(f"task {task.name} needs the field {name}: --field {name}=..., or a column {name}")
     label = _label(row.columns.get("label"), task)
-    sample = Sample(identity, task.name, task.kind, row.names, filled, label, "")
-    prompt = prompting.renderer(task, style)(sample)
-    return Item(identity, task, tuple(row.folder / name for name in row.names), row.names, prompt, label, filled)
+    sample = Sample(identity, task.name, task.kind, row.names, filled, label or task.choices[0], "")
+    orders: dict[Order, Sample] = {"given": sample}
+    if task.pair:
+        if task.pair.fields and len({filled.get(name) for name in task.pair.fields}) == 1:
+            raise _Wrong(f"both texts of the pair ({' and '.join(task.pair.fields)}) are equal")
+        orders["turned"] = sample.swapped(task.pair)
+    render = prompting.renderer(task, style)
+    return Item(
+        identity,
+        task,
+        {
+            order: Shown(
+                tuple(row.folder / name for name in shown.images),
+                shown.images,
+                shown.fields,
+                render(shown),
+                shown.answer if label else "",
+            )
+            for order, shown in orders.items()
+        },
+    )
 
 
 def _label(value: Any, task: Task) -> str:
@@ -180,16 +212,16 @@ def _label(value: Any, task: Task) -> str:
             " the other meaning; leave the column label out, or use another word"
         )
     if not meant:
-        words = " or ".join(task.choices) + (f" (or its own words: {own})" if own else "")
+        words = judge.said(task.choices) + (f" (or its own words: {own})" if own else "")
         raise _Wrong(f"label {word.casefold()!r} is not a verdict of task {task.name}: {words}")
     return meant.pop()
 
 
 def _sound(item: Item | Bad, seen: dict[Path, _Seen]) -> Item | Bad:
     if isinstance(item, Item):
-        for path in item.images:
+        for path in item.given.images:
             if problem := seen[path].problem:
-                return Bad(item.id, item.task.name, item.names, problem)
+                return Bad(item.id, item.task.name, item.given.names, problem)
     return item
 
 

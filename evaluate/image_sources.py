@@ -1,6 +1,6 @@
 """The images that `mtrl judge` is given, as rows: files, folders of images, and tables (.csv, .jsonl).
 
-A table has one row per item: `image`, or for a pair `image_1` and `image_2`, or in JSONL a list `images`. File names
+A table has one row per item: `image`, or for several `image_1`, `image_2` and so on, or in JSONL a list `images`. Names
 are relative to the table's folder. A folder gives the files whose ending names an image format, in the order of their
 names; every other entry is counted with its reason. Links to folders are not followed.
 """
@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtrl.config.kinds import MOST_IMAGES
+from mtrl.config.tasks import Task
 from mtrl.converters.pipeline import images
 from mtrl.converters.readers.tables import read_table
 from mtrl.core.errors import UserError
 
 TABLES = (".csv", ".jsonl")
-COLUMNS = ("image", "image_1", "image_2", "images")  # where a table names images
+NAMED = ("image", *(f"image_{place}" for place in range(1, MOST_IMAGES + 1)))
+COLUMNS = (*NAMED, "images")  # where a table names images
 SHOWN, LETTERS = 8, 12  # reasons that a message gives, and characters of a file's ending
 DEEP = "in a folder below (--recursive reads those too)"
 
@@ -37,18 +40,26 @@ class Row:
     """The table's row as read; for files only an `id`."""
 
 
-def rows(paths: list[Path], pair_task: str | None, recursive: bool, skipped: Counter[str]) -> list[Row]:
-    """All items, tables first. `pair_task`: every two files are a pair for this task. Raises UserError.
+def columns(images: int) -> list[str]:
+    """The columns of a table of items with so many images."""
+    return ["image"] if images == 1 else [f"image_{place}" for place in range(1, images + 1)]
+
+
+def rows(paths: list[Path], task: Task | None, recursive: bool, skipped: Counter[str]) -> list[Row]:
+    """All items, tables first. As many files as an item of `task` has images are one item. Raises UserError.
 
     Adds to `skipped` the files in folders that are left out, by reason.
     """
     tables = [path for path in paths if path.suffix.lower() in TABLES]
     files: list[Path] = []
     for path in (path for path in paths if path not in tables):
-        files += _of_folder(path, pair_task, recursive, skipped) if "\0" not in str(path) and path.is_dir() else [path]
-    each = 2 if pair_task else 1
-    if len(files) % each:
-        raise UserError(f"task {pair_task} compares two images, and {len(files)} are given", "name them two by two")
+        files += _of_folder(path, task, recursive, skipped) if "\0" not in str(path) and path.is_dir() else [path]
+    each = task.images if task else 1
+    if task and len(files) % each:
+        raise UserError(
+            f"task {task.name} {_takes(task)}, and {len(files)} are given",
+            f"name them {'two by two' if each == 2 else f'{each} at a time'}",
+        )
     groups = [tuple(map(str, files[start : start + each])) for start in range(0, len(files), each)]
     named = [Row(" and ".join(names), Path(), names, {"id": " ".join(names)}) for names in groups]
     return [*(row for table in tables for row in _of_table(table)), *named]
@@ -77,14 +88,18 @@ def _of_table(path: Path) -> Iterator[Row]:
                 f" {', '.join(map(str, columns))}",
                 "give the image column one of these names; a .csv separates columns by commas",
             )
-        listed = columns.get("images") or [columns.get(key) for key in ("image", "image_1", "image_2")]
+        listed = columns.get("images") or [columns.get(key) for key in NAMED]
         names = [text(name) for name in (listed if isinstance(listed, list) else [listed])]
         yield Row(f"{path}, row {number}", path.parent, tuple(name for name in names if name), columns)
     if not number:
         raise UserError(f"{path} has no rows", "one row per item, with the name of its image in column image")
 
 
-def _of_folder(folder: Path, pair_task: str | None, recursive: bool, skipped: Counter[str]) -> list[Path]:
+def _takes(task: Task) -> str:
+    return f"{'compares' if task.pair else 'takes'} {'two' if task.images == 2 else task.images} images"
+
+
+def _of_folder(folder: Path, task: Task | None, recursive: bool, skipped: Counter[str]) -> list[Path]:
     before = skipped.total()
     found = _walk(folder, recursive, skipped)
     if not found:
@@ -93,10 +108,11 @@ def _of_folder(folder: Path, pair_task: str | None, recursive: bool, skipped: Co
             f"folder {folder} has no images that can be read{there}",
             "name image files, a folder of them, a .csv or a .jsonl",
         )
-    if pair_task:
+    if task and task.images > 1:
+        names = columns(task.images)
         raise UserError(
-            f"task {pair_task} compares two images, and folder {folder} does not say which",
-            "name two files, or a table with image_1 and image_2",
+            f"task {task.name} {_takes(task)}, and folder {folder} does not say which",
+            f"name {'two' if task.images == 2 else task.images} files, or a table with {' and '.join(names)}",
         )
     return found
 

@@ -19,6 +19,7 @@ from mtrl.evaluate.metrics.prediction import Prediction
 from mtrl.reward_plugins import judge
 
 FILE = "predictions.jsonl"
+OPTIONAL = ("probabilities", "group", "score")  # keys that only some tasks have
 SCORE_FIRST = "score a judge first: mtrl eval --ckpt PATH"
 
 
@@ -63,7 +64,9 @@ def rows_of(file: Path, identity: Identity) -> Iterator[Prediction]:
         if row.vote >= identity.sampling.votes:
             raise UserError(f"{where} is vote {row.vote}; {IDENTITY} has {identity.sampling.votes} votes, from 0", then)
         if row.label not in asked.choices or {row.verdict, row.lenient} - {*asked.choices, None}:
-            raise UserError(f"{where} has a label or verdict that is neither {' nor '.join(asked.choices)}", then)
+            raise UserError(f"{where} has a label or verdict that is not {judge.said(asked.choices)}", then)
+        if row.probabilities and row.probabilities.keys() != set(asked.choices):
+            raise UserError(f"{where} has probabilities of other verdicts than {judge.said(asked.choices)}", then)
         yield row
 
 
@@ -71,6 +74,7 @@ def of_answer(answer: Answer, style: str, prompt_sha256: str) -> Prediction:
     """What is kept of an answer."""
     request = answer.request
     verdict = judge.parse(answer.response, style, request.choices)
+    sure = answer.probabilities(style, verdict)
     return Prediction(
         id=request.id,
         task=request.task,
@@ -82,7 +86,10 @@ def of_answer(answer: Answer, style: str, prompt_sha256: str) -> Prediction:
         verdict=verdict,
         lenient=judge.parse_lenient(answer.response, style, request.choices),
         label=request.label,
-        confidence=answer.confidence(style, verdict),
+        confidence=sure[verdict] if sure and verdict else None,
+        probabilities=sure if len(request.choices) > 2 else None,
+        group=request.group,
+        score=request.score,
         tokens=answer.tokens,
         finish_reason=answer.finish_reason,
         latency=round(answer.latency, 4),
@@ -100,6 +107,7 @@ def as_line(row: Prediction) -> str:
         "prompt_sha256": row.prompt_sha256,
         "response": row.response,
         **_read_of(row),
+        **{name: value for name in OPTIONAL if (value := getattr(row, name)) not in (None, "")},
         "tokens": row.tokens,
         "finish_reason": row.finish_reason,
         "latency": row.latency,

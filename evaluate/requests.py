@@ -1,6 +1,6 @@
 """What a judge is asked: one request per sample, order and vote, from the converted data.
 
-Pairs are asked in both orders: "given" is the seeded order of the conversion, "turned" has the images swapped.
+Pairs are asked in both orders: "given" is the seeded order of the conversion, "turned" has its two sides swapped.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from mtrl.converters.pipeline import unchanged
 from mtrl.core.errors import UserError
 from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.metrics import groups
+from mtrl.reward_plugins import judge
 
 
 def build(
@@ -28,19 +29,19 @@ def build(
     for sample in islice(samples.read(data, task.name, split), limit):
         if sample.kind != task.kind or sample.answer not in task.choices:
             raise UserError(
-                f"task {task.name} of this judge is {task.kind} with verdicts {' and '.join(task.choices)}, but sample"
+                f"task {task.name} of this judge is {task.kind} with verdicts {judge.said(task.choices)}, but sample"
                 f" {sample.id} in {data} is {sample.kind} and labelled {sample.answer}",
                 "use data converted by the task that the judge was trained with, or pass --prompts local",
             )
         shown_as: dict[Order, Sample] = {"given": sample}
-        if task.kind == "pairwise":
-            shown_as["turned"] = sample.swapped()
+        if task.pair:
+            shown_as["turned"] = sample.swapped(task.pair)
         for order, shown in shown_as.items():
             images = tuple(data / name for name in shown.images)
             for vote in range(votes):
                 yield Request(
                     sample.id, task.name, order, vote, render(shown), images, shown.answer, task.choices,
-                    cluster=cluster_of[sample.id], orient=task.orient,
+                    cluster=cluster_of[sample.id], orient=task.orient, group=sample.group, score=sample.score,
                 )  # fmt: skip
 
 

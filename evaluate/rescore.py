@@ -50,9 +50,10 @@ def reread(folder: Path, file: str = predictions.FILE) -> Reread:
     )
 
 
-def _read(row: Prediction, style: str, choices: tuple[str, str]) -> Prediction:
+def _read(row: Prediction, style: str, choices: tuple[str, ...]) -> Prediction:
     verdict, sure = judge.parse(row.response, style, choices), row.confidence
     if sure is not None and verdict != row.verdict:
         # it was of the other verdict; log-probabilities are not kept, so for a new one nothing more is known
-        sure = round(1 - sure, 6) if verdict and row.verdict else None
+        both = row.verdict and verdict and len(choices) == 2
+        sure = round(1 - sure, 6) if both else (row.probabilities or {}).get(verdict or "")
     return replace(row, verdict=verdict, lenient=judge.parse_lenient(row.response, style, choices), confidence=sure)

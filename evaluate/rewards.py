@@ -24,23 +24,29 @@ class Rewarded(NamedTuple):
     """"right", the wrong verdict, or why there is no verdict."""
 
 
-def of_file(file: Path, format_weight: float) -> list[Rewarded]:
-    """Lines of {"response", "ground_truth"} or {"response", "task", "label"}. Raises UserError that names the line."""
+def of_file(file: Path, format_weight: float, score_reward: str = "exact") -> list[Rewarded]:
+    """Lines of {"response", "ground_truth"}, or {"response", "task", "label"}; "choices" too where the verdicts are not
+    yes and no, or 1 and 2. Raises UserError that names the line."""
     found = []
     for number, line in json_lines(file):
         try:
             if not isinstance(line["response"], str):
                 raise ValueError("response is not a text")
             truth = line.get("ground_truth") or json.dumps(
-                {"task": line.get("task", ""), "label": line["label"], "id": line.get("id", number)}
+                {
+                    "task": line.get("task", ""),
+                    "label": line["label"],
+                    "id": line.get("id", number),
+                    "choices": line.get("choices"),
+                }
             )
-            score = judge.score(line["response"], truth, format_weight)
-            task, label, _ = judge.read_truth(truth)
+            score = judge.score(line["response"], truth, format_weight=format_weight, score_reward=score_reward)
+            task, label, _, choices = judge.read_truth(truth)
         except KeyError as error:
             raise UserError(f"{file}, line {number}: the key {error} is missing") from None
         except (TypeError, ValueError) as error:
             raise UserError(f"{file}, line {number}: {error}") from None
-        reading = judge.read(line["response"], "rl", judge.choices_of(label))
+        reading = judge.read(line["response"], "rl", choices)
         why = reading.reason or ("right" if score["accuracy"] else f"says {reading.verdict}, label {label}")
         found.append(Rewarded(number, task, score["overall"], score["accuracy"], score["format"], why))
     if not found:

@@ -73,7 +73,7 @@ def _likely_cause(rows: Sequence[Answered], style: str, choices: tuple[str, ...]
     def most(holds: Callable[[Answered], object]) -> bool:
         return 2 * sum(bool(holds(row)) for row in rows) >= len(rows)
 
-    words = " or ".join(choices)
+    words = judge.said(choices)
     other = judge.PAIRWISE if tuple(choices) == judge.POINTWISE else judge.POINTWISE
     rejected = [row.finish_reason for row in rows if row.finish_reason.startswith("rejected")]
     if 2 * len(rejected) >= len(rows):

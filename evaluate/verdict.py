@@ -9,13 +9,13 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
+from mtrl.config.kinds import SKIPPED
 from mtrl.evaluate.image_items import Bad
 from mtrl.evaluate.metrics.prediction import Fraction
 
-SKIPPED = "skipped"  # written as the verdict on an item that was not asked
 COLUMNS = (
-    "id", "image", "image_2", "task", "verdict", "flipped", "label", "correct", "confidence", "reasoning", "response",
-    "response_turned", "finish_reason", "skipped", "asked",
+    "id", "image", "image_2", "image_3", "image_4", "task", "verdict", "flipped", "label", "correct", "confidence",
+    "probabilities", "reasoning", "response", "response_turned", "finish_reason", "skipped", "asked",
 )  # fmt: skip
 
 
@@ -30,21 +30,25 @@ class Verdict:
     image: str
     """What the user calls the image."""
     image_2: str | None = None
-    """The second image of a pair."""
+    """The second image, such as of a pair."""
+    image_3: str | None = None
+    image_4: str | None = None
     task: str
     """The task's name."""
     verdict: str
     """The strict parse of the response, or INVALID."""
     flipped: bool | None = None
-    """Of a pair: whether the judge named the same place in both orders; None where one answer is invalid."""
+    """Of a pair: whether the two orders' answers contradict each other; None where one answer is invalid."""
     label: str = ""
     """The right verdict, "" where it is not known."""
     confidence: Fraction | None
     """How sure the judge was of the verdict; None where it is not known."""
+    probabilities: dict[str, Fraction] | None = None
+    """How sure it was of each verdict, of a task with more than two; None where it is not known."""
     response: str
     """The judge's text."""
     response_turned: str | None = None
-    """Of a pair: the judge's text about the swapped images."""
+    """Of a pair: the judge's text about the other order."""
     finish_reason: str
     """How the response ended, see engines/base.py."""
     asked: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -68,10 +72,11 @@ def row(judged: Verdict | Bad) -> dict[str, Any]:
     """What is written: the columns that the item has, in the order of COLUMNS."""
     if isinstance(judged, Bad):
         of = {"id": judged.id, "image": judged.names[0] if judged.names else ""}
-        of |= {"image_2": judged.names[1]} if len(judged.names) > 1 else {}
+        of |= {f"image_{place}": name for place, name in enumerate(judged.names[1:], start=2)}
         of |= {"task": judged.task, "verdict": SKIPPED, "skipped": judged.reason}
         return of | {"asked": hashlib.sha256(json.dumps(of).encode()).hexdigest()}
     pair = judged.response_turned is not None
-    has = {"image_2": pair, "flipped": pair, "response_turned": pair, "label": bool(judged.label), "skipped": False}
+    has = {"flipped": pair, "response_turned": pair, "label": bool(judged.label), "skipped": False}
+    has |= {name: getattr(judged, name) is not None for name in ("image_2", "image_3", "image_4", "probabilities")}
     has["correct"] = has["label"]
     return {name: getattr(judged, name) for name in COLUMNS if has.get(name, True)}

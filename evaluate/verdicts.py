@@ -11,8 +11,8 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from mtrl.config.kinds import INVALID, OTHER
 from mtrl.config.samples import Order
-from mtrl.config.tasks import INVALID
 from mtrl.core.files import sha256_file
 from mtrl.evaluate.engines.base import Answer, Engine, Sampling
 from mtrl.evaluate.engines.request import Request
@@ -44,7 +44,7 @@ def run(
         left = {key: item for key, item in wanted.items() if key not in done}
         tick(len(done), len(wanted))
         if left:
-            asked = engine(judge, max(len(item.images) for item in left.values()))
+            asked = engine(judge, max(item.task.images for item in left.values()))
             for verdict in _ask(judge, left, asked):
                 done[verdict.asked] = verdict
                 if file:
@@ -58,7 +58,8 @@ def run(
 
 def _key(judge: Subject, item: Item) -> str:
     seen = [judge.fingerprint, judge.style, str(judge.max_new_tokens), judge.image.model_dump_json()]
-    seen += [item.id, item.task.name, item.prompt, item.label, *item.names, *map(sha256_file, item.images)]
+    given = item.given
+    seen += [item.id, item.task.name, given.prompt, given.label, *given.names, *map(sha256_file, given.images)]
     seen += ["orient"] * item.task.orient
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
@@ -68,18 +69,15 @@ def _ask(judge: Subject, left: dict[str, Item], engine: Engine) -> Iterator[Verd
     requests = []
     for key, item in left.items():
         task = item.task
-        shown: dict[Order, tuple[Path, ...]] = {"given": item.images}
-        if len(item.images) > 1:
-            shown["turned"] = item.images[::-1]
         requests += [
-            Request(key, task.name, order, 0, item.prompt, images, item.label, task.choices, orient=task.orient)
-            for order, images in shown.items()
+            Request(key, task.name, order, 0, s.prompt, s.images, s.label, task.choices, orient=task.orient)
+            for order, s in item.orders.items()
         ]
     found: dict[str, dict[Order, Answer]] = {key: {} for key in left}
     for answer in watched(engine.answers(requests, Sampling(judge.max_new_tokens, confidence=True)), judge.check):
         key = answer.request.id
         found[key][answer.request.order] = answer
-        if len(found[key]) == len(left[key].images):
+        if len(found[key]) == len(left[key].orders):
             yield _verdict(key, left[key], judge.style, found.pop(key))
 
 
@@ -87,18 +85,21 @@ def _verdict(key: str, item: Item, style: str, answers: dict[Order, Answer]) -> 
     given, swapped = answers["given"], answers.get("turned")
     verdict = parser.parse(given.response, style, item.task.choices)
     flipped = None
-    if swapped:  # with the images swapped, the same judgement is the other number
+    if swapped:  # with its sides swapped, the same judgement of a pair is the other number
         other = parser.parse(swapped.response, style, item.task.choices)
-        flipped = None if verdict is None or other is None else verdict == other
+        flipped = None if verdict is None or other is None else verdict != OTHER[other]
+    sure = given.probabilities(style, verdict)
+    names = item.given.names
     return Verdict(
         id=item.id,
-        image=item.names[0],
-        image_2=item.names[1] if len(item.names) > 1 else None,
+        image=names[0],
+        **{f"image_{place}": name for place, name in enumerate(names[1:], start=2)},
         task=item.task.name,
         verdict=verdict or INVALID,
         flipped=flipped,
-        label=item.label,
-        confidence=given.confidence(style, verdict),
+        label=item.given.label,
+        confidence=sure[verdict] if sure and verdict else None,
+        probabilities=sure if len(item.task.choices) > 2 else None,
         response=given.response,
         response_turned=swapped.response if swapped else None,
         finish_reason=given.finish_reason,

@@ -8,16 +8,20 @@ that is always 0 would hide it.
 
 [P] Eq. 2-4 of arXiv 2603.11665. [O] a = 0.1: the paper has no value; EasyR1's examples/reward_function/math.py has 0.1.
 [O] R_accuracy is 1 only where the format is right too: a response in another form has no verdict.
+With score_reward "linear", a verdict on a scale gets 1 - |verdict - label| / (highest - lowest) in place of R_accuracy
+([S] graded rewards on such scales: Q-Insight, VisualQuality-R1; [O] the linear form; default "exact").
 
 Styles: in "sft" the reply is the bare verdict. In "rl" it is one non-empty <think>...</think>, then one
 <answer>verdict</answer>, with nothing but white space around them. Case and one full stop after the verdict are
 ignored. A ground truth is the JSON text {"task", "label", "id"}: EasyR1 gives a reward function nothing else of a row.
+It has "choices" too where they are not yes and no, or 1 and 2. At least three integers are a scale.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 REWARD_NAME = "judge"
@@ -26,7 +30,10 @@ REWARD_TYPE = "batch"  # EasyR1 calls compute_score once per batch, with a list
 FORMAT_WEIGHT = 0.1  # a, see above
 POINTWISE = ("yes", "no")
 PAIRWISE = ("1", "2")
+TIE = "tie"  # the third verdict of a pairwise task with ties
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+LISTED = 11  # a scale with more verdicts is named by its ends
+LONGEST = 40  # characters of a verdict, with white space and full stop
 _TAG = re.compile("</?(?:think|answer)>")  # one pass over the text, as fast as a search for "<"
 
 
@@ -46,23 +53,29 @@ class Truth(NamedTuple):
 
     task: str
     label: str
-    """The right verdict: yes, no, 1 or 2."""
+    """The right verdict."""
     id: str
     """The sample's id: responses with the same task and id are one group of GRPO."""
+    choices: tuple[str, ...]
+    """The task's verdicts."""
 
 
-def choices_of(label: str) -> tuple[str, str]:
-    """The two verdicts of a task with this label. Raises ValueError for a label that is not yes, no, 1 or 2."""
-    for choices in (POINTWISE, PAIRWISE):
-        if label in choices:
-            return choices
-    raise ValueError(f"label {label!r} is none of {', '.join(POINTWISE + PAIRWISE)}")
+def is_scale(choices: Sequence[str]) -> bool:
+    """Whether the verdicts are the integers of a score task. A pair's 1 and 2 are not: a scale has at least three."""
+    return len(choices) > 2 and all(choice.isdecimal() for choice in choices)
+
+
+def said(choices: Sequence[str]) -> str:
+    """The verdicts in words: "yes or no", "1, 2 or tie", "0 to 100"."""
+    if is_scale(choices) and len(choices) > LISTED:
+        return f"{choices[0]} to {choices[-1]}"
+    return " or ".join([", ".join(choices[:-1]), choices[-1]])
 
 
 def _verdict(text: str, choices: tuple[str, ...]) -> str | None:
     """The choice that the text is, or None."""
     text = text.strip()
-    if len(text) > 16:
+    if len(text) > LONGEST:
         return None
     text = text.removesuffix(".").rstrip().casefold()
     return text if text in choices else None
@@ -74,7 +87,7 @@ def read(response: Any, style: str, choices: tuple[str, ...] = POINTWISE) -> Rea
         return Reading(None, False, f"not a text but {type(response).__name__}")
     if style == "sft":
         verdict = _verdict(response, choices)
-        return Reading(verdict, verdict is not None, "" if verdict else f"not a bare {' or '.join(choices)}")
+        return Reading(verdict, verdict is not None, "" if verdict else f"not a bare {said(choices)}")
     if style != "rl":
         raise ValueError(f"style {style!r} is neither sft nor rl")
     text = response.strip()
@@ -94,7 +107,7 @@ def read(response: Any, style: str, choices: tuple[str, ...] = POINTWISE) -> Rea
     if not text[len("<think>") : think_end].strip():
         return Reading(None, False, "empty <think>")
     verdict = _verdict(text[answer + len("<answer>") : -len("</answer>")], choices)
-    return Reading(verdict, True, "" if verdict else f"the answer is not {' or '.join(choices)}")
+    return Reading(verdict, True, "" if verdict else f"the answer is not {said(choices)}")
 
 
 def parse(response: Any, style: str, choices: tuple[str, ...] = POINTWISE) -> str | None:
@@ -108,7 +121,8 @@ def parse_lenient(response: Any, style: str, choices: tuple[str, ...] = POINTWIS
     1. The strict rule.
     2. In either style: the last <answer>, closed or not; else the text after the last </think>; else the whole text.
        Quotes, asterisks and punctuation at its ends are removed, and the rest must be a choice.
-    3. Its first word, or "verdict: X" or "answer is X" at its end. Only whole words count: "know" is not "no".
+    3. On a scale of 1 to 5: "4.0", "4/5" and "4 out of 5" are 4; "4.5" is no verdict.
+    4. Its first word, or "verdict: X" or "answer is X" at its end. Only whole words count: "know" is not "no".
     """
     verdict = parse(response, style, choices)
     if verdict or not isinstance(response, str):
@@ -123,6 +137,12 @@ def parse_lenient(response: Any, style: str, choices: tuple[str, ...] = POINTWIS
     text = text.strip()[-400:].strip(" \t\r\n\"'`*.,:;!()[]{}")
     if text in choices:
         return text
+    if is_scale(choices):
+        text = re.sub(rf"(?<=\d)(?:\.0+)?(?: ?/ ?| out of ){choices[-1]}(?:\.0+)?(?![\d.])|(?<=\d)\.0+(?!\d)", "", text)
+        if text in choices:
+            return text
+        if re.search(r"\d(?: ?[.,/] ?| out of )\d", text):
+            return None  # a fraction, several numbers, or another scale
     either = "|".join(map(re.escape, choices))
     first = re.match(rf"({either})(?=[\s.,:;!*]|$)", text)
     last = re.search(rf"(?:verdict|answer)(?: is)?\W{{1,4}}({either})$", text)
@@ -134,39 +154,57 @@ def read_truth(text: str) -> Truth:
     """A ground truth from its JSON text. Raises ValueError for a malformed one, which ends the run."""
     try:
         found = json.loads(text)
-        truth = Truth(str(found["task"]), str(found["label"]), str(found["id"]))
-    except (TypeError, KeyError, ValueError) as error:
+        label, choices = str(found["label"]), found.get("choices")
+        if choices is None:
+            choices = next((known for known in (POINTWISE, PAIRWISE) if label in known), ())
+        truth = Truth(str(found["task"]), label, str(found["id"]), tuple(map(str, choices)))
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise ValueError(f'a ground truth must be the JSON text {{"task", "label", "id"}}, not {text!r}') from error
-    choices_of(truth.label)
+    if label not in truth.choices:
+        raise ValueError(f"label {label!r} is none of {', '.join(truth.choices or POINTWISE + PAIRWISE)}")
     return truth
 
 
 def score(
-    response: Any, truth: str, format_weight: float = FORMAT_WEIGHT, tokens: int = 0, length_cap: int | None = None
+    response: Any, truth: str, format_weight: float = FORMAT_WEIGHT, tokens: int = 0, **settings: Any
 ) -> dict[str, float]:
-    """{overall, format, accuracy}, each from 0.0 to 1.0, of one response in the style "rl".
-
-    `truth` is the text of a ground truth, `tokens` the response's length. For `length_cap` see compute_score. Raises
-    ValueError as read_truth does.
-    """
-    label = read_truth(truth).label
-    return _score(read(response, "rl", choices_of(label)), label, format_weight, tokens, length_cap)
+    """{overall, format, accuracy}, from 0.0 to 1.0, of one response of `tokens` tokens in the style "rl"; `truth` is a
+    ground truth's text, `settings` are compute_score's. Raises ValueError as read_truth does."""
+    found = read_truth(truth)
+    return _score(read(response, "rl", found.choices), found, tokens, format_weight, **settings)
 
 
-def _score(reading: Reading, label: str, format_weight: float, tokens: int, length_cap: int | None) -> dict[str, float]:
-    accuracy, form = float(reading.verdict == label), float(reading.well_formed)
+def _score(
+    reading: Reading,
+    truth: Truth,
+    tokens: int,
+    format_weight: float = FORMAT_WEIGHT,
+    length_cap: int | None = None,
+    score_reward: str = "exact",
+) -> dict[str, float]:
+    accuracy, form = float(reading.verdict == truth.label), float(reading.well_formed)
+    credit = accuracy
+    if score_reward == "linear":
+        if reading.verdict and is_scale(truth.choices):
+            span = int(truth.choices[-1]) - int(truth.choices[0])
+            credit = 1 - abs(int(reading.verdict) - int(truth.label)) / span
+    elif score_reward != "exact":
+        raise ValueError(f"score_reward {score_reward!r} is neither exact nor linear")
     if length_cap is not None and tokens > length_cap:
-        accuracy = form = 0.0
-    return {"overall": (1 - format_weight) * accuracy + format_weight * form, "format": form, "accuracy": accuracy}
+        accuracy = credit = form = 0.0
+    return {"overall": (1 - format_weight) * credit + format_weight * form, "format": form, "accuracy": accuracy}
 
 
 def compute_score(
-    reward_inputs: list[dict[str, Any]], format_weight: float = FORMAT_WEIGHT, length_cap: int | None = None
+    reward_inputs: list[dict[str, Any]],
+    format_weight: float = FORMAT_WEIGHT,
+    length_cap: int | None = None,
+    score_reward: str = "exact",
 ) -> list[dict[str, float]]:
     """EasyR1's entry point: one dict per input {response, response_length, ground_truth}, in the same order.
 
     `response_length` is in tokens. `length_cap`, in tokens, gives a longer response 0 ([S] MR. Judge; [O] off by
-    default). Raises ValueError as read_truth does.
+    default). `score_reward`: exact, or linear (see above). Raises ValueError as read_truth does.
 
     Each dict has overall, format and accuracy as in `score`, and for its task T, from 0.0 to 1.0 (EasyR1's loggers do
     not allow a slash after a name that is in use):
@@ -179,16 +217,16 @@ def compute_score(
     scores: list[dict[str, float]] = []
     groups: dict[tuple[str, str], list[dict[str, float]]] = {}
     for item in reward_inputs:
-        task, label, identifier = read_truth(item["ground_truth"])
-        choices = choices_of(label)
+        truth = read_truth(item["ground_truth"])
+        task, choices = truth.task, truth.choices
         reading, tokens = read(item.get("response"), "rl", choices), int(item.get("response_length", 0))
-        row = _score(reading, label, format_weight, tokens, length_cap)
+        row = _score(reading, truth, tokens, format_weight, length_cap, score_reward)
         row[f"accuracy_{task}"], row[f"format_{task}"] = row["accuracy"], row["format"]
         row[f"yes_rate_{task}"] = float(reading.verdict == choices[0])
         row[f"invalid_{task}"] = float(reading.verdict is None)
         row[f"length_{task}"] = float(tokens)
         scores.append(row)
-        groups.setdefault((task, identifier), []).append(row)
+        groups.setdefault((task, truth.id), []).append(row)
     for (task, _), group in groups.items():
         if len(group) > 1:
             same = float(len({row["overall"] for row in group}) == 1)
@@ -202,6 +240,7 @@ def trl_reward(
     answer: list[str],
     format_weight: float = FORMAT_WEIGHT,
     length_cap: int | None = None,
+    score_reward: str = "exact",
     completion_ids: list[list[int]] | None = None,
     log_metric: Any = None,
     **_: Any,
@@ -218,7 +257,7 @@ def trl_reward(
         {"response": text, "response_length": length, "ground_truth": truth}
         for text, length, truth in zip(texts, lengths, answer, strict=True)
     ]
-    scores = compute_score(inputs, format_weight, length_cap)
+    scores = compute_score(inputs, format_weight, length_cap, score_reward)
     if log_metric is not None:
         for key in sorted({key for row in scores for key in row} - {"overall"}):
             values = [row[key] for row in scores if key in row]
@@ -232,6 +271,7 @@ def verl_score(
     ground_truth: str,
     extra_info: dict[str, Any] | None = None,
     format_weight: float = FORMAT_WEIGHT,
+    score_reward: str = "exact",
 ) -> dict[str, float]:
     """verl's entry point: {score, acc, format, invalid, yes_rate} of one response, each from 0.0 to 1.0.
 
@@ -239,16 +279,15 @@ def verl_score(
     value by task (its data_source); in training it logs none. It does not give a response's length, so there is no
     length cap. Raises ValueError as read_truth does.
     """
-    label = read_truth(ground_truth).label
-    choices = choices_of(label)
-    reading = read(solution_str, "rl", choices)
-    row = _score(reading, label, format_weight, 0, None)
+    truth = read_truth(ground_truth)
+    reading = read(solution_str, "rl", truth.choices)
+    row = _score(reading, truth, 0, format_weight, None, score_reward)
     return {
         "score": row["overall"],
         "acc": row["accuracy"],
         "format": row["format"],
         "invalid": float(reading.verdict is None),
-        "yes_rate": float(reading.verdict == choices[0]),
+        "yes_rate": float(reading.verdict == truth.choices[0]),
     }
 
 

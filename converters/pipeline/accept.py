@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.base import Row, release_folder
 from mtrl.converters.readers.picture import Picture
 from mtrl.core.errors import UserError
+from mtrl.reward_plugins import judge
 
 FOLDERS, NAMES = 2000, 20  # searched for images, and how many of them
 
@@ -30,17 +31,27 @@ def accepted(task: Task, rows: list[Row], raw: Path) -> Accepted:
     yaml = f"recipes/tasks/{task.name}.yaml"
     if odd := next((row for row in rows if row.answer not in (*task.choices, DROP, TIES)), None):
         raise UserError(
-            f"task {task.name}: row {odd.id} has the answer {odd.answer!r}, not {' or '.join(task.choices)}",
+            f"task {task.name}: row {odd.id} has the answer {odd.answer!r}, not {judge.said(task.choices)}",
             f"correct converter {task.converter!r}: the answer of a Row is what task.verdicts returns",
         )
     left = Counter(row.answer for row in rows if row.answer not in task.choices)
-    kept = [row for row in rows if row.answer in task.choices]
+    kept = [_whole(task, row) for row in rows if row.answer in task.choices]
     if not kept:
         raise UserError(f"task {task.name}: {' and '.join(left)} leave out all {len(rows)} rows", f"change {yaml}")
     _ids(task, kept)
     _splits(task, kept)
     _files(task, kept, raw)
     return Accepted(kept, left)
+
+
+def _whole(task: Task, row: Row) -> Row:
+    """The row, rejected where its images are not as many as the task's, or the two texts of a pair are equal."""
+    why = row.reject
+    if not why and len(row.images) != task.images:
+        why = f"{len(row.images)} images, not {task.images}"
+    if not why and task.pair and task.pair.fields and len({row.fields.get(name) for name in task.pair.fields}) == 1:
+        why = "both texts of the pair are equal"
+    return replace(row, reject=why) if why else row
 
 
 def parted(task: Task, rows: list[Row], places: list[str]) -> None:

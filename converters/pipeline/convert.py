@@ -135,7 +135,7 @@ def _write(
     if grouped:
         seen = [[(s.name, s.decoded.fingerprint) for s in good.get(index, ())] for index in range(len(rows))]
         places = splits.assign(rows, task.split, seen)
-    items = [Item(rows[index], places[index], stored) for index, stored in good.items()]
+    items = [Item(rows[index], places[index], stored, task.pair) for index, stored in good.items()]
     disputed = repeats.conflicts(items)
     left_out = repeats.settled(task, items, disputed)
     first = repeats.duplicates(items)
@@ -221,9 +221,11 @@ def _sample(task: Task, item: Item, duplicate_of: str | None) -> Sample:
     source = {**row.source, **({"duplicate_of": duplicate_of} if duplicate_of else {})}
     source["files"] = [picture.name for picture in row.images]
     names = tuple(stored.name for stored in item.images)
-    sample = Sample(row.id, task.name, task.kind, names, _escaped(row), row.answer, item.split, row.group, source)
-    if task.kind == "pairwise":
-        return sample.swapped() if _coin(row.id) else replace(sample, source={**source, "swapped": False})
+    sample = Sample(
+        row.id, task.name, task.kind, names, _escaped(row), row.answer, item.split, row.group, row.score, source
+    )
+    if task.pair:
+        return sample.swapped(task.pair) if _coin(row.id) else replace(sample, source={**source, "swapped": False})
     return sample
 
 

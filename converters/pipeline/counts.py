@@ -11,14 +11,18 @@ from mtrl.config.datacard import DataCard
 from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.readers import fetch
 from mtrl.core.finding import Check
+from mtrl.reward_plugins import judge
 
 
 def of_card(task: str, card: DataCard) -> Iterator[Check]:
     """Warnings from card.json: splits of one verdict, rows that are left out, conflicts that are kept, a release that
     is not whole."""
     for split, counts in card.counts.items():
-        if lacking := lacks(counts):
-            only = next(verdict for verdict in counts if verdict not in lacking)
+        lacking, found = lacks(counts), [verdict for verdict, number in counts.items() if number]
+        if lacking and len(found) > 1:
+            yield Check("warning", f"{task}: no row of {split} is {' or '.join(map(repr, lacking))}")
+        elif lacking:
+            only = found[0]
             yield Check(
                 "warning",
                 f"{task}: every row of {split} is {only!r}, none is {' or '.join(map(repr, lacking))}: a judge that "
@@ -48,7 +52,7 @@ def untrainable(task: Task, data: Path, chosen: list[int], again: str) -> Iterat
             yield Check(
                 "error",
                 f"task {task.name}: no {capped} {split} is {' or '.join(map(repr, lacking))}; "
-                "training and validation need both",
+                f"training and validation need {'both' if len(task.choices) == 2 else 'each'}",
                 "pass a larger max_rows_per_task"
                 if lacks(count(answers, task)) != lacking
                 else f"change label or split in recipes/tasks/{task.name}.yaml, then {again}",
@@ -56,8 +60,11 @@ def untrainable(task: Task, data: Path, chosen: list[int], again: str) -> Iterat
 
 
 def lacks(counts: dict[str, int]) -> list[str]:
-    """The verdicts that no row of a split has; none for a split without rows."""
-    return [verdict for verdict, number in counts.items() if not number] if sum(counts.values()) else []
+    """The verdicts that no row of a split has; none for a split without rows. A scale lacks none if it has two."""
+    held = sum(number > 0 for number in counts.values())
+    if not held or (held > 1 and judge.is_scale(list(counts))):
+        return []
+    return [verdict for verdict, number in counts.items() if not number]
 
 
 def count(answers: Iterable[str], task: Task) -> dict[str, int]:

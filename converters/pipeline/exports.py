@@ -19,6 +19,7 @@ from mtrl.config.tasks import SPLITS, Task
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, sweep, write_json, written
 from mtrl.core.locks import held
+from mtrl.reward_plugins import judge
 
 SFT, RL = "sft_{}.json", "rl_{}.parquet"  # the files of a split, in the task's folder
 REGISTRY = "dataset_info.json"  # LLaMA-Factory's, in the data folder
@@ -32,9 +33,12 @@ class RlImage(TypedDict):
     path: str
 
 
-def ground_truth(sample: Sample) -> str:
-    """The one string that EasyR1 shows a reward function: JSON {"task", "label", "id"}."""
-    return json.dumps({"task": sample.task, "label": sample.answer, "id": sample.id}, ensure_ascii=False)
+def ground_truth(sample: Sample, choices: tuple[str, ...]) -> str:
+    """The one string that EasyR1 shows a reward function; what it holds is in reward_plugins/judge.py."""
+    truth: dict[str, object] = {"task": sample.task, "label": sample.answer, "id": sample.id}
+    if choices not in (judge.POINTWISE, judge.PAIRWISE):
+        truth["choices"] = choices
+    return json.dumps(truth, ensure_ascii=False)
 
 
 def write_split(home: Path, task: Task, split: str, rows: Iterable[Sample], data: Path) -> Counter[str]:
@@ -91,7 +95,7 @@ def _rl(path: Path, task: Task, data: Path) -> Iterator[Add]:
 
         def add(sample: Sample) -> None:
             images = [RlImage(bytes=(data / name).read_bytes(), path=name) for name in sample.images]
-            row = {"problem": render(sample), "answer": ground_truth(sample), "images": images}
+            row = {"problem": render(sample), "answer": ground_truth(sample, task.choices), "images": images}
             write({**row, "id": sample.id, "task": sample.task}, sum(len(image["bytes"]) for image in images))
 
         yield add

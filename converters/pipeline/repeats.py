@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mtrl.config.samples import OTHER
+from mtrl.config.kinds import OTHER, Pair
 from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.base import Row
 from mtrl.converters.pipeline.leakage import CAPTION, IMAGE, NEAR, seen, shared
@@ -25,17 +25,26 @@ class Item:
     split: str
     """train, val, test or splits.DROPPED."""
     images: tuple[Stored, ...]
+    pair: Pair | None
+    """The task's."""
 
     @property
     def question(self) -> tuple[object, ...]:
-        """Equal for items that ask the same: the same images in any order, the same texts."""
-        return tuple(sorted(s.name for s in self.images)), tuple(sorted(self.row.fields.items()))
+        """Equal for items that ask the same: the same images and texts, the two sides of a pair in either order."""
+        return min(self._orders)
 
     @property
     def verdict(self) -> str:
-        """The answer; for a pair, the one with its images in sorted order."""
-        names = [stored.name for stored in self.images]
-        return self.row.answer if names == sorted(names) else OTHER[self.row.answer]
+        """The answer; for a pair, the one in the order of `question`."""
+        return self.row.answer if self._orders[0] == self.question else OTHER[self.row.answer]
+
+    @property
+    def _orders(self) -> list[tuple[tuple[str, ...], tuple[tuple[str, str], ...]]]:
+        names, fields = tuple(stored.name for stored in self.images), self.row.fields
+        both = [(names, fields)]
+        if self.pair:
+            both.append((self.pair.swapped_images(names), self.pair.swapped_fields(fields)))
+        return [(names, tuple(sorted(fields.items()))) for names, fields in both]
 
 
 def duplicates(items: Sequence[Item]) -> dict[int, str]:

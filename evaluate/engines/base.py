@@ -31,10 +31,11 @@ class Answer:
     steps: Sequence[Step] | None = None
     """One per token, where the sampling asked for confidence and the engine has log-probabilities."""
 
-    def confidence(self, style: str, verdict: str | None) -> float | None:
-        """How sure the judge was of `verdict`, its strict parse, to 6 digits; None where it is not known."""
-        sure = confidence.of(self.steps or (), style, verdict, self.request.choices)
-        return None if sure is None else round(sure, 6)
+    def probabilities(self, style: str, verdict: str | None) -> dict[str, float] | None:
+        """How sure the judge was of each choice, to 6 digits; None where it is not known. `verdict` is its strict
+        parse."""
+        found = confidence.of(self.steps or (), style, verdict, self.request.choices)
+        return None if found is None else {choice: round(share, 6) for choice, share in found.items()}
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,14 @@ class Request:
     """Image files, in the order of the markers."""
     label: str
     """The right verdict for this order; it is never shown to the judge."""
-    choices: tuple[str, str]
-    """The task's two verdicts."""
+    choices: tuple[str, ...]
+    """The task's verdicts."""
     cluster: str = ""
     """Samples with the same cluster are not independent, see metrics/groups.py; "" where that is not known."""
+    group: str = ""
+    """The sample's: what it comes from, such as a prompt."""
+    score: float | None = None
+    """The sample's: the release's own number."""
     orient: bool = False
     """Whether images are rotated by their EXIF before they are sent, as the task says."""
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mtrl.config import prompting, samples, task_files, tasks
+from mtrl.config.kinds import INVALID
 from mtrl.config.samples import Order, Sample
-from mtrl.config.tasks import INVALID
 from mtrl.evaluate.html.content import LONG, Card, CardAnswer, PageTask, Prompt, cut, parted, why_invalid
 from mtrl.evaluate.metrics.prediction import Prediction, voted
 from mtrl.evaluate.predictions import Evaluation
@@ -22,7 +22,7 @@ class Asked:
     """One judge's answers to one task, and what its prompts consist of."""
 
     style: str
-    choices: tuple[str, str]
+    choices: tuple[str, ...]
     prompt_sha256: str
     answers: dict[Item, list[Prediction]] = field(default_factory=dict)
     prompt: Prompt = field(default_factory=lambda: Prompt("", ""))
@@ -39,7 +39,7 @@ def of_task(
     asked = [_answers(name, run) for run in runs]
     items = [item for item in asked[0].answers if all(item in run.answers for run in asked)]
     items = [item for item in items if only is None or item in only]
-    shown = dict(_shown(name, runs[0].identity.tasks[name].split, data, set(items)))
+    shown = dict(_shown(runs[0], name, data, set(items)))
     task = None  # without converted data nothing of it is needed
     for run, of in zip(asked, runs, strict=True):
         if shown:
@@ -85,13 +85,15 @@ def _answers(name: str, of: Evaluation) -> Asked:
     return run
 
 
-def _shown(name: str, split: str, data: Path, wanted: set[Item]) -> Iterator[tuple[Item, Sample]]:
+def _shown(run: Evaluation, name: str, data: Path, wanted: set[Item]) -> Iterator[tuple[Item, Sample]]:
     """The sample of each wanted item, swapped where the item is; nothing where the task is not converted here."""
+    split = run.identity.tasks[name].split
     if samples.path_of(data, name, split).exists():
+        pair = task_files.load(name, run.home).pair
         for sample in samples.read(data, name, split):
             for order in ("given", "turned"):
                 if (sample.id, order) in wanted:
-                    yield (sample.id, order), sample.swapped() if order == "turned" else sample
+                    yield (sample.id, order), sample.swapped(pair) if pair and order == "turned" else sample
 
 
 def _ask(task: tasks.Task, run: Asked, shown: dict[Item, Sample]) -> None:

@@ -37,8 +37,8 @@ class Prompt(NamedTuple):
 class PageTask:
     """One task."""
 
-    choices: tuple[str, str]
-    """Its two verdicts."""
+    choices: tuple[str, ...]
+    """Its verdicts."""
     pair: bool
     """Whether cards say in which order the images were shown."""
     blur: bool
@@ -117,7 +117,7 @@ def flags(answer: CardAnswer, label: str) -> list[str]:
     return [name for name, yes in holds.items() if yes]
 
 
-def why_invalid(response: str, style: str, choices: tuple[str, str], finish_reason: str) -> str:
+def why_invalid(response: str, style: str, choices: tuple[str, ...], finish_reason: str) -> str:
     """Why the strict rule cannot read a response, and how generation ended unless by itself."""
     reason = judge.read(response, style, choices).reason
     ended = {"stop": "", "": "", "length": "out of tokens"}.get(finish_reason, finish_reason)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mtrl.config.kinds import INVALID
 from mtrl.config.samples import Order
-from mtrl.config.tasks import INVALID
 from mtrl.evaluate import unreadable
 from mtrl.evaluate.html import page
 from mtrl.evaluate.html.content import (
@@ -63,17 +63,22 @@ def write(
     upright: set[str] = set()
     for name, asked in by_task.items():
         task = asked[0][0].task
-        prompt, questions = parted({place: item.prompt for place, (item, _) in enumerate(asked)})
-        orders: list[Order] = ["given", "turned"]
+        prompt, questions = parted(
+            {
+                (place, order): shown.prompt
+                for place, (item, _) in enumerate(asked)
+                for order, shown in item.orders.items()
+            }
+        )
         made = [
-            _card(item, row, order, subject.style, questions[place], target.parent)
+            _card(item, row, order, subject.style, questions[place, order], target.parent)
             for place, (item, row) in enumerate(asked)
-            for order in orders[: 1 if row.response_turned is None else 2]
+            for order in item.orders
         ]
         counts[name] = _counted([row for _, row in asked], task.choices)
         shown += made
         upright |= {image for card in made for image in card.images} if task.orient else set()
-        tasks[name] = PageTask(task.choices, task.kind == "pairwise", task.capability == "safety", [prompt])
+        tasks[name] = PageTask(task.choices, task.pair is not None, task.capability == "safety", [prompt])
     verdicts = dict.fromkeys(choice for task in tasks.values() for choice in task.choices)
     bad = [item for item in items if isinstance(item, Bad)]
     return page.write(
@@ -97,7 +102,7 @@ def write(
     )
 
 
-def _counted(rows: list[Verdict], choices: tuple[str, str]) -> Counts:
+def _counted(rows: list[Verdict], choices: tuple[str, ...]) -> Counts:
     found = Counter(row.verdict for row in rows)
     labelled = [row for row in rows if row.label]
     verdicts = {verdict: found[verdict] for verdict in (*choices, INVALID)}
@@ -111,10 +116,10 @@ def _card(item: Item, row: Verdict, order: Order, style: str, question: str, fol
     verdict = judge.parse(response, style, item.task.choices)
     why = "" if verdict else why_invalid(response, style, item.task.choices, row.finish_reason if given else "")
     answer = CardAnswer(verdict, why, row.confidence if given else None, [], [cut(response)], question)
-    label = item.label if given or not item.label else {"1": "2", "2": "1"}[item.label]
-    found_by = [*([f"says_{verdict}"] if verdict else []), *flags(answer, label), *(["flipped"] if row.flipped else [])]
-    images = [os.path.relpath(path.absolute(), folder.resolve()) for path in item.images]
-    names = [] if " ".join(item.names) == item.id else list(item.names)
-    step = 1 if given else -1
-    fields = list(item.fields.items())
-    return Card(item.task.name, item.id, order, label, images[::step], names[::step], fields, "", [answer], found_by)
+    shown = item.orders[order]
+    flipped = ["flipped"] if row.flipped else []
+    found_by = [*([f"says_{verdict}"] if verdict else []), *flags(answer, shown.label), *flipped]
+    images = [os.path.relpath(path.absolute(), folder.resolve()) for path in shown.images]
+    names = [] if " ".join(item.given.names) == item.id else list(shown.names)
+    fields = list(shown.fields.items())
+    return Card(item.task.name, item.id, order, shown.label, images, names, fields, "", [answer], found_by)

@@ -33,26 +33,26 @@ class Calibration(Stored):
     ece: Fraction
     """Expected calibration error: sum over the bins of n_bin / n * |accuracy - mean confidence|."""
     brier: Fraction
-    """Mean of (P(first choice) - [label is the first choice])^2; 0 is perfect, 0.25 a coin."""
+    """Half the sum over the choices of (P(choice) - [label is the choice])^2, as a mean over the answers; 0 is perfect.
+    Of two choices, which is (P(first) - [label is first])^2, a coin has 0.25."""
     bins: list[Bin]
     """Those that hold an answer."""
 
 
-def calibration(rows: Iterable[Prediction], choices: tuple[str, str]) -> Calibration | None:
+def calibration(rows: Iterable[Prediction], choices: tuple[str, ...]) -> Calibration | None:
     """None where no answer has a confidence.
 
     A confidence is of the verdict, so it is below 0.5 only where sampling, or the text before it, went against it.
     """
     import numpy as np
-    from sklearn.metrics import brier_score_loss
 
     known = [row for row in rows if row.confidence is not None and row.verdict is not None]
     if not known:
         return None
     sure = np.array([row.confidence for row in known], dtype=float)
     right = np.array([row.correct for row in known])
-    first = np.array([row.verdict == choices[0] for row in known])
-    truth = np.array([row.label == choices[0] for row in known])
+    shares = np.array([_shares(row, choices) for row in known], dtype=float)
+    truth = np.array([[row.label == choice for choice in choices] for row in known])
     edges = np.linspace(0, 1, BINS + 1)
     place = np.searchsorted(edges[1:-1], sure)
     bins = [
@@ -69,6 +69,14 @@ def calibration(rows: Iterable[Prediction], choices: tuple[str, str]) -> Calibra
     return Calibration(
         n=len(known),
         ece=sum(b.n * abs(b.accuracy - b.confidence) for b in bins) / len(known),
-        brier=float(brier_score_loss(truth.astype(int), np.where(first, sure, 1 - sure), pos_label=1)),
+        brier=float(((shares - truth) ** 2).sum(axis=1).mean() / 2),
         bins=bins,
     )
+
+
+def _shares(row: Prediction, choices: tuple[str, ...]) -> list[float]:
+    """P of each choice."""
+    if row.probabilities:
+        return [row.probabilities[choice] for choice in choices]
+    sure = row.confidence or 0.0
+    return [sure if choice == row.verdict else 1 - sure for choice in choices]

@@ -1,4 +1,5 @@
-"""How the verdicts of one task match its labels. An invalid answer is a third verdict: wrong, never dropped or flipped.
+"""How the verdicts of one task match its labels. An invalid answer is one more verdict: wrong and
+never dropped.
 
 scikit-learn computes; rates are fractions.
 """
@@ -12,7 +13,7 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from mtrl.config.tasks import INVALID
+from mtrl.config.kinds import INVALID, is_pair
 from mtrl.core.schema import Stored
 from mtrl.evaluate.metrics import intervals
 from mtrl.evaluate.metrics.prediction import Fraction, Voted
@@ -39,7 +40,7 @@ class Classification(Stored):
     n: PositiveInt
     """Items."""
     macro_f1: Fraction
-    """Mean of both classes' F1: `f1_score(labels=both, average="macro", zero_division=0)`."""
+    """Mean of the F1 of all choices: `f1_score(labels=choices, average="macro", zero_division=0)`."""
     accuracy: Fraction
     """Share of right verdicts."""
     kappa: Annotated[float, Field(ge=-1, le=1)] | None
@@ -59,7 +60,7 @@ class Baseline(Stored):
     accuracy: Fraction
 
 
-def classification(items: Sequence[Voted], choices: tuple[str, str]) -> Classification:
+def classification(items: Sequence[Voted], choices: tuple[str, ...]) -> Classification:
     from sklearn.metrics import (
         accuracy_score,
         cohen_kappa_score,
@@ -86,32 +87,36 @@ def classification(items: Sequence[Voted], choices: tuple[str, str]) -> Classifi
         },
         confusion={
             label: dict(zip(named, map(int, counts), strict=True))
-            for label, counts in zip(choices, confusion_matrix(labels, verdicts, labels=named)[:2], strict=True)
+            for label, counts in zip(
+                choices, confusion_matrix(labels, verdicts, labels=named)[: len(choices)], strict=True
+            )
         },
     )
 
 
-def cells(items: Sequence[Voted], choices: tuple[str, str]) -> list[int]:
-    """Each item's cell of the 2 x 3 matrix: 3 * label + verdict, invalid last."""
-    named = [*choices, INVALID]
-    return [3 * choices.index(item.label) + named.index(item.verdict) for item in items]
+def cells(items: Sequence[Voted], choices: tuple[str, ...]) -> list[int]:
+    """Each item's cell of the matrix label x verdict, invalid last, counted row by row: of K choices K x (K + 1)."""
+    place = {verdict: index for index, verdict in enumerate([*choices, INVALID])}
+    return [len(place) * place[item.label] + place[item.verdict] for item in items]
 
 
-def interval(items: Sequence[Voted], choices: tuple[str, str]) -> list[float] | None:
+def interval(items: Sequence[Voted], choices: tuple[str, ...]) -> list[float] | None:
     """95% interval [low, high] of the Macro-F1 by resampling clusters; None where there is only one."""
-    drawn = intervals.resampled(cells(items, choices), [item.unit for item in items], 6)
-    return None if drawn is None else intervals.bounds(intervals.macro_f1(drawn.reshape(-1, 2, 3)))
+    shape = (len(choices), len(choices) + 1)
+    drawn = intervals.resampled(cells(items, choices), [item.unit for item in items], shape[0] * shape[1])
+    return None if drawn is None else intervals.bounds(intervals.macro_f1(drawn.reshape(-1, *shape)))
 
 
-def baselines(labels: Counter[str], choices: tuple[str, str]) -> dict[str, Baseline]:
+def baselines(labels: Counter[str], choices: tuple[str, ...]) -> dict[str, Baseline]:
     """ "majority": always the most frequent label (of these very labels: the best that a constant answer can do).
 
     "always_first", for pairs: always the first image in the seeded order; over both orders it is right half the time.
     """
     constant = {"majority": max(choices, key=lambda choice: labels[choice])}
-    if choices == ("1", "2"):
+    if is_pair(choices):
         constant["always_first"] = "1"
     total = max(1, sum(labels.values()))
     shares = {name: labels[choice] / total for name, choice in constant.items()}
-    # one class is never named and has F1 0; the other has precision p and recall 1, so F1 2p / (1 + p)
-    return {name: Baseline(macro_f1=share / (1 + share), accuracy=share) for name, share in shares.items()}
+    # all other classes are never named and have F1 0; this one has precision p and recall 1, so F1 2p / (1 + p)
+    of = len(choices)
+    return {name: Baseline(macro_f1=2 * share / (1 + share) / of, accuracy=share) for name, share in shares.items()}

@@ -43,17 +43,20 @@ def resampled(cells: Any, clusters: Sequence[str], size: int, resamples: int = R
 
 
 def macro_f1(counts: Any) -> Any:
-    """Macro-F1 of each matrix (label x verdict, invalid last) of an array [..., 2, 3]. F1 of an absent class is 0."""
+    """Macro-F1 of each matrix (label x verdict, invalid last) of an array [..., K, K + 1]. F1 of an absent class is
+    0."""
     import numpy as np
 
-    hits = np.stack([counts[..., 0, 0], counts[..., 1, 1]], axis=-1)
-    sizes = counts.sum(axis=-1) + counts[..., :2].sum(axis=-2)  # labels and verdicts of each class; F1 = 2 hits / size
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    sizes = counts.sum(axis=-1) + counts[..., :-1].sum(axis=-2)  # labels and verdicts of each class; F1 = 2 hits / size
     return np.divide(2 * hits, sizes, out=np.zeros(hits.shape), where=sizes > 0).mean(axis=-1)
 
 
 def accuracy(counts: Any) -> Any:
-    """Share of right verdicts of each matrix of an array [..., 2, 3]."""
-    return (counts[..., 0, 0] + counts[..., 1, 1]) / counts.sum(axis=(-1, -2))
+    """Share of right verdicts of each matrix of an array [..., K, K + 1]."""
+    import numpy as np
+
+    return np.diagonal(counts, axis1=-2, axis2=-1).sum(axis=-1) / counts.sum(axis=(-1, -2))
 
 
 def bounds(values: Any) -> list[float]:

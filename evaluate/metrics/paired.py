@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from mtrl.config.kinds import INVALID
 from mtrl.config.samples import Order
-from mtrl.config.tasks import INVALID
 from mtrl.core.errors import UserError
 from mtrl.evaluate.metrics import intervals
 from mtrl.evaluate.metrics.classification import Classification, cells, classification
@@ -71,7 +71,7 @@ class Comparison:
     """Where the verdicts differ, in both orders."""
 
 
-def compare(rows_a: Iterable[Prediction], rows_b: Iterable[Prediction], choices: tuple[str, str]) -> Comparison:
+def compare(rows_a: Iterable[Prediction], rows_b: Iterable[Prediction], choices: tuple[str, ...]) -> Comparison:
     """After each judge's own majority vote. Raises UserError if no item has answers of both."""
     from scipy.stats import binomtest
 
@@ -82,9 +82,10 @@ def compare(rows_a: Iterable[Prediction], rows_b: Iterable[Prediction], choices:
         raise UserError("the two have no sample in common that both answered", "finish both with mtrl eval")
     side_a, side_b = [all_a[key] for key in given], [all_b[key] for key in given]
     units = [a.cluster or b.unit for a, b in zip(side_a, side_b, strict=True)]  # equal, unless one records none
-    # an item's cell is its label and both verdicts: 2 x 3 x 3, from which either judge's matrix is a sum
+    # an item's cell is its label and both verdicts: K x (K + 1) x (K + 1), from which either judge's matrix is a sum
+    wide = len(choices) + 1
     pairs = zip(cells(side_a, choices), cells(side_b, choices), strict=True)
-    drawn = intervals.resampled([3 * a + b % 3 for a, b in pairs], units, 18)
+    drawn = intervals.resampled([wide * a + b % wide for a, b in pairs], units, len(choices) * wide**2)
     found_a, found_b = classification(side_a, choices), classification(side_b, choices)
     right = [(a.correct, b.correct) for a, b in zip(side_a, side_b, strict=True)]
     only_a, only_b = right.count((True, False)), right.count((False, True))
@@ -93,7 +94,7 @@ def compare(rows_a: Iterable[Prediction], rows_b: Iterable[Prediction], choices:
     def difference(a: float, b: float, of: Callable[[Any], Any]) -> Difference:
         if drawn is None:
             return Difference(b - a, None)
-        counts = drawn.reshape(-1, 2, 3, 3)
+        counts = drawn.reshape(-1, len(choices), wide, wide)
         return Difference(b - a, intervals.bounds(of(counts.sum(axis=2)) - of(counts.sum(axis=3))))
 
     return Comparison(

@@ -1,7 +1,8 @@
 """What asking a pair in both orders shows. Rates are fractions, of pairs whose two orders were both asked.
 
-A tie is a pair whose two answers contradict each other: both times the first image, or both times the second. An
-invalid answer makes no tie; it is wrong, and its pair is never dropped.
+A flip is a pair whose two answers contradict each other, such as both times the first. MJ-Bench calls it a tie; the
+verdict "tie" of a task with ties is none if it is given in both orders. An invalid answer makes no flip; it is wrong,
+and its pair is never dropped.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from collections.abc import Iterable
 
 from pydantic import NonNegativeInt
 
+from mtrl.config.kinds import INVALID, OTHER
 from mtrl.config.samples import Order
-from mtrl.config.tasks import INVALID
 from mtrl.core.schema import Stored
 from mtrl.evaluate.metrics.prediction import Fraction, Voted
 
@@ -26,14 +27,14 @@ class Pairwise(Stored):
     accuracy_both_orders: Fraction
     """Right answers, of all answers; always naming the first image gives 0.5."""
     accuracy_with_ties: Fraction
-    """Right in both orders, of all pairs: MJ-Bench's rule, where a tie is wrong (its notebook personal/tools.ipynb).
+    """Right in both orders, of all pairs: MJ-Bench's rule, where a flip is wrong (its notebook personal/tools.ipynb).
 
     With two orders that is `consistent_accuracy`, under the name it is known by there.
     """
     accuracy_without_ties: Fraction | None
-    """Right in both orders, of the pairs that are no tie; None where all are ties."""
+    """Right in both orders, of the pairs that are no flip; None where all are flips."""
     flip_rate: Fraction
-    """Ties, of the pairs with two valid answers."""
+    """Flips, of the pairs with two valid answers."""
     first_position_rate: Fraction
     """Valid answers that name the first image shown."""
 
@@ -44,7 +45,7 @@ def pairwise(items: Iterable[Voted]) -> Pairwise:
         pairs.setdefault(item.id, {})[item.order] = item
     both = [(pair["given"], pair["turned"]) for pair in pairs.values() if len(pair) == 2]
     valid = [(a, b) for a, b in both if INVALID not in (a.verdict, b.verdict)]
-    ties = sum(a.verdict == b.verdict for a, b in valid)
+    flips = sum(a.verdict != OTHER[b.verdict] for a, b in valid)
     right = [a.correct + b.correct for a, b in both]
     named = [item.verdict for pair in both for item in pair if item.verdict != INVALID]
     consistent = right.count(2) / max(1, len(both))
@@ -53,7 +54,7 @@ def pairwise(items: Iterable[Voted]) -> Pairwise:
         consistent_accuracy=consistent,
         accuracy_both_orders=sum(right) / max(1, 2 * len(both)),
         accuracy_with_ties=consistent,
-        accuracy_without_ties=right.count(2) / (len(both) - ties) if len(both) > ties else None,
-        flip_rate=ties / max(1, len(valid)),
+        accuracy_without_ties=right.count(2) / (len(both) - flips) if len(both) > flips else None,
+        flip_rate=flips / max(1, len(valid)),
         first_position_rate=named.count("1") / max(1, len(named)),
     )

@@ -9,8 +9,9 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
+from mtrl.config.kinds import INVALID, is_pair
 from mtrl.config.samples import Key, Order
-from mtrl.config.tasks import INVALID
+from mtrl.reward_plugins import judge
 
 Fraction = Annotated[float, Field(ge=0, le=1, strict=True)]
 
@@ -43,6 +44,12 @@ class Prediction:
     """The template it was asked with."""
     confidence: Fraction | None = None
     """Of the strict verdict, see engines/confidence.py; None where it is not known."""
+    probabilities: dict[str, Fraction] | None = None
+    """Of each choice, for a task with more than two; None where it is not known."""
+    group: str = ""
+    """What the sample comes from, such as a prompt."""
+    score: Annotated[float, Field(strict=True)] | None = None
+    """The release's own number for the sample, such as a mean opinion score."""
     tokens: Annotated[int, Field(strict=True)] = 0
     """Number of generated tokens."""
     finish_reason: str = ""
@@ -57,6 +64,18 @@ class Prediction:
     @property
     def correct(self) -> bool:
         return self.verdict == self.label
+
+    def graded(self, choices: tuple[str, ...]) -> float | None:
+        """The judge's answer as a number: P(the first of two choices), or the expected score of a scale, or for a pair
+        with ties P(1) + P(tie) / 2. None for other choices, and where the confidence is not known."""
+        if len(choices) == 2:
+            sure = self.confidence
+            return sure if sure is None or self.verdict == choices[0] else 1 - sure
+        if not self.probabilities:
+            return None
+        if judge.is_scale(choices):
+            return sum(int(choice) * share for choice, share in self.probabilities.items())
+        return self.probabilities["1"] + self.probabilities[judge.TIE] / 2 if is_pair(choices) else None
 
 
 @dataclass(frozen=True, slots=True)

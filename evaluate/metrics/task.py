@@ -79,7 +79,7 @@ class TaskMetrics(Classification):
     """When the last answer was generated, in seconds since 1970."""
 
 
-def of_task(rows: Sequence[Prediction], choices: tuple[str, str]) -> TaskMetrics:
+def of_task(rows: Sequence[Prediction], choices: tuple[str, ...]) -> TaskMetrics:
     """All numbers of one task; `rows` hold at least one answer in the given order."""
     items = voted(rows)
     given = [item for item in items if item.order == "given"]
@@ -99,7 +99,7 @@ def of_task(rows: Sequence[Prediction], choices: tuple[str, str]) -> TaskMetrics
     return found.model_copy(update={"pairwise": pairwise(items)}) if both else found
 
 
-def votes_curve(rows: Sequence[Prediction], choices: tuple[str, str]) -> list[VotesPoint] | None:
+def votes_curve(rows: Sequence[Prediction], choices: tuple[str, ...]) -> list[VotesPoint] | None:
     """The majority of the first k votes, for k = 1 to all; None for one vote. Of the given order.
 
     Votes are drawn alike, so the first k are as good as any k of them; the curve is one such draw, not a mean.

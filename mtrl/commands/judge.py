@@ -110,7 +110,8 @@ def _show(judged: Sequence[Verdict | Bad]) -> None:
 
 def _cells(one: Verdict | Bad) -> dict[str, str]:
     """A row of the table by column; a column that the item does not have is missing or ""."""
-    from mtrl.evaluate.verdict import SKIPPED, Verdict
+    from mtrl.config.kinds import SKIPPED
+    from mtrl.evaluate.verdict import Verdict
 
     if not isinstance(one, Verdict):
         image = " | ".join(map(_plain, one.names))

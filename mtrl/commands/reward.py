@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,12 +13,15 @@ def command(
         Path, typer.Argument(help='Lines of {"response", "ground_truth"} or {"response", "task", "label"}.')
     ],
     format_weight: Annotated[float, typer.Option(min=0, max=1, help="The weight of the format reward.")] = 0.1,
+    score_reward: Annotated[
+        Literal["exact", "linear"], typer.Option(help="Of a score: right or wrong, or 1 - |difference| / range.")
+    ] = "exact",
 ) -> None:
     """Show the training reward of responses, and the reasons."""
     from mtrl.core.console import table
     from mtrl.evaluate import rewards
 
-    found = rewards.of_file(file, format_weight)
+    found = rewards.of_file(file, format_weight, score_reward)
     rows = [[one.line, one.task, f"{one.reward:g}", f"{one.accuracy:g}", f"{one.format:g}", one.why] for one in found]
     table(str(file), ["line", "task", "reward", "accuracy", "format", "why"], rows)
     means = []

@@ -1,5 +1,7 @@
 """What a label column means: which value is which verdict, by `values` or a `rule`; which rows are left out.
 
+The column of a score task holds its scores, and that of a choice task may hold the choices themselves.
+
 `Label.verdicts` gives one word per row: a verdict, or the key that leaves the row out ("label.drop",
 "label.rule.ties").
 """
@@ -17,6 +19,7 @@ from pydantic import field_validator, model_validator
 
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.schema import Model
+from mtrl.reward_plugins import judge
 
 DROP, TIES, CONFLICTS = "label.drop", "label.rule.ties", "label.conflicts"
 
@@ -74,13 +77,15 @@ class Rule(Model):
 
 
 class Label(Model):
-    """The column with the label, and what it means: either `values` or a `rule`."""
+    """The column with the label, and what it means: `values`, or a `rule`, or a score task's own numbers."""
 
     column: str
     values: dict[str, list[str]] = {}
     """{verdict: labels}."""
     rule: Rule | None = None
     """For a column of numbers."""
+    round: Literal["nearest", "floor"] | None = None
+    """Of a score task whose numbers are not whole: nearest (a half is rounded up) or floor. None: an error."""
     drop: list[str] = []
     """Labels whose rows are left out."""
     conflicts: Literal["drop", "majority", "keep"] | None = None
@@ -112,49 +117,88 @@ class Label(Model):
                     )
         return self
 
-    def check(self, kind: str, choices: tuple[str, str]) -> None:
+    def check(self, kind: str, choices: tuple[str, ...]) -> None:
         """Raises ValueError, with what to write, where this label gives no verdict for a task of this kind."""
-        if self.rule is not None and kind == "pairwise":
-            raise ValueError(f"label.rule is for one image. {_how(self.column, choices)}")
+        how = _how(self.column, kind, choices)
+        if self.round and kind != "score":
+            raise ValueError(f"label.round is for kind: score; this task's kind is {kind}")
+        if self.rule is not None and kind != "pointwise":
+            raise ValueError(f"label.rule is for kind: pointwise. {how}")
+        if kind == "score" and self.values:
+            raise ValueError(f"label.values is not for a score task. {how}")
         if self.rule is not None and self.values:
             raise ValueError("label takes either values or a rule; this one has both")
-        if self.rule is None and set(self.values) != set(choices):
+        if self.rule is not None or kind == "score" or (kind == "choice" and not self.values):
+            return
+        if set(self.values) != set(choices):
             said = (
                 f"label.values has the keys {' and '.join(self.values)}"
                 if self.values
                 else "label has no values and no rule"
             )
-            other = "kind: pairwise is missing? " if set(self.values) == {"1", "2"} else ""
-            other = "kind: pairwise is wrong here? " if set(self.values) == {"yes", "no"} else other
-            raise ValueError(f"{said}. {other}{_how(self.column, choices)}")
+            other = ""
+            if kind == "pointwise" and set(self.values) == set(judge.PAIRWISE):
+                other = "kind: pairwise is missing? "
+            if kind != "pointwise" and set(self.values) == set(judge.POINTWISE):
+                other = f"kind: {kind} is wrong here? "
+            raise ValueError(f"{said}. {other}{how}")
         if empty := [verdict for verdict, values in self.values.items() if not values]:
-            raise ValueError(
-                f"label.values.{empty[0]} is empty, so no row could get that verdict. {_how(self.column, choices)}"
-            )
+            raise ValueError(f"label.values.{empty[0]} is empty, so no row could get that verdict. {how}")
 
-    def verdicts(self, labels: Iterable[tuple[Any, str]], choices: tuple[str, str], task: str) -> list[str]:
+    def numbers(self, labels: Iterable[Any], choices: tuple[str, ...]) -> list[float | None]:
+        """Each label as a number, where the column holds numbers; else None for each."""
+        if self.rule is None and not judge.is_scale(choices):
+            return [None for _ in labels]
+        return [None if (number := _float(value)) != number else number for value in labels]
+
+    def verdicts(self, labels: Iterable[tuple[Any, str]], choices: tuple[str, ...], task: str) -> list[str]:
         """A verdict, DROP or TIES for each (label, where it is). Raises MtrlError for an unknown label."""
         labels = list(labels)
         dropped = set(self.drop)
         left = [any(form in dropped for form in _forms(value)) for value, _ in labels]
         asked = [label for label, out in zip(labels, left, strict=True) if not out]
-        found = iter(self._listed(asked, choices, task) if self.rule is None else self._ruled(asked, task))
+        if self.rule is not None:
+            found = iter(self._ruled(asked, task))
+        elif judge.is_scale(choices):
+            found = iter([self._scored(value, where, choices, task) for value, where in asked])
+        else:
+            found = iter(self._listed(asked, choices, task))
         return [DROP if out else next(found) for out in left]
 
-    def _listed(self, labels: list[tuple[Any, str]], choices: tuple[str, str], task: str) -> list[str]:
-        verdict_of = {value: verdict for verdict, values in self.values.items() for value in values}
-        found = [next((verdict_of[form] for form in _forms(value) if form in verdict_of), "") for value, _ in labels]
+    def _scored(self, value: Any, where: str, choices: tuple[str, ...], task: str) -> str:
+        number = self._number(value, where, task)
+        at = f"{where}: score {number:g} in column {self.column!r}"
+        if self.round is None and number != int(number):
+            raise MtrlError(
+                f"{at} is not a whole number, as task {task} needs",
+                f"in recipes/tasks/{task}.yaml say under label how to round: round: nearest, or round: floor",
+            )
+        score = str(math.floor(number + (0.5 if self.round == "nearest" else 0)))
+        if score not in choices:
+            raise MtrlError(
+                f"{at} is not from {choices[0]} to {choices[-1]}, the range of task {task}",
+                f"change range in recipes/tasks/{task}.yaml, fix the row, or add the value to label.drop",
+            )
+        return score
+
+    def _listed(self, labels: list[tuple[Any, str]], choices: tuple[str, ...], task: str) -> list[str]:
+        values = self.values or {choice: [choice] for choice in choices}
+        verdict_of = {value: verdict for verdict, known in values.items() for value in known}
+        same = str if self.values else str.casefold  # the choices themselves are read in any case, as in an answer
+        forms = [map(same, _forms(value)) for value, _ in labels]
+        found = [next((verdict_of[form] for form in its if form in verdict_of), "") for its in forms]
         unknown = [label for label, verdict in zip(labels, found, strict=True) if not verdict]
         if unknown:
             value, where = unknown[0]
             kinds = Counter(str(value).strip() for value, _ in unknown)
             shown = ", ".join(f"{kind!r} ({number} rows)" for kind, number in kinds.most_common(8))
-            known = "; ".join(f"{verdict}: {', '.join(values)}" for verdict, values in self.values.items())
+            known = "; ".join(f"{verdict}: {', '.join(values)}" for verdict, values in values.items())
             raise MtrlError(
                 f"{where}: label {value!r} in column {self.column!r} is unknown to task {task} ({known}). "
                 f"{len(unknown)} of {len(labels)} rows have a label without a meaning: {shown}",
-                f"a judge answers {' or '.join(choices)}: add each value to label.values.{choices[0]}, "
-                f"label.values.{choices[1]} or label.drop in recipes/tasks/{task}.yaml",
+                f"a judge answers {judge.said(choices)}: add each value to "
+                f"{', '.join(f'label.values.{choice}' for choice in choices)} or label.drop in "
+                f"recipes/tasks/{task}.yaml",
             )
         return found
 
@@ -170,17 +214,21 @@ class Label(Model):
         return [word[fit] for fit in fits]
 
     def _number(self, value: Any, where: str, task: str) -> float:
-        try:
-            number = math.nan if isinstance(value, bool) else float(str(value).strip())
-        except ValueError:
-            number = math.nan
+        number = _float(value)
         if not math.isfinite(number):
             raise MtrlError(
-                f"{where}: label {str(value)[:80]!r} in column {self.column!r} is not a number, "
-                f"as task {task}'s rule needs",
+                f"{where}: label {str(value)[:80]!r} in column {self.column!r} is not a number, as task {task} needs",
                 f"fix the row, or add the value to label.drop in recipes/tasks/{task}.yaml",
             )
         return number
+
+
+def _float(value: Any) -> float:
+    """NaN for what is no number."""
+    try:
+        return math.nan if isinstance(value, bool) else float(str(value).strip())
+    except ValueError:
+        return math.nan
 
 
 def _word(value: Any) -> Any:
@@ -199,11 +247,20 @@ def _forms(value: Any) -> list[str]:
     return forms
 
 
-def _how(column: str, choices: tuple[str, str]) -> str:
-    if choices == ("1", "2"):
+def _how(column: str, kind: str, choices: tuple[str, ...]) -> str:
+    if kind == "score":
+        return f"A score task reads its scores from the column: write label: {{column: {column}}}"
+    if kind == "choice":
+        mapped = ", ".join(f"{choice}: [...]" for choice in choices)
         return (
-            "A judge of two images answers 1 or 2: the first or the second is better. Write "
-            f'label: {{column: {column}, values: {{"1": [left], "2": [right]}}}}'
+            f"Write label: {{column: {column}}} where the column has the choices, else "
+            f"label: {{column: {column}, values: {{{mapped}}}}}"
+        )
+    if kind == "pairwise":
+        tie = ", tie: [both]" if len(choices) > 2 else ""
+        return (
+            f"A judge of a pair answers {judge.said(choices)}: the first or the second is better. Write "
+            f'label: {{column: {column}, values: {{"1": [left], "2": [right]{tie}}}}}'
         )
     return (
         "A judge of one image answers yes or no. Write, with your own values, "

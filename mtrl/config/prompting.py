@@ -1,7 +1,8 @@
 """Prompts: a Jinja template per task and style, filled with a sample's fields, one `<image>` marker per image.
 
-The text is what every consumer gets: LLaMA-Factory and EasyR1 put the image where the marker is, and TRL and vLLM
-get the same place by `parts`. Style "sft" asks for the bare verdict, "rl" for reasoning and then the verdict.
+Every prompt may use `{{ choices }}`: the task's verdicts in words. The text is what every consumer gets: LLaMA-Factory
+and EasyR1 put the image where the marker is, and TRL and vLLM get the same place by `parts`. Style "sft" asks for the
+bare verdict, "rl" for reasoning and then the verdict.
 """
 
 from __future__ import annotations
@@ -16,18 +17,23 @@ from mtrl.config.tasks import Task
 from mtrl.core import sandbox, search_path
 from mtrl.core.errors import UserError
 from mtrl.core.files import sha256_file
+from mtrl.reward_plugins import judge
 
 STYLES = ("sft", "rl")
 MARKER = "<image>"
 _BRACES = re.compile(r"(?<!\{)\{ *([A-Za-z_]\w*) *\}(?!\})")  # {caption}: meant as a field, and not filled in
 # LLaMA-Factory and EasyR1 read <image>, <video> and <audio> as placeholders; tokenizers read <|...|> as control tokens.
 _RESERVED = re.compile(r"<(image|video|audio)>|<\|([^<>|]*)\|>", re.IGNORECASE)
+_TAG = re.compile(r"<(/?(?:think|answer))>", re.IGNORECASE)  # a text that is judged may not answer for the judge
+CHOICES = "choices"
 
 
 def escape(text: str) -> str:
     """The text without what a trainer or tokenizer would read as a marker: <image> becomes [image]."""
     while _RESERVED.search(text):  # what is left of <<image>image> is a marker again
         text = _RESERVED.sub(lambda m: f"[{m.group(1)}]" if m.group(1) else f"[|{m.group(2)}|]", text)
+    while _TAG.search(text):
+        text = _TAG.sub(r"[\1]", text)
     return text
 
 
@@ -54,7 +60,7 @@ def renderer(task: Task, style: str) -> Callable[[Sample], str]:
     path, template = _checked(task, style)
 
     def render(sample: Sample) -> str:
-        text = template.fill(sample.fields, f"sample {sample.id}")
+        text = template.fill({**sample.fields, CHOICES: judge.said(task.choices)}, f"sample {sample.id}")
         if text.count(MARKER) != len(sample.images):
             raise UserError(
                 f"{path} has {text.count(MARKER)} {MARKER} markers, but sample {sample.id} has "
@@ -69,7 +75,7 @@ def renderer(task: Task, style: str) -> Callable[[Sample], str]:
 
 def fields(task: Task, style: str) -> list[str]:
     """The fields that the task's prompt uses. Raises UserError."""
-    return sorted(_checked(task, style)[1].names)
+    return sorted(_checked(task, style)[1].names - {CHOICES})
 
 
 def unused(task: Task) -> list[str]:
@@ -81,7 +87,8 @@ def unused(task: Task) -> list[str]:
 def preview(task: Task, style: str) -> str:
     """The prompt with <caption> for the caption, and so on: what it looks like without a sample."""
     template = _checked(task, style)[1]
-    return template.fill({name: escape(f"<{name}>") for name in template.names}, "the preview")
+    fields = {name: escape(f"<{name}>") for name in template.names}
+    return template.fill({**fields, CHOICES: judge.said(task.choices)}, "the preview")
 
 
 def _checked(task: Task, style: str) -> tuple[Path, sandbox.Prompt]:
@@ -95,15 +102,20 @@ def _checked(task: Task, style: str) -> tuple[Path, sandbox.Prompt]:
             f"{path}: {found[0]} is not filled in: a field is written {{{{ {found[1]} }}}}",
             f"write {{{{ {found[1]} }}}}, or {{{{ '{found[0]}' }}}} where the braces themselves are meant",
         )
-    words = set(re.findall(r"\w+", template.literal.lower(), re.ASCII))
-    if gone := [verdict for verdict in task.choices if verdict not in words]:
+    if CHOICES in (task.source.get("fields") or {}):
+        raise UserError(f"task {task.name}: the field {CHOICES!r} is mtrl's own", "give the field another name")
+    text = template.literal.casefold()
+    words = {*re.findall(r"\w+", text, re.ASCII), *re.findall(r"[\w-]+", text)}
+    named = task.choices if task.kind != "score" else (task.choices[0], task.choices[-1])
+    gone = [verdict for verdict in named if verdict not in words]
+    if gone and CHOICES not in template.names:
         raise UserError(
-            f"{path} does not name the verdict {' nor '.join(gone)}: a judge answers {' or '.join(task.choices)}, "
+            f"{path} does not name the verdict {' nor '.join(gone)}: a judge answers {judge.said(task.choices)}, "
             "and the prompt does not say so",
-            f"end the prompt with: Answer {' or '.join(task.choices)}.",
+            f"end the prompt with: Answer {judge.said(task.choices)}.",
         )
     if style == "rl" and (gone := [tag for tag in ("<think>", "<answer>") if tag not in template.literal]):
-        form = f"<think>why</think><answer>{' or '.join(task.choices)}</answer>"
+        form = f"<think>why</think><answer>{judge.said(task.choices)}</answer>"
         raise UserError(
             f"{path} does not ask for {' and '.join(gone)}: no answer to it would be in the form that is rewarded",
             f"end the prompt with: Reply {form}.",

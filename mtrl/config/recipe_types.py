@@ -70,6 +70,7 @@ class Rl(Model):
     max_response_length: PositiveInt
     epochs: PositiveFloat
     format_weight: float = Field(ge=0, le=1)
+    score_reward: Literal["exact", "linear"] = "exact"  # of a score task; linear: 1 - |difference| / range
     length_cap: PositiveInt | None = None  # a response of as many tokens gets reward 0 (MR. Judge: 1024); paper: off
     validate_every: PositiveInt  # rollout steps; a checkpoint is saved each time
     patience: PositiveInt  # validations without improvement before training stops

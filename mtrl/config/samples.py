@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from mtrl.config import datacard
+from mtrl.config.kinds import OTHER, Pair
 from mtrl.core.errors import UserError
 from mtrl.core.files import written
 
 ROWS_PER_GROUP = 1024
-OTHER = {"1": "2", "2": "1"}  # the verdict on a pair whose images are swapped
 SplitName = Literal["train", "val", "test"]
 Order = Literal["given", "turned"]  # of a pair's images: as converted, or swapped; a single image has "given"
 
@@ -40,28 +40,36 @@ class Sample:
     """The release's own; unique in the task."""
     task: str
     kind: str
-    """pointwise (one image) or pairwise (two)."""
+    """The task's."""
     images: tuple[str, ...]
     """Paths relative to the data folder, in the order they are shown."""
     fields: dict[str, str]
     """The texts that prompts may use."""
     answer: str
-    """The verdict: yes or no, for a pair 1 or 2."""
+    """The right verdict."""
     split: str
     """train, val or test."""
     group: str = ""
     """What the row comes from, such as a prompt or a source image; "": itself."""
+    score: float | None = None
+    """The release's own number that the verdict was made from, such as a mean opinion score."""
     source: dict[str, Any] = field(default_factory=dict)
     """More about the row. `files`: the images' names in the release. `swapped`, of a pair: whether the release has
     its images in the other order. `duplicate_of`: the id of an earlier row that asks the same. The rest are the
     release's columns."""
 
-    def swapped(self) -> Sample:
-        """The pair with its images in the other order, and so the other answer."""
+    def swapped(self, pair: Pair) -> Sample:
+        """The pair with its two sides in the other order, and so the other answer."""
         source = {**self.source, "swapped": not self.source.get("swapped", False)}
         if "files" in source:
-            source["files"] = source["files"][::-1]
-        return replace(self, images=self.images[::-1], answer=OTHER[self.answer], source=source)
+            source["files"] = list(pair.swapped_images(source["files"]))
+        return replace(
+            self,
+            images=pair.swapped_images(self.images),
+            fields=pair.swapped_fields(self.fields),
+            answer=OTHER[self.answer],
+            source=source,
+        )
 
 
 def path_of(data: Path, task: str, split: str) -> Path:
@@ -109,7 +117,7 @@ def writer(path: Path) -> Iterator[Callable[[Sample], None]]:
     text = pa.string()
     schema = pa.schema(
         [(name, text) for name in ("id", "task", "kind", "answer", "split", "group", "fields", "source")]
-        + [("images", pa.list_(text))]
+        + [("score", pa.float64()), ("images", pa.list_(text))]
     )
     with row_groups(path, schema, ROWS_PER_GROUP) as add:
         yield lambda sample: add(

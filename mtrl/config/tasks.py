@@ -1,7 +1,7 @@
 """A task: one YAML in recipes/tasks/ that says where rows come from, which value is which verdict, and how to split.
 
 The paper's six tasks and MJ-Bench's are tasks like any other. A user adds one with a YAML and two prompt files.
-Verdicts are "yes" | "no" (pointwise) and "1" | "2" (pairwise: the first or second image shown).
+kinds.py says which verdicts a task of each kind has.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, PositiveInt, PrivateAttr, field_validator, model_validator
 
+from mtrl.config import kinds
+from mtrl.config.kinds import Kind, Pair
 from mtrl.config.labels import Label
 from mtrl.core import search_path
 from mtrl.core.errors import UserError
@@ -21,7 +23,6 @@ from mtrl.core.schema import Model, validate
 
 SPLITS = ("train", "val", "test")
 NAME = r"[a-z][a-z0-9_]*"
-INVALID = "invalid"  # in place of the verdict of an answer that has none
 
 
 class Split(Model):
@@ -92,8 +93,18 @@ class Task(Model):
     title: str
     """One line for lists and reports."""
     capability: Literal["quality", "alignment", "safety"]
-    kind: Literal["pointwise", "pairwise"] = "pointwise"
-    """pointwise: one image, answered yes or no. pairwise: two, answered 1 or 2."""
+    kind: Kind = "pointwise"
+    """What is asked; kinds.py has the list."""
+    choices: tuple[str, ...] = ()
+    """The verdicts. Written for a choice task; the other kinds have their own."""
+    tie: bool = False
+    """Whether a pair may be a tie: the verdicts are 1, 2 and tie."""
+    range: tuple[int, int] | None = None
+    """Of a score task: its lowest and highest score."""
+    images: PositiveInt = Field(default=1, le=kinds.MOST_IMAGES)
+    """Images per row. Default: one, or two where a pair is of images."""
+    pair: Pair | None = None
+    """Of a pairwise task: what its two sides are. Default: the two images."""
     converter: str = "table"
     """The name of a module of mtrl.converters, or the path of a Python file below the working directory."""
     source: dict[str, Any] = {}
@@ -120,10 +131,6 @@ class Task(Model):
         return self._home
 
     @property
-    def choices(self) -> tuple[str, str]:
-        return ("yes", "no") if self.kind == "pointwise" else ("1", "2")
-
-    @property
     def own_converter(self) -> bool:
         """Whether `converter` is the path of a file of the user's own, not the name of one of mtrl's."""
         return self.converter.endswith(".py")
@@ -131,6 +138,10 @@ class Task(Model):
     def prompt_file(self, style: str) -> str:
         """The template's name below prompts/."""
         return self.prompts.get(style, f"{style}/{self.name}.jinja")
+
+    def numbers(self, labels: Iterable[Any]) -> list[float | None]:
+        """The release's own number of each label; None where the label column holds no numbers."""
+        return self.label.numbers(labels, self.choices)
 
     def verdicts(self, labels: Iterable[tuple[Any, str]]) -> list[str]:
         """For each (label, where it is) a verdict or the key that leaves the row out. Raises MtrlError, UserError."""
@@ -170,15 +181,18 @@ class Task(Model):
                 )
         return prompts
 
-    @model_validator(mode="after")
-    def _reason(self) -> Task:
-        if not self.training and not self.note:
-            raise ValueError("training is false, so note must say what the release allows")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _by_kind(cls, given: Any) -> Any:
+        return kinds.completed(given) if isinstance(given, dict) else given
 
     @model_validator(mode="after")
-    def _choices(self) -> Task:
+    def _whole(self) -> Task:
         self.label.check(self.kind, self.choices)
+        if not self.training and not self.note:
+            raise ValueError("training is false, so note must say what the release allows")
+        if self.pair and self.pair.images and max(self.pair.images) > self.images:
+            raise ValueError(f"pair.images names image {max(self.pair.images)}, and a row has images: {self.images}")
         return self
 
 

@@ -6,9 +6,11 @@ from collections import Counter
 from pathlib import Path
 
 from mtrl.config import datacard, samples
+from mtrl.config.kinds import OTHER
 from mtrl.evaluate.metrics.classification import baselines
 from mtrl.paper.scored import Scored
 from mtrl.paper.shown import Constant
+from mtrl.reward_plugins.judge import PAIRWISE, POINTWISE
 
 
 def lines(columns: list[str], numbers: list[Scored], data: Path) -> dict[str, list[Constant | str]]:
@@ -37,10 +39,10 @@ def _released(task: str, data: Path) -> Counter[str]:
     if not samples.path_of(data, task, "test").exists():
         return Counter()
     pairs = [sample for sample in samples.read(data, task, "test") if sample.kind == "pairwise"]
-    return Counter((p.swapped() if p.source.get("swapped") else p).answer for p in pairs)
+    return Counter(OTHER[pair.answer] if pair.source.get("swapped") else pair.answer for pair in pairs)
 
 
 def _constant(labels: Counter[str], name: str) -> Constant | str:
-    choices = ("1", "2") if {"1", "2"} & set(labels) else ("yes", "no")
+    choices = PAIRWISE if set(PAIRWISE) & set(labels) else POINTWISE  # the paper's tasks have no other verdicts
     found = baselines(labels, choices).get(name) if labels else None
     return Constant(100 * found.macro_f1, 100 * found.accuracy) if found else "-"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtrl.config import recipe
+from mtrl.config.kinds import is_pair
 from mtrl.config.published import layout, titled
 from mtrl.config.recipe_types import METHODS
 from mtrl.core.errors import UserError
@@ -134,7 +135,7 @@ def records(rows: list[Row], columns: list[str], footnotes: dict[str, int]) -> D
 
 
 def _record(one: Scored, footnotes: dict[str, int]) -> dict[str, Any]:
-    numbers, pairs = one.numbers, "1" in one.numbers.confusion
+    numbers, pairs = one.numbers, is_pair(tuple(one.numbers.confusion))
     low, high = numbers.macro_f1_ci95 or (None, None)
     reasons = [f"{one.of.file.parent}: {mark.reason}" for mark in one.marks]
     fractions = {

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mtrl.backends import envs, registry
 from mtrl.backends.envs.tested import TESTED
+from mtrl.config import tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import MtrlError
 from mtrl.core.files import read_json
@@ -107,14 +108,20 @@ def _model(recipe: Recipe) -> Iterator[Check]:
 def _reward(recipe: Recipe) -> Iterator[Check]:
     if recipe.rl is None:
         return
-    for label in (*judge.POINTWISE, *judge.PAIRWISE):
-        truth = json.dumps({"task": "t", "label": label, "id": "1"})
-        answer = f"<think>Because.</think><answer>{label}</answer>"
-        gold = judge.score(answer, truth, recipe.rl.format_weight)["overall"]
-        if abs(gold - 1) > 1e-9:
-            yield Check("error", f"the right answer {label} scores {gold}, not 1.0", "fix reward_plugins/judge.py")
-            return
+    asked = [tasks.load(name) for name in recipe.tasks]
+    for task in asked:
+        for label in task.choices:
+            truth = json.dumps({"task": task.name, "label": label, "id": "1", "choices": task.choices})
+            answer = f"<think>Because.</think><answer>{label}</answer>"
+            found = judge.score(answer, truth, recipe.rl.format_weight, score_reward=recipe.rl.score_reward)
+            gold = found["overall"]
+            if abs(gold - 1) > 1e-9:
+                yield Check("error", f"the right answer {label} scores {gold}, not 1.0", "fix reward_plugins/judge.py")
+                return
     yield Check("ok", "right answers score 1.0")
+    if recipe.rl.score_reward == "linear" and not any(task.kind == "score" for task in asked):
+        text = "rl.score_reward is linear, and no task of this run is a score task: it would be ignored"
+        yield Check("error", text, "--set rl.score_reward=exact")
 
 
 def _clip(recipe: Recipe) -> Iterator[Check]:

@@ -17,7 +17,7 @@ from mtrl.backends.registry import BACKENDS
 ROOT = Path(__file__).parents[2]
 # Each room imports only rooms above it in this list. A folder that is not in it is part of the room around it.
 ORDER = [
-    "core", "config", "models", "reward_plugins",
+    "core", "reward_plugins", "config", "models",
     "converters.readers", "converters", "converters.pipeline", "converters.checks",
     "evaluate.metrics", "evaluate.engines", "evaluate", "evaluate.html",
     "backends", "preflight", "runs", "paper", "demo", "commands",

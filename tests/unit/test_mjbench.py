@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mtrl.config.kinds import Pair
 from mtrl.core.errors import UserError
 from mtrl.demo import releases
 from tests.unit.releases_fixture import SHARED, run, task_with
@@ -17,7 +18,7 @@ def test_order_is_drawn_recorded_and_undoes(tmp_path: Path) -> None:
     assert 15 <= card["counts"]["test"]["1"] <= 45
     assert all(row.source["swapped"] == (row.answer == "2") for row in rows["test"])
     assert card["release_counts"]["test"] == {"1": 60, "2": 0}
-    turned = rows["test"][0].swapped()
+    turned = rows["test"][0].swapped(Pair(images=[1, 2]))
     assert turned.images == rows["test"][0].images[::-1]
     assert turned.source["swapped"] != rows["test"][0].source["swapped"]
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mtrl.config.samples import OTHER
+from mtrl.config.kinds import OTHER, Pair
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.demo import releases_pairs as releases
 from mtrl.demo.releases_pairs import Mmrb2Pair
@@ -33,7 +33,7 @@ def test_pairs_of_the_release(tmp_path: Path) -> None:
     assert orders == {True, False}  # drawn by id
     for row, pair in zip(rows["test"], pairs, strict=True):
         assert (row.answer == "1") == ((pair.chosen == "A") != row.source["swapped"])
-        turned = row.swapped()
+        turned = row.swapped(Pair(images=[1, 2]))
         assert turned.images == row.images[::-1] and turned.answer == OTHER[row.answer]
 
 
@@ -43,7 +43,7 @@ def test_images_come_from_their_row_and_side(tmp_path: Path) -> None:
     _, rows = run(task_with("mmrb2_t2i"), tmp_path / "raw", tmp_path / "data")
     draw = releases.blocks(7)
     for n, row in enumerate(rows["test"]):
-        given = row.swapped() if row.source["swapped"] else row
+        given = row.swapped(Pair(images=[1, 2])) if row.source["swapped"] else row
         for place, name in enumerate(given.images):
             want = releases.encoded(draw(2 * n + place), "JPEG", quality=95)
             assert (tmp_path / "data" / name).read_bytes() == want

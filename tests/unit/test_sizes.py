@@ -154,7 +154,7 @@ def test_every_field_changes_what_is_run_or_is_refused(project: Path) -> None:
         plain = recipe.load(name, *presets, sets=sets)
         text = lambda found: registry.of(found).config(found, Run(Path("runs/x")), Path("data"))  # noqa: E731
         for key, value in plain.model_dump()[str(plain.stage)].items():
-            words = {"cosine": "linear", "token": "sequence"}
+            words = {"cosine": "linear", "token": "sequence", "exact": "linear"}
             changed = words.get(str(value)) or (100 if value is None else value * 2 if value else 0.5)
             changed = not value if isinstance(value, bool) else changed
             if key in ("top_p", "format_weight"):

@@ -272,7 +272,7 @@ def test_columns_that_do_not_fit_the_kind(tmp_path: Path) -> None:
     ):
         source = {"file": "labels.jsonl", **({"images": images} if images else {})}
         task = table_task(tmp_path, [], kind="pairwise", label=label, source=source)
-        with pytest.raises(UserError, match=said + ", and a pairwise task needs two columns"):
+        with pytest.raises(UserError, match=said + ", and a pairwise task with 2 images per row needs as many columns"):
             run(task, tmp_path, tmp_path / "data")
     task = table_task(tmp_path, [], source={"file": "labels.jsonl", "images": ["a", "b"]})
     with pytest.raises(UserError, match="a pointwise task needs one column"):

@@ -73,12 +73,12 @@ def test_a_label_from_which_no_verdict_follows(label: str, said: str, here: Path
 def test_a_pair_has_verdicts_1_and_2(here: Path) -> None:
     pairs = TASK.replace("capability: safety", "capability: safety\nkind: pairwise")
     with pytest.raises(
-        UserError, match=r"keys yes and no. kind: pairwise is wrong here\? A judge of two images answers 1 or 2"
+        UserError, match=r"keys yes and no. kind: pairwise is wrong here\? A judge of a pair answers 1 or 2"
     ):
         load(here, pairs)
     task = load(here, pairs.replace("{yes: [good], no: [bad]}", "{1: [0], 2: [1]}"))
     assert task.label.values == {"1": ["0"], "2": ["1"]}
-    with pytest.raises(UserError, match=r"label.rule is for one image. A judge of two images answers 1 or 2"):
+    with pytest.raises(UserError, match=r"label.rule is for kind: pointwise. A judge of a pair answers 1 or 2"):
         load(here, pairs.replace("values: {yes: [good], no: [bad]}", 'rule: {when: ">= 1", then: yes}'))
 
 
@@ -99,12 +99,21 @@ def test_a_task_that_may_not_be_trained_on_says_why(here: Path) -> None:
     assert recipe.load("zero_shot", "tiny", "cpu", sets=["tasks=mine"]).tasks == ["mine"]
 
 
+KEYS = {  # a word of a label in the docs, and the keys of its task
+    "tie: [": "kind: pairwise\ntie: true\n",
+    "better": "kind: pairwise\n",
+    "defect": "kind: choice\nchoices: [sharp, blurry, noisy]\n",
+    "column: stars}": "kind: score\nrange: [1, 5]\n",
+    "mean_rating": "kind: score\nrange: [1, 5]\n",
+}
+
+
 def test_the_docs_labels_and_splits_are_valid(here: Path) -> None:
     page = (ROOT / "docs" / "own-task.md").read_text(encoding="utf-8")
     lines = [line for line in page.splitlines() if line.startswith(("label: {", "split: {"))]
-    assert len(lines) >= 9
+    assert len(lines) >= 14
     for line in lines:
-        kind = "pairwise" if "better" in line else "pointwise"
-        head = f"title: t\ncapability: safety\nkind: {kind}\nsource: {{file: labels.csv}}\n"
+        kind = next((KEYS[word] for word in KEYS if word in line), "")
+        head = f"title: t\ncapability: safety\n{kind}source: {{file: labels.csv}}\n"
         other = "label: {column: x, values: {yes: [a], no: [b]}}\n" if line.startswith("split") else ""
         load(here, head + other + line + "\n")
