@@ -20,6 +20,7 @@ from mtrl.config.prompting import MARKER, escape
 from mtrl.config.samples import Sample
 from mtrl.core import search_path
 from mtrl.core.errors import UserError
+from mtrl.reward_plugins import judge
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SHIPPED = {task.name: task for task in tasks.load_all()}
@@ -33,7 +34,7 @@ def fields_of(name: str) -> list[str]:
 
 def sample_of(name: str) -> Sample:
     task = tasks.load(name)
-    images = tuple(f"images/00/{n}.png" for n in range(1 if task.kind == "pointwise" else 2))
+    images = tuple(f"images/00/{n}.png" for n in range(task.images))
     fields = {field: escape(HOSTILE) for field in fields_of(name)}
     return Sample("sample-1", name, task.kind, images, fields, task.choices[-1], "test")
 
@@ -57,13 +58,18 @@ def test_shape(name: str, style: str) -> None:
     assert text.count(MARKER) == len(sample_of(name).images)
     assert not re.search(r"<\|\w*\|>|<video>|<audio>", text, re.IGNORECASE)
     last, task = text.splitlines()[-1], SHIPPED[name]
+    asked = {"yes": "yes or no", "1": "1 for the first", "2": "2 for the second", "tie": "tie if neither"}
+    if task.kind == "score":
+        asked = dict.fromkeys(task.choices, judge.said(task.choices))
     if style == "sft":
-        asked = {"yes": "yes or no", "1": "1 for the first", "2": "2 for the second"}
         assert all(asked[verdict] in last for verdict in task.choices if verdict in asked)
         assert "<think>" not in text and "<answer>" not in text
     else:
         assert "<think></think>" in last
-        assert all(f"<answer>{verdict}</answer>" in last for verdict in task.choices)
+        answer = "<answer>N</answer>, where N is " if task.kind == "score" else ""
+        assert all((answer + asked[v] if answer else f"<answer>{v}</answer>") in last for v in task.choices)
+    if task.kind == "score":
+        assert all(f"\n{verdict}: " in text for verdict in task.choices)
     assert ("yes:" in text and "no:" in text) == (task.kind == "pointwise")
     assert text.count(escape(HOSTILE)) == len(fields_of(name))
 
@@ -268,7 +274,7 @@ def test_the_command_before_and_after_conversion(
     code, out, err = run(capsys, "prompts", name, "--style", style, "--data", str(tmp_path))
     assert code == 0, err
     assert "is not converted" in out and SHIPPED[name].prompt_file(style) in out and "{{" not in out
-    assert all(f'"<{field}>"' in out for field in fields_of(name))
+    assert all(f"<{field}>" in out for field in fields_of(name))
     samples.write(samples.path_of(tmp_path, name, "train"), [sample_of(name)])
     code, out, err = run(capsys, "prompts", name, "--style", style, "--data", str(tmp_path))
     assert code == 0, err
