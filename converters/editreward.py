@@ -3,7 +3,7 @@
     id               "f00_1"        what is before the first "_" names the group: the edits of one source image
     instruction      "make the sky red"
     source_image, candidate_1, candidate_2    {bytes, path}
-    comparison_type  BvsC           the letters of candidate_1 and candidate_2 in their group
+    comparison_type  BvsC           the letters of candidate_1 and candidate_2 in their group; of two edits A and B
     ranking          C>B            so candidate_2 is better; among two edits also A=B        (the row here is made up)
     model_1, model_2, score_1, score_2
 
@@ -37,13 +37,15 @@ class Source(Model):
 
 
 def rows(task: Task, raw: Path) -> Iterator[Row]:
-    name = f"{settings(task, Source).ways}pair"
+    ways = settings(task, Source).ways
+    name = f"{ways}pair"
     folder = release_folder(raw, "editreward", name) / name
     files = sorted(folder.glob("*.parquet"))
     if not files:
         raise UserError(f"{folder} has no parquet files", f"mtrl fetch {task.name} --out raw")
     records = [record for file in files for record in table(file, COLUMNS | {task.label.column}, "test")]
-    better = [(_better(record, task.label.column), record.where) for record in records]
+    letters = [["A", "B"] if ways == 2 else str(record["comparison_type"]).split("vs") for record in records]
+    better = [(_better(r, task.label.column, two), r.where) for r, two in zip(records, letters, strict=True)]
     for record, name, answer in zip(records, ids(records, "id"), task.verdicts(better), strict=True):
         identifier = str(record["id"])
         yield Row(
@@ -58,15 +60,14 @@ def rows(task: Task, raw: Path) -> Iterator[Row]:
         )
 
 
-def _better(record: Record, column: str) -> str:
-    """candidate_1, candidate_2 or tie. Raises UserError for letters that are not the two of the comparison."""
-    ranking, compared = str(record[column] or ""), str(record["comparison_type"] or "")
-    letters = compared.split("vs")
+def _better(record: Record, column: str, letters: list[str]) -> str:
+    """candidate_1, candidate_2 or tie; `letters` are those of the candidates. Raises UserError for other letters."""
+    ranking = str(record[column] or "")
     said = re.fullmatch(r"([A-D]) *([>=]) *([A-D])", ranking.strip())
-    if not said or len(letters) != 2 or sorted(letters) != sorted((said[1], said[3])) or letters[0] == letters[1]:
+    if not said or said[1] == said[3] or sorted(letters) != sorted((said[1], said[3])):
         raise UserError(
-            f"{record.where}: {column} is {ranking[:80]!r} and comparison_type {compared[:80]!r}; the same two letters "
-            'were expected, as in "C>B" and "BvsC"',
+            f"{record.where}: {column} is {ranking[:80]!r}, and the row compares {' with '.join(letters)[:80]}; the "
+            'same two letters were expected, as in "C>B" of B with C',
             f"look at {record.file}: is it the release's own?",
         )
     return "tie" if said[2] == "=" else f"candidate_{letters.index(said[1]) + 1}"

@@ -10,6 +10,8 @@ import pytest
 
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.demo import releases_pairs as releases
+from mtrl.evaluate.metrics.editreward import Official, official
+from mtrl.evaluate.metrics.prediction import Prediction
 from tests.unit.releases_fixture import asked, run, task_with
 
 
@@ -55,7 +57,7 @@ def test_letters_that_do_not_fit_name_the_row(column: str, value: str | None, tm
     table = pq.read_table(file)
     place, cells = table.schema.get_field_index(column), table[column].to_pylist()
     pq.write_table(table.set_column(place, column, pa.array([value, *cells[1:]], pa.string())), file)
-    with pytest.raises(UserError, match=r"row 1: ranking is .* the same two letters were expected"):
+    with pytest.raises(UserError, match=r"row 1: ranking is .* and the row compares .*; the same two letters were"):
         run(task_with("editreward_3way"), tmp_path / "raw", tmp_path / "data")
 
 
@@ -69,3 +71,24 @@ def test_bad_releases(tmp_path: Path) -> None:
     (tmp_path / "raw/editreward/2pair").rename(tmp_path / "raw/editreward/3pair")
     with pytest.raises(MtrlError, match="label 'tie' in column 'ranking' is unknown to task editreward_3way"):
         run(task_with("editreward_3way"), tmp_path / "raw", tmp_path / "data")
+
+
+def test_a_group_is_right_where_all_its_pairs_are(tmp_path: Path) -> None:
+    releases.editreward(tmp_path / "raw", 3, groups=5)
+    task = task_with("editreward_3way")
+    _, rows = run(task, tmp_path / "raw", tmp_path / "data")
+
+    def answers(verdicts: dict[int, str | None], order: str = "given", vote: int = 0) -> list[Prediction]:
+        """Right ones, but for the rows of these numbers."""
+        about = {"task": task.name, "order": order, "vote": vote, "response": "", "lenient": None}
+        return [
+            Prediction(id=row.id, verdict=verdicts.get(n, row.answer), label=row.answer, group=row.group, **about)
+            for n, row in enumerate(rows["test"])
+        ]
+
+    assert official(answers({}), 3) == Official(5, 5)
+    wrong = {0: None, 1: "1" if rows["test"][1].answer == "2" else "2", 14: None}  # of the first and the last group
+    found = official([*answers(wrong), *answers({}, "turned"), *answers({}, vote=1)], 3)
+    assert found == Official(3, 5) and found.accuracy == 0.6
+    assert official(answers({})[1:], 3) == Official(4, 5)  # a group with a pair that was not asked is not right
+    assert official([], 3).accuracy is None

@@ -91,3 +91,11 @@ def test_bad_rows(tmp_path: Path) -> None:
     pq.write_table(pq.read_table(file).drop(["left_image"]), file)
     with pytest.raises(UserError, match="has no column left_image"):
         run(task, tmp_path / "raw", tmp_path / "data")
+
+
+def test_a_plan_to_train_on_it_says_what_it_is_for(tmp_path: Path, cli) -> None:  # type: ignore[no-untyped-def]
+    releases.genaibench(tmp_path / "raw")
+    run(task_with("genaibench_generation"), tmp_path / "raw", tmp_path / "data")
+    sets = ["--model", "tiny", "--hardware", "cpu", "--tasks", "genaibench_generation", "--data", tmp_path / "data"]
+    said = " ".join(cli("plan", "sft_unified", *sets).out.split())
+    assert "genaibench_generation has no rows in train and val next: it is for mtrl eval; train on other tasks" in said
