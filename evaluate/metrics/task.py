@@ -22,6 +22,7 @@ from mtrl.evaluate.metrics.classification import (
     classification,
     interval,
 )
+from mtrl.evaluate.metrics.from_scores import FromScores
 from mtrl.evaluate.metrics.pairwise import Pairwise, pairwise
 from mtrl.evaluate.metrics.prediction import Fraction, Prediction, voted
 
@@ -65,6 +66,8 @@ class TaskMetrics(Classification):
     """For 1 vote up to all of them; None where each item was asked once."""
     pairwise: Pairwise | None = None
     """Only in the file where pairs were asked in both orders."""
+    from_scores: FromScores | None = None
+    """Only in the file where pairs were decided from single answers."""
     split: SplitName = "test"
     """The split that was asked."""
     limit: PositiveInt | None = None
