@@ -6,11 +6,12 @@ PRESETS := $(if $(MODEL),--model $(MODEL)) $(if $(HARDWARE),--hardware $(HARDWAR
 # mypy does not follow setuptools' package-dir: it gets a folder of links laid out as the installed package is.
 TYPES = rm -rf build/types/mtrl && mkdir -p build/types/mtrl && ln -sfn $(CURDIR)/mtrl/* $(CURDIR)/converters \
 	$(CURDIR)/evaluate $(CURDIR)/reward_plugins $(CURDIR)/recipes $(CURDIR)/prompts build/types/mtrl/ && cd build/types && ../../.venv/bin/mypy -p mtrl --config-file ../../pyproject.toml
+PYTHON ?= .venv/bin/python
 RAW ?= raw
 DATA ?= data
 CKPT ?= Qwen/Qwen3-VL-30B-A3B-Instruct
 
-.PHONY: help setup setup-main setup-llamafactory setup-easyr1 setup-verl demo test test-long lint docs data \
+.PHONY: help setup setup-main setup-llamafactory setup-easyr1 setup-verl demo gpu-check test test-long lint docs data \
 	sft-single sft-unified rl-single rl-multitask eval tables table2 table3
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +26,8 @@ setup-verl: ## .venv-verl: verl, for RL on GPUs; on a CPU what its contract test
 	@$(BUILD) verl
 demo: setup ## the whole way on this machine's CPU: tables and a report in minutes
 	@$(MTRL) demo $(if $(FULL),--full)
+gpu-check: ## each installed trainer once on this machine's GPUs, 25 minutes: LITE=1 few packages, CPU=1 no GPU, PYTHON=
+	@$(PYTHON) -m mtrl.demo.gpu_check $(if $(LITE),--lite) $(if $(CPU),--cpu)
 test: setup setup-verl lint ## every test but the long ones, with real upstream tools
 	@.venv/bin/python -m pytest -m "not long"
 test-long: setup setup-verl ## the long kill loops too

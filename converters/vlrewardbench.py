@@ -45,7 +45,7 @@ def rows(task: Task, raw: Path) -> Iterator[Row]:
             answer=answer,
             file=file,
             fields={
-                "question": str(record["query"] or "").removeprefix("<image>\n").strip(),  # as the authors' own code
+                "question": str(record["query"] or "").replace("<image>\n", "").strip(),  # as the authors' own code
                 "answer_1": first,
                 "answer_2": second,
             },

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
@@ -61,50 +61,77 @@ class Baseline(Stored):
 
 
 def classification(items: Sequence[Voted], choices: tuple[str, ...]) -> Classification:
-    from sklearn.metrics import (
-        accuracy_score,
-        cohen_kappa_score,
-        confusion_matrix,
-        f1_score,
-        precision_recall_fscore_support,
-    )
+    from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, precision_recall_fscore_support
 
-    labels, verdicts = [item.label for item in items], [item.verdict for item in items]
-    named = [*choices, INVALID]
+    named, counts = [*choices, INVALID], table(items, choices)
+    cells = [(label, verdict) for label in choices for verdict in named]
+    labels, verdicts = zip(*cells, strict=True)
+    weights = counts.ravel()  # a cell has as many items as that: scikit-learn need not see each
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn warns where kappa is 0 / 0, which is None here
-        kappa = float(cohen_kappa_score(labels, verdicts, labels=named))
-    by_class = precision_recall_fscore_support(labels, verdicts, labels=list(choices), zero_division=0)
+        kappa = float(cohen_kappa_score(labels, verdicts, labels=named, sample_weight=weights))
+    about: dict[str, Any] = {"labels": list(choices), "zero_division": 0, "sample_weight": weights}
+    by_class = precision_recall_fscore_support(labels, verdicts, **about)
     return Classification(
         n=len(items),
-        macro_f1=float(f1_score(labels, verdicts, labels=list(choices), average="macro", zero_division=0)),
-        accuracy=float(accuracy_score(labels, verdicts)),
+        macro_f1=float(f1_score(labels, verdicts, average="macro", **about)),
+        accuracy=float(accuracy_score(labels, verdicts, sample_weight=weights)),
         kappa=None if kappa != kappa else kappa,
-        invalid_rate=verdicts.count(INVALID) / len(items),
+        invalid_rate=int(counts[:, -1].sum()) / len(items),
         per_class={
             choice: ClassScores(precision=float(p), recall=float(r), f1=float(f), support=int(n))
             for choice, p, r, f, n in zip(choices, *by_class, strict=True)
         },
         confusion={
-            label: dict(zip(named, map(int, counts), strict=True))
-            for label, counts in zip(
-                choices, confusion_matrix(labels, verdicts, labels=named)[: len(choices)], strict=True
-            )
+            label: dict(zip(named, row, strict=True)) for label, row in zip(choices, counts.tolist(), strict=True)
         },
     )
 
 
-def cells(items: Sequence[Voted], choices: tuple[str, ...]) -> list[int]:
+def cells(items: Sequence[Voted], choices: tuple[str, ...]) -> Any:
     """Each item's cell of the matrix label x verdict, invalid last, counted row by row: of K choices K x (K + 1)."""
+    import numpy as np
+
     place = {verdict: index for index, verdict in enumerate([*choices, INVALID])}
-    return [len(place) * place[item.label] + place[item.verdict] for item in items]
+    return np.array([len(place) * place[item.label] + place[item.verdict] for item in items])
 
 
-def interval(items: Sequence[Voted], choices: tuple[str, ...]) -> list[float] | None:
-    """95% interval [low, high] of the Macro-F1 by resampling clusters; None where there is only one."""
-    shape = (len(choices), len(choices) + 1)
-    drawn = intervals.resampled(cells(items, choices), [item.unit for item in items], shape[0] * shape[1])
-    return None if drawn is None else intervals.bounds(intervals.macro_f1(drawn.reshape(-1, *shape)))
+def table(items: Sequence[Voted], choices: tuple[str, ...]) -> Any:
+    """The number of items in each cell, an array [K, K + 1]."""
+    import numpy as np
+
+    size = len(choices)
+    return np.bincount(cells(items, choices), minlength=size * (size + 1)).reshape(size, size + 1)
+
+
+def resampled(
+    sides: Sequence[Sequence[Voted]], units: Sequence[str], choices: tuple[str, ...], of: Callable[..., Any]
+) -> Any:
+    """`of`'s numbers of each resample, see intervals.of_counts. `of` gets the matrix of each of the `sides`, which are
+    one judge's items or those of two: an array [K, K + 1, some resamples]."""
+    size = len(choices)
+    return intervals.of_counts(
+        lambda *tables: of(*(counts.reshape(size, size + 1, -1) for counts in tables)),
+        [cells(items, choices) for items in sides],
+        size * (size + 1),
+        units,
+    )
+
+
+def macro_f1(counts: Any) -> Any:
+    """Macro-F1 of each matrix of an array [K, K + 1, n]. F1 of an absent class is 0."""
+    import numpy as np
+
+    hits = np.diagonal(counts).T
+    sizes = counts.sum(axis=1) + counts[:, :-1].sum(axis=0)  # labels and verdicts of each class; F1 = 2 hits / size
+    return np.divide(2 * hits, sizes, out=np.zeros(hits.shape), where=sizes > 0).mean(axis=0)
+
+
+def accuracy(counts: Any) -> Any:
+    """Share of right verdicts of each matrix of an array [K, K + 1, n]."""
+    import numpy as np
+
+    return np.trace(counts) / counts.sum(axis=(0, 1))
 
 
 def baselines(labels: Counter[str], choices: tuple[str, ...]) -> dict[str, Baseline]:

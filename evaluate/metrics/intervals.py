@@ -1,9 +1,9 @@
-"""95% percentile bootstrap of numbers that follow from counts, resampling clusters of items that are not independent.
+"""95% percentile bootstrap that resamples clusters of items that are not independent.
 
-Each item is in one of a few cells (label x verdict), so a cluster is a vector of counts, and clusters with equal
-vectors are the same to every metric. Drawing K of K clusters is therefore one multinomial draw over the distinct
-vectors: exact, and fast, since there are few of them. SciPy's `bootstrap` resamples single items and cannot keep a
-cluster whole.
+Where a metric follows from counts of cells (label x verdict), a cluster is a vector of counts, and clusters with equal
+vectors are the same to it: `of_counts` draws how often each distinct vector occurs, which is exact and fast. Where it
+does not, `of_weights` draws how often each cluster occurs. SciPy's `bootstrap` resamples single items and cannot keep
+a cluster whole.
 
 With one cluster there is no interval. With 5 to 30 clusters, intervals are too narrow (Cameron, Gelbach and Miller
 2008), so the number of clusters is shown next to every interval.
@@ -11,57 +11,122 @@ With one cluster there is no interval. With 5 to 30 clusters, intervals are too 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from mtrl.core.schema import Stored
+
 RESAMPLES = 10_000  # ours
+OF_WEIGHTS = 1_000  # resamples where every item is weighted anew; ours
+BLOCK = 2_000_000  # numbers of an array of counts that are held at a time, 16 MB
+IN_CACHE = 100_000  # the same of weights, which are passed over often
+OFTEN = 10  # clusters of a kind: from here a binomial draw is faster than drawing them one by one
+UNDEFINED = 0.01  # of the resamples; ours
 FEW = 30  # clusters; an interval from fewer is rough
-BLOCK = 4_000_000  # numbers drawn at a time, about 32 MB
 SEED = 0
 
 
-def resampled(cells: Any, clusters: Sequence[str], size: int, resamples: int = RESAMPLES, seed: int = SEED) -> Any:
-    """Counts by cell of each resample, an array [resamples, size]; None for fewer than two clusters.
+class Estimate(Stored):
+    """A number with its interval."""
 
-    `cells` has each item's cell (0 to size - 1), `clusters` its cluster.
+    value: float | None
+    """None where it is not defined: too few items, or all labels or all verdicts are the same."""
+    ci95: list[float] | None
+    """95% interval [low, high] by resampling clusters. None where there is one cluster, or where more than 1% of the
+    resamples have no number (an interval of the others would be of a selection)."""
+
+
+def of_counts(
+    of: Callable[..., Any],
+    cells: Sequence[Any],
+    size: int,
+    clusters: Sequence[str],
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Any:
+    """`of`'s numbers of each resample, an array [..., resamples]; None for fewer than two clusters.
+
+    `cells` has, for each table of counts, every item's cell (0 to size - 1). `of` gets the tables, arrays [size, some
+    resamples], and returns an array [..., some resamples].
     """
     import numpy as np
+    from scipy.sparse import csr_array
 
-    names, place = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
-    if len(names) < 2:
+    place, number = _places(clusters)
+    if number < 2:
         return None
-    counts = np.zeros((len(names), size), dtype=np.int64)
-    np.add.at(counts, (place, np.asarray(cells)), 1)
-    kinds, times = np.unique(counts, axis=0, return_counts=True)
-    generator = np.random.default_rng(seed)
-    found = np.empty((resamples, size), dtype=np.int64)
-    step = max(1, BLOCK // len(kinds))
-    for start in range(0, resamples, step):
-        end = min(start + step, resamples)
-        found[start:end] = generator.multinomial(len(names), times / len(names), size=end - start) @ kinds
-    return found
+    flat = np.concatenate([np.asarray(one) + size * index for index, one in enumerate(cells)])
+    rows = np.tile(place, len(cells))
+    counts = csr_array((np.ones(len(flat), np.int64), (rows, flat)), shape=(number, size * len(cells)))  # sums equals
+    kinds: dict[bytes, list[int]] = {}
+    for row, (start, end) in enumerate(zip(counts.indptr, counts.indptr[1:], strict=False)):
+        key = counts.indices[start:end].tobytes() + counts.data[start:end].tobytes()
+        kinds.setdefault(key, []).append(row)
+    table = counts[[rows[0] for rows in kinds.values()]].T.tocsr()
+    times = np.array([len(rows) for rows in kinds.values()])
+    step = max(1, BLOCK // max(len(times), size * len(cells)))
+    found = [
+        of(*np.split(table @ np.ascontiguousarray(drawn.T), len(cells)))
+        for drawn in _drawn(times, step, resamples, seed)
+    ]
+    return np.concatenate(found, axis=-1)
 
 
-def macro_f1(counts: Any) -> Any:
-    """Macro-F1 of each matrix (label x verdict, invalid last) of an array [..., K, K + 1]. F1 of an absent class is
-    0."""
+def of_weights(of: Callable[[Any], Any], clusters: Sequence[str], resamples: int = OF_WEIGHTS, seed: int = SEED) -> Any:
+    """As of_counts; `of` gets how often each item is drawn, arrays [some resamples, items]."""
     import numpy as np
 
-    hits = np.diagonal(counts, axis1=-2, axis2=-1)
-    sizes = counts.sum(axis=-1) + counts[..., :-1].sum(axis=-2)  # labels and verdicts of each class; F1 = 2 hits / size
-    return np.divide(2 * hits, sizes, out=np.zeros(hits.shape), where=sizes > 0).mean(axis=-1)
+    place, number = _places(clusters)
+    if number < 2:
+        return None
+    blocks = _drawn(np.ones(number, np.int64), max(1, IN_CACHE // len(place)), resamples, seed)
+    return np.concatenate([of(drawn[:, place]) for drawn in blocks], axis=-1)
 
 
-def accuracy(counts: Any) -> Any:
-    """Share of right verdicts of each matrix of an array [..., K, K + 1]."""
+def bounds(values: Any) -> list[float] | None:
+    """The 2.5th and 97.5th percentile of the numbers of the resamples; NaN is a resample without one."""
     import numpy as np
 
-    return np.diagonal(counts, axis1=-2, axis2=-1).sum(axis=-1) / counts.sum(axis=(-1, -2))
-
-
-def bounds(values: Any) -> list[float]:
-    """The 2.5th and 97.5th percentile."""
-    import numpy as np
-
-    low, high = np.percentile(values, [2.5, 97.5])
+    missing = np.isnan(values)
+    if missing.mean() > UNDEFINED:
+        return None
+    low, high = np.percentile(values[~missing], [2.5, 97.5])
     return [float(low), float(high)]
+
+
+def estimate(value: float | None, drawn: Any) -> Estimate:
+    """`drawn` has the number of each resample; None where there are none."""
+    return Estimate(value=value, ci95=None if value is None or drawn is None else bounds(drawn))
+
+
+def ratio(above: Any, below: Any) -> Any:
+    """above / below; NaN where `below` is 0."""
+    import numpy as np
+
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
+
+
+def _places(clusters: Sequence[str]) -> tuple[Any, int]:
+    """Each item's number of its cluster, and how many there are. They are in the order of their names."""
+    import numpy as np
+
+    number = {name: index for index, name in enumerate(sorted(set(clusters)))}
+    return np.fromiter((number[name] for name in clusters), np.int64, len(clusters)), len(number)
+
+
+def _drawn(times: Any, step: int, resamples: int, seed: int) -> Iterator[Any]:
+    """How often each kind of cluster is drawn, of which there are `times`: arrays [up to `step` resamples, kinds]."""
+    import numpy as np
+
+    generator, total = np.random.default_rng(seed), int(times.sum())
+    often = times >= OFTEN
+    rest = np.repeat(np.arange(len(times)), np.where(often, 0, times))  # the kind of each of the other clusters
+    shares = [*times[often] / total, len(rest) / total]
+    for start in range(0, resamples, step):
+        size = min(step, resamples - start)
+        together = generator.multinomial(total, shares, size=size)
+        drawn = np.zeros((size, len(times)), np.int64)
+        drawn[:, often] = together[:, :-1]
+        for row, more in zip(drawn, together[:, -1] if len(rest) else (), strict=False):
+            row += np.bincount(rest[generator.integers(0, len(rest), more, dtype=np.int32)], minlength=len(times))
+        yield drawn

@@ -6,16 +6,25 @@ both cancels out in the difference.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mtrl.config.kinds import INVALID
 from mtrl.config.samples import Order
 from mtrl.core.errors import UserError
-from mtrl.evaluate.metrics import intervals
-from mtrl.evaluate.metrics.classification import Classification, cells, classification
+from mtrl.evaluate.metrics.classification import (
+    Classification,
+    accuracy,
+    classification,
+    macro_f1,
+    resampled,
+    table,
+)
+from mtrl.evaluate.metrics.intervals import estimate
 from mtrl.evaluate.metrics.prediction import Prediction, Voted, voted
+from mtrl.evaluate.metrics.score import numbers, values_of
+from mtrl.reward_plugins.judge import is_scale
 
 Kind = Literal["only_a", "only_b", "both_wrong"]  # who is right
 
@@ -26,7 +35,18 @@ class Difference:
 
     difference: float
     ci95: list[float] | None
-    """95% interval [low, high]; None where there is one cluster."""
+    """95% interval [low, high]; None where there is one cluster, or where too many resamples have no number."""
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The number by which two judges are compared."""
+
+    name: str
+    """SRCC of a score task, else Macro-F1."""
+    a: float
+    b: float
+    between: Difference
 
 
 @dataclass(frozen=True)
@@ -69,6 +89,12 @@ class Comparison:
     """
     disagreements: list[Disagreement]
     """Where the verdicts differ, in both orders."""
+    srcc: Headline | None = None
+    """Of a score task, over the items to which both gave a valid verdict; None where one of the two has none."""
+
+    @property
+    def headline(self) -> Headline:
+        return self.srcc or Headline("Macro-F1", self.a.macro_f1, self.b.macro_f1, self.macro_f1)
 
 
 def compare(rows_a: Iterable[Prediction], rows_b: Iterable[Prediction], choices: tuple[str, ...]) -> Comparison:
@@ -82,36 +108,53 @@ def compare(rows_a: Iterable[Prediction], rows_b: Iterable[Prediction], choices:
         raise UserError("the two have no sample in common that both answered", "finish both with mtrl eval")
     side_a, side_b = [all_a[key] for key in given], [all_b[key] for key in given]
     units = [a.cluster or b.unit for a, b in zip(side_a, side_b, strict=True)]  # equal, unless one records none
-    # an item's cell is its label and both verdicts: K x (K + 1) x (K + 1), from which either judge's matrix is a sum
-    wide = len(choices) + 1
-    pairs = zip(cells(side_a, choices), cells(side_b, choices), strict=True)
-    drawn = intervals.resampled([wide * a + b % wide for a, b in pairs], units, len(choices) * wide**2)
+    both_valid = _both_valid(side_a, side_b) if is_scale(choices) else ()
+    drawn = resampled([side_a, side_b, *both_valid], units, choices, _differences)
     found_a, found_b = classification(side_a, choices), classification(side_b, choices)
     right = [(a.correct, b.correct) for a, b in zip(side_a, side_b, strict=True)]
     only_a, only_b = right.count((True, False)), right.count((False, True))
     independent = len(set(units)) == len(units)
 
-    def difference(a: float, b: float, of: Callable[[Any], Any]) -> Difference:
-        if drawn is None:
-            return Difference(b - a, None)
-        counts = drawn.reshape(-1, len(choices), wide, wide)
-        return Difference(b - a, intervals.bounds(of(counts.sum(axis=2)) - of(counts.sum(axis=3))))
+    def difference(row: int, a: float, b: float) -> Difference:
+        return Difference(b - a, estimate(b - a, None if drawn is None else drawn[row]).ci95)
 
+    srcc = [value for side in both_valid if (value := values_of(table(side, choices))["srcc"]) is not None]
     return Comparison(
         n=len(given),
         clusters=len(set(units)),
         one_class=side_a[0].label if len({item.label for item in side_a}) == 1 else None,
         a=found_a,
         b=found_b,
-        macro_f1=difference(found_a.macro_f1, found_b.macro_f1, intervals.macro_f1),
-        accuracy=difference(found_a.accuracy, found_b.accuracy, intervals.accuracy),
+        macro_f1=difference(0, found_a.macro_f1, found_b.macro_f1),
+        accuracy=difference(1, found_a.accuracy, found_b.accuracy),
         both_right=right.count((True, True)),
         only_a=only_a,
         only_b=only_b,
         both_wrong=right.count((False, False)),
         mcnemar_p=float(binomtest(only_a, only_a + only_b).pvalue) if independent and only_a + only_b else None,
         disagreements=[_apart(all_a[k], all_b[k]) for k in shared if all_a[k].verdict != all_b[k].verdict],
+        srcc=Headline("SRCC", srcc[0], srcc[1], difference(2, srcc[0], srcc[1])) if len(srcc) == 2 else None,
     )
+
+
+def _both_valid(side_a: list[Voted], side_b: list[Voted]) -> tuple[list[Voted], list[Voted]]:
+    """Both sides, where an answer also counts as invalid if the other judge's is: so that both have the same items."""
+    valid = [INVALID not in (a.verdict, b.verdict) for a, b in zip(side_a, side_b, strict=True)]
+    found_a, found_b = (
+        [item if both else replace(item, verdict=INVALID) for item, both in zip(side, valid, strict=True)]
+        for side in (side_a, side_b)
+    )
+    return found_a, found_b
+
+
+def _differences(a: Any, b: Any, valid_a: Any = None, valid_b: Any = None) -> Any:
+    """B - A in each resample: of Macro-F1, of accuracy, and of a scale's SRCC."""
+    import numpy as np
+
+    rows = [macro_f1(b) - macro_f1(a), accuracy(b) - accuracy(a)]
+    if valid_a is not None:
+        rows.append(numbers(valid_b)[0] - numbers(valid_a)[0])
+    return np.stack(rows)
 
 
 def _apart(a: Voted, b: Voted) -> Disagreement:

@@ -110,6 +110,7 @@ def voted(rows: Iterable[Prediction], lenient: bool = False) -> list[Voted]:
         votes.setdefault((row.id, row.order), []).append(row)
     found = []
     for (name, order), group in votes.items():
-        verdicts = Counter((row.lenient if lenient else row.verdict) or INVALID for row in group)
-        found.append(Voted(name, order, group[0].label, verdicts.most_common(1)[0][0], group[0].cluster))
+        verdicts = [(row.lenient if lenient else row.verdict) or INVALID for row in group]
+        most = verdicts[0] if len(verdicts) == 1 else Counter(verdicts).most_common(1)[0][0]
+        found.append(Voted(name, order, group[0].label, most, group[0].cluster))
     return found

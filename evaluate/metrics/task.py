@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt
 
@@ -20,11 +20,17 @@ from mtrl.evaluate.metrics.classification import (
     Interval,
     baselines,
     classification,
-    interval,
+    macro_f1,
+    resampled,
+    table,
 )
 from mtrl.evaluate.metrics.from_scores import FromScores
+from mtrl.evaluate.metrics.graded import Graded, graded, items_of
+from mtrl.evaluate.metrics.intervals import estimate
 from mtrl.evaluate.metrics.pairwise import Pairwise, pairwise
 from mtrl.evaluate.metrics.prediction import Fraction, Prediction, voted
+from mtrl.evaluate.metrics.score import Score, numbers, score
+from mtrl.reward_plugins.judge import is_scale
 
 SCHEMA = 2  # of metrics.json; 1 had `f1` in place of `per_class`, and intervals that knew no clusters
 
@@ -64,6 +70,10 @@ class TaskMetrics(Classification):
     """None where no answer has a confidence."""
     votes_curve: list[VotesPoint] | None
     """For 1 vote up to all of them; None where each item was asked once."""
+    score: Score | None = None
+    """Only of a score task: verdicts and labels as numbers."""
+    graded: Graded | None = None
+    """None where no answer has a confidence, or there is nothing to compare it with."""
     pairwise: Pairwise | None = None
     """Only in the file where pairs were asked in both orders."""
     from_scores: FromScores | None = None
@@ -88,18 +98,30 @@ def of_task(rows: Sequence[Prediction], choices: tuple[str, ...]) -> TaskMetrics
     given = [item for item in items if item.order == "given"]
     lenient = classification([item for item in voted(rows, lenient=True) if item.order == "given"], choices)
     labels = Counter(item.label for item in given)
+    scale = is_scale(choices)
+    drawn = resampled([given], [item.unit for item in given], choices, _of_scale if scale else macro_f1)
+    whole = classification(given, choices)
     found = TaskMetrics(
-        **dict(classification(given, choices)),
+        **dict(whole),
         clusters=len({item.unit for item in given}),
-        macro_f1_ci95=interval(given, choices),
+        macro_f1_ci95=estimate(whole.macro_f1, drawn[-1] if scale and drawn is not None else drawn).ci95,
         lenient=Lenient(macro_f1=lenient.macro_f1, invalid_rate=lenient.invalid_rate),
         one_class=next(iter(labels)) if len(labels) == 1 else None,
         baselines=baselines(labels, choices),
         calibration=calibration(rows, choices),
         votes_curve=votes_curve(rows, choices),
+        score=score(table(given, choices), drawn) if scale else None,
+        graded=graded(items_of(rows, choices)),
     )
     both = any(item.order == "turned" for item in items)
     return found.model_copy(update={"pairwise": pairwise(items)}) if both else found
+
+
+def _of_scale(counts: Any) -> Any:
+    """The numbers of a scale, then Macro-F1: one draw is of all of them."""
+    import numpy as np
+
+    return np.stack([*numbers(counts), macro_f1(counts)])
 
 
 def votes_curve(rows: Sequence[Prediction], choices: tuple[str, ...]) -> list[VotesPoint] | None:

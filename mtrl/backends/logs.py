@@ -1,15 +1,44 @@
-"""The trainers' own logs: rows merged by step, and logs of earlier attempts kept.
+"""The trainers' own logs: rows merged by step, what they say of the sampler, and logs of earlier attempts kept.
 
 EasyR1 and verl empty their log at each start, so the log of each earlier attempt is moved to attempts/<n>/ first.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mtrl.core.rundir import Run
+
+CORRELATION, PROBABILITY, LOG_PROBABILITY = (
+    f"sampler/{name}" for name in ("correlation", "probability_difference", "log_probability_difference")
+)
+
+
+class Gap(NamedTuple):
+    """How far apart the sampler (vLLM) and the trainer are on the sampled tokens of one step, which both score with the
+    same weights. None: not logged by this trainer.
+    """
+
+    step: int
+    correlation: float | None
+    """Pearson's, of the two probabilities."""
+    probability: float | None
+    """Mean absolute difference of the two probabilities."""
+    log_probability: float | None
+    """Mean absolute difference of the two log-probabilities, in nats."""
+
+
+def gap(rows: list[dict[str, Any]]) -> Gap | None:
+    """The gap of the last step that has one."""
+    for row in reversed(rows):
+        logged = [row.get(key) for key in (CORRELATION, PROBABILITY, LOG_PROBABILITY)]
+        numbers = [value if value is not None and math.isfinite(value) else None for value in logged]
+        if any(number is not None for number in numbers):
+            return Gap(row["step"], *numbers)
+    return None
 
 
 def by_step(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

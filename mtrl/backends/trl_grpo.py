@@ -16,6 +16,7 @@ from mtrl.core.files import read_jsonl
 from mtrl.core.run_files import CONFIG
 from mtrl.core.rundir import Run
 
+OURS = {"sampling/sampling_logp_difference/mean": logs.LOG_PROBABILITY}  # with rollouts by vLLM
 FURTHER_BUDGET = "`image` below repeats it for TRL's own processor"
 
 
@@ -81,4 +82,5 @@ class Trl(HuggingFaceTrainer):
 
     def metrics(self, run: Run) -> list[dict[str, Any]]:
         """step, total_steps, reward, and what else TRL and the reward function log."""
-        return logs.by_step(read_jsonl(run.checkpoints / grpo.LOG))
+        rows = read_jsonl(run.checkpoints / grpo.LOG)
+        return logs.by_step({OURS.get(key, key): value for key, value in row.items()} for row in rows)

@@ -56,7 +56,7 @@ class Verl(ray_trainers.RayTrainer):
             run,
             "and in inputs/verl_*, row by row",
             **ray_trainers.values(recipe, run, self.metrics(run)),
-            megatron=by_megatron(recipe),
+            megatron=recipe.by_megatron,
             train_files=files("train"),
             val_files=files("val"),
             tensor_parallel=max(1, min(recipe.model.tensor_parallel_size, hardware.gpus_per_node)),
@@ -126,6 +126,8 @@ TRAINING = {
     "critic/score/mean": "reward", "actor/kl_loss": "kl", "actor/lr": "learning_rate",
     "actor/entropy": "actor/entropy_loss", "timing_s/step": "timing_s/step",
     "response_length/mean": "response_length/mean", "response_length/clip_ratio": "response_length/clip_ratio",
+    "training/rollout_actor_probs_pearson_corr": logs.CORRELATION,  # utils/debug/metrics.py, of probabilities
+    "training/rollout_probs_diff_mean": logs.PROBABILITY,
 }  # fmt: skip
 VALIDATION = {"acc": "accuracy", "reward": "reward", "format": "format", "invalid": "invalid", "yes_rate": "yes_rate"}
 
@@ -142,12 +144,6 @@ def _row(step: int, data: dict[str, Any], counts: dict[str, int]) -> dict[str, A
         if scored and (total := sum(counts[task] for task in scored)):
             row[f"eval_{name}"] = sum(value * counts[task] for task, value in scored.items()) / total
     return row
-
-
-def by_megatron(recipe: Recipe) -> bool:
-    """Whether the experts are shared over GPUs, which verl does by Megatron."""
-    size = recipe.model.expert_parallel_size
-    return 1 < size <= recipe.hardware.world_size and recipe.hardware.lora is None
 
 
 def _merge_command(engine: str, actor: Path, target: Path) -> list[str]:

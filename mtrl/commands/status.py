@@ -17,8 +17,8 @@ def command(
 ) -> None:
     """Show runs: state, step, loss, reward, accuracy, checkpoints."""
     from mtrl.core import hints, rundir
-    from mtrl.core.console import say, table, then
-    from mtrl.runs import latest
+    from mtrl.core.console import check, say, table, then
+    from mtrl.runs import latest, sampler_gap
 
     while True:
         chosen = [rundir.find(run, runs)] if run else rundir.listing(runs)
@@ -31,6 +31,8 @@ def command(
         for found in chosen:
             if found.status.reason:
                 say(f"{found.name}: {found.status.reason}")
+            if (gap := sampler_gap.check(found)) and (run or gap.level != "ok"):
+                check(*gap)
         if not follow or all(found.status.state != "running" for found in chosen):
             return
         time.sleep(2)

@@ -75,6 +75,7 @@ def load(
         _forbidden(recipe, lambda rest: hints.line(str(recipe.stage), file, tasks=rest, **options))
         unused.trainer_twice(recipe, {key for key, _ in changes})
         unused.beyond_the_gpus(recipe, {key for key, _ in changes})
+        unused.by_rl(recipe)
         unused.by_trainer(recipe.trainer, recipe.hardware.gpus_per_node, [key for key, _ in changes])
     return sizes.resolved(recipe, autos, folder)
 

@@ -64,6 +64,9 @@ class Rl(Model):
     clip_low: PositiveFloat
     clip_high: PositiveFloat
     ratio: Literal["token", "sequence"] = "token"  # what the policy ratio is of; sequence: GSPO, arXiv 2507.18071
+    # whose choice of experts an update of a mixture repeats: the trainer's, of its pass before (R2, arXiv 2507.18071),
+    # or the rollout's (R3, arXiv 2510.11370); None: nobody's
+    router_replay: Literal["trainer", "rollout"] | None = None
     temperature: PositiveFloat
     top_p: float = Field(gt=0, le=1)
     max_prompt_length: PositiveInt
@@ -209,6 +212,11 @@ class Recipe(Model):
     def trainer(self) -> str:
         """The upstream trainer."""
         return "llamafactory" if self.stage == "sft" else self.backend or self.hardware.rl_backend
+
+    @property
+    def by_megatron(self) -> bool:
+        """Whether the experts are shared over GPUs, which verl does by Megatron."""
+        return 1 < self.model.expert_parallel_size <= self.hardware.world_size and self.hardware.lora is None
 
     @property
     def max_new_tokens(self) -> int:

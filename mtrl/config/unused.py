@@ -42,6 +42,28 @@ def by_trainer(trainer: str, gpus: int, keys: Iterable[str]) -> None:
             raise UserError(f"--set {key}: {trainer}, which trains this recipe, does not use it", f"remove --set {key}")
 
 
+def by_rl(recipe: Recipe) -> None:
+    """Raises UserError if the block `rl:` has a key that this trainer cannot use with this model and these GPUs."""
+    if (rl := recipe.rl) is None:
+        return
+    if rl.length_cap is not None and recipe.trainer == "verl":
+        text = "rl.length_cap does not work with verl: it gives a reward function no length"
+        raise UserError(text, "--set rl.length_cap=null, or --set backend=easyr1")
+    if rl.router_replay is None:
+        return
+    what, without = f"rl.router_replay is {rl.router_replay}", "--set rl.router_replay=null"
+    if recipe.model.shape and not recipe.model.shape.experts:
+        raise UserError(f"{what}, and {recipe.model.name} is dense: it has no router", without)
+    if recipe.trainer != "verl":
+        text = f"{what}, and {recipe.trainer} has no router replay: verl with Megatron has"
+        raise UserError(text, f"--set backend=verl, or {without}")
+    if not recipe.by_megatron:
+        size, gpus = recipe.model.expert_parallel_size, recipe.hardware.world_size
+        text = f"{what}, which verl has with Megatron alone, and that needs a model.expert_parallel_size (here {size})"
+        text += f" from 2 to the number of GPUs (here {gpus}) and a hardware preset without lora"
+        raise UserError(text, without)
+
+
 def trainer_twice(recipe: Recipe, keys: Container[str]) -> None:
     """Raises UserError if the preset's trainer was set and the recipe's own `backend` is another word on it."""
     if recipe.backend and "hardware.rl_backend" in keys:

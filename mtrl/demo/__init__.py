@@ -1,5 +1,5 @@
-"""The demo: releases of generated images, a tiny model, and the commands that train and score it.
+"""The demo: releases of generated images, a tiny model, and the commands that train and score it. The GPU check.
 
 In: a seed. Out: files in the formats of the real releases; runs of `mtrl` itself.
-May import: core, config.
+May import: core, config, backends, preflight.
 """

@@ -34,12 +34,7 @@ def run(folder: Path, full: bool) -> None:
     begun = time.time()
     home, again = folder.resolve(), hints.line("demo", full=full, out=None if folder == FOLDER else folder)
     mtrl = partial(_mtrl, home, again)
-    home.mkdir(parents=True, exist_ok=True)
-    _copy_workspace(home)
-    if not (home / "raw").exists():
-        drawn = home / f".raw.{secrets.token_hex(8)}"
-        world.generate(drawn)
-        drawn.rename(home / "raw")
+    begin(home)
     every = ",".join(POINTWISE)
     say(f"Each command below can be repeated in {os.path.relpath(home)}.\n\nData: four releases of generated images")
     mtrl("convert", *POINTWISE, PAIRS, "--raw", "raw")
@@ -80,11 +75,15 @@ def _mtrl(home: Path, again: str, *arguments: str) -> None:
         raise MtrlError(f"{hints.typed(shown)} failed (exit status {code}); the demo resumes with it", again)
 
 
-def _copy_workspace(home: Path) -> None:
-    """Copies the demo's tasks, prompts and tables to its folder. A file that is there, perhaps edited, is kept."""
+def begin(home: Path) -> None:
+    """Writes tasks, prompts, tables and raw/ to the demo's folder. A file that is there, perhaps edited, is kept."""
     source = Path(__file__).parent / "workspace"
     for file in sorted(path for path in source.rglob("*") if path.is_file()):
         target = home / file.relative_to(source)
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
+    if not (home / "raw").exists():
+        drawn = home / f".raw.{secrets.token_hex(8)}"
+        world.generate(drawn)
+        drawn.rename(home / "raw")

@@ -42,7 +42,9 @@ def _task(recipe: Recipe, data: Path, name: str) -> Iterator[Check]:
         yield Check("error", f"task {name}: its {recipe.style} prompt has changed since it was converted", again)
     yield from counts.fields(task, data)
     if empty := [split for split in SPLITS if not rows.get(split)]:
-        yield Check("error", f"task {name} has no rows in {' and '.join(empty)}", again)
+        test_only = len(empty) == len(SPLITS) and task.split.official  # converting again would change nothing
+        then = "it is for mtrl eval; train on other tasks: --tasks A,B" if test_only else again
+        yield Check("error", f"task {name} has no rows in {' and '.join(empty)}", then)
     yield from counts.untrainable(task, data, inputs.chosen(rows["train"], recipe, name), again)
     files = [f"{name}/{(exports.SFT if recipe.sft else exports.RL).format(split)}" for split in SPLITS]
     yield from altered(data, name, [*files, *sorted(_images(data, [name], SPLITS))], again)

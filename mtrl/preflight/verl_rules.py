@@ -199,7 +199,6 @@ def _micro_batches(config: Rendered, update: int, rollout: int) -> list[Check]:
 
 
 def _values(config: Rendered, recipe: Recipe) -> Iterator[Check]:
-    assert recipe.rl is not None
     if config.get("trainer.max_actor_ckpt_to_keep"):
         text = "trainer.max_actor_ckpt_to_keep keeps the newest checkpoints, and may delete the best"
         yield Check("warning", text, "mtrl export --step best takes the best of those that are left")
@@ -210,11 +209,13 @@ def _values(config: Rendered, recipe: Recipe) -> Iterator[Check]:
     if patch != models:
         text = f"data.image_patch_size {patch} is not the model's {models}: verl would count image tokens wrong"
         yield Check("error", text, f"--set upstream.data.image_patch_size={models}")
-    if recipe.rl.length_cap is not None:
-        text = "rl.length_cap does not work with verl: it gives a reward function no length"
-        yield Check("error", text, "--set rl.length_cap=null, or --set backend=easyr1")
+    mode, kept = f"{ROLES}.actor.megatron.router_replay.mode", f"{ROLES}.rollout.enable_rollout_routing_replay"
+    if (config.string(mode, "disabled") == "R3") != config.flag(kept, False):  # an error in the first step, or unused
+        text = f"a rollout's experts are replayed if {mode} is R3 and {kept} is true, and only one of the two is"
+        yield Check("error", text, "--set rl.router_replay=rollout in place of both")
     if _by_megatron(config):
-        text = "mtrl never ran verl's Megatron path: verl accepts its configuration, and no more is known"
+        replay = "" if config.string(mode, "disabled") == "disabled" else ", nor its router replay"
+        text = f"mtrl never ran verl's Megatron path{replay}: verl accepts its configuration, and no more is known"
         then = "pip install 'verl[megatron]==0.9.1' into its environment, or use verl's image"
         yield Check("warning", text, then)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from dataclasses import fields
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mtrl.backends import trl_grpo
 from mtrl.backends.jobs import grpo
 from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
@@ -55,8 +57,17 @@ def test_adapters_and_rollouts_by_vllm_on_a_gpu(model: str, tmp_path: Path) -> N
     arguments = GRPOConfig(**{**config["grpo"], "use_cpu": True})
     assert (arguments.use_vllm, arguments.vllm_mode, arguments.vllm_enable_sleep_mode) == (True, "colocate", True)
     assert arguments.generation_batch_size == found.rl.rollout_batch_size * found.rl.n
+    assert arguments.vllm_importance_sampling_correction  # without it TRL does not log the gap to vLLM
     adapters = LoraConfig(task_type="CAUSAL_LM", **config["lora"])
     assert (adapters.r, adapters.target_modules, config["dtype"]) == (64, "all-linear", "bfloat16")
+
+
+def test_the_names_that_we_read_are_its_own() -> None:
+    """Of what TRL logs with rollouts by vLLM alone, which a CPU cannot run."""
+    from trl import GRPOTrainer
+
+    for name in trl_grpo.OURS:
+        assert f'"{name}"' in inspect.getsource(GRPOTrainer)
 
 
 def test_weights_that_are_trained_whole_are_fp32(tmp_path: Path) -> None:

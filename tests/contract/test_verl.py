@@ -14,13 +14,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from PIL import Image
 
-from mtrl.backends import checkpoint_folders, envs, inputs, verl_grpo
+from mtrl.backends import checkpoint_folders, envs, inputs, logs, verl_grpo
 from mtrl.backends.jobs import verl_check
 from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
@@ -116,6 +117,11 @@ metrics = PPOTrainer._val_metrics_update(None, [case[0] for case in cases], uids
 os.environ.update(OmegaConf.to_container(config.ray_kwargs.ray_init.runtime_env.env_vars))  # as Ray does for its actors
 log = Tracking(config.trainer.project_name, config.trainer.experiment_name, list(config.trainer.logger))
 log.log(metrics, 0)
+from verl.utils.debug.metrics import calculate_debug_metrics
+tokens = {"responses": torch.zeros(1, 4), "response_mask": torch.tensor([[1, 1, 1, 0]]),
+    "rollout_log_probs": torch.tensor([[0.9, 0.2, 0.5, 1.0]]).log(),
+    "old_log_probs": torch.tensor([[0.8, 0.3, 0.5, 0.1]]).log()}
+metrics |= calculate_debug_metrics(DataProto(batch=TensorDict(tokens, batch_size=[1])))
 log.log({"critic/score/mean": np.float32(0.5), "actor/kl_loss": float("nan"), **metrics}, 5)
 log.finish()
 from verl.utils.checkpoint.checkpoint_manager import find_latest_ckpt_path
@@ -174,6 +180,13 @@ def test_its_own_check_takes_every_rendered_recipe(tmp_path: Path) -> None:
                 files.append(file)
                 engines[file.name] = "megatron" if model == "qwen3-vl-30b-a3b" and "lora" not in hardware else "dp"
     assert len(files) == (7 + 2) * 5
+    for value in ("trainer", "rollout"):
+        file = tmp_path / f"replay-{value}.yaml"
+        found = load("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb", [f"rl.router_replay={value}"])
+        write_text(file, VERL.config(found, Run(tmp_path / "run"), Path("data")))
+        files.append(file)
+        engines[file.name] = "megatron"
+    replays = (tmp_path / "replay-trainer.yaml").read_text()
     text = files[0].read_text()
     wrong = {
         "key.yaml": text.replace("image_patch_size", "image_patchsize"),
@@ -181,9 +194,11 @@ def test_its_own_check_takes_every_rendered_recipe(tmp_path: Path) -> None:
             "use_dynamic_bsz: true", "use_dynamic_bsz: false"
         ),
         "kind.yaml": text.replace("loss_agg_mode: token-mean", "loss_agg_mode: tokenmean"),
+        "mode.yaml": replays.replace("mode: R2", "mode: R4"),
+        "bypass.yaml": replays.replace("adv_estimator:", "rollout_correction: {bypass_mode: true}\n  adv_estimator:"),
     }
     for other, content in wrong.items():
-        assert content != text
+        assert content not in (text, replays)
         write_text(tmp_path / other, content)
     command = [python(), verl_check.__file__, *files, *(tmp_path / other for other in wrong)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
@@ -195,6 +210,8 @@ def test_its_own_check_takes_every_rendered_recipe(tmp_path: Path) -> None:
     assert said["key.yaml"]["near"] == {"data.image_patchsize": "image_patch_size"}
     assert "train_batch_size (512) must be >=" in said["size.yaml"]["error"]
     assert "tokenmean" in said["kind.yaml"]["error"]
+    assert "Invalid router_replay mode: R4" in said["mode.yaml"]["error"]
+    assert "router_replay.mode='R2' requires" in said["bypass.yaml"]["error"]
 
 
 def test_plan_says_what_verl_says(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,6 +354,10 @@ def test_its_reward_manager_and_its_log_are_what_we_take_them_for(
     assert first["eval_format_demo_safety"] == pytest.approx(2 / 3) and first["eval_accuracy"] == 0.625  # 100 rows each
     assert (second["step"], second["reward"], second["eval_reward_demo_quality"]) == (5, 0.5, 1.0)
     assert "kl" not in second  # NaN
+    gap = logs.gap([first, second])
+    assert gap is not None and (gap.step, gap.log_probability) == (5, None)
+    assert gap.probability == pytest.approx(0.2 / 3)  # of the three tokens of the answer
+    assert gap.correlation == pytest.approx(np.corrcoef([0.9, 0.2, 0.5], [0.8, 0.3, 0.5])[0, 1])
     VERL.begin(run)
     assert len(list(read_jsonl(run.path / "attempts" / "001" / verl_grpo.LOG))) == 2 and len(VERL.metrics(run)) == 2
 

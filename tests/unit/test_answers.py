@@ -12,6 +12,7 @@ import pytest
 from mtrl.config.samples import Sample
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.demo import releases_texts as releases
+from mtrl.evaluate.requests import build
 from tests.unit.releases_fixture import run, task_with
 
 
@@ -194,3 +195,16 @@ def test_a_ranking_becomes_pairs(tmp_path: Path) -> None:
     }
     assert better(found["301-BD"]) == "Answer B." and found["300-AB"].source["ranking"] == "CDAB"
     assert len({row.images for row in found.values()}) == 2  # image/200.jpg is 200.jpg in the folder image
+
+
+def test_both_orders_are_asked_with_one_image(tmp_path: Path) -> None:
+    """The texts change places in the prompt, the image does not, and a tie stays a tie."""
+    releases.mllmjudge(tmp_path / "raw")
+    task = task_with("mllmjudge_pair")
+    run(task, tmp_path / "raw", tmp_path / "data")
+    asked = {(request.id, request.order): request for request in build(task, "rl", tmp_path / "data", "test")}
+    for name, other in {"5": {"1": "2", "2": "1"}, "11": {"tie": "tie"}}.items():
+        given, turned = asked[name, "given"], asked[name, "turned"]
+        assert given.images == turned.images and turned.label == other[given.label]
+        assert given.prompt != turned.prompt and sorted(given.prompt.split()) == sorted(turned.prompt.split())
+        assert given.choices == ("1", "2", "tie")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, spearmanr
 
 from mtrl.core.errors import UserError
 from mtrl.evaluate import compare
@@ -65,6 +65,40 @@ def test_the_interval_is_that_of_drawing_the_same_clusters_for_both(clusters: in
         assert of.difference == pytest.approx(getattr(found.b, key) - getattr(found.a, key))
         assert of.ci95 == pytest.approx(list(np.percentile(values, [2.5, 97.5])), abs=0.01), key
     assert found.clusters == clusters
+
+
+def test_a_score_task_is_compared_by_srcc_over_what_both_answered() -> None:
+    draw, five = np.random.default_rng(6), ("1", "2", "3", "4", "5")
+    labels = draw.integers(1, 6, 200)
+    says = [np.clip(labels + draw.integers(-far, far + 1, 200), 1, 5) for far in (3, 1)]
+    a, b = ([row(str(n), str(labels[n]), str(of[n]), f"c{n // 2}") for n in range(200)] for of in says)
+    a[3], b[8] = (replace(one, verdict=None) for one in (a[3], b[8]))
+    found = paired.compare(a, b, five)
+    valid = [n for n in range(200) if n not in (3, 8)]
+    srcc = [spearmanr(labels[valid], of[valid]).statistic for of in says]
+    assert (found.headline.name, found.headline.a, found.headline.b) == ("SRCC", *map(pytest.approx, srcc))
+    assert found.headline.between.difference == pytest.approx(srcc[1] - srcc[0])
+    drawn = []
+    for _ in range(1000):
+        index = (draw.integers(0, 100, 100)[:, None] * 2 + np.arange(2)).ravel()
+        index = index[np.isin(index, valid)]
+        of_a, of_b = (spearmanr(labels[index], of[index]).statistic for of in says)
+        drawn.append(of_b - of_a)
+    assert found.headline.between.ci95 == pytest.approx(list(np.percentile(drawn, [2.5, 97.5])), abs=0.03)
+    constant = [replace(one, verdict="3") for one in b]  # has no SRCC
+    assert paired.compare(a, constant, five).headline.name == "Macro-F1"
+
+
+def test_a_hundred_values_and_26_choices_are_compared_in_little_memory() -> None:
+    scale = tuple(map(str, range(101)))
+    a = [row(str(n), str(n % 101), str(7 * n % 101), f"c{n // 3}") for n in range(303)]
+    b = [replace(one, verdict=str(min(100, int(one.label) + 5))) for one in a]
+    found = paired.compare(a, b, scale)  # label x verdict x verdict are a million cells
+    assert found.headline.between.ci95[0] > 0
+    letters = tuple("abcdefghijklmnopqrstuvwxyz")
+    worded = [[replace(one, label=letters[int(one.label) % 26], verdict=letters[n % 26]) for n, one in enumerate(of)]
+              for of in (a, b)]  # fmt: skip
+    assert paired.compare(*worded, letters).macro_f1.ci95 == [0, 0]
 
 
 def test_pairing_makes_the_interval_narrower() -> None:

@@ -17,7 +17,7 @@ from mtrl.config.samples import Sample
 from mtrl.evaluate import requests
 from mtrl.evaluate.metrics import groups as clusters
 from mtrl.evaluate.metrics import intervals
-from mtrl.evaluate.metrics.classification import cells, interval
+from mtrl.evaluate.metrics.classification import accuracy, macro_f1, resampled, table
 from mtrl.evaluate.metrics.prediction import Voted
 
 CHOICES = ("yes", "no")
@@ -35,6 +35,11 @@ def judged(seed: int, sizes: list[int]) -> list[Voted]:
             wrong = draw.choice(["invalid", "no" if label == "yes" else "yes"])
             rows.append(Voted(str(len(rows)), "given", label, label if right else wrong, f"c{number}"))
     return rows
+
+
+def interval(rows: list[Voted], choices: tuple[str, ...]) -> list[float] | None:
+    drawn = resampled([rows], [row.unit for row in rows], choices, macro_f1)
+    return None if drawn is None else intervals.bounds(drawn)
 
 
 def naive(rows: list[Voted], resamples: int) -> list[float]:
@@ -76,7 +81,7 @@ def test_one_cluster_has_no_interval() -> None:
 def test_every_resample_is_a_sum_of_whole_clusters(members: list[list[int]], seed: int) -> None:
     drawn = [cell for inside in members for cell in inside]
     names = [f"c{number}" for number, inside in enumerate(members) for _ in inside]
-    found = intervals.resampled(drawn, names, 6, resamples=20, seed=seed)
+    found = intervals.of_counts(lambda counts: counts, [drawn], 6, names, resamples=20, seed=seed).T
     vectors = np.array([np.bincount(inside, minlength=6) for inside in members])
     sums = {tuple(np.zeros(6, dtype=int))}
     for _ in members:
@@ -91,10 +96,10 @@ def test_every_resample_is_a_sum_of_whole_clusters(members: list[list[int]], see
 def test_counts_give_scikit_learns_numbers(pairs: list[tuple[str, str]]) -> None:
     rows = [Voted("", "given", label, verdict) for label, verdict in pairs]
     labels, verdicts = zip(*pairs, strict=True)
-    counts = np.bincount(cells(rows, CHOICES), minlength=6).reshape(1, 2, 3)
+    counts = table(rows, CHOICES)[..., None]
     expected = f1_score(labels, verdicts, labels=list(CHOICES), average="macro", zero_division=0)
-    assert intervals.macro_f1(counts)[0] == pytest.approx(expected)
-    assert intervals.accuracy(counts)[0] == pytest.approx(accuracy_score(labels, verdicts))
+    assert macro_f1(counts)[0] == pytest.approx(expected)
+    assert accuracy(counts)[0] == pytest.approx(accuracy_score(labels, verdicts))
 
 
 def test_ten_thousand_resamples_of_the_papers_test_rows_are_quick() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
     accuracy_score,
@@ -19,6 +20,7 @@ from sklearn.metrics import (
     f1_score,
     precision_score,
     recall_score,
+    roc_auc_score,
 )
 
 from mtrl.core.errors import UserError
@@ -220,3 +222,42 @@ def test_unfinished_tasks_have_no_numbers(tmp_path: Path) -> None:
         list(store.append([answer(0, "yes")]))
     assert "t" not in score(tmp_path).tasks
     assert json.loads((tmp_path / "metrics.json").read_text())["mean_macro_f1"] is None
+
+
+def test_a_score_task_has_the_numbers_of_its_scale() -> None:
+    five = ("1", "2", "3", "4", "5")
+    labels, verdicts = ["1", "2", "3", "4", "5", "5"], ["1", "3", "3", "4", "4", None]
+    sure = dict.fromkeys(five, 0.2)
+    items = [
+        replace(row, score=float(n), probabilities={**sure, "1": 0.1, "5": 0.3} if row.verdict == "4" else sure)
+        for n, row in enumerate(rows(labels, verdicts))
+    ]
+    found = metrics.of_task(items, five)
+    known = [1, 2, 3, 4, 5], [1, 3, 3, 4, 4]
+    assert found.score.valid == 5 and found.invalid_rate == pytest.approx(1 / 6)
+    assert found.score.srcc.value == pytest.approx(spearmanr(*known).statistic)
+    assert found.score.srcc.worst < found.score.srcc.value < 1 and found.score.mae.value == pytest.approx(2 / 5)
+    expected_score = [3.0, 3.0, 3.0, 3.4, 3.4, 3.0]
+    assert found.graded.srcc.value == pytest.approx(spearmanr(expected_score, range(6)).statistic)
+    assert found.graded.auc is None and found.graded.missing == 0
+    assert found.macro_f1_ci95 is not None
+    assert metrics.of_task(rows(["yes", "no"], ["yes", "no"]), CHOICES).score is None
+
+
+def test_graded_values_are_of_one_order_and_of_all_votes() -> None:
+    labels, verdicts = ["yes", "no", "yes", "no"], ["yes", "no", "no", None]
+    first = [replace(row, confidence=0.8, score=50.0 + n, group="g") for n, row in enumerate(rows(labels, verdicts))]
+    first[3] = replace(first[3], confidence=None)
+    second = [replace(row, vote=1, verdict="yes", confidence=0.6) for row in first[:1]]
+    found = metrics.of_task(first + second, CHOICES).graded
+    # P(yes): the mean of 0.8 and 0.6, 0.2, 0.2, and none
+    assert (found.n, found.missing, found.pairs) == (3, 1, 3)
+    assert found.auc.value == pytest.approx(roc_auc_score([1, 0, 1], [0.7, 0.2, 0.2]))
+    assert found.srcc.value == pytest.approx(spearmanr([0.7, 0.2, 0.2], [50, 51, 52]).statistic)
+    assert found.pair_accuracy.value == 0  # 51 and 52 have equal values, which is wrong
+    assert metrics.of_task(rows(labels, verdicts), CHOICES).graded is None
+    pair = [
+        replace(row, confidence=0.9) for row in rows(["1", "2"], ["1", "2"]) + rows(["2", "1"], ["2", "2"], "turned")
+    ]
+    found = metrics.of_task(pair, ("1", "2")).graded
+    assert (found.n, found.auc.value, found.srcc) == (2, 1, None)

@@ -132,7 +132,7 @@ def test_data_of_another_kind_of_task_is_not_scored(exported: Path) -> None:
     Path("data/demo_pairs").rename("data/pairs")
     shutil.rmtree("data/demo_quality")
     Path("data/pairs").rename("data/demo_quality")
-    with pytest.raises(UserError, match="demo_quality of this judge is pointwise with verdicts yes and no"):
+    with pytest.raises(UserError, match="demo_quality of this judge is pointwise with verdicts yes or no"):
         list(requests.build(subject(str(exported)).task("demo_quality"), "sft", Path("data"), "test"))
 
 

@@ -170,7 +170,11 @@ def test_no_rule_is_broken(model: str, hardware: str) -> None:
             "--set upstream.trainer.test_freq=",
         ),
         (["upstream.data.image_patch_size=14"], "is not the model's 16", "image_patch_size=16"),
-        (["rl.length_cap=1024"], "rl.length_cap does not work with verl", "backend=easyr1"),
+        (
+            ["upstream.actor_rollout_ref.rollout.enable_rollout_routing_replay=true"],
+            "and only one of the two is",
+            "--set rl.router_replay=rollout",
+        ),
         (
             ["upstream.reward.custom_reward_function.reward_kwargs.format_wait=1"],
             "has no argument 'format_wait'. Did you mean 'format_weight'",
@@ -189,6 +193,48 @@ def test_what_verl_would_stumble_on(sets: list[str], words: str, then: str) -> N
     hits = [check for check in checks if check.level == "error" and words in check.text]
     assert hits, checks
     assert then in hits[0].then
+
+
+def test_a_key_that_verl_has_no_use_for_is_refused() -> None:
+    with pytest.raises(UserError, match=r"rl\.length_cap does not work with verl") as error:
+        load("rl_multitask", "qwen3-vl-8b", "8x80gb", ["rl.length_cap=1024"])
+    assert "--set backend=easyr1" in error.value.then
+
+
+def test_router_replay_is_megatrons() -> None:
+    def parts(*sets: str) -> tuple[Any, Any]:
+        part = rendered("qwen3-vl-30b-a3b", sets=list(sets))["actor_rollout_ref"]
+        return part["actor"]["megatron"].get("router_replay"), part["rollout"].get("enable_rollout_routing_replay")
+
+    assert parts() == (None, None)
+    assert parts("rl.router_replay=trainer") == ({"mode": "R2"}, None)
+    assert parts("rl.router_replay=rollout") == ({"mode": "R3"}, True)
+    for value in ("trainer", "rollout"):
+        found = load("rl_multitask", "qwen3-vl-30b-a3b", "16x80gb", [f"rl.router_replay={value}"])
+        checks = launches.rules(found)
+        assert launches.errors(checks) == []
+        assert "mtrl never ran verl's Megatron path, nor its router replay" in "\n".join(one.text for one in checks)
+
+
+@pytest.mark.parametrize(
+    ("model", "hardware", "sets", "words"),
+    [
+        ("qwen3-vl-8b", "8x80gb", ["backend=verl"], "qwen3-vl-8b is dense: it has no router"),
+        ("qwen3-vl-8b", "1x80gb-lora", ["backend=trl"], "is dense"),
+        ("qwen3-vl-30b-a3b", "8x80gb", [], "easyr1 has no router replay: verl with Megatron has"),
+        ("tiny", "cpu", [], "trl has no router replay"),  # a mixture
+        ("qwen3-vl-30b-a3b", "8x80gb-lora", ["backend=verl"], "with Megatron alone"),  # by FSDP: adapters
+        ("qwen3-vl-30b-a3b", "1x80gb-lora", ["backend=verl"], r"\(here 8\) from 2 to the number of GPUs \(here 1\)"),
+        ("qwen3-vl-30b-a3b", "8x80gb", ["backend=verl", "model.expert_parallel_size=1"], r"\(here 1\)"),
+    ],
+)
+def test_where_no_router_can_be_replayed_it_is_refused(model: str, hardware: str, sets: list[str], words: str) -> None:
+    recipe.load("rl_multitask", model, hardware, sets=sets)
+    for value in ("trainer", "rollout"):
+        with pytest.raises(UserError, match=words) as error:
+            recipe.load("rl_multitask", model, hardware, sets=[*sets, f"rl.router_replay={value}"])
+        assert str(error.value).startswith(f"rl.router_replay is {value}") and "\n" not in str(error.value)
+        assert "--set rl.router_replay=null" in error.value.then
 
 
 def test_megatrons_sizes() -> None:
