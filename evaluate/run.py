@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mtrl.config import datacard, prompting, samples, task_files
+from mtrl.config.kinds import Pointwise
 from mtrl.config.samples import SplitName
 from mtrl.core.errors import UserError
 from mtrl.core.files import sha256_file
@@ -74,7 +75,7 @@ def evaluate(
                 conversion_limit=datacard.read(data, name).limit if datacard.path_of(data, name).exists() else None,
                 requests=len(asked[name]),
                 choices=prompts_of[name].choices,
-                **({"pointwise": task.pointwise.model_dump()} if pairs_from_scores and task.pointwise else {}),
+                pointwise=Pointwise(**task.pointwise.model_dump()) if pairs_from_scores and task.pointwise else None,
             )
             for name, task in chosen.items()
         },
