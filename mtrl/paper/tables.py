@@ -99,4 +99,5 @@ def _srcc(one: Scored) -> str:
 def _part(one: Scored) -> str:
     """The split; and what else keeps a number out of Tables 2 and 3."""
     limit = "" if one.numbers.limit is None else f", --limit {one.numbers.limit}"
-    return f"{one.numbers.split}{limit}" + (f", {one.of.votes} votes" if one.of.votes > 1 else "")
+    votes = f", {one.of.votes} votes" if one.of.votes > 1 else ""
+    return f"{one.numbers.split}{limit}{votes}" + (f", {results.FROM_SCORES}" if one.from_scores else "")
