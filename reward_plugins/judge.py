@@ -19,6 +19,7 @@ It has "choices" too where they are not yes and no, or 1 and 2. At least three i
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ TIE = "tie"  # the third verdict of a pairwise task with ties
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 LISTED = 11  # a scale with more verdicts is named by its ends
 LONGEST = 40  # characters of a verdict, with white space and full stop
+ENDS = " \t\r\n\"'`*.,:;!()[]{}"  # what the lenient parse removes around a verdict
 _TAG = re.compile("</?(?:think|answer)>")  # one pass over the text, as fast as a search for "<"
 
 
@@ -122,7 +124,9 @@ def parse_lenient(response: Any, style: str, choices: tuple[str, ...] = POINTWIS
     2. In either style: the last <answer>, closed or not; else the text after the last </think>; else the whole text.
        Quotes, asterisks and punctuation at its ends are removed, and the rest must be a choice.
     3. On a scale of 1 to 5: "4.0", "4/5" and "4 out of 5" are 4; "4.5" is no verdict.
-    4. Its first word, or "verdict: X" or "answer is X" at its end. Only whole words count: "know" is not "no".
+    4. Its first word, or "verdict: X" or "answer is X" at its end. Only whole words count: "know" is not "no". The
+       first word counts in at most 400 characters; of choices other than yes and no, or 1 and 2, only where none is
+       named after it ("1 and 2 are equal"), and on a scale no other number.
     """
     verdict = parse(response, style, choices)
     if verdict or not isinstance(response, str):
@@ -134,20 +138,36 @@ def parse_lenient(response: Any, style: str, choices: tuple[str, ...] = POINTWIS
         text = text.rsplit("</think>", 1)[1]
     elif "<think>" in text:
         return None  # unfinished reasoning has no verdict
-    text = text.strip()[-400:].strip(" \t\r\n\"'`*.,:;!()[]{}")
+    text, cut = text.strip()[-400:].rstrip(ENDS), len(text.strip()) > 400
+    before, text = text, text.lstrip(ENDS)
+    if (scale := is_scale(choices)) and before.removesuffix(text).endswith((".", ",")):
+        return None  # ".5" is no 5
     if text in choices:
         return text
-    if is_scale(choices):
+    if scale:
         text = re.sub(rf"(?<=\d)(?:\.0+)?(?: ?/ ?| out of ){choices[-1]}(?:\.0+)?(?![\d.])|(?<=\d)\.0+(?!\d)", "", text)
         if text in choices:
             return text
-        if re.search(r"\d(?: ?[.,/] ?| out of )\d", text):
+        if re.search(r"\d(?: ?[.,/] ?| out of )\d|\d ?[%½]", text):
             return None  # a fraction, several numbers, or another scale
     either = "|".join(map(re.escape, choices))
-    first = re.match(rf"({either})(?=[\s.,:;!*]|$)", text)
-    last = re.search(rf"(?:verdict|answer)(?: is)?\W{{1,4}}({either})$", text)
+    first = None if cut else re.match(rf"({either})(?=[\s.,:;!*]|$)", text)
+    others = r"\d" if scale else rf"\b(?:{either})\b"
+    if first and choices not in (POINTWISE, PAIRWISE) and re.search(others, text[first.end() :]):
+        first = None
+    between = r"[\s:='\"`*(\[]" if scale else r"\W"  # "answer: -4" and "answer: >4" are no 4
+    last = re.search(rf"(?:verdict|answer)(?: is)?{between}{{1,4}}({either})$", text)
     found = {match.group(1) for match in (first, last) if match}
     return found.pop() if len(found) == 1 else None
+
+
+@functools.lru_cache
+def _differ(choices: tuple[Any, ...]) -> bool:
+    """Whether they are at least two words, each listed once, and a scale's in order."""
+    if len(choices) < 2 or not all(isinstance(choice, str) and choice for choice in choices):
+        return False
+    ordered = sorted(set(map(int, choices))) == list(map(int, choices)) if is_scale(choices) else True
+    return ordered and len(set(choices)) == len(choices)
 
 
 def read_truth(text: str) -> Truth:
@@ -157,9 +177,12 @@ def read_truth(text: str) -> Truth:
         label, choices = str(found["label"]), found.get("choices")
         if choices is None:
             choices = next((known for known in (POINTWISE, PAIRWISE) if label in known), ())
-        truth = Truth(str(found["task"]), label, str(found["id"]), tuple(map(str, choices)))
+        truth = Truth(str(found["task"]), label, str(found["id"]), tuple(choices))
+        if found.get("choices") is not None and not (isinstance(choices, list) and _differ(truth.choices)):
+            raise ValueError("choices")
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise ValueError(f'a ground truth must be the JSON text {{"task", "label", "id"}}, not {text!r}') from error
+        shape = '{"task", "label", "id"}, with "choices" where they are a list of different words'
+        raise ValueError(f"a ground truth must be the JSON text {shape}, not {str(text)[:2000]!r}") from error
     if label not in truth.choices:
         raise ValueError(f"label {label!r} is none of {', '.join(truth.choices or POINTWISE + PAIRWISE)}")
     return truth

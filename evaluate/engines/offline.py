@@ -21,7 +21,7 @@ from mtrl.core.errors import MtrlError
 from mtrl.core.files import read_json
 from mtrl.evaluate.engines import cpu
 from mtrl.evaluate.engines.base import Answer, Sampling
-from mtrl.evaluate.engines.confidence import ALTERNATIVES, Step
+from mtrl.evaluate.engines.confidence import ALTERNATIVES, Step, step
 from mtrl.evaluate.engines.request import Request
 from mtrl.models import experts
 from mtrl.models.budget import size_of
@@ -151,7 +151,7 @@ class VllmEngine:
 def _steps(ids: Iterable[int], listed: Iterable[Any]) -> list[Step]:
     """vLLM's log-probabilities, which are by token id, by the tokens' texts."""
     return [
-        (here[token].decoded_token or "", {p.decoded_token: p.logprob for p in here.values() if p.decoded_token})
+        step(here[token].decoded_token or "", ((p.decoded_token, p.logprob) for p in here.values() if p.decoded_token))
         for token, here in zip(ids, listed, strict=True)
     ]
 

@@ -21,7 +21,7 @@ from pydantic import Field
 from mtrl.core.errors import UserError
 from mtrl.core.parsing import parse_json
 from mtrl.core.schema import Stored, validate
-from mtrl.evaluate.engines.confidence import Step
+from mtrl.evaluate.engines.confidence import Step, step
 
 BODY, WHOLE = 32 << 20, 600.0  # bytes and seconds per reply; ours, ten times what a long answer needs
 WAIT = 120.0  # seconds; the client waits for a Retry-After up to this, and gives up if it is longer
@@ -145,7 +145,7 @@ class Completion(Stored):
         if not self.choices[0].logprobs:
             return None
         content = validate(_Logprobs, self.choices[0].logprobs, "logprobs").content
-        return [(t.token, {o.token: o.logprob for o in (t.top_logprobs or [t])}) for t in content or ()] or None
+        return [step(t.token, ((o.token, o.logprob) for o in (t.top_logprobs or [t]))) for t in content or ()] or None
 
 
 class _Alternative(Stored):

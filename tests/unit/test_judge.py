@@ -95,6 +95,7 @@ def test_pairwise_choices() -> None:
         ("another", None),
         ("yes. On reflection the answer is no", None),  # says both
         ("<think>yes, probably", None),
+        ("x" * 50 + " piano " + "y" * 397, None),  # the last 400 characters begin with "no"
         ("", None),
     ],
 )
@@ -252,3 +253,19 @@ def test_it_is_fast_enough() -> None:
     begun = time.process_time()
     judge.compute_score(inputs)
     assert time.process_time() - begun < 1.2
+
+
+KINDS = st.sampled_from([("1", "2"), ("1", "2", "tie"), ("sharp", "blurry"), tuple(map(str, range(11)))])
+
+
+@given(KINDS, st.lists(st.sampled_from(["1", "2", "10", "tie", "sharp", "not ", " ", "-", "/", ".", ",", "answer: "])))
+def test_a_verdict_is_a_whole_word_of_the_answer(choices: tuple[str, ...], pieces: list[str]) -> None:
+    text = "".join(pieces)
+    strict, lenient = (parse(text, "sft", choices) for parse in (judge.parse, judge.parse_lenient))
+    assert strict is None or (strict == text.strip().removesuffix(".").strip() == judge.parse(strict, "sft", choices))
+    assert strict in (None, lenient)
+    if lenient:
+        assert re.search(rf"(?<![\w-]){lenient}(?![\w-])", text) and f"not {lenient}" != text.strip()
+    numbers = set(re.findall(r"\d+", text)) - {"0"}
+    if judge.is_scale(choices) and len(numbers - {"10"}) > 1 and "answer" not in text:
+        assert lenient is None

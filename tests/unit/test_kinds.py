@@ -123,6 +123,18 @@ def test_a_task_that_cannot_be_read_is_an_error(keys: dict[str, Any], said: str)
         ("6", None, None),
         ("04", None, None),
         ("4 stars", None, "4"),
+        ("4, as it is sharp", None, "4"),
+        ("of 3 dogs 2 are sharp: the answer is 4", None, "4"),
+        (".5", None, None),
+        ("3 - 4", None, None),
+        ("3 to 4", None, None),
+        ("4 or 5", None, None),
+        ("4 on a scale of 10", None, None),
+        ("1. Sharp\n2. Bright\n\n4", None, None),
+        ("4 %", None, None),
+        ("verdict: -4", None, None),
+        ("the answer is > 4", None, None),
+        ("not 4", None, None),
     ],
 )
 def test_a_score_is_read_strictly_and_leniently(response: str, strict: str | None, lenient: str | None) -> None:
@@ -137,6 +149,10 @@ def test_choices_are_whole_words_in_any_case() -> None:
     assert judge.parse("blurry, noisy", "sft", DEFECTS) is None
     assert judge.parse_lenient("It is sharpened", "sft", DEFECTS) is None
     assert judge.parse("TIE", "sft", TIES) == "tie"
+    assert judge.parse_lenient("1 and 2 are equal", "sft", TIES) is None
+    assert judge.parse_lenient("tie, neither is better", "sft", TIES) == "tie"
+    assert judge.parse_lenient("sharp or blurry", "sft", DEFECTS) is None
+    assert judge.parse_lenient("good or bad", "sft", ("good", "bad")) is None
     assert judge.said(DEFECTS) == "sharp, blurry or noisy"
     assert judge.said(tuple(map(str, range(101)))) == "0 to 100"
 
@@ -163,6 +179,14 @@ def test_the_reward_of_a_score_is_exact_or_linear() -> None:
     assert tie["overall"] == 1.0
     with pytest.raises(ValueError, match="neither exact nor linear"):
         judge.score(reply, truth("4", FIVE), score_reward="square")
+
+
+@pytest.mark.parametrize(
+    "choices", [["6"], "6789", ["6", "6"], [["6"], "7"], ["7", "6", "8"], ["6", 7], {"6": 1, "7": 2}]
+)
+def test_choices_that_are_no_list_of_different_words_end_the_run(choices: object) -> None:
+    with pytest.raises(ValueError, match='with "choices" where they are a list of different words'):
+        judge.read_truth(json.dumps({"task": "t", "label": "6", "id": "1", "choices": choices}))
 
 
 @pytest.mark.parametrize("broken", ['{"task": "t", "label": "6", "id": "1", "choices": ["1", "2", "3"]}',
