@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 COLUMNS = ("task", "n", "Macro-F1 [95%]", "accuracy", "invalid", "lenient F1", "right in both orders", "first chosen")
 SCORES = (
-    "task", "n", "SRCC [95%]", "SRCC at worst", "PLCC", "Kendall", "kappa", "MAE [95%]", "exact", "invalid",
-    "invalid, lenient",
+    "task", "n", "SRCC [95%]", "SRCC at worst", "PLCC", "Kendall", "quadratic kappa", "MAE [95%]", "exact",
+    "invalid", "invalid, lenient",
 )  # fmt: skip
-GRADED = ("task", "n", "left out", "AUC [95%]", "AP", "SRCC [95%]", "PLCC", "pairs", "pairs right [95%]")
+GRADED = (
+    "task", "n", "left out", "AUC [95%]", "AP", "SRCC with release [95%]", "PLCC", "pairs", "pairs right [95%]",
+)  # fmt: skip
 
 
 def show(folder: Path, scores: Scores, file: str) -> None:
