@@ -210,9 +210,10 @@ def _outcomes(
 def _known(data: Path) -> dict[str, images.Decoded]:
     """What conversions into this folder found in the images that are stored: AGIN's three tasks share theirs."""
     return {
-        name: images.Decoded(fingerprint, tuple(notes))
+        name: images.Decoded(fingerprint, tuple(notes), tuple(size[0]))
         for file in data.glob(f"*/{unchanged.FINGERPRINTS}")
-        for name, (fingerprint, notes) in read_json(file, limit=LARGE).items()
+        for name, (fingerprint, notes, *size) in read_json(file, limit=LARGE).items()
+        if size  # an earlier mtrl did not store it
     }
 
 
@@ -221,8 +222,9 @@ def _sample(task: Task, item: Item, duplicate_of: str | None) -> Sample:
     source = {**row.source, **({"duplicate_of": duplicate_of} if duplicate_of else {})}
     source["files"] = [picture.name for picture in row.images]
     names = tuple(stored.name for stored in item.images)
+    sizes = tuple(stored.decoded.size for stored in item.images)
     sample = Sample(
-        row.id, task.name, task.kind, names, _escaped(row), row.answer, item.split, row.group, row.score, source
+        row.id, task.name, task.kind, names, _escaped(row), row.answer, item.split, row.group, row.score, source, sizes
     )
     if task.pair:
         return sample.swapped(task.pair) if _coin(row.id) else replace(sample, source={**source, "swapped": False})

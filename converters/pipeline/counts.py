@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -43,7 +44,7 @@ def of_card(task: str, card: DataCard) -> Iterator[Check]:
 def untrainable(task: Task, data: Path, chosen: list[int], again: str) -> Iterator[Check]:
     """An error where val, or the `chosen` rows of train, lack a verdict; `again` is the command that converts."""
     for split in ("train", "val"):
-        answers = samples.answers(data, task.name, split)
+        answers = [answer for (answer,) in samples.columns(data, task.name, split, "answer")]
         used = [answers[index] for index in chosen if index < len(answers)] if split == "train" else answers
         if lacking := lacks(count(used, task)):
             capped = (
@@ -85,12 +86,13 @@ def fields(task: Task, data: Path) -> Iterator[Check]:
     rows, empty = 0, Counter[str]()
     first: dict[str, tuple[float, str]] = {}
     for split in SPLITS if used else ():
-        for sample in samples.read(data, task.name, split) if samples.count(data, task.name, split) else ():
+        for identifier, fields, source in samples.columns(data, task.name, split, "id", "fields", "source"):
             rows += 1
+            texts = json.loads(fields)
             for name in used:
-                if not sample.fields.get(name, "").strip():
+                if not texts.get(name, "").strip():
                     empty[name] += 1
-                    place = (sample.source.get("row", float("inf")), sample.id)
+                    place = (json.loads(source).get("row", float("inf")), identifier)
                     first[name] = min(first.get(name, place), place)
     for name, number in sorted(empty.items()):
         row, identifier = first[name]

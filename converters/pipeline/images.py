@@ -52,6 +52,8 @@ class Decoded(NamedTuple):
     """For near-duplicates; "" for an image without structure."""
     notes: tuple[str, ...] = ()
     """What loaders ignore, such as transparency."""
+    size: tuple[int, int] = (0, 0)
+    """Width and height in pixels, as the file says: no EXIF rotation is applied."""
 
 
 @functools.cache
@@ -87,9 +89,9 @@ def check(data: bytes) -> tuple[str, Decoded]:
                 raise Rejected(f"aspect ratio over {MAX_ASPECT}")
             if image.mode.startswith("I") or image.mode == "F":
                 raise Rejected("16-bit or floating-point grey, which every loader shows almost white")
-            notes = _notes(image)
+            notes, size = _notes(image), image.size  # decoding may draft it smaller
             with _one_large if image.width * image.height > LARGE else contextlib.nullcontext():
-                return extension, Decoded(_fingerprint(image), notes)
+                return extension, Decoded(_fingerprint(image), notes, size)
     except UnidentifiedImageError:
         raise Rejected(_unread(data)) from None
     except Image.DecompressionBombError:

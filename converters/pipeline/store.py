@@ -98,7 +98,7 @@ class Store:
             if images.ROTATED in found.notes:
                 notes.append("turned upright by its EXIF rotation, stored as JPEG or PNG")
             data, extension = images.encode(data)
-            found = images.Decoded(images.check(data)[1].fingerprint, tuple(notes))
+            found = images.check(data)[1]._replace(notes=tuple(notes))
             digest, links = sha256_bytes(data), False
         name = f"images/{digest[:2]}/{digest}.{extension}"
         target = self.data / name

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import LARGE, read_json, sha256_bytes, sha256_file, write_json
 
 FINGERPRINTS = "fingerprints.json"
-Stamp = str | list[int]  # a sha256, or size and time of change in ns; [] for a file that is not there
+Stamp = str  # a sha256, or size and time of change in ns; "" for a file that is not there
 
 
 @dataclass(frozen=True)
@@ -94,22 +95,30 @@ def altered(data: Path, task: str, names: Iterable[str]) -> Iterator[str]:
     outputs = written(data, task) or {}
     since = (data / task / datacard.INPUTS).stat().st_mtime_ns if outputs else 0
     for name in names:
-        digest = outputs.get(name) or (Path(name).stem if name.startswith("images/") else None)
-        path = data / name
+        digest = outputs.get(name)
+        if digest is None and name.startswith("images/"):
+            digest = name.rpartition("/")[2].partition(".")[0]
+        path = f"{data}/{name}"  # a Path would cost as much as looking at the file
         try:
-            times = [time for s in (path.stat(), path.lstat()) for time in (s.st_mtime_ns, s.st_ctime_ns)]
-            if digest and max(times) >= since and sha256_file(path) != digest:
+            if _touched(path) >= since and digest and sha256_file(Path(path)) != digest:
                 yield name
         except OSError:
             yield name
 
 
-def _stamp(path: Path) -> list[int]:
+def _touched(path: str) -> int:
+    """When the file or the link was changed last, in ns, as the file system says. Raises OSError."""
+    link = os.lstat(path)
+    file = os.stat(path) if stat.S_ISLNK(link.st_mode) else link
+    return max(link.st_mtime_ns, link.st_ctime_ns, file.st_mtime_ns, file.st_ctime_ns)
+
+
+def _stamp(path: Path) -> Stamp:
     try:
         status = path.stat()
     except (OSError, ValueError):  # missing; ValueError: a NUL in the name
-        return []
-    return [status.st_size, status.st_mtime_ns]
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _outputs() -> list[str]:

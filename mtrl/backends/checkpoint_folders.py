@@ -72,8 +72,12 @@ def newest(run: Run) -> int:
 
 
 def require_own(run: Run, trainer: str) -> None:
-    """Raises UserError if a run of EasyR1 has checkpoints of verl, or the reverse: neither can read the other's."""
+    """Raises UserError if the run has checkpoints of another trainer, whose steps would be counted with its own."""
     for path in _folders(run):
+        if (trainer in LOADER) != path.name.startswith("global_step_"):
+            others = "LLaMA-Factory or TRL" if trainer in LOADER else "EasyR1 or verl"
+            text = f"{path} was saved by {others}, but run {run.name} is trained by {trainer}"
+            raise UserError(text, "move it elsewhere, or --name ANOTHER")
         found = [name for name, file in LOADER.items() if (path / file).exists()]
         if trainer in LOADER and found not in ([], [trainer]):
             files = " and ".join(f"{LOADER[name]} ({name})" for name in found)

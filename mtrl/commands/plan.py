@@ -19,7 +19,9 @@ def command(
     name: options.RunName = None,
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
-    price: Annotated[float | None, typer.Option(min=0, help="Money per GPU-hour: adds the cost to the time.")] = None,
+    price: Annotated[
+        float | None, typer.Option(min=0, max=1e9, help="Money per GPU-hour: adds the cost to the time.")
+    ] = None,
     elsewhere: Annotated[
         bool, typer.Option("--elsewhere", help="Plan for another machine: leave out what only that one can answer.")
     ] = False,

@@ -72,8 +72,11 @@ def path_of(data: Path, task: str) -> Path:
 
 def read(data: Path, task: str) -> DataCard:
     """Raises UserError where there is no card, or something else is in it."""
-    file, again = path_of(data, task), convert_again(task, data)
-    return validate(DataCard, read_object(file, again), f"{file} is broken", again)
+    file = path_of(data, task)
+    try:
+        return validate(DataCard, read_object(file), f"{file} is broken")
+    except UserError as error:
+        raise UserError(str(error), convert_again(task, data)) from None
 
 
 def convert_again(task: str, data: Path) -> str:

@@ -77,6 +77,7 @@ def load(
         unused.beyond_the_gpus(recipe, {key for key, _ in changes})
         unused.by_rl(recipe)
         unused.by_trainer(recipe.trainer, recipe.hardware.gpus_per_node, [key for key, _ in changes])
+        unused.under_adapters(recipe, {key for key, _ in changes})
     return sizes.resolved(recipe, autos, folder)
 
 

@@ -57,6 +57,8 @@ class Sample:
     """More about the row. `files`: the images' names in the release. `swapped`, of a pair: whether the release has
     its images in the other order. `duplicate_of`: the id of an earlier row that asks the same. The rest are the
     release's columns."""
+    sizes: tuple[tuple[int, int], ...] = ()
+    """Width and height of each image in pixels; () in what an earlier mtrl converted."""
 
     def swapped(self, pair: Pair) -> Sample:
         """The pair with its two sides in the other order, and so the other answer."""
@@ -69,6 +71,7 @@ class Sample:
             fields=pair.swapped_fields(self.fields),
             answer=OTHER[self.answer],
             source=source,
+            sizes=pair.swapped_images(self.sizes) if self.sizes else (),
         )
 
 
@@ -117,7 +120,7 @@ def writer(path: Path) -> Iterator[Callable[[Sample], None]]:
     text = pa.string()
     schema = pa.schema(
         [(name, text) for name in ("id", "task", "kind", "answer", "split", "group", "fields", "source")]
-        + [("score", pa.float64()), ("images", pa.list_(text))]
+        + [("score", pa.float64()), ("images", pa.list_(text)), ("sizes", pa.list_(pa.list_(pa.int32())))]
     )
     with row_groups(path, schema, ROWS_PER_GROUP) as add:
         yield lambda sample: add(
@@ -146,17 +149,25 @@ def read(data: Path, task: str, split: str) -> Iterator[Sample]:
         raise UserError(f"task {task} is not converted: {path} is missing", datacard.convert_again(task, data))
     for batch in pq.ParquetFile(path).iter_batches():
         for row in batch.to_pylist():
-            row["images"] = tuple(row["images"])
+            row["images"], row["sizes"] = tuple(row["images"]), tuple(map(tuple, row.get("sizes", ())))
             row["fields"], row["source"] = json.loads(row["fields"]), json.loads(row["source"])
             yield Sample(**row)
 
 
-def answers(data: Path, task: str, split: str) -> list[str]:
-    """The answers of one split in file order; none where the task is not converted."""
+def columns(data: Path, task: str, split: str, *names: str) -> Iterator[tuple[Any, ...]]:
+    """These fields of each sample of one split, as stored, in file order: far cheaper than `read`. Nothing where the
+    task is not converted; None for a field that it was converted without.
+    """
     import pyarrow.parquet as pq
 
     path = path_of(data, task, split)
-    return pq.read_table(path, columns=["answer"])["answer"].to_pylist() if path.exists() else []
+    if not path.exists():
+        return
+    file = pq.ParquetFile(path)
+    there = [name for name in names if name in file.schema_arrow.names]
+    for batch in file.iter_batches(columns=there):
+        found = {name: batch[name].to_pylist() for name in there}
+        yield from zip(*(found.get(name) or [None] * batch.num_rows for name in names), strict=True)
 
 
 def count(data: Path, task: str, split: str) -> int:

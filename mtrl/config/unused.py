@@ -71,6 +71,13 @@ def trainer_twice(recipe: Recipe, keys: Container[str]) -> None:
         raise UserError(text, "remove one of the two")
 
 
+def under_adapters(recipe: Recipe, keys: Container[str]) -> None:
+    """Raises UserError if experts were set to be shared and adapters are trained: verl's Megatron trains none here."""
+    if "model.expert_parallel_size" in keys and recipe.hardware.lora:
+        text = f"--set model.expert_parallel_size: hardware {recipe.hardware.name} has lora, which verl trains by FSDP"
+        raise UserError(text, "remove it, or --set hardware.lora=null")
+
+
 def beyond_the_gpus(recipe: Recipe, keys: Container[str]) -> None:
     """Raises UserError if more GPUs were set to share a model than there are: a preset's number is then lowered."""
     for name in ("tensor_parallel_size", "expert_parallel_size"):

@@ -5,6 +5,7 @@ mmrb2    {t2i,edit}/test-*.parquet, images in lists; an edit with two source ima
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections.abc import Iterable
@@ -76,3 +77,88 @@ def mmrb2(
     for shard, part in enumerate((records[:half], records[half:])):
         parquet(folder / subset / f"test-{shard:05d}-of-00002.parquet", part, schema)
     return folder
+
+
+VOTES = ("leftvote", "rightvote", "tievote", "bothbad_vote")
+
+
+def genaibench(
+    raw: Path, subset: str = "generation", rows: int = 24, make: Make | None = None, votes: Iterable[str] = ()
+) -> Path:
+    """`votes`: one of VOTES per row; default: each as often. Images are left and right, of `edition` after the source.
+
+    Every second row has the texts of the row before. The split `test` has one row, which is not of the benchmark.
+    """
+    import pyarrow as pa
+
+    folder, make, edit = raw / "genaibench" / f"image_{subset}", make or blocks(8), subset == "edition"
+    given = list(votes) or [VOTES[number % 4] for number in range(rows)]
+    texts = ("source_prompt", "target_prompt", "instruct_prompt") if edit else ("prompt",)
+    images = ("source_image", "left_output_image", "right_output_image") if edit else ("left_image", "right_image")
+    others = ("left_model", "right_model", "vote_type")
+    schema = pa.schema(
+        [(name, pa.string()) for name in (*texts, *others)] + [(name, image_struct()) for name in images]
+    )
+    records = []
+    for number, vote in enumerate(given):
+        first = len(images) * number
+        records.append(
+            {name: f"{name} {number // 2} " for name in texts}
+            | {"left_model": "SDXL", "right_model": "PixArt", "vote_type": vote}
+            | {
+                name: {"bytes": encoded(make(first + place), "JPEG", quality=95), "path": f"{number}_{place}.jpg"}
+                for place, name in enumerate(images)
+            }
+        )
+    parquet(folder / "test_v1-00000-of-00001.parquet", records, schema)
+    parquet(folder / "test-00000-of-00001.parquet", records[:1], schema)
+    return folder.parent
+
+
+def editreward(
+    raw: Path, ways: int = 3, groups: int = 4, make: Make | None = None, best_first: Iterable[str] = ()
+) -> Path:
+    """`best_first`: per group its letters, best first; default: random. Of two ways "=" is a tie.
+
+    Of group n image (ways + 1) n of `make` is the source, and the next ones are its edits A, B, ...
+    """
+    import pyarrow as pa
+
+    folder, make, rng = raw / "editreward" / f"{ways}pair", make or blocks(9), random.Random(9)
+    letters = "ABCD"[:ways]
+    given = list(best_first)
+    if not given:
+        given = ["".join(rng.sample(letters, ways)) for _ in range(groups)]
+        given[-1] = "=" if ways == 2 else given[-1]
+    text, images = pa.string(), ("source_image", "candidate_1", "candidate_2")
+    scores = ("score_1", "score_2", "instruction_following_1", "instruction_following_2", "visual_quality_1",
+              "visual_quality_2")  # fmt: skip
+    names = ("id", "instruction", "ranking", "comparison_type", "dataset", "model_1", "model_2")
+    schema = pa.schema(
+        [(name, text) for name in names]
+        + [("num_candidates", pa.int64())]
+        + [(name, pa.float64()) for name in scores]
+        + [(name, image_struct()) for name in images]
+    )
+    records = []
+    for group, order in enumerate(given):
+        data = [encoded(make((ways + 1) * group + place), "PNG") for place in range(ways + 1)]
+        for number, (one, other) in enumerate(itertools.combinations(letters, 2)):
+            better, worse = sorted((one, other), key=order.find)
+            held = {"source_image": 0, "candidate_1": 1 + letters.index(one), "candidate_2": 1 + letters.index(other)}
+            records.append(
+                {
+                    "id": f"{group:032x}_{number}",
+                    "instruction": f"make the sky colour {group} ",
+                    "ranking": "A=B" if order == "=" else f"{better}>{worse}",
+                    "comparison_type": f"{one}vs{other}",
+                    "dataset": f"{ways}pair",
+                    "model_1": f"model {one}",
+                    "model_2": f"model {other}",
+                    "num_candidates": ways,
+                    **dict.fromkeys(scores, 3.5),
+                    **{name: {"bytes": data[place], "path": f"{place}.png"} for name, place in held.items()},
+                }
+            )
+    parquet(folder / "train-00000-of-00001.parquet", records, schema)
+    return folder.parent

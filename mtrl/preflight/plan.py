@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from mtrl.backends import envs, registry
+from mtrl.backends import checkpoint_folders, envs, registry
 from mtrl.backends.envs.tested import TESTED
 from mtrl.config import tasks
 from mtrl.config.recipe_types import Recipe
@@ -27,6 +27,7 @@ from mtrl.preflight import (
     memory,
     network,
     shared,
+    slurm,
     times,
     training_rows,
     verl_rules,
@@ -68,14 +69,16 @@ def preflight(
 
 
 def _run(recipe: Recipe, run: Run) -> Iterator[Check]:
-    """Raises UserError if the run's name is another recipe's."""
+    """Raises UserError if the run's name is another recipe's, or it has another trainer's checkpoints."""
     if (run.path / RECIPE).exists() and (state := run.status.state) != "planned":
         run.same_recipe(recipe.model_dump(mode="json", exclude_none=True))
         yield Check("ok", f"run {run.name} is {state}")
+    checkpoint_folders.require_own(run, recipe.trainer)
 
 
 def _machine(recipe: Recipe, run: Run, data: Path) -> list[Iterator[Check]]:
-    return [_environment(recipe), network.check(recipe), shared.check(recipe, run, data), machine.check(recipe)]
+    there = network.check(recipe), slurm.check(recipe), shared.check(recipe, run, data), machine.check(recipe)
+    return [_environment(recipe), *there]
 
 
 def _not_here() -> Iterator[Check]:

@@ -84,7 +84,6 @@ def _work(recipe: Recipe, data: Path) -> Work:
     answer = _answer(recipe)
     if recipe.trainer != "trl":  # EasyR1 and verl fill a micro-batch with the tokens of the longest answers
         micro *= max(1.0, (rl.max_prompt_length + rl.max_response_length) / (mean.image + mean.text + answer))
-    megatron = recipe.trainer == "verl" and 1 < recipe.model.expert_parallel_size <= hardware.world_size
     return Work(
         answers=rl.rollout_batch_size * rl.n,
         image=mean.image,
@@ -93,7 +92,7 @@ def _work(recipe: Recipe, data: Path) -> Work:
         micro=micro,
         tensor=min(recipe.model.tensor_parallel_size, hardware.world_size),
         reference=rl.kl_coef > 0,
-        loop=not megatron,
+        loop=not (recipe.trainer == "verl" and recipe.by_megatron),
         sharded=hardware.world_size > 1 and recipe.trainer != "trl",
     )
 

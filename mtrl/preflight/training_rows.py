@@ -4,6 +4,7 @@ splits?
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,18 +21,19 @@ SPLITS = ("train", "val")
 
 def check(recipe: Recipe, data: Path) -> Iterator[Check]:
     """Raises UserError for a card or a prompt that cannot be read."""
+    images = functools.cache(functools.partial(_images, data))
     for name in recipe.tasks:
-        yield from _task(recipe, data, name)
-    trained = _images(data, recipe.tasks, ("train",))
+        yield from _task(recipe, data, name, images(name, "train") | images(name, "val"))
+    trained = set().union(*(images(name, "train") for name in recipe.tasks))
     for card_file in sorted(data.glob(f"*/{datacard.FILE}")):
         name = card_file.parent.name
         for split in ("val", "test"):
-            if shared := trained & _images(data, [name], (split,)):
+            if shared := trained & images(name, split):
                 text = f"{len(shared)} training images are in {name}/{split} too"
                 yield Check("warning", text, hints.line("check", name))
 
 
-def _task(recipe: Recipe, data: Path, name: str) -> Iterator[Check]:
+def _task(recipe: Recipe, data: Path, name: str, images: set[str]) -> Iterator[Check]:
     task, again, card_file = tasks.load(name), datacard.convert_again(name, data), datacard.path_of(data, name)
     if not card_file.exists():
         yield Check("error", f"task {name} is not converted ({card_file} is missing)", again)
@@ -42,15 +44,16 @@ def _task(recipe: Recipe, data: Path, name: str) -> Iterator[Check]:
         yield Check("error", f"task {name}: its {recipe.style} prompt has changed since it was converted", again)
     yield from counts.fields(task, data)
     if empty := [split for split in SPLITS if not rows.get(split)]:
-        yield Check("error", f"task {name} has no rows in {' and '.join(empty)}", again)
+        test_only = len(empty) == len(SPLITS) and task.split.official  # converting again would change nothing
+        then = "it is for mtrl eval; train on other tasks: --tasks A,B" if test_only else again
+        yield Check("error", f"task {name} has no rows in {' and '.join(empty)}", then)
     yield from counts.untrainable(task, data, inputs.chosen(rows["train"], recipe, name), again)
     files = [f"{name}/{(exports.SFT if recipe.sft else exports.RL).format(split)}" for split in SPLITS]
-    yield from altered(data, name, [*files, *sorted(_images(data, [name], SPLITS))], again)
+    yield from altered(data, name, [*files, *sorted(images)], again)
     limited = f", at most {card.limit} per split" if card.limit else ""
     yield Check("ok", f"task {name}: train {rows['train']:,}, val {rows['val']:,} rows{limited}")
 
 
-def _images(data: Path, names: list[str], splits: tuple[str, ...]) -> set[str]:
-    """The stored images, named by content, of those splits of those tasks that are converted."""
-    parts = [(name, split) for name in names for split in splits if samples.count(data, name, split)]
-    return {image for name, split in parts for sample in samples.read(data, name, split) for image in sample.images}
+def _images(data: Path, name: str, split: str) -> set[str]:
+    """The stored images, named by content, of one split; none where the task is not converted."""
+    return {image for (row,) in samples.columns(data, name, split, "images") for image in row}

@@ -171,7 +171,7 @@ def rendered(converted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     os.environ["MTRL_PYTHON_EASYR1"] = str(envs.interpreter("easyr1"))
     before = Path.cwd()
     os.chdir(converted)
-    found = recipe.load("rl_multitask", "tiny", "8x80gb", sets=[tasks])
+    found = recipe.load("rl_multitask", "tiny", "8x80gb", sets=[tasks, "rl.score_reward=linear"])
     run = Run(tmp_path_factory.mktemp("test") / "rl-test")
     EASYR1.link_inputs(found, run, converted / "data")
     (run.path / "upstream.yaml").write_text(EASYR1.config(found, run, Path("data")))
@@ -214,17 +214,20 @@ def test_its_reward_manager_scores_by_our_file(rendered: tuple[recipe.Recipe, Ru
         label: json.dumps({"task": task, "label": label, "id": "1"})
         for task, label in (("seetrue", "yes"), ("agin_nat", "no"))
     }
+    score = json.dumps({"task": "agiqa", "label": "5", "id": "1", "choices": ["1", "2", "3", "4", "5"]})
     cases = [
         ("<think>a</think><answer>yes</answer>", truth["yes"]),
         ("<think>a</think>\n<answer>Yes.</answer>\n", truth["yes"]),
         ("<think>a</think><answer>no</answer>", truth["yes"]),
         ("<think>a</think><answer>no</answer>", truth["no"]),
         ("no", truth["no"]),
+        ("<think>a</think><answer>4</answer>", score),
     ]
     result = in_environment(REWARD, run.path / "upstream.yaml", json.dumps(cases))
-    assert result["rewards"] == pytest.approx([1.0, 1.0, 0.1, 1.0, 0.0])
+    assert result["rewards"] == pytest.approx([1.0, 1.0, 0.1, 1.0, 0.0, 0.775])
     assert result["metrics"]["accuracy_seetrue"] == [1.0, 1.0, 0.0]
     assert result["metrics"]["accuracy_agin_nat"] == [1.0, 0.0]
+    assert result["metrics"]["accuracy_agiqa"] == [0.0]  # of exact verdicts, also where the reward is linear
 
 
 SHARDS = """

@@ -246,7 +246,7 @@ def rendered(converted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     (data / "odd").mkdir()
     for split in ("train", "val"):
         pq.write_table(pa.Table.from_pylist(rows), data / "odd" / f"rl_{split}.parquet")
-    found = load("rl_multitask", "tiny", "8x80gb", [f"{TASKS},odd"])
+    found = load("rl_multitask", "tiny", "8x80gb", [f"{TASKS},odd", "rl.score_reward=linear"])
     run = Run(data.parent / "run")
     VERL.link_inputs(found, run, data)
     write_text(run.path / "upstream.yaml", VERL.config(found, run, Path("data")))
@@ -278,6 +278,7 @@ CASES = [
     ("demo_safety", "<think>a</think><answer>no</answer>", "yes"),
     ("demo_safety", "<think>a</think><answer>no</answer>", "no"),
     ("demo_safety", "no", "no"),
+    ("demo_quality", "<think>a</think><answer>4</answer>", "5"),  # of a score from 1 to 5, rewarded linearly
 ]
 
 
@@ -289,7 +290,11 @@ def answers(rendered: tuple[recipe.Recipe, Run], tmp_path_factory: pytest.TempPa
     write_text(other.checkpoints / verl_grpo.TRACKER, "15")
     assert checkpoint_folders.set_aside_incomplete(other) == ["global_step_15"]
     VERL.begin(other)
-    cases = [(task, text, json.dumps({"task": task, "label": label, "id": "1"})) for task, text, label in CASES]
+    choices = {"5": ["1", "2", "3", "4", "5"]}
+    cases = [
+        (task, text, json.dumps({"task": task, "label": label, "id": "1", "choices": choices.get(label)}))
+        for task, text, label in CASES
+    ]
     code = COMPOSED + ROLLOUT + REWARD
     command = [
         python(),
@@ -346,13 +351,16 @@ def test_its_reward_manager_and_its_log_are_what_we_take_them_for(
 ) -> None:
     """Scores by our file; then verl's own validation metrics of them, through its file logger, read back as ours."""
     run, scored = rendered[1], answers["scored"]
-    assert [row["reward_score"] for row in scored] == pytest.approx([1.0, 1.0, 0.1, 1.0, 0.0])
+    assert [row["reward_score"] for row in scored] == pytest.approx([1.0, 1.0, 0.1, 1.0, 0.0, 0.775])
     assert scored[4]["reward_extra_info"] == {"score": 0.0, "acc": 0.0, "format": 0.0, "invalid": 1.0, "yes_rate": 0.0}
     first, second = VERL.metrics(run)
-    assert first["eval_accuracy_demo_quality"] == 1.0
+    assert first["eval_accuracy_demo_quality"] == pytest.approx(2 / 3)  # of exact verdicts
     assert first["eval_accuracy_demo_safety"] == 0.25  # of three answers and one that was lost
-    assert first["eval_format_demo_safety"] == pytest.approx(2 / 3) and first["eval_accuracy"] == 0.625  # 100 rows each
-    assert (second["step"], second["reward"], second["eval_reward_demo_quality"]) == (5, 0.5, 1.0)
+    assert first["eval_format_demo_safety"] == pytest.approx(2 / 3) and first["eval_accuracy"] == pytest.approx(
+        (2 / 3 + 0.25) / 2
+    )
+    assert (second["step"], second["reward"]) == (5, 0.5)
+    assert second["eval_reward_demo_quality"] == pytest.approx((1 + 1 + 0.775) / 3)
     assert "kl" not in second  # NaN
     gap = logs.gap([first, second])
     assert gap is not None and (gap.step, gap.log_probability) == (5, None)

@@ -1,21 +1,23 @@
 """Real photographs (1024 x 1024 JPEG, MJ-Bench's quality set), README's own-images section word for word, and every
-stage.
+stage; and the section of docs/own-task.md with ratings from 1 to 5.
 
 The folder with the photographs is not part of the project; without it this test is skipped, and says so.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from mtrl.config import samples
-from mtrl.core.files import read_json, read_jsonl, sha256_file
+from mtrl.core.files import read_json, read_jsonl, read_yaml, sha256_file
 from tests.conftest import ROOT, SHARED, mtrl
 
 RELEASE = SHARED / "mjbench_quality_objects"
@@ -33,29 +35,43 @@ def run(home: Path, *arguments: object) -> str:
     return done.out
 
 
-def own_images() -> tuple[str, dict[str, str], list[list[str]]]:
-    """README's section: its first words, its files with their contents, and its commands."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = re.search(r"\n## A judge for your own images\n(.*?)\n## ", readme, re.DOTALL)[1]
+class Section(NamedTuple):
+    """What a page tells the reader to write and to run."""
+
+    first: str
+    """Its first paragraph."""
+    columns: str
+    """The header of its table."""
+    files: dict[str, str]
+    commands: list[list[str]]
+
+
+def section_of(page: str, title: str, task: str) -> Section:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    section = re.search(rf"\n## {title}\n(.*?)\n## ", text, re.DOTALL)[1]
     blocks = [re.sub("^    ", "", block, flags=re.M) for block in re.findall(r"(?:^    .*\n)+", section, re.M)]
     table, sft, rl, commands = blocks[:4]
-    names = re.findall(r"`((?:recipes|prompts)/\S+/photo_original\.\w+)`", section)
+    names = re.findall(rf"`((?:recipes|prompts)/\S+/{task}\.\w+)`", section)
     yaml = re.search(r"```yaml\n(.*?)```", section, re.DOTALL)[1]
-    files = dict(zip(dict.fromkeys(names), (yaml, sft, rl), strict=True))
-    assert table.splitlines()[0] == (RELEASE / "labels.csv").read_text().splitlines()[0]  # the same columns
-    return (
+    return Section(
         " ".join(section.strip().partition("\n\n")[0].split()),
-        files,
+        table.splitlines()[0],
+        dict(zip(dict.fromkeys(names), (yaml, sft, rl), strict=True)),
         [shlex.split(line) for line in commands.replace("\\\n", "").splitlines()],
     )
 
 
-def test_readmes_own_images_and_every_stage(tmp_path: Path) -> None:
-    said_first, files, commands = own_images()
-    shutil.copytree(Path(__file__).parent / "photos", tmp_path, dirs_exist_ok=True)  # the same photographs as pairs
+def write(home: Path, files: dict[str, str]) -> None:
     for name, content in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(content, encoding="utf-8")
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(content, encoding="utf-8")
+
+
+def test_readmes_own_images_and_every_stage(tmp_path: Path) -> None:
+    said_first, columns, files, commands = section_of("README.md", "A judge for your own images", "photo_original")
+    assert columns == (RELEASE / "labels.csv").read_text().splitlines()[0]
+    shutil.copytree(Path(__file__).parent / "photos", tmp_path, dirs_exist_ok=True)  # the same photographs as pairs
+    write(tmp_path, files)
     assert [command[:2] for command in commands] == [["mtrl", verb] for verb in ("convert", "sft", "export", "eval")]
     convert, sft, export, evaluate = (command[1:] for command in commands)
 
@@ -104,3 +120,43 @@ def test_readmes_own_images_and_every_stage(tmp_path: Path) -> None:
             assert "too small for photographs" in said_first and "no better than chance" in said_first
             assert 0.3 <= metrics["photo_original"]["accuracy"] <= 0.7
             assert len(verdicts) == 2 or "the judge answered" in printed
+
+
+def test_ratings_from_1_to_5(tmp_path: Path) -> None:
+    """The ratings are the test's own: an original has 4 or 5 stars, its edit 1 to 3. The photographs are real."""
+    _, columns, files, commands = section_of("docs/own-task.md", "Ratings from 1 to 5", "photo_stars")
+    release, home = tmp_path / "release", tmp_path / "home"
+    home.mkdir()
+    shutil.copytree(RELEASE / "images", release / "images")
+    with (RELEASE / "labels.csv").open(newline="") as source, (release / "ratings.csv").open("w", newline="") as target:
+        rows = list(csv.DictReader(source))
+        out = csv.DictWriter(target, columns.split(","), extrasaction="ignore")
+        out.writeheader()
+        for number, row in enumerate(rows):
+            stars = 4 + number // 2 % 2 if row["label"] == "original" else 1 + number // 2 % 3
+            out.writerow({**row, "stars": stars})
+    drafted = run(home, "new-task", "photo_stars", "--table", release / "ratings.csv")
+    yaml = home / "recipes/tasks/photo_stars.yaml"
+    keys = ("kind", "range", "source", "label")
+    draft = {key: read_yaml(yaml)[key] for key in keys}
+    assert "kind: score" in drafted and "range: [1, 5]" in drafted and draft["range"] == [1, 5]
+    write(home, files)
+    assert {key: read_yaml(yaml)[key] for key in keys} == draft  # the page's task is the one that was drafted
+    (home / "new").mkdir()
+    for row in rows[:3]:
+        shutil.copy(RELEASE / "images" / row["image"], home / "new")
+
+    assert [command[1] for command in commands] == ["convert", "sft", "export", "eval", "judge"]
+    printed = {}
+    for _, verb, *words in commands:
+        printed[verb] = run(home, verb, *(release if word == "path/to/release" else word for word in words))
+    data = home / "data"
+    kept = [s for split in ("train", "val", "test") for s in samples.read(data, "photo_stars", split)]
+    assert len(kept) == len(rows) and {s.answer for s in kept} == set("12345")
+    answers = read_jsonl(home / "runs/stars/eval/predictions.jsonl")
+    test = {s.id: s.answer for s in samples.read(data, "photo_stars", "test")}
+    assert {row["id"]: row["label"] for row in answers} == test
+    assert {row["verdict"] for row in answers} <= {*"12345", None}
+    metrics = read_json(home / "runs/stars/eval/metrics.json")["photo_stars"]
+    assert metrics["n"] == len(test) and set(metrics["confusion"]) == set("12345")
+    assert all(row["image"] in printed["judge"] for row in rows[:3])

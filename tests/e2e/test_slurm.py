@@ -87,11 +87,8 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
                 process.kill()
 
 
-def sbatch(project: Path, slurm: dict[str, str], script: str, *arguments: str, **env: str) -> str:
-    """Submits examples/slurm/<script> without its GPUs, waits for its end, and returns its log.
-
-    Fails where it failed.
-    """
+def sbatch(project: Path, slurm: dict[str, str], script: str, *arguments: str, fails: bool = False, **env: str) -> str:
+    """Submits examples/slurm/<script> without its GPUs, waits for its end, and returns its log."""
     shutil.copytree(ROOT / "examples", project / "examples", dirs_exist_ok=True)
     command = ["sbatch", "--wait", "--gpus-per-node=0", "--output=job.log", f"examples/slurm/{script}", *arguments]
     own = {"MTRL": str(Path(sys.executable).with_name("mtrl")), "HEAD": "127.0.0.1", "MASTER_ADDR": "127.0.0.1"}
@@ -99,7 +96,7 @@ def sbatch(project: Path, slurm: dict[str, str], script: str, *arguments: str, *
         command, cwd=project, env={**slurm, **own, **env}, capture_output=True, text=True, timeout=900
     )
     log = (project / "job.log").read_text() if (project / "job.log").exists() else ""
-    assert done.returncode == 0, done.stderr + log
+    assert (done.returncode != 0) == fails, done.stderr + log
     return log
 
 
@@ -114,6 +111,15 @@ def test_sft_over_two_nodes(project: Path, slurm: dict[str, str]) -> None:
     assert json.loads((project / "runs/n/status.json").read_text())["state"] == "done"
     assert json.loads((project / "runs/n/checkpoints/trainer_state.json").read_text())["global_step"] == 16
     assert (project / "runs/n/log-1.txt").stat().st_size > 0  # the second node trained
+
+
+def test_a_preset_of_more_nodes_than_the_job_has(project: Path, slurm: dict[str, str]) -> None:
+    preset = (ROOT / "recipes" / "hardware" / "cpu.yaml").read_text().replace("nodes: 1", "nodes: 4")
+    (project / "recipes" / "hardware").mkdir(parents=True, exist_ok=True)
+    (project / "recipes" / "hardware" / "four-cpus.yaml").write_text(preset)
+    recipe = ["sft_unified", "--model", "tiny", "--hardware", "four-cpus", "--set", "tasks=demo_quality"]
+    log = sbatch(project, slurm, "sft.sbatch", *recipe, fails=True)
+    assert "SLURM_NNODES is 2, and hardware four-cpus has nodes 4" in log
 
 
 def test_replicas_on_the_jobs_nodes(project: Path, slurm: dict[str, str]) -> None:

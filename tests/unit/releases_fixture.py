@@ -14,6 +14,8 @@ from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.pipeline.convert import convert
 from mtrl.core.files import sha256_file
 from mtrl.core.schema import validate
+from mtrl.evaluate.engines.request import Request
+from mtrl.evaluate.requests import build
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"  # real files, where a checkout has them beside it
 
@@ -39,6 +41,14 @@ def run(task: Task, raw: Path, data: Path, **options: Any) -> tuple[dict[str, An
     """The card as it is written, with "unchanged" where nothing was converted; and the samples."""
     done = convert(task, raw, data, **options)
     return {**done.card.model_dump(), **({"unchanged": True} if done.unchanged else {})}, rows_of(data, task)
+
+
+def asked(task: Task, data: Path) -> dict[str, dict[str, Request]]:
+    """What a judge is asked of the test split: {id: {order: request}}."""
+    found: dict[str, dict[str, Request]] = {}
+    for request in build(task, "sft", data, "test"):
+        found.setdefault(request.id, {})[request.order] = request
+    return found
 
 
 def hashes(data: Path) -> dict[str, str]:

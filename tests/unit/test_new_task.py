@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 from mtrl.config import prompting, tasks
-from mtrl.converters.pipeline import guess
-from mtrl.converters.pipeline.guess import Meaning
+from mtrl.converters.pipeline.label_meaning import Meaning, kind_of, meaning
 from tests import hinted
 from tests.conftest import SHARED
 
@@ -57,7 +56,7 @@ def test_the_files_work_as_they_are(cli) -> None:
         "fields": {"caption": "caption"},
     }
     assert task.label.values == {"yes": ["original"], "no": ["edited"]} and task.split.group == "pair"
-    assert Path("recipes/tasks/rooms.yaml").read_text().count("# guess") == 6
+    assert Path("recipes/tasks/rooms.yaml").read_text().count("# guess") == 7
     shown = cli("prompts", "rooms", "--style", "rl").out
     assert "yes: the image is original.\nno: the image is edited.\n" in shown and "Caption: A room, with" in shown
     assert "Is the image original?" in shown and "<think></think>" in shown
@@ -76,12 +75,73 @@ def test_pairs_of_a_table(cli) -> None:
         hinted.tried(line, cli)
 
 
-@pytest.mark.parametrize("kind", ["pointwise", "pairwise"])
+def test_what_was_found_is_shown(cli) -> None:
+    file = table("image,caption,note,grade", lambda n: f'{n}.jpg,"Room {n}.",,{["good", "bad", ""][n % 3]}')
+    done = cli("new-task", "rooms", "--table", file)
+    assert done.code == 0, done.err
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.out.splitlines() if "│" in line]
+    assert cells[:4] == [
+        ["image", "image", "40", "0.jpg"],
+        ["caption", "text", "40", "Room 0."],
+        ["note", "-", "1", ""],
+        ["grade", "label", "3", "good"],
+    ]
+    assert cells[4:] == [["yes", "good", "14"], ["no", "bad", "13"], ["left out by label.drop", "", "13"]]
+    yaml = Path("recipes/tasks/rooms.yaml").read_text()
+    guesses = [line for line in yaml.splitlines() if "# guess" in line]
+    assert len(guesses) == 8 and all(line in done.out for line in guesses)
+    assert "at random, since no column says" in guesses[-1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "choices", "values", "drop"),
+    [
+        ("1 2 3 4 5", "score", "1 2 3 4 5", {}, []),
+        ("0 2 4 n/a", "score", "0 1 2 3 4", {}, ["n/a"]),
+        ("1.0 2.0 3.0", "score", "1 2 3", {}, []),
+        ("sharp blurry noisy", "choice", "blurry noisy sharp", {}, []),
+        ("Sharp Blurry Noisy", "choice", "blurry noisy sharp", {}, []),
+        ("out/of/focus fine dark", "choice", "dark fine out_of_focus", {"out_of_focus": ["out/of/focus"]}, []),
+        ("good bad", "pointwise", "yes no", {"yes": ["good"], "no": ["bad"]}, []),
+        ("0 1", "pointwise", "yes no", {"yes": ["1"], "no": ["0"]}, []),
+        ("1 2 x y z", "pointwise", "yes no", {"yes": ["1"], "no": ["2"]}, ["x", "y", "z"]),  # half of them numbers
+        ("cat catfish dog", "pointwise", "yes no", {"yes": ["cat"]}, []),  # one word is part of another
+    ],
+)
+def test_the_labels_say_which_kind(cli, labels: str, kind: str, choices: str, values: dict, drop: list[str]) -> None:
+    words = labels.split()
+    done = cli("new-task", "mine", "--table", table("image,label", lambda n: f"{n}.jpg,{words[n % len(words)]}"))
+    assert done.code == 0, done.err
+    task = tasks.load("mine")
+    assert (task.kind, " ".join(task.choices)) == (kind, choices)
+    assert values.items() <= task.label.values.items() and set(drop) <= set(task.label.drop)
+    assert cli("convert", "mine", "--raw", "my release").code == 0
+    shown = cli("prompts", "mine", "--style", "rl").out
+    assert all(f"{choice}: the image is" in shown for choice in (task.choices[0], task.choices[-1]))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "kind"),
+    [(range(101), "score"), (range(102), "pointwise"), ((-1, 0, 1), "pointwise"), ((1, 2.5, 4), "pointwise")],
+)
+def test_numbers_that_are_no_scale_are_yes_and_no(numbers: Any, kind: str) -> None:
+    assert kind_of([str(number) for number in numbers]) == kind
+
+
+def test_labels_that_cannot_be_of_the_kind_asked_for(cli) -> None:
+    file = table("image,label", lambda n: f"{n}.jpg,{'ab'[n % 2]}")
+    for kind, says in (("score", "fewer than 3 different whole numbers"), ("choice", "fewer than 3 different words")):
+        done = cli("new-task", "mine", "--table", file, "--kind", kind)
+        assert done.code == 2 and f"cannot be those of a {kind} task: {says}" in done.err
+    assert not Path("recipes").exists()
+
+
+@pytest.mark.parametrize("kind", ["pointwise", "pairwise", "choice", "score"])
 def test_without_a_table_there_are_names_to_replace(cli, kind: str) -> None:
     done = cli("new-task", "mine", "--kind", kind)
     assert done.code == 0 and "next: mtrl convert mine --raw raw" in done.out
     task = tasks.load("mine")
-    assert task.kind == kind and len(task.source["images"]) == {"pointwise": 1, "pairwise": 2}[kind]
+    assert task.kind == kind and len(task.source["images"]) == (2 if kind == "pairwise" else 1)
     assert all(prompting.preview(task, style) for style in prompting.STYLES)
 
 
@@ -144,8 +204,8 @@ def test_what_was_looked_for_in_vain_is_said(cli) -> None:
     ],
 )
 def test_what_labels_seem_to_mean(labels: str, kind: str, expected: Meaning) -> None:
-    assert guess.meaning(labels.split(), kind) == expected
-    left_out = guess.meaning([*labels.split(), ""], kind)
+    assert meaning(labels.split(), kind) == expected
+    left_out = meaning([*labels.split(), ""], kind)
     assert left_out == Meaning(expected.values, ["", *expected.drop], expected.rule)
 
 

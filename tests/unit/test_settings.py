@@ -24,6 +24,7 @@ RUNS = {  # what is trained, and on which preset
     "easyr1": ("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb", []),
     "easyr1, adapters": ("rl_multitask", "qwen3-vl-4b", "1x80gb-lora", []),
     "verl": ("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb", ["backend=verl"]),
+    "verl, adapters": ("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb-lora", ["backend=verl"]),
     "verl, dense": ("rl_multitask", "qwen3-vl-8b", "8x80gb", ["backend=verl"]),
     "trl": ("rl_multitask", "qwen3-vl-2b", "1x80gb-lora", ["backend=trl"]),
     "trl, cpu": ("rl_multitask", "tiny", "cpu", []),
