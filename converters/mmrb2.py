@@ -26,6 +26,7 @@ from typing import Any, Literal
 
 from mtrl.config.tasks import Task
 from mtrl.converters.base import Row, release_folder, settings, table
+from mtrl.converters.readers.picture import Picture
 from mtrl.converters.readers.tables import Record
 from mtrl.core.errors import UserError
 from mtrl.core.schema import Model
@@ -50,7 +51,7 @@ def rows(task: Task, raw: Path) -> Iterator[Row]:
     records = [record for file in files for record in table(file, COLUMNS | {task.label.column}, "test")]
     chosen = [(str(record[task.label.column] or "").strip().upper(), record.where) for record in records]
     for record, answer in zip(records, task.verdicts(chosen), strict=True):
-        prompt, a, b = (record[name] or [] for name in ("prompt_images", *SIDES))
+        prompt, a, b = (_pictures(record, name) for name in ("prompt_images", *SIDES))
         about = _json(record, "prompt_metadata", dict)
         yield Row(
             id=str(record["pair_id"]),
@@ -68,6 +69,13 @@ def rows(task: Task, raw: Path) -> Iterator[Row]:
             },
             reject=_unfit(len(prompt), SOURCES[subset], len(a), len(b)),
         )
+
+
+def _pictures(record: Record, column: str) -> list[Picture]:
+    found = record[column] or []
+    if not isinstance(found, list) or not all(isinstance(picture, Picture) for picture in found):
+        raise UserError(f"{record.where}: {column} is {str(found)[:80]!r}; a list of images was expected")
+    return found
 
 
 def _unfit(sources: int, wanted: int, a: int, b: int) -> str:

@@ -50,19 +50,23 @@ def folders(first: Path, second: Path) -> Compared:
         if why := _why_not(name, a, b, (first, second)):
             passed_over.append(f"{name}: {why}")
             continue
-        rows_a, rows_b = ([row for row in side.rows if row.task == name] for side in (a, b))
+        (rows_a, choices), (rows_b, _) = a.of_task(name), b.of_task(name)
         if not {row.id for row in rows_a} & {row.id for row in rows_b}:
             passed_over.append(f"{name}: no sample has answers of both judges")
             continue
         asked_a, asked_b = a.identity.tasks[name], b.identity.tasks[name]
-        found[name] = one = compare(rows_a, rows_b, asked_a.choices)
+        found[name] = one = compare(rows_a, rows_b, choices)
         if one.macro_f1.ci95 and one.clusters < min(intervals.FEW, one.n):
             notes.append(f"{name}: the interval resamples {one.clusters} clusters; with so few it is a rough one")
         if one.one_class:
             notes.append(f"{name}: all labels are {one.one_class}, so only the accuracy is meaningful")
         if asked_a.prompt_sha256 != asked_b.prompt_sha256 and a.identity.style == b.identity.style:
             notes.append(f"{name}: the prompts differ")
-        if {len(rows_a), len(rows_b), asked_a.requests, asked_b.requests} != {len(rows_a)}:
+        for side, asked in (("A", asked_a), ("B", asked_b)):
+            if asked.pointwise and not (asked_a.pointwise and asked_b.pointwise):
+                notes.append(f"{name}: {side} was asked {asked.pointwise.task} about each image (--pairs-from-scores)")
+        answered = {sum(row.task == name for row in side.rows) for side in (a, b)}
+        if len({*answered, asked_a.requests, asked_b.requests}) > 1:
             notes.append(
                 f"{name}: not both answered all requests; compared are the {one.n:,} samples that both answered"
             )

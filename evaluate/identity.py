@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt, Strict
 
 from mtrl.config import tasks
+from mtrl.config.kinds import Pointwise
 from mtrl.config.recipe_types import METHODS, Style
 from mtrl.config.samples import SplitName
 from mtrl.core.files import read_object, write_json
@@ -45,7 +46,9 @@ class AskedTask(Stored):
     requests: PositiveInt
     """Number of requests, over samples, orders and votes."""
     choices: Annotated[tuple[str, ...], Strict(False), Field(min_length=2)]
-    """The task's two verdicts."""
+    """The verdicts that were asked for."""
+    pointwise: Pointwise | None = None
+    """What was asked about each image of a pair, where it was `--pairs-from-scores`; prompt and verdicts are its."""
 
 
 class Identity(Stored):

@@ -69,15 +69,16 @@ def named(
     return subject(ckpt, style, prompts)
 
 
-def evaluation_folder(ckpt: str | None, served_model: str | None) -> Path:
+def evaluation_folder(ckpt: str | None, served_model: str | None, from_scores: bool = False) -> Path:
     """Where an evaluation is written by default, below the folder of runs: RUN/eval, or eval-NAME of a foreign
-    model.
+    model; with -from-scores after it where pairs are decided from single answers.
     """
+    end = "-from-scores" if from_scores else ""
     if not served_model and ckpt and Path(ckpt).exists():
         if told := card.read(Path(ckpt)):
-            return Path(told.run) / "eval"
+            return Path(told.run) / f"eval{end}"
         ckpt = os.path.abspath(ckpt)
-    return Path(rundir.evaluation(served_model or Path(str(ckpt)).name))
+    return Path(rundir.evaluation(served_model or Path(str(ckpt)).name) + end)
 
 
 def served(model: str, checkpoint: str | None = None, style: Style | None = None, prompts: str = "export") -> Subject:

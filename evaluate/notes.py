@@ -23,6 +23,11 @@ def of_task(name: str, task: TaskMetrics) -> Iterator[str]:
             f"{name}: some rows share a caption, an image or a source, so the interval resamples {task.clusters:,}"
             f" clusters{rough}"
         )
+    if (how := task.from_scores) and (how.equal or how.unknown):
+        yield (
+            f"{name}: {100 * how.equal:.1f} % of the pairs have two equal values, and {100 * how.unknown:.1f} % an"
+            " answer without a value (invalid, or no log-probabilities); they count as wrong"
+        )
     for verdict in task.confusion:
         if sum(row[verdict] for row in task.confusion.values()) == task.n:
             yield f"{name}: the judge answered {verdict} to all {task.n:,} rows, whatever they show"

@@ -15,12 +15,20 @@ from mtrl.core.files import json_lines, write_text
 from mtrl.core.schema import validate
 from mtrl.evaluate.engines.base import Answer
 from mtrl.evaluate.identity import IDENTITY, Identity, read_identity
+from mtrl.evaluate.metrics import from_scores
 from mtrl.evaluate.metrics.prediction import Prediction
 from mtrl.reward_plugins import judge
 
 FILE = "predictions.jsonl"
 OPTIONAL = ("probabilities", "group", "score")  # keys that only some tasks have
 SCORE_FIRST = "score a judge first: mtrl eval --ckpt PATH"
+
+
+class Answers(NamedTuple):
+    """One task's answers, as metrics take them."""
+
+    rows: list[Prediction]
+    choices: tuple[str, ...]
 
 
 class Evaluation(NamedTuple):
@@ -32,6 +40,13 @@ class Evaluation(NamedTuple):
     """Its answers, in the order of their first line in the file."""
     home: Path | None
     """The folder with the tasks and prompts that were asked; None where it was not kept."""
+
+    def of_task(self, name: str) -> Answers:
+        """A task's rows; where its pairs are decided from single answers, one row per pair."""
+        asked, rows = self.identity.tasks[name], [row for row in self.rows if row.task == name]
+        if asked.pointwise is None:
+            return Answers(rows, asked.choices)
+        return Answers(from_scores.decided(rows, asked.choices, asked.pointwise), judge.PAIRWISE)
 
 
 def load(folder: Path, file: str = FILE) -> Evaluation:

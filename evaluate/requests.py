@@ -1,11 +1,13 @@
 """What a judge is asked: one request per sample, order and vote, from the converted data.
 
-Pairs are asked in both orders: "given" is the seeded order of the conversion, "turned" has its two sides swapped.
+Pairs are asked in both orders: "given" is the seeded order of the conversion, "turned" has its two sides swapped. With
+a pointwise task (`--pairs-from-scores`), each order asks that task about its first image alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -16,15 +18,24 @@ from mtrl.converters.pipeline import unchanged
 from mtrl.core.errors import UserError
 from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.metrics import groups
+from mtrl.evaluate.metrics.from_scores import better_first
 from mtrl.reward_plugins import judge
 
 
 def build(
-    task: Task, style: str, data: Path, split: str, votes: int = 1, limit: int | None = None
+    task: Task,
+    style: str,
+    data: Path,
+    split: str,
+    votes: int = 1,
+    limit: int | None = None,
+    single: Task | None = None,
 ) -> Iterator[Request]:
-    """The requests of one task in file order, of the first `limit` samples. Raises UserError."""
+    """The requests of one task in file order, of the first `limit` samples. `single`: the pointwise task that is asked
+    in place of a pairwise one. Raises UserError."""
     _check_unchanged(task, data, split, limit)
-    render = prompting.renderer(task, style)
+    asked = single or task
+    render = prompting.renderer(asked, style)
     cluster_of = groups.of_split(data, task.name, split, task.split.texts)
     for sample in islice(samples.read(data, task.name, split), limit):
         if sample.kind != task.kind or sample.answer not in task.choices:
@@ -37,12 +48,21 @@ def build(
         if task.pair:
             shown_as["turned"] = sample.swapped(task.pair)
         for order, shown in shown_as.items():
+            shown = first_image(shown, task, single) if single else shown
             images = tuple(data / name for name in shown.images)
             for vote in range(votes):
                 yield Request(
-                    sample.id, task.name, order, vote, render(shown), images, shown.answer, task.choices,
-                    cluster=cluster_of[sample.id], orient=task.orient, group=sample.group, score=sample.score,
+                    sample.id, task.name, order, vote, render(shown), images, shown.answer, asked.choices,
+                    cluster=cluster_of[sample.id], orient=task.orient, group=sample.group, score=shown.score,
                 )  # fmt: skip
+
+
+def first_image(shown: Sample, task: Task, single: Task) -> Sample:
+    """What `single` asks about the first image of a pair. `answer`: the better image's verdict, or the worse one's."""
+    assert task.pair and task.pointwise
+    best, worst = better_first(single.choices, task.pointwise)
+    image = shown.images[task.pair.images[0] - 1]
+    return replace(shown, kind=single.kind, images=(image,), answer=best if shown.answer == "1" else worst, score=None)
 
 
 def _check_unchanged(task: Task, data: Path, split: str, limit: int | None) -> None:

@@ -55,5 +55,5 @@ def _read(row: Prediction, style: str, choices: tuple[str, ...]) -> Prediction:
     if sure is not None and verdict != row.verdict:
         # it was of the other verdict; log-probabilities are not kept, so for a new one nothing more is known
         both = row.verdict and verdict and len(choices) == 2
-        sure = round(1 - sure, 6) if both else (row.probabilities or {}).get(verdict or "")
+        sure = round(1 - sure, 12) if both else (row.probabilities or {}).get(verdict or "")
     return replace(row, verdict=verdict, lenient=judge.parse_lenient(row.response, style, choices), confidence=sure)

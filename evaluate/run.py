@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mtrl.config import datacard, prompting, samples, task_files
+from mtrl.config.kinds import Pointwise
 from mtrl.config.samples import SplitName
 from mtrl.core.errors import UserError
 from mtrl.core.files import sha256_file
@@ -28,19 +29,27 @@ def evaluate(
     engine: Callable[[Subject, int], Engine],
     tick: Callable[[int, int], None],
     confidence: bool = False,
+    pairs_from_scores: bool = False,
 ) -> scores.Scores:
     """Asks what is not yet answered in `out`, and writes metrics.json. Raises MtrlError.
 
     `votes` answers per item and order, sampled at temperature 1 where there is more than one; of the first `limit`
     samples. `engine` makes the engine from the judge and the largest number of images in a request; it is not called
-    where nothing is left to ask. `tick` gets (answered, total).
+    where nothing is left to ask. `tick` gets (answered, total). `pairs_from_scores`: pairwise tasks are asked as their
+    pointwise ones, with confidence.
     """
     chosen = {name: judge.task(name) for name in names}
-    asked = {name: list(requests.build(task, judge.style, data, split, votes, limit)) for name, task in chosen.items()}
+    single = {name: judge.pointwise_of(task) for name, task in chosen.items()} if pairs_from_scores else {}
+    confidence = confidence or pairs_from_scores
+    asked = {
+        name: list(requests.build(task, judge.style, data, split, votes, limit, single.get(name)))
+        for name, task in chosen.items()
+    }
     if empty := [name for name, found in asked.items() if not found]:
         raise UserError(f"task {empty[0]} has no rows in split {split}", f"mtrl check {empty[0]}")
     sampling = Sampling(judge.max_new_tokens, 1.0 if votes > 1 else 0.0, confidence=confidence)
-    prompt_hash = {name: prompting.sha256(task, judge.style) for name, task in chosen.items()}
+    prompts_of = {**chosen, **single}
+    prompt_hash = {name: prompting.sha256(task, judge.style) for name, task in prompts_of.items()}
     identity = Identity(
         schema=1,
         checkpoint=judge.fingerprint,
@@ -65,14 +74,15 @@ def evaluate(
                 limit=limit,
                 conversion_limit=datacard.read(data, name).limit if datacard.path_of(data, name).exists() else None,
                 requests=len(asked[name]),
-                choices=task.choices,
+                choices=prompts_of[name].choices,
+                pointwise=Pointwise(**task.pointwise.model_dump()) if pairs_from_scores and task.pointwise else None,
             )
             for name, task in chosen.items()
         },
     )
     with Recording(out, identity) as recording:
         recording.check(request for found in asked.values() for request in found)
-        task_files.write(chosen.values(), out / task_files.FOLDER)
+        task_files.write([*chosen.values(), *single.values()], out / task_files.FOLDER)
         left = [request for found in asked.values() for request in found if request.key not in recording.rows]
         total = sum(map(len, asked.values()))
         tick(total - len(left), total)

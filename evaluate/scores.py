@@ -5,6 +5,7 @@ Everything read has the right type and range, with no NaN and no infinity; else 
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,8 @@ from mtrl.core.files import read_json, write_json
 from mtrl.core.schema import Stored, validate
 from mtrl.evaluate import predictions
 from mtrl.evaluate.identity import Identity
-from mtrl.evaluate.metrics.prediction import Fraction, Prediction
+from mtrl.evaluate.metrics import from_scores
+from mtrl.evaluate.metrics.prediction import Fraction
 from mtrl.evaluate.metrics.task import SCHEMA, TaskMetrics, of_task
 
 METRICS = "metrics.json"
@@ -66,21 +68,21 @@ def score(out: Path, file: str = predictions.FILE) -> Scores:
 
     Predictions of another name get metrics of that name, NAME.metrics.json, which tables do not look for.
     """
-    identity, rows, _ = predictions.load(out, file)
-    by_task: dict[str, list[Prediction]] = {}
-    for row in rows:
-        by_task.setdefault(row.task, []).append(row)
+    run = predictions.load(out, file)
+    identity, answered = run.identity, Counter(row.task for row in run.rows)
     tasks = {}
     for name, asked in identity.tasks.items():
-        found = by_task.get(name, [])
-        if len(found) > asked.requests:
+        if answered[name] > asked.requests:
             raise UserError(
-                f"{out / file} has {len(found):,} answers to task {name}; {asked.requests:,} were asked for",
+                f"{out / file} has {answered[name]:,} answers to task {name}; {asked.requests:,} were asked for",
                 "run the same mtrl eval again: it names the answer that does not belong to it",
             )
-        if len(found) == asked.requests and any(row.order == "given" for row in found):
+        found = run.of_task(name)
+        if answered[name] == asked.requests and any(row.order == "given" for row in found.rows):
             of = {**{key: getattr(asked, key) for key in OF_TASK}, "answered": identity.answered.get(name)}
-            tasks[name] = of_task(found, asked.choices).model_copy(update=of)
+            if asked.pointwise:
+                of["from_scores"] = from_scores.how(found.rows, asked.pointwise)
+            tasks[name] = of_task(*found).model_copy(update=of)
     result = Scores(
         file=out / (METRICS if file == predictions.FILE else f"{Path(file).stem}.{METRICS}"),
         method=identity.method,

@@ -70,6 +70,21 @@ class Subject:
         """The task as this judge is to be asked it. Raises UserError."""
         return task_files.load(name, self.home if self.prompts == "export" else None)
 
+    def pointwise_of(self, task: Task) -> Task:
+        """The pointwise task that decides the pairs of `task`, as this judge is to be asked it. Raises UserError."""
+        if not task.pointwise:
+            raise UserError(
+                f"task {task.name} does not say which pointwise task decides its pairs",
+                "add pointwise: {task: NAME} to its YAML, or leave out --pairs-from-scores",
+            )
+        found = self.task(task.pointwise.task)
+        if found.kind not in ("pointwise", "score") or found.images != 1:
+            raise UserError(
+                f"task {task.name}: pointwise.task is {found.name}, of kind {found.kind} with {found.images} images",
+                "name a task about one image, of kind pointwise or score",
+            )
+        return found
+
     @property
     def default_tasks(self) -> list[str]:
         """What it is scored on without --tasks: Table 2's tasks.

@@ -32,10 +32,10 @@ class Answer:
     """One per token, where the sampling asked for confidence and the engine has log-probabilities."""
 
     def probabilities(self, style: str, verdict: str | None) -> dict[str, float] | None:
-        """How sure the judge was of each choice, to 6 digits; None where it is not known. `verdict` is its strict
+        """How sure the judge was of each choice, to 12 digits; None where it is not known. `verdict` is its strict
         parse."""
         found = confidence.of(self.steps or (), style, verdict, self.request.choices)
-        return None if found is None else {choice: round(share, 6) for choice, share in found.items()}
+        return None if found is None else {choice: round(share, 12) for choice, share in found.items()}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from mtrl.config.samples import Order, Sample
 from mtrl.evaluate.html.content import LONG, Card, CardAnswer, PageTask, Prompt, cut, parted, why_invalid
 from mtrl.evaluate.metrics.prediction import Prediction, voted
 from mtrl.evaluate.predictions import Evaluation
+from mtrl.evaluate.requests import first_image
 
 Item = tuple[str, Order]  # sample id and order
 
@@ -24,6 +25,8 @@ class Asked:
     style: str
     choices: tuple[str, ...]
     prompt_sha256: str
+    pointwise: str = ""
+    """The task that was asked about each image of a pair (`--pairs-from-scores`)."""
     answers: dict[Item, list[Prediction]] = field(default_factory=dict)
     prompt: Prompt = field(default_factory=lambda: Prompt("", ""))
     questions: dict[Item, str] = field(default_factory=dict)
@@ -44,7 +47,11 @@ def of_task(
     for run, of in zip(asked, runs, strict=True):
         if shown:
             task = task_files.load(name, of.home)
-            _ask(task, run, shown)
+            if run.pointwise:
+                single = task_files.load(run.pointwise, of.home)
+                _ask(single, run, {item: first_image(sample, task, single) for item, sample in shown.items()})
+            else:
+                _ask(task, run, shown)
     known = {item: n for n, item in enumerate(shown)}
     cards = []
     for item in sorted(items, key=lambda item: known.get(item, len(known))):
@@ -79,8 +86,10 @@ def _names(sample: Sample) -> list[str]:
 
 def _answers(name: str, of: Evaluation) -> Asked:
     asked = of.identity.tasks[name]
-    run = Asked(of.identity.style, asked.choices, asked.prompt_sha256)
-    for row in sorted((row for row in of.rows if row.task == name), key=lambda row: row.vote):
+    rows, choices = of.of_task(name)
+    single = asked.pointwise.task if asked.pointwise else ""
+    run = Asked(of.identity.style, choices, asked.prompt_sha256, single)
+    for row in sorted(rows, key=lambda row: row.vote):
         run.answers.setdefault((row.id, row.order), []).append(row)
     return run
 
@@ -107,7 +116,12 @@ def _answer(run: Asked, item: Item) -> CardAnswer:
     rows, question = run.answers[item], run.questions.get(item, "")
     verdict = voted(rows)[0].verdict
     agree = [row for row in rows if (row.verdict or INVALID) == verdict]
-    why = why_invalid(agree[0].response, run.style, run.choices, agree[0].finish_reason) if verdict == INVALID else ""
+    why = ""
+    if verdict == INVALID:
+        one = agree[0]
+        why = (
+            one.finish_reason if run.pointwise else why_invalid(one.response, run.style, run.choices, one.finish_reason)
+        )
     responses = [cut(row.response, LONG // len(rows)) for row in rows]
     said = None if verdict == INVALID else verdict
     if len(rows) == 1:

@@ -24,6 +24,7 @@ from mtrl.evaluate.metrics.classification import (
     resampled,
     table,
 )
+from mtrl.evaluate.metrics.from_scores import FromScores
 from mtrl.evaluate.metrics.graded import Graded, graded, items_of
 from mtrl.evaluate.metrics.intervals import estimate
 from mtrl.evaluate.metrics.pairwise import Pairwise, pairwise
@@ -75,6 +76,8 @@ class TaskMetrics(Classification):
     """None where no answer has a confidence, or there is nothing to compare it with."""
     pairwise: Pairwise | None = None
     """Only in the file where pairs were asked in both orders."""
+    from_scores: FromScores | None = None
+    """Only in the file where pairs were decided from single answers."""
     split: SplitName = "test"
     """The split that was asked."""
     limit: PositiveInt | None = None

@@ -13,22 +13,25 @@ from mtrl.core.files import dump_yaml, parse_yaml
 from mtrl.core.rundir import Run
 from mtrl.models import budget
 
+# One rule of validation for every trainer of RL, so that checkpoints are chosen alike.
+VALIDATION = {"temperature": 0.6, "top_p": 0.95}  # [U] EasyR1, examples/config.yaml: val_override_config
 RANGE_BELOW = "the range below only disables the trainer's own rule"
 
 
 def render(recipe: Recipe, run: Run, further_budget: str | None = RANGE_BELOW, /, **values: Any) -> str:
     """The text of upstream.yaml. Raises UserError.
 
-    Templates see `values` and: recipe, cpu, checkpoints, inputs, reward (the reward file); model, min_pixels and
-    max_pixels. These three are the recipe's own, or those of inputs/model, whose image processor has the recipe's
-    image budget. A comment at the top then says so: the range further down is not the recipe's. `further_budget` ends
-    that comment; None: the trainer does not read inputs/model.
+    Templates see `values` and: recipe, cpu, validation, checkpoints, inputs, reward (the reward file); model,
+    min_pixels and max_pixels. The last three are the recipe's own, or those of inputs/model, whose image processor has
+    the recipe's image budget. A comment at the top then says so: the range further down is not the recipe's.
+    `further_budget` ends that comment; None: the trainer does not read inputs/model.
     """
     path = search_path.find("recipes", f"templates/{recipe.trainer}.yaml.j2", "template")
     budgeted = further_budget is not None and inputs.model_to_budget(recipe) is not None
     values |= {
         "recipe": recipe,
         "cpu": recipe.hardware.gpus_per_node == 0,
+        "validation": VALIDATION,
         "checkpoints": run.checkpoints,
         "inputs": run.inputs,
         "reward": Path(mtrl.reward_plugins.__file__).with_name("judge.py").resolve(),

@@ -16,7 +16,10 @@ def command(
     served_model: options.ServedModel = None,
     tasks: Annotated[
         str | None,
-        typer.Option(help="Tasks, comma-separated. Default: Table 2's, or those that the judge was trained on."),
+        typer.Option(
+            help="Tasks, comma-separated. Default: Table 2's, or those that the judge was trained on; Table 3's for"
+            " --pairs-from-scores."
+        ),
     ] = None,
     split: Annotated[Literal["train", "val", "test"], typer.Option(help="The split to score on.")] = "test",
     style: Annotated[
@@ -30,6 +33,13 @@ def command(
     confidence: Annotated[
         bool, typer.Option("--confidence", help="Record the probability of each verdict, from log-probabilities.")
     ] = False,
+    pairs_from_scores: Annotated[
+        bool,
+        typer.Option(
+            "--pairs-from-scores",
+            help="Ask a pointwise task about each image of a pair, and compare the two confidences.",
+        ),
+    ] = False,
     tensor_parallel: Annotated[int, typer.Option(min=1, help="GPUs per copy of the model.")] = 1,
     replicas: Annotated[int | None, typer.Option(min=1, help="Copies of the model, run in parallel on Ray.")] = None,
     ray_address: Annotated[
@@ -38,7 +48,8 @@ def command(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder to write. Default: runs/<run>/eval, or runs/eval-<name> for a model that mtrl did not train."
+            help="Folder to write. Default: runs/<run>/eval, or runs/eval-<name> for a model that mtrl did not train;"
+            " with --pairs-from-scores the name ends in -from-scores."
         ),
     ] = None,
     prompts: options.Prompts = "export",
@@ -49,6 +60,7 @@ def command(
 
     The same command again continues: it asks only what is not answered yet."""
     from mtrl.commands import outcome
+    from mtrl.config.published import table_tasks
     from mtrl.core import hints
     from mtrl.core.console import bar, say, then
     from mtrl.evaluate import judges, predictions
@@ -56,16 +68,20 @@ def command(
     from mtrl.evaluate.run import evaluate
 
     judge = judges.named(ckpt, endpoint, served_model, style, prompts)
-    folder = out or runs / judges.evaluation_folder(ckpt, served_model)
+    folder = out or runs / judges.evaluation_folder(ckpt, served_model, pairs_from_scores)
     engine = Loader(endpoint, tensor_parallel, replicas, ray_address, data, folder / "log.txt")
-    names = [name.strip() for name in tasks.split(",")] if tasks else judge.default_tasks
+    usual = table_tasks(3) if pairs_from_scores else judge.default_tasks
+    names = [name.strip() for name in tasks.split(",")] if tasks else usual
     say(f"{judge.checkpoint}: method {judge.method}, style {judge.style}, by {judge.told_by}")
-    if not tasks and names == list(judge.trained):
+    if not tasks and not pairs_from_scores and names == list(judge.trained):
         say(f"scored on the tasks that {judge.name} was trained on: {', '.join(names)}. Pass --tasks A,B for others")
-    for line in judge.remarks(names):
+    asked = [judge.pointwise_of(judge.task(name)).name for name in names] if pairs_from_scores else names
+    for line in judge.remarks(dict.fromkeys(asked)):
         say(line)
     with bar(f"eval {folder}") as update:
-        scores = evaluate(judge, names, data, split, folder, votes, limit, engine, update, confidence)
+        scores = evaluate(
+            judge, names, data, split, folder, votes, limit, engine, update, confidence, pairs_from_scores
+        )
     outcome.show(folder, scores, predictions.FILE)
     outcome.report(folder, data)
     if folder.resolve().is_relative_to(runs.resolve()) and (split, votes, limit) == ("test", 1, None):

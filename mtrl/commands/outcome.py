@@ -47,7 +47,7 @@ def _row(name: str, task: TaskMetrics) -> list[Any]:
     interval = " [{:.1f}, {:.1f}]".format(*(100 * bound for bound in task.macro_f1_ci95)) if task.macro_f1_ci95 else ""
     pair = task.pairwise
     return [
-        name,
+        f"{name} (from {task.from_scores.pointwise.task})" if task.from_scores else name,
         task.n,
         "one class" if task.one_class else f"{100 * task.macro_f1:.2f}{interval}",
         f"{100 * task.accuracy:.2f}",

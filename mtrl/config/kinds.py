@@ -64,6 +64,15 @@ class Pair(Model):
         return found
 
 
+class Pointwise(Model):
+    """The task that `mtrl eval --pairs-from-scores` asks about each of a pair's two images, one at a time."""
+
+    task: str
+    """A task about one image, of kind pointwise or score."""
+    better: Literal["higher", "lower"] = "higher"
+    """Which value the better image has: lower where yes means unsafe."""
+
+
 def is_pair(choices: Sequence[str]) -> bool:
     """Whether the verdicts are those of a pairwise task, with ties or without."""
     return tuple(choices) in (PAIRWISE, (*PAIRWISE, TIE))
@@ -72,7 +81,7 @@ def is_pair(choices: Sequence[str]) -> bool:
 def completed(given: Mapping[str, Any]) -> dict[str, Any]:
     """A task's YAML with `choices`, `images` and, for a pair, `pair`. Raises ValueError for a key of another kind."""
     kind, found = given.get("kind", "pointwise"), dict(given)
-    keys = {"tie": "pairwise", "pair": "pairwise", "range": "score"}
+    keys = {"tie": "pairwise", "pair": "pairwise", "pointwise": "pairwise", "range": "score"}
     if wrong := next((key for key, of in keys.items() if found.get(key) and kind != of), None):
         raise ValueError(f"{wrong} is for kind: {keys[wrong]}; this task's kind is {kind}")
     if kind == "score":

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt, PrivateAttr, field_validator, model_validator
 
 from mtrl.config import kinds
-from mtrl.config.kinds import Kind, Pair
+from mtrl.config.kinds import Kind, Pair, Pointwise
 from mtrl.config.labels import Label
 from mtrl.core import search_path
 from mtrl.core.errors import UserError
@@ -105,6 +105,8 @@ class Task(Model):
     """Images per row. Default: one, or two where a pair is of images."""
     pair: Pair | None = None
     """Of a pairwise task: what its two sides are. Default: the two images."""
+    pointwise: Pointwise | None = None
+    """Of a pair of images without ties: how to compare them by single answers."""
     converter: str = "table"
     """The name of a module of mtrl.converters, or the path of a Python file below the working directory."""
     source: dict[str, Any] = {}
@@ -188,6 +190,8 @@ class Task(Model):
 
     @model_validator(mode="after")
     def _whole(self) -> Task:
+        if self.pointwise and (self.tie or not self.pair or len(self.pair.images) != 2 or self.pair.fields):
+            raise ValueError("pointwise is for pairs of images without ties: leave it out")
         self.label.check(self.kind, self.choices)
         if not self.training and not self.note:
             raise ValueError("training is false, so note must say what the release allows")

@@ -90,7 +90,8 @@ class Cell:
         if self.recipe.stage is None:  # where `mtrl eval` puts its scores
             own = self.place.runs / evaluation(Path(self.recipe.model.path).name)
             found = scored.evaluations(self.place.runs)[0]
-            same = [one.file.parent for one in found if one.method == self.method and self._is_of(one.checkpoint)]
+            mine = [one for one in found if one.method == self.method and self._is_of(one.checkpoint)]
+            same = [one.file.parent for one in mine if not any(task.from_scores for task in one.tasks.values())]
         else:
             seed = "" if self.seed is None else f"-seed{self.seed}"
             own = self.place.runs / checked(self.recipe.default_name + seed, "run")
@@ -134,7 +135,7 @@ class Cell:
         return {
             task: scored.of(one, task, self.place.data)
             for task in self.columns
-            if task in one.tasks and not scored.why_not(one, task)
+            if task in one.tasks and not one.tasks[task].from_scores and not scored.why_not(one, task)
         }
 
     def steps(self) -> list[Step]:

@@ -59,13 +59,14 @@ def _prompt_changed(one: Scores, task: str) -> bool:
     """A judge that carries its prompts is asked with those, any other with the present ones of the working
     directory.
     """
-    asked, home = one.tasks[task].prompt_sha256, Path(one.checkpoint) / task_files.FOLDER
+    numbers, home = one.tasks[task], Path(one.checkpoint) / task_files.FOLDER
+    asked, name = numbers.prompt_sha256, numbers.from_scores.pointwise.task if numbers.from_scores else task
     if asked is None or one.style is None or one.judge is None:
         return False
     if one.judge.trained_on is not None and not home.is_dir():
         return False
     try:
-        return prompting.sha256(task_files.load(task, home), one.style) != asked
+        return prompting.sha256(task_files.load(name, home), one.style) != asked
     except MtrlError:  # the task or its prompt is not here
         return False
 

@@ -40,6 +40,11 @@ LEGEND = (
 SEEDS = " Of several seeds: mean ± sample standard deviation (number of seeds)."
 STAR = " *: the paper's number is outside the interval."
 MEAN = "mean"
+FROM_SCORES = "from single answers"
+SINGLE = (
+    f" Rows {FROM_SCORES}: a pointwise task is asked about each image, and the two confidences are compared"
+    " (mtrl eval --pairs-from-scores); not the paper's protocol, so next to no number of the paper."
+)
 SHARES = {"accuracy": "pair_accuracy", "right in both orders": "both_orders", "invalid": "invalid"}  # below the rows
 TYPES = {  # of a record: one judge's numbers of one task
     **dict.fromkeys(("row", "task", "one_class", "marks"), "object"),
@@ -55,6 +60,8 @@ class Row:
     label: str
     method: str
     judges: list[dict[str, Scored]]
+    from_scores: bool = False
+    """Pairs decided from single answers: another protocol than the paper's."""
 
 
 def of_runs(number: int, runs: Path, data: Path = Path("data")) -> Table:
@@ -68,10 +75,13 @@ def of_runs(number: int, runs: Path, data: Path = Path("data")) -> Table:
     rows: list[Row] = []
     todo: list[str] = []
     for method in plan[f"table{number}"]["rows"]:
-        filled = {one.task for one in mine if one.of.method == method}
+        asked, single = ([one for one in mine if one.from_scores is kind] for kind in (False, True))
+        filled = {one.task for one in asked if one.of.method == method}
         todo += [_command(method, task, plan) for task in columns if task not in filled]
-        named = scored.rows(method, mine) or {METHODS[method]: {}}
+        named = scored.rows(method, asked) or {METHODS[method]: {}}
         rows += [Row(label, method, [judges]) for label, judges in named.items()]
+        named = scored.rows(method, single)
+        rows += [Row(f"{label}, {FROM_SCORES}", method, [judges], True) for label, judges in named.items()]
     table = build(number, rows, data)
     return replace(
         table,
@@ -96,13 +106,17 @@ def build(number: int, rows: list[Row], data: Path) -> Table:
     none = found.iloc[:0]
     of = {str(row): dict(list(group.groupby("task"))) for row, group in found.groupby("row")}
     by_row = [(row, of.get(row.label, {})) for row in rows]
-    cells = [[macro_f1(by.get(task, none), paper[row.method][task]) for task in shown] for row, by in by_row]
+    cells = [
+        [macro_f1(by.get(task, none), nan if row.from_scores else paper[row.method][task]) for task in shown]
+        for row, by in by_row
+    ]
     numbers = [judge[task] for row in rows for judge in row.judges for task in columns if task in judge]
     extra: dict[str, list[Any]] = dict(constant.lines(columns, numbers, data))
     for name, key in SHARES.items():
         extra |= {f"{name}: {row.label}": [share(by.get(task, none), key) for task in columns] for row, by in by_row}
     known = {name: line for name, line in extra.items() if any(str(cell) != "-" for cell in line)}
     legend = LEGEND + (SEEDS if any(len(row.judges) > 1 for row in rows) else "")
+    legend += SINGLE if any(row.from_scores for row in rows) else ""
     legend += (STAR if any(published.values()) else "") + (f" {about['footnote']}" if about.get("footnote") else "")
     return Table(
         titled(about["title"]),

@@ -56,6 +56,11 @@ class Scored:
         return self.name.replace(f"-{self.task}", "", 1)
 
     @property
+    def from_scores(self) -> bool:
+        """Whether its pairs were decided from single answers."""
+        return self.numbers.from_scores is not None
+
+    @property
     def step(self) -> str:
         step = self.of.judge.step if self.of.judge else None
         return "" if step is None else f" step {step}"

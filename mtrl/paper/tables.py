@@ -16,6 +16,8 @@ from mtrl.paper.results import Row
 from mtrl.paper.scored import Scored
 from mtrl.paper.shown import Count, Table
 
+SRCC = "SRCC [95%], valid answers"
+
 
 def found(number: int | None, runs: Path, data: Path) -> list[Table]:
     """The table of this number; by default all that the table file has, then every evaluation. Raises UserError."""
@@ -74,14 +76,28 @@ def by_run(runs: Path, data: Path = Path("data")) -> Table | None:
         of = records[(records["row"] == name) & (records["task"] != results.MEAN)]
         shares = (results.share(of, key) for key in ("accuracy", "invalid"))
         (one,) = row.judges[0].values()
-        cells[name] = [_part(one), f"{one.numbers.n:,}", results.macro_f1(of), *shares]
-    columns = ["of", "n", "Macro-F1 [95%]", "accuracy", "invalid"]
+        f1 = "-" if one.numbers.score else results.macro_f1(of)  # classes that have an order need another number
+        cells[name] = [_part(one), f"{one.numbers.n:,}", f1, _srcc(one), *shares]
+    columns = ["of", "n", "Macro-F1 [95%]", SRCC, "accuracy", "invalid"]
     frame = DataFrame.from_dict(cells, orient="index", columns=columns, dtype=object)
+    if all(one.numbers.score is None for one in found):
+        frame = frame.drop(columns=SRCC)
     title = "Every evaluation, by run (per cent)"
     return Table(title, "judge: task", frame, notes=results.explained(footnotes), passed_over=(*broken, *unreadable))
+
+
+def _srcc(one: Scored) -> str:
+    """Of a score task: of the valid answers, and at worst."""
+    if (score := one.numbers.score) is None:
+        return "-"
+    values = [score.srcc.value, *(score.srcc.ci95 or []), score.srcc.worst]
+    value, *interval, worst = ("-" if number is None else f"{number:.3f}" for number in values)
+    between = f" [{', '.join(interval)}]" if interval else ""
+    return f"{value}{between}, at worst {worst}"
 
 
 def _part(one: Scored) -> str:
     """The split; and what else keeps a number out of Tables 2 and 3."""
     limit = "" if one.numbers.limit is None else f", --limit {one.numbers.limit}"
-    return f"{one.numbers.split}{limit}" + (f", {one.of.votes} votes" if one.of.votes > 1 else "")
+    votes = f", {one.of.votes} votes" if one.of.votes > 1 else ""
+    return f"{one.numbers.split}{limit}{votes}" + (f", {results.FROM_SCORES}" if one.from_scores else "")

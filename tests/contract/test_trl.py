@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtrl.backends import trl_grpo
+from mtrl.backends import rendering, trl_grpo
 from mtrl.backends.jobs import grpo
 from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
@@ -89,6 +89,32 @@ def test_a_mixture_of_experts_on_a_gpu_is_an_error(tmp_path: Path) -> None:
     found = recipe.load("rl_multitask", "qwen3-vl-30b-a3b", "1x80gb-lora", sets=["backend=trl"])
     with pytest.raises(UserError, match="mixture of experts"):
         TRL.config(found, Run(tmp_path / "run"), tmp_path)
+
+
+def test_validation_samples_by_the_rule_of_all_trainers(
+    converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One step of the job itself; TRL's own generation says with what it samples."""
+    from trl import GRPOTrainer
+    from trl.generation.vllm_generation import VLLMGeneration
+
+    found = recipe.load("rl_multitask", "tiny", "cpu", sets=["tasks=demo_quality", "upstream.grpo.max_steps=1"])
+    run, seen = Run(tmp_path / "run"), []
+    TRL.link_inputs(found, run, converted / "data")
+    config = yaml.safe_load(TRL.config(found, run, tmp_path))
+    config["grpo"] |= {"eval_steps": 1, "save_strategy": "no", "max_completion_length": 4}
+    (tmp_path / "upstream.yaml").write_text(yaml.safe_dump(config))
+    generate = GRPOTrainer._generate_single_turn
+
+    def watched(self, *arguments):
+        sampler = self.generation_config
+        seen.append(("train" if self.model.training else "eval", sampler.temperature, sampler.top_p))
+        return generate(self, *arguments)
+
+    monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", watched)
+    grpo.main(str(tmp_path / "upstream.yaml"))
+    assert set(seen) == {("train", found.rl.temperature, found.rl.top_p), ("eval", *rendering.VALIDATION.values())}
+    assert rendering.VALIDATION.keys() <= inspect.signature(VLLMGeneration).parameters.keys()  # where vLLM samples
 
 
 def test_rows_keep_the_place_of_the_image(converted: Path, tmp_path: Path) -> None:

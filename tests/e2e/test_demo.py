@@ -52,6 +52,10 @@ def test_the_whole_way(tmp_path: Path, cli, monkeypatch: pytest.MonkeyPatch) -> 
     for line in told:
         if line.split()[1] != "export":  # the demo itself has run these
             hinted.tried(line, cli)
+    single = cli("eval", "--ckpt", "exports/sft_unified", "--pairs-from-scores", "--limit", 50)  # with vLLM
+    assert single.code == 0, single.err
+    pairs = json.loads((home / "runs/sft_unified/eval-from-scores/metrics.json").read_text())["demo_pairs"]
+    assert pairs["n"] == 50 and pairs["from_scores"]["unknown"] == 0 and pairs["accuracy"] > 0.6
     dry = cli("reproduce", "table2", "--model", "tiny", "--hardware", "cpu", "--dry-run")
     assert dry.code == 0 and "sft_unified" in dry.out and "9 cells: 3 done, 6 left" in dry.out
     again = mtrl("demo", "--out", tmp_path / "demo", cwd=tmp_path, timeout=600)

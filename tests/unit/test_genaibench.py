@@ -65,6 +65,7 @@ def test_the_official_rule() -> None:
 
 
 def test_without_ties(tmp_path: Path) -> None:
+    """As the comment in the YAML says."""
     releases.genaibench(tmp_path / "raw", rows=20)
     label: dict[str, Any] = {
         "column": "vote_type",
@@ -72,8 +73,10 @@ def test_without_ties(tmp_path: Path) -> None:
         "conflicts": "keep",
     }
     label["drop"] = ["tievote", "bothbad_vote"]
-    task = task_with("genaibench_generation", tie=False, choices=(), label=label)
+    shared = {style: f"{style}/mmrb2_t2i.jinja" for style in ("sft", "rl")}
+    task = task_with("genaibench_generation", tie=False, choices=(), label=label, prompts=shared)
     card, rows = run(task, tmp_path / "raw", tmp_path / "data")
+    assert "There is no tie" in asked(task, tmp_path / "data")[rows["test"][0].id]["given"].prompt
     assert card["left_out"]["label.drop"] == 10 and len(rows["test"]) == 10
     assert {row.answer for row in rows["test"]} <= {"1", "2"}
 

@@ -108,6 +108,16 @@ def test_a_bad_cell_names_its_row(column: str, value: Any, said: str, tmp_path: 
         run(task_with("mmrb2_t2i"), tmp_path / "raw", tmp_path / "data")
 
 
+def test_images_that_are_no_lists_are_an_error(tmp_path: Path) -> None:
+    file = releases.mmrb2(tmp_path / "raw") / "t2i" / "test-00000-of-00002.parquet"
+    table = pq.read_table(file)
+    place = table.schema.get_field_index("response_a_images")
+    for cells in (["a.png"] * len(table), [["a.png"]] * len(table), [cell[0] for cell in table[place].to_pylist()]):
+        pq.write_table(table.set_column(place, "response_a_images", pa.array(cells)), file)
+        with pytest.raises(UserError, match=r"row 1: response_a_images is .*; a list of images was expected"):
+            run(task_with("mmrb2_t2i"), tmp_path / "raw", tmp_path / "data")
+
+
 def test_a_release_that_is_not_there_or_not_whole(tmp_path: Path, cli) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "raw").mkdir()
     with pytest.raises(UserError, match="no t2i in"):

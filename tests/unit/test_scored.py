@@ -20,6 +20,7 @@ from mtrl.evaluate.engines.base import Answer
 from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.identity import Identity
 from mtrl.evaluate.judges import served, subject
+from mtrl.evaluate.metrics.task import SCHEMA
 from mtrl.evaluate.recording import Recording
 from mtrl.evaluate.subject import Subject
 from mtrl.paper import results, scored, tables
@@ -337,3 +338,18 @@ def test_a_wrong_file_is_one_line(tmp_path: Path, cli, wrong: Any) -> None:
     assert "\n" not in str(said.value) and str(file) in str(said.value)
     done = cli("tables", 2, "--runs", tmp_path)
     assert done.code == 0 and f"not in the table: {file}" in done.out
+
+
+def test_a_score_tasks_row_has_its_correlation(tmp_path: Path) -> None:
+    rated = {"value": 0.5, "ci95": [0.25, 0.75], "worst": 0.125}
+    score = {"valid": 9, **dict.fromkeys(("srcc", "plcc", "kendall", "kappa"), rated), "mae": {**rated, "ci95": None}}
+    about = {"schema": SCHEMA, "method": "zero_shot", "checkpoint": "m", "votes": 1}
+    for name, task in (("a", task_metrics(score=score, invalid_rate=0.1)), ("b", task_metrics())):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.json").write_text(json.dumps({**about, "checkpoint": name, "stars": task}))
+    frame = texts(tables.by_run(tmp_path).rows)
+    rows = {name.partition(" ")[0]: cells for name, cells in frame.items()}
+    assert rows["a"][tables.SRCC] == "0.500 [0.250, 0.750], at worst 0.125" and rows["a"]["invalid"] == "10.00"
+    assert rows["a"]["Macro-F1 [95%]"] == "-" and rows["b"][tables.SRCC] == "-"
+    shutil.rmtree(tmp_path / "a")
+    assert tables.SRCC not in tables.by_run(tmp_path).rows.columns

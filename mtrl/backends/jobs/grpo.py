@@ -1,7 +1,8 @@
 """Training by GRPO with TRL's GRPOTrainer: `python -m mtrl.backends.jobs.grpo upstream.yaml`.
 
 Reads the RL parquet, the reward file by its path, and the run's checkpoints; it resumes from the newest one.
-Validation samples one answer per prompt. Training stops when its accuracy has not improved for `patience` validations.
+Validation samples one answer per prompt, with the temperature and top-p of `validation`. Training stops when its
+accuracy has not improved for `patience` validations.
 """
 
 from __future__ import annotations
@@ -64,7 +65,19 @@ def main(file: str) -> None:
             if since_best >= config["patience"]:
                 control.should_training_stop = True
 
-    trainer = GRPOTrainer(
+    class Trainer(GRPOTrainer):  # type: ignore[misc]
+        """TRL samples answers in validation as in training; other trainers have a rule of their own for it."""
+
+        def evaluate(self, *arguments: Any, **more: Any) -> Any:
+            sampler = self.vllm_generation if self.use_vllm else self.generation_config
+            before = {name: getattr(sampler, name) for name in config["validation"]}
+            vars(sampler).update(config["validation"])
+            try:
+                return super().evaluate(*arguments, **more)
+            finally:
+                vars(sampler).update(before)
+
+    trainer = Trainer(
         model=config["model"],
         reward_funcs=reward_function(**config["reward"]),
         args=arguments,
