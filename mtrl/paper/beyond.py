@@ -20,9 +20,9 @@ from mtrl.paper.scored import Scored
 from mtrl.paper.shown import Number, Table
 
 LEGEND = (
-    "Table 4: ours: value [95% bootstrap interval], per cent (correlations times 100). Below: published"
-    " figures, and ours minus the figure, only where metric, rule and rows are the same. Every judge has its own prompt."
-    " (1): the source. *: the published figure is outside our interval."
+    "Table 4: ours: value [95% bootstrap interval], per cent (correlations times 100). Below: published figures, and"
+    " ours minus the figure, only where metric, rule and rows are the same. Every judge has its own prompt. (1): the"
+    " source. *: the published figure is outside our interval."
 )
 OTHER = "other protocol"
 PUBLISHED = "published"
