@@ -67,6 +67,10 @@ def build(rows: list[Row]) -> Table:
         for name, numbers in ours.items():
             names.append(f"{task}, ours: {measures.LABELS[name]}")
             cells.append(["", *numbers])
+        invalid = [_invalid(row, task) for row in rows]
+        if any(number.ours for number in invalid):
+            names.append(f"{task}, ours: invalid answers")
+            cells.append(["", *invalid])
         for figures in benchmark.published:
             protocol = f"{figures.source}: {figures.metric}; {figures.protocol}"
             sign = signs.sources.setdefault(protocol, len(signs.sources) + 1)
@@ -90,13 +94,18 @@ def _number(row: Row, task: str, name: Measure, benchmark: Benchmark, signs: _Si
     seeds = [judge[task] for judge in row.judges if task in judge]
     found = [measures.of(one, name) for one in seeds]
     values = [100 * one.value for one in found if one.value is not None]
-    if not values:
-        return Number()
     marks = "".join(dict.fromkeys(_marks(one, name, benchmark, signs) for one in seeds))
+    if not values:
+        return Number(marks=marks)
     if len(values) > 1:
         return Number(statistics.fmean(values), None, len(values), statistics.stdev(values), marks=marks)
     low, high = found[0].ci95 or (None, None)
     return Number(values[0], interval=None if low is None or high is None else (100 * low, 100 * high), marks=marks)
+
+
+def _invalid(row: Row, task: str) -> Number:
+    rates = [100 * judge[task].numbers.invalid_rate for judge in row.judges if task in judge]
+    return Number(statistics.fmean(rates)) if rates else Number()
 
 
 def _marks(one: Scored, name: Measure, benchmark: Benchmark, signs: _Signs) -> str:

@@ -88,6 +88,7 @@ def test_the_official_number_is_next_to_ours_and_only_the_same_protocol_is_subtr
     shown, ours = rows(), 100 * official.accuracy
     assert shown["mmrb2_t2i, ours: official scorer"]["Off-the-shelf"].startswith(f"{ours:.2f} [")
     assert shown["mmrb2_t2i, ours: accuracy"]["Off-the-shelf"].startswith(f"{100 * numbers.accuracy:.2f} [")
+    assert shown["mmrb2_t2i, ours: invalid answers"]["Off-the-shelf"] == f"{100 * numbers.invalid_rate:.2f}"
     same = shown["mmrb2_t2i: Same"]
     assert same == {"published": "60.00 (1)", "Off-the-shelf": same["Off-the-shelf"]}
     assert same["Off-the-shelf"].rstrip("*") == f"{ours - 60:+.2f}"
