@@ -27,6 +27,7 @@ from mtrl.evaluate.metrics.score import numbers, values_of
 from mtrl.reward_plugins.judge import is_scale
 
 Kind = Literal["only_a", "only_b", "both_wrong"]  # who is right
+MACRO_F1, SRCC = "Macro-F1", "SRCC"
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Comparison:
 
     @property
     def headline(self) -> Headline:
-        return self.srcc or Headline("Macro-F1", self.a.macro_f1, self.b.macro_f1, self.macro_f1)
+        return self.srcc or Headline(MACRO_F1, self.a.macro_f1, self.b.macro_f1, self.macro_f1)
 
 
 def compare(rows_a: Iterable[Prediction], rows_b: Iterable[Prediction], choices: tuple[str, ...]) -> Comparison:
@@ -133,7 +134,7 @@ def compare(rows_a: Iterable[Prediction], rows_b: Iterable[Prediction], choices:
         both_wrong=right.count((False, False)),
         mcnemar_p=float(binomtest(only_a, only_a + only_b).pvalue) if independent and only_a + only_b else None,
         disagreements=[_apart(all_a[k], all_b[k]) for k in shared if all_a[k].verdict != all_b[k].verdict],
-        srcc=Headline("SRCC", srcc[0], srcc[1], difference(2, srcc[0], srcc[1])) if len(srcc) == 2 else None,
+        srcc=Headline(SRCC, srcc[0], srcc[1], difference(2, srcc[0], srcc[1])) if len(srcc) == 2 else None,
     )
 
 

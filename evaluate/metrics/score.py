@@ -50,14 +50,14 @@ def score(counts: Any, drawn: Any) -> Score:
 
     values = values_of(counts)
     filled = numbers(np.stack([_filled(counts, end) for end in (0, len(counts) - 1)], axis=-1))
-    found = {}
+    valid, found = int(counts[:, :-1].sum()), {}
     for index, name in enumerate(NAMES):
         known = [value for value in (values[name], *filled[index].tolist()) if value is not None and value == value]
         found[name] = Rated(
             **dict(estimate(values[name], None if drawn is None else drawn[index])),
-            worst=(max if name == "mae" else min)(known, default=None),
+            worst=values[name] if valid == counts.sum() else (max if name == "mae" else min)(known, default=None),
         )
-    return Score(valid=int(counts[:, :-1].sum()), **found)
+    return Score(valid=valid, **found)
 
 
 def numbers(counts: Any) -> Any:

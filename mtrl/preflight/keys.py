@@ -16,7 +16,7 @@ from mtrl.core.finding import Check
 from mtrl.preflight.rendered import Rendered
 
 JOB = (
-    "model", "dtype", "lora", "train", "val", "reward", "image", "patience", "grpo",
+    "model", "dtype", "lora", "train", "val", "reward", "image", "patience", "validation", "grpo",
 )  # what jobs/grpo.py reads; grpo is GRPOConfig's  # fmt: skip
 FREE = (  # EasyR1's blocks of any keys
     "worker.reward.reward_function_kwargs",
