@@ -4,10 +4,11 @@
     python tests/benchmarks/bench_plan.py --keep DIR  (DIR/data is kept, and used again)
     python tests/benchmarks/bench_plan.py --keep DIR --side 512     (images of the benchmarks' usual size; 10 minutes)
 
-Generates the six releases with about Table 1's numbers of rows, all images different and by default small (their sizes are
-read from the samples, so their pixels cost nothing), converts them, and runs `mtrl plan` of each recipe over all six
-tasks: cold, with nothing of the data in the page cache, and twice warm. Each is the whole command's wall time, with
+Generates the six releases with about Table 1's numbers of rows, all images different and by default small (their sizes
+are read from the samples, so their pixels cost nothing), converts them, and runs `mtrl plan` of each recipe over all
+six tasks: cold, with nothing of the data in the page cache, and twice warm. Each is the whole command's wall time, with
 Python's start, and in brackets its processor time.
+
 The models: one from the hub, whose text is estimated, and the tiny one, whose tokenizer counts the text.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mtrl.evaluate.metrics import intervals
 from mtrl.evaluate.metrics.graded import Graded, Item, graded
+from tests.unit.releases_fixture import SHARED
 
 NAMES = ("auc", "average_precision", "srcc", "plcc", "pair_accuracy")
 
@@ -144,3 +146,17 @@ def test_a_hundred_thousand_items_are_quick() -> None:
     assert time.process_time() - begun < 20  # 4 s here
     low, high = found.auc.ci95
     assert low < found.auc.value < high < low + 0.02
+
+
+def test_imagerewards_ranks_give_its_own_number_of_pairs() -> None:
+    file = SHARED / "imagereward" / "test.json"
+    if not file.exists():
+        pytest.skip("needs shared/data")
+    draw, items = np.random.default_rng(5), []
+    for entry in json.loads(file.read_text()):
+        for rank in entry["ranking"]:  # 1 is best
+            group = str(entry["id"])
+            items.append(Item(float(draw.normal(-rank)), rank <= 2, float(rank), group, group))
+    found = graded(items)
+    assert found.low_is_first and found.pairs == 6399  # of 7,230: test.py skips equal ranks
+    assert found.pair_accuracy.value > 0.6 and found.srcc.value > 0.3
