@@ -11,6 +11,7 @@ from mtrl.evaluate import predictions
 from mtrl.evaluate.metrics import intervals
 from mtrl.evaluate.metrics.paired import Comparison, compare
 from mtrl.evaluate.predictions import Evaluation
+from mtrl.reward_plugins.judge import is_scale
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,10 @@ def folders(first: Path, second: Path) -> Compared:
             continue
         asked_a, asked_b = a.identity.tasks[name], b.identity.tasks[name]
         found[name] = one = compare(rows_a, rows_b, choices)
-        if one.macro_f1.ci95 and one.clusters < min(intervals.FEW, one.n):
+        if one.headline.between.ci95 and one.clusters < min(intervals.FEW, one.n):
             notes.append(f"{name}: the interval resamples {one.clusters} clusters; with so few it is a rough one")
+        if is_scale(choices):
+            notes.append(_of_scores(name, one))
         if one.one_class:
             notes.append(f"{name}: all labels are {one.one_class}, so only the accuracy is meaningful")
         if asked_a.prompt_sha256 != asked_b.prompt_sha256 and a.identity.style == b.identity.style:
@@ -76,6 +79,13 @@ def folders(first: Path, second: Path) -> Compared:
             "run mtrl eval with both judges, with the same --data, --tasks and --split",
         )
     return Compared(found, passed_over, notes)
+
+
+def _of_scores(name: str, one: Comparison) -> str:
+    if one.srcc is None:
+        return f"{name}: SRCC is not defined for both judges, so Macro-F1 is compared"
+    rates = " and ".join(f"{100 * side.invalid_rate:.1f}%" for side in (one.a, one.b))
+    return f"{name}: SRCC is of the samples to which both gave a valid answer; {rates} of the answers are invalid"
 
 
 def _why_not(name: str, a: Evaluation, b: Evaluation, folders: tuple[Path, Path]) -> str:

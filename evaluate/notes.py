@@ -10,11 +10,11 @@ from mtrl.evaluate.metrics.task import TaskMetrics
 
 
 def of_task(name: str, task: TaskMetrics) -> Iterator[str]:
-    """Where the numbers of a task say little: one label, few clusters, one answer to everything."""
+    """Where the numbers of a task say little: one label, few clusters, one answer to everything, invalid scores."""
     if task.one_class:
         yield (
             f'{name}: every item of the {task.split} split has the label "{task.one_class}", so Macro-F1 '
-            "is meaningless."
+            f"is meaningless{' and SRCC is not defined' if task.score else ''}."
             " Use the accuracy, or convert with a label rule or a split that gives both labels"
         )
     if task.clusters < task.n:
@@ -22,6 +22,16 @@ def of_task(name: str, task: TaskMetrics) -> Iterator[str]:
         yield (
             f"{name}: some rows share a caption, an image or a source, so the interval resamples {task.clusters:,}"
             f" clusters{rough}"
+        )
+    if task.score and task.score.valid < task.n:
+        yield (
+            f"{name}: {task.n - task.score.valid:,} of {task.n:,} answers are invalid, and SRCC, PLCC, Kendall,"
+            " kappa and MAE are of the others; SRCC at worst gives each of them the value farthest from its label"
+        )
+    if task.graded and task.graded.missing:
+        yield (
+            f"{name}: {task.graded.missing:,} of {task.n:,} samples have no graded value (the answer is invalid, or its"
+            " tokens do not show the probabilities); the graded numbers leave them out"
         )
     if (how := task.from_scores) and (how.equal or how.unknown):
         yield (

@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from mtrl.models.model_folder import local_model
+
 VARIABLE = "VLLM_CPU_KVCACHE_SPACE"
 GIB = 2**30
 SEQUENCES = 4  # ours: one request keeps two cores busy; more would only wait in memory
@@ -54,9 +56,22 @@ def free_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys
     return max(0, min(found))
 
 
-def weights(checkpoint: str) -> int:
-    """Bytes of the weights in a folder; 0 for a hub id, whose size is not known before the download."""
-    return sum(file.stat().st_size for file in Path(checkpoint).glob("*.safetensors"))
+def weights(checkpoint: str, config: Any) -> int:
+    """Bytes of a model's weights: of its files, or counted in its architecture where they are not here yet; 0 for an
+    architecture that transformers cannot build, and vLLM perhaps can.
+    """
+    folder = local_model(checkpoint) or Path(checkpoint)
+    if size := sum(file.stat().st_size for file in folder.glob("*.safetensors")):
+        return size
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    try:
+        with torch.device("meta"):
+            model = AutoModelForImageTextToText.from_config(config)
+    except Exception:  # transformers raises what a model's own code raises
+        return 0
+    return sum(weight.numel() * weight.element_size() for weight in model.parameters())
 
 
 def note(weights: int) -> str:

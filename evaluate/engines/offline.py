@@ -78,7 +78,7 @@ class VllmEngine:
             tokens = model.images * -(-model.max_pixels // (vision.patch_size * vision.spatial_merge_size) ** 2)
             longest = min(tokens + TEXT_TOKENS + model.max_tokens, text.max_position_embeddings)
             if on_cpu:
-                weights = cpu.weights(checkpoint)
+                weights = cpu.weights(checkpoint, config)
                 self.note = cpu.note(weights)
                 os.environ.setdefault(cpu.VARIABLE, str(cpu.cache_gib(text, longest, weights, cpu.free_memory())))
             self._llm = vllm.LLM(

@@ -7,7 +7,7 @@ Each mark has a <title>, which browsers show as a tooltip and screen readers rea
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
@@ -23,21 +23,31 @@ def percent(value: float | None, digits: int = 1) -> str:
     return "-" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}"
 
 
+def decimal(value: float | None, digits: int = 3) -> str:
+    """A correlation, from -1 to 1; a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
 def interval(
-    value: float, low: float, high: float, marks: dict[str, float] | None = None, ends: tuple[float, float] = (0, 1)
+    value: float,
+    low: float,
+    high: float,
+    marks: dict[str, float] | None = None,
+    ends: tuple[float, float] = (0, 1),
+    text: Callable[[float], str] = percent,
 ) -> Markup:
     """A dot at `value` on its interval. `marks` are reference values by name, each a thin line; `ends` are the axis's
-    ends.
+    ends; `text` says the numbers.
     """
 
     def x(number: float) -> float:
         return 6 + 188 * (min(max(number, ends[0]), ends[1]) - ends[0]) / (ends[1] - ends[0])
 
     middle = sum(ends) / 2
-    said = f"{percent(value)}, 95% interval {percent(low)} to {percent(high)}"
+    said = f"{text(value)}, 95% interval {text(low)} to {text(high)}"
     parts = [_line("axis", x(ends[0]), 11, x(ends[1]), 11)]
     parts += [_line("axis", x(tick), 8, x(tick), 14) for tick in (ends[0], middle, ends[1])]
-    parts += [_line("mark", x(at), 2, x(at), 20, f"{name} {percent(at)}") for name, at in (marks or {}).items()]
+    parts += [_line("mark", x(at), 2, x(at), 20, f"{name} {text(at)}") for name, at in (marks or {}).items()]
     parts.append(_line("range", x(low), 11, x(high), 11, said))
     parts.append(_dot("dot", x(value), 11, 4, said))
     return _svg(200, 22, said, parts, "interval")

@@ -25,8 +25,8 @@ FILTERS = {
     "invalid": "invalid",
 }
 TERMS = (
-    "verdict", "label", "invalid", "confidence", "n", "Macro-F1", "95% interval", "paired bootstrap", "accuracy",
-    "both right", "only A", "only B", "both wrong", "McNemar p", "votes", "group",
+    "verdict", "label", "invalid", "confidence", "n", "Macro-F1", "SRCC", "95% interval", "paired bootstrap",
+    "accuracy", "both right", "only A", "only B", "both wrong", "McNemar p", "votes", "group",
 )  # fmt: skip
 
 
@@ -54,6 +54,7 @@ def write(
         sides=sides,
         runs=[run.identity for run in runs],
         reach=_reach(found.tasks),
+        rated=any(numbers.srcc for numbers in found.tasks.values()),
         conclusion=conclusion.sentence(found.tasks, sides),
         terms=TERMS,
         tasks=found.tasks,
@@ -76,5 +77,5 @@ def _reach(found: dict[str, Comparison]) -> float:
     """The axis of the differences goes from minus this to plus this, so that all intervals fit: a multiple of 5 per
     cent.
     """
-    ends = [abs(end) for m in found.values() for end in (m.macro_f1.ci95 or [m.macro_f1.difference])]
+    ends = [abs(end) for m in found.values() for end in (m.headline.between.ci95 or [m.headline.between.difference])]
     return max(0.05, -(-max(ends, default=0.0) // 0.05) * 0.05)

@@ -42,7 +42,7 @@ def write(
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters.update(pct=charts.percent, n="{:,}".format)
+    environment.filters.update(pct=charts.percent, dec=charts.decimal, n="{:,}".format)
     environment.globals.update(term=terms.term, glossary=terms.glossary, charts=charts)
     targets.check_file(target)
     names = list(dict.fromkeys(name for card in content.cards for name in card.images))

@@ -16,6 +16,23 @@ TERMS = {
     "n": "The number of samples that were scored.",
     "Macro-F1": "F1 says how well one class is found, from 0 to 100. Macro-F1 is the mean over both classes, so a rare"
     " class counts as much as a frequent one. 100 is perfect.",
+    "SRCC": "Spearman's rank correlation: whether verdicts and labels have the same order. 1 is the same order, 0 none,"
+    " -1 the opposite. Of the valid answers alone.",
+    "SRCC at worst": "SRCC if each invalid answer had the value farthest from its label.",
+    "PLCC": "Pearson's correlation: whether verdicts and labels lie on a line. Of the valid answers alone.",
+    "Kendall": "Kendall's tau-b: pairs of samples in the right order less those in the wrong one, as a share.",
+    "quadratic kappa": "Cohen's kappa in which a difference counts by its square: 1 is perfect, 0 is chance.",
+    "MAE": "The mean distance between verdict and label, in steps of the scale. 0 is perfect.",
+    "graded value": "How sure the judge is, as one number: the probability of the first verdict or the expected score.",
+    "without": "Samples without a graded value: the answer is invalid, or its tokens do not show the probabilities.",
+    "AUC": "Area under the ROC curve: how often a sample of the first label has a higher graded value than one of the"
+    " second. 50 is chance, 100 is perfect. It needs no threshold.",
+    "AP": "Average precision of finding the samples of the first label by their graded value.",
+    "SRCC with the release": "Spearman's rank correlation of the graded value with the data set's own number, such as a"
+    " mean opinion score.",
+    "PLCC with the release": "Pearson's correlation of the same two.",
+    "pairs right": "Of two samples of one source with different numbers in the data set, how often the graded values"
+    " have the same order. Equal values are wrong. 50 is chance.",
     "95% interval": "How far the number could be off by chance, because the test set is small: 95% of bootstrap "
     "resamples"
     " are in this range. Samples that share an image or a text are resampled together.",

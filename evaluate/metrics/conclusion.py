@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from mtrl.evaluate.metrics import intervals
-from mtrl.evaluate.metrics.paired import Comparison, Difference
+from mtrl.evaluate.metrics.paired import SRCC, Comparison, Headline
 
 
 def sentence(found: dict[str, Comparison], sides: tuple[str, str]) -> str:
     """`found` is by task, `sides` are the names of A and B.
 
-    A difference is clear where its 95% interval excludes 0. Without an interval (one cluster) no difference is.
+    A difference is clear where its 95% interval excludes 0. Without an interval (one cluster) no difference is. It is
+    of Macro-F1, or of a score task's SRCC. A mean over the tasks is told where they all have the same of the two.
     """
     a, b = sides
     rated = {task: numbers for task, numbers in found.items() if not numbers.one_class}
@@ -18,54 +19,57 @@ def sentence(found: dict[str, Comparison], sides: tuple[str, str]) -> str:
         return f"Macro-F1 cannot compare {a} and {b}, since all labels are the same; accuracy, B - A: {points}."
     if len(rated) == 1:
         return _of_one(*next(iter(rated.items())), sides)
-    mean = sum(m.macro_f1.difference for m in rated.values()) / len(rated)
-    average = f"on average over {len(rated)} tasks"
-    clear = [[task + _rough(m) for task, m in rated.items() if _clear(m.macro_f1) == side] for side in (-1, 1)]
+    names = {m.headline.name for m in rated.values()}
+    name = names.pop() if len(names) == 1 else ""
+    mean = sum(m.headline.between.difference for m in rated.values()) / len(rated)
+    average = f"; on average over {len(rated)} tasks"
+    clear = [[task + _rough(m) for task, m in rated.items() if _clear(m.headline) == side] for side in (-1, 1)]
     for side in (0, 1):
         if clear[side] and not clear[1 - side]:
             direction = "higher" if (mean > 0 if side else mean < 0) else "lower"
+            over = f"{average} its {name} is {_amount(name, abs(mean))} {direction}" if name else ""
             return (
                 f"{sides[side]} is better than {sides[1 - side]} on {_listed(clear[side])}, where the 95% interval of"
-                f" the difference excludes 0, and on no task clearly worse; {average} its Macro-F1 is"
-                f" {_points(abs(mean))} {direction}."
+                f" the difference excludes 0, and on no task clearly worse{over}."
             )
+    over = f"{average} {_higher(name, mean, sides)}" if name else ""
     if clear[0]:
         return (
             f"Neither is better on all tasks: {a} is clearly better on {_listed(clear[0])}, {b} on {_listed(clear[1])}"
-            f" (95% intervals that exclude 0); {average} {_mean(mean, sides)}."
+            f" (95% intervals that exclude 0){over}."
         )
     return (
         f"No clear difference between {a} and {b}: on none of the {len(rated)} tasks does the 95% interval of the"
-        f" difference exclude 0; {average} {_mean(mean, sides)}."
+        f" difference exclude 0{over}."
     )
 
 
 def _of_one(task: str, numbers: Comparison, sides: tuple[str, str]) -> str:
     a, b = sides
-    difference, interval, rough = numbers.macro_f1.difference, numbers.macro_f1.ci95, _rough(numbers)
+    name, between = numbers.headline.name, numbers.headline.between
+    difference, interval = between.difference, between.ci95
+    higher, rough = _higher(name, difference, sides), _rough(numbers)
     if interval is None:
-        return (
-            f"Which of {a} and {b} is better is not known: {_mean(difference, sides)} on {task}, but all samples are in"
-            " one cluster, so there is no interval."
-        )
-    if _clear(numbers.macro_f1):
+        why = "all samples are in one cluster" if numbers.clusters == 1 else f"many resamples have no {name}"
+        return f"Which of {a} and {b} is better is not known: {higher} on {task}, but {why}, so there is no interval."
+    if _clear(numbers.headline):
         better, worse = (b, a) if difference > 0 else (a, b)
         low, high = sorted(abs(bound) for bound in interval)
         return (
-            f"{better} is better than {worse}: its Macro-F1 on {task} is {_points(abs(difference))} higher, with a 95%"
-            f" interval from {100 * low:.1f} to {100 * high:.1f} points{rough}, which excludes 0: chance alone would"
-            " seldom cause such a difference."
+            f"{better} is better than {worse}: its {name} on {task} is {_amount(name, abs(difference))} higher, with a"
+            f" 95% interval from {_amount(name, low, unit='')} to {_amount(name, high)}{rough}, which excludes 0:"
+            " chance alone would seldom cause such a difference."
         )
-    signed = "{:+.1f} to {:+.1f}".format(*(100 * bound for bound in interval))
+    low, high = interval
     return (
-        f"No clear difference between {a} and {b}: {_mean(difference, sides)} on {task}, but the 95% interval of B - A,"
-        f" {signed} points{rough}, includes 0."
+        f"No clear difference between {a} and {b}: {higher} on {task}, but the 95% interval of B - A,"
+        f" {_amount(name, low, '+', '')} to {_amount(name, high, '+')}{rough}, includes 0."
     )
 
 
-def _clear(macro_f1: Difference) -> int:
+def _clear(headline: Headline) -> int:
     """1 where B is clearly better, -1 where A is, else 0."""
-    interval = macro_f1.ci95
+    interval = headline.between.ci95
     if interval is None or interval[0] <= 0 <= interval[1]:
         return 0
     return 1 if interval[0] > 0 else -1
@@ -76,14 +80,15 @@ def _rough(numbers: Comparison) -> str:
     return f" (a rough interval, from {numbers.clusters} clusters)" if few else ""
 
 
-def _mean(difference: float, sides: tuple[str, str]) -> str:
+def _higher(name: str, difference: float, sides: tuple[str, str]) -> str:
     if not difference:
-        return "both have the same Macro-F1"
-    return f"{sides[difference > 0]} has the higher Macro-F1, by {_points(abs(difference))}"
+        return f"both have the same {name}"
+    return f"{sides[difference > 0]} has the higher {name}, by {_amount(name, abs(difference))}"
 
 
-def _points(share: float) -> str:
-    return f"{100 * share:.1f} points"
+def _amount(name: str, value: float, sign: str = "", unit: str = " points") -> str:
+    """Macro-F1 in points, SRCC as it is."""
+    return f"{value:{sign}.3f}" if name == SRCC else f"{100 * value:{sign}.1f}{unit}"
 
 
 def _listed(tasks: list[str]) -> str:

@@ -63,24 +63,23 @@ class Graded(Stored):
 
 def items_of(rows: Sequence[Prediction], choices: tuple[str, ...]) -> list[Item]:
     """One per item in the given order; its value is the mean over its votes that have one."""
-    votes: dict[str, list[Prediction]] = {}
+    values: dict[str, list[float]] = {}
+    first: dict[str, Prediction] = {}
     for row in rows:
         if row.order == "given":
-            votes.setdefault(row.id, []).append(row)
-    found = []
-    for name, group in votes.items():
-        values = [value for row in group if (value := row.graded(choices)) is not None]
-        row = group[0]
-        found.append(
-            Item(
-                value=round(sum(values) / len(values), 6) if values else None,  # confidences have 6 digits
-                first=row.label == choices[0] if len(choices) == 2 else None,
-                score=row.score,
-                group="" if is_pair(choices) else row.group,
-                unit=row.cluster or name,
-            )
+            first.setdefault(row.id, row)
+            if (value := row.graded(choices)) is not None:
+                values.setdefault(row.id, []).append(value)
+    return [
+        Item(
+            value=round(sum(values[name]) / len(values[name]), 12) if name in values else None,  # as many digits
+            first=row.label == choices[0] if len(choices) == 2 else None,
+            score=row.score,
+            group="" if is_pair(choices) else row.group,
+            unit=row.cluster or name,
         )
-    return found
+        for name, row in first.items()
+    ]
 
 
 def graded(items: Sequence[Item]) -> Graded | None:

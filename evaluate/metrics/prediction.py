@@ -105,12 +105,16 @@ class Voted:
 
 def voted(rows: Iterable[Prediction], lenient: bool = False) -> list[Voted]:
     """One per item and order, in order of the first votes. A tie goes to the earlier vote. `lenient`: of that parse."""
+    rows = sorted(rows, key=lambda row: row.vote)
+    if not rows or rows[-1].vote == 0:  # one vote each, as nearly always: without a list per item
+        return [
+            Voted(r.id, r.order, r.label, (r.lenient if lenient else r.verdict) or INVALID, r.cluster) for r in rows
+        ]
     votes: dict[tuple[str, Order], list[Prediction]] = {}
-    for row in sorted(rows, key=lambda row: row.vote):
+    for row in rows:
         votes.setdefault((row.id, row.order), []).append(row)
     found = []
     for (name, order), group in votes.items():
-        verdicts = [(row.lenient if lenient else row.verdict) or INVALID for row in group]
-        most = verdicts[0] if len(verdicts) == 1 else Counter(verdicts).most_common(1)[0][0]
-        found.append(Voted(name, order, group[0].label, most, group[0].cluster))
+        verdicts = Counter((row.lenient if lenient else row.verdict) or INVALID for row in group)
+        found.append(Voted(name, order, group[0].label, verdicts.most_common(1)[0][0], group[0].cluster))
     return found

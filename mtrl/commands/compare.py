@@ -43,7 +43,7 @@ def command(
     found = replace(found, notes=[*found.notes, *remarks])
     say(conclusion.sentence(found.tasks, compare_page.named((a, b))))
     table(
-        f"A: {names[0]}\nB: {names[1]}\nper cent; B - A with its 95% paired bootstrap interval",
+        f"A: {names[0]}\nB: {names[1]}\nper cent, SRCC from -1 to 1; B - A with its 95% paired bootstrap interval",
         COLUMNS,
         map(_row, *zip(*found.tasks.items(), strict=True)),
     )
@@ -67,9 +67,10 @@ COLUMNS = [
     "task",
     "n",
     "clusters",
-    "A Macro-F1",
-    "B Macro-F1",
-    "Macro-F1 B - A",
+    "metric",
+    "A",
+    "B",
+    "B - A",
     "accuracy B - A",
     "only A right",
     "only B right",
@@ -78,13 +79,14 @@ COLUMNS = [
 
 
 def _row(name: str, m: Comparison) -> list[Any]:
+    of = m.headline
     return [
         name,
         m.n,
         m.clusters,
-        f"{100 * m.a.macro_f1:.2f}",
-        f"{100 * m.b.macro_f1:.2f}",
-        _difference(m.macro_f1),
+        of.name,
+        *(f"{side:.3f}" if m.srcc else f"{100 * side:.2f}" for side in (of.a, of.b)),
+        _difference(of.between, srcc=m.srcc is not None),
         _difference(m.accuracy),
         m.only_a,
         m.only_b,
@@ -92,9 +94,10 @@ def _row(name: str, m: Comparison) -> list[Any]:
     ]
 
 
-def _difference(about: Difference) -> str:
-    interval = " [{:+.1f}, {:+.1f}]".format(*(100 * bound for bound in about.ci95)) if about.ci95 else ""
-    return f"{100 * about.difference:+.2f}{interval}"
+def _difference(about: Difference, srcc: bool = False) -> str:
+    times, digits, of_bounds = (1, 3, 3) if srcc else (100, 2, 1)
+    bounds = ", ".join(f"{times * bound:+.{of_bounds}f}" for bound in about.ci95 or ())
+    return f"{times * about.difference:+.{digits}f}" + (f" [{bounds}]" if bounds else "")
 
 
 def folder(name: str, runs: Path) -> Path:

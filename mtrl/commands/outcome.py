@@ -8,10 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mtrl.evaluate.metrics.graded import Graded
+    from mtrl.evaluate.metrics.intervals import Estimate
+    from mtrl.evaluate.metrics.score import Score
     from mtrl.evaluate.metrics.task import TaskMetrics
     from mtrl.evaluate.scores import Scores
 
 COLUMNS = ("task", "n", "Macro-F1 [95%]", "accuracy", "invalid", "lenient F1", "right in both orders", "first chosen")
+SCORES = (
+    "task", "n", "SRCC [95%]", "SRCC at worst", "PLCC", "Kendall", "quadratic kappa", "MAE [95%]", "exact",
+    "invalid", "invalid, lenient",
+)  # fmt: skip
+GRADED = (
+    "task", "n", "left out", "AUC [95%]", "AP", "SRCC with release [95%]", "PLCC", "pairs", "pairs right [95%]",
+)  # fmt: skip
 
 
 def show(folder: Path, scores: Scores, file: str) -> None:
@@ -21,7 +31,17 @@ def show(folder: Path, scores: Scores, file: str) -> None:
     from mtrl.evaluate import notes, predictions, unreadable
 
     name = scores.judge.name if scores.judge else scores.checkpoint
-    table(f"{name}: {METHODS[scores.method]} (per cent)", COLUMNS, [_row(*item) for item in scores.tasks.items()])
+    title = f"{name}: {METHODS[scores.method]}"
+    verdicts = [_row(task, of) for task, of in scores.tasks.items() if not of.score]
+    if verdicts or not scores.tasks:
+        table(f"{title} (per cent)", COLUMNS, verdicts)
+    rated = [_score(task, of, of.score) for task, of in scores.tasks.items() if of.score]
+    if rated:
+        table(f"{title}: scores, of the valid answers (exact, invalid: per cent)", SCORES, rated)
+    if found := [_graded(task, of.graded) for task, of in scores.tasks.items() if of.graded]:
+        kept = [place for place, cells in enumerate(zip(*found, strict=True)) if any(cells)]
+        rows = [[row[place] for place in kept] for row in found]
+        table(f"{title}: graded by its probabilities (AUC, AP, pairs: per cent)", [GRADED[n] for n in kept], rows)
     run = predictions.load(folder, file)
     for task, numbers in scores.tasks.items():
         for line in notes.of_task(task, numbers):
@@ -56,3 +76,44 @@ def _row(name: str, task: TaskMetrics) -> list[Any]:
         f"{100 * pair.consistent_accuracy:.2f}" if pair else "",
         f"{100 * pair.first_position_rate:.2f}" if pair else "",
     ]
+
+
+def _score(name: str, task: TaskMetrics, score: Score) -> list[Any]:
+    return [
+        name,
+        task.n,
+        _cell(score.srcc),
+        _value(score.srcc.worst),
+        *(_value(of.value) for of in (score.plcc, score.kendall, score.kappa)),
+        _cell(score.mae),
+        f"{100 * task.accuracy:.2f}",
+        f"{100 * task.invalid_rate:.2f}",
+        f"{100 * task.lenient.invalid_rate:.2f}",
+    ]
+
+
+def _graded(name: str, graded: Graded) -> list[str]:
+    """ "" where a number does not apply to the task."""
+    return [
+        name,
+        f"{graded.n:,}",
+        f"{graded.missing:,}" if graded.missing else "",
+        _cell(graded.auc, 100),
+        _value(graded.average_precision.value, 100) if graded.average_precision else "",
+        _cell(graded.srcc),
+        _value(graded.plcc.value) if graded.plcc else "",
+        f"{graded.pairs:,}" if graded.pairs else "",
+        _cell(graded.pair_accuracy, 100),
+    ]
+
+
+def _cell(of: Estimate | None, times: int = 1) -> str:
+    """The number with its interval."""
+    if of is None:
+        return ""
+    interval = f" [{', '.join(_value(bound, times) for bound in of.ci95)}]" if of.ci95 else ""
+    return _value(of.value, times) + interval
+
+
+def _value(value: float | None, times: int = 1) -> str:
+    return "-" if value is None else f"{100 * value:.1f}" if times == 100 else f"{value:.3f}"

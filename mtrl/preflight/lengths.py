@@ -1,4 +1,7 @@
-"""The prompts in tokens: of images exactly, of text exactly where the model's tokenizer is at hand."""
+"""The prompts in tokens: of images exactly, of text exactly where the model's tokenizer is at hand.
+
+A prompt is as vLLM gets it, in the model's chat template; for SFT with its answer, which `sft.max_length` includes.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ from mtrl.config.samples import Sample
 from mtrl.core.finding import Check
 from mtrl.models import budget, tokens
 
-CHAT = 12  # tokens of the chat template itself
 AROUND = 2  # tokens around an image: vision start and end
+END = 2  # tokens after an answer: its end and a line break
 SAMPLED = 200  # rows per task, for means
 
 
@@ -30,7 +33,7 @@ class Length(NamedTuple):
     image: int
     """Of its images alone."""
     text: int
-    """The rest."""
+    """The rest; in SFT with the answer."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ def image_tokens(width: int, height: int, recipe: Recipe) -> int:
 
 def lengths(recipe: Recipe, data: Path, name: str, splits: tuple[str, ...], step: int = 1) -> Iterator[Length]:
     """Every `step`-th row of these splits of a task, in file order; none where it is not converted."""
-    task, count = tasks.load(name), tokens.counter(Path(recipe.model.path))
+    task, counter = tasks.load(name), tokens.counter(Path(recipe.model.path))
+    around = counter.chat + (max(map(counter.count, task.choices)) + END if recipe.stage == "sft" else 0)
     render = prompting.renderer(task, recipe.style)
     sized = functools.cache(lambda width, height: image_tokens(width, height, recipe))
     texts: dict[tuple[int, str], int] = {}  # a prompt without fields is the same for every row
@@ -58,10 +62,10 @@ def lengths(recipe: Recipe, data: Path, name: str, splits: tuple[str, ...], step
     for identifier, split, images, sizes, packed in islice(chain.from_iterable(parts), 0, None, step):
         if (key := (len(images), packed)) not in texts:
             sample = Sample(identifier, name, task.kind, tuple(images), json.loads(packed), "", split)
-            texts[key] = count(render(sample).replace(prompting.MARKER, ""))
+            texts[key] = sum(map(counter.count, render(sample).split(prompting.MARKER)))
         if sizes is None:  # an earlier mtrl did not store them
             sizes = [_size(data / image) for image in images]
-        text = texts[key] + CHAT + AROUND * len(images)
+        text = texts[key] + around + AROUND * len(images)
         yield Length(f"{split}/{identifier}", sum(sized(*size) for size in sizes if size), text)
 
 
@@ -95,7 +99,7 @@ def check(recipe: Recipe, data: Path) -> Iterator[Check]:
         limit = recipe.sft.max_length
     elif recipe.rl:
         limit, key = recipe.rl.max_prompt_length, "rl.max_prompt_length"
-    how = "" if (Path(recipe.model.path) / tokens.FILE).exists() else " (text estimated)"
+    how = "" if tokens.counter(Path(recipe.model.path)).exact else " (text estimated)"
     longest, which = 0, ""
     for name in recipe.tasks:
         for row in lengths(recipe, data, name, ("train", "val")):

@@ -1,12 +1,14 @@
 """How long `mtrl plan` takes over the paper's six tasks.
 
-    python tests/benchmarks/bench_plan.py             (46,721 rows of Table 1, 33,553 to train on; about 2 minutes)
-    python tests/benchmarks/bench_plan.py --keep DIR  (the data folder is kept in DIR, and used again)
+    python tests/benchmarks/bench_plan.py             (46,672 rows, 33,523 to train on; about 2 minutes)
+    python tests/benchmarks/bench_plan.py --keep DIR  (DIR/data is kept, and used again)
+    python tests/benchmarks/bench_plan.py --keep DIR --side 512     (images of the benchmarks' usual size; 10 minutes)
 
-Generates the six releases with Table 1's numbers of rows, all images different and small (their sizes are read from the
-samples, so their pixels cost nothing), converts them, and runs `mtrl plan` of each recipe over all six tasks: cold,
-with nothing of the data in the page cache, and twice warm. Each is the whole command's wall time, with Python's start,
-and in brackets its processor time.
+Generates the six releases with about Table 1's numbers of rows, all images different and by default small (their sizes
+are read from the samples, so their pixels cost nothing), converts them, and runs `mtrl plan` of each recipe over all
+six tasks: cold, with nothing of the data in the page cache, and twice warm. Each is the whole command's wall time, with
+Python's start, and in brackets its processor time.
+
 The models: one from the hub, whose text is estimated, and the tiny one, whose tokenizer counts the text.
 """
 
@@ -29,11 +31,12 @@ WORDS = ("the", "dog", "left", "holds", "a red ball", "and", "sky", "above it", 
 MTRL = [str(Path(sys.executable).with_name("mtrl"))]
 
 
-def pictures(kind: int) -> Callable[[int], Image.Image]:
-    """Of different sizes and colours: the first pixels hold `kind` and the image's number."""
+def pictures(kind: int, side: int | None = None) -> Callable[[int], Image.Image]:
+    """Of different colours, and without `side` of different sizes: the first pixels hold `kind` and the number."""
 
     def make(number: int) -> Image.Image:
-        image = Image.new("RGB", (32 + number % 31, 32 + number % 37), (number * 7 % 256, number * 13 % 256, kind * 40))
+        size = (side, side) if side else (32 + number % 31, 32 + number % 37)
+        image = Image.new("RGB", size, (number * 7 % 256, number * 13 % 256, kind * 40))
         image.putdata([(kind, number // 65536, number // 256 % 256)] * 64 + [(number % 256, 99, 99)] * 64)
         return image
 
@@ -46,16 +49,18 @@ def captions(count: int, seed: str) -> list[str]:
     return [f"{number} {' '.join(rng.choices(WORDS, k=rng.randint(8, 40)))}" for number in range(count)]
 
 
-def generate(folder: Path) -> None:
+def generate(folder: Path, side: int | None) -> None:
     """folder/raw and folder/data."""
     from mtrl.demo import releases
 
     raw, rng = folder / "raw", random.Random(0)
-    releases.agin(raw, 6049, pictures(1))
-    releases.seetrue(raw, make=pictures(2), labels=[(text, rng.randrange(2)) for text in captions(6930, "seetrue")])
+    releases.agin(raw, 6049, pictures(1, side))
+    releases.seetrue(
+        raw, make=pictures(2, side), labels=[(text, rng.randrange(2)) for text in captions(6930, "seetrue")]
+    )
     prompts = {"train": 1553, "validation": 523, "test": 542}  # about 6,194, 2,584 and 2,720 rows
-    releases.imagereward(raw, prompts, pictures(3), texts=captions(2618, "imagereward"))
-    releases.unsafebench(raw, {"train": 8109, "test": 2037}, pictures(4))
+    releases.imagereward(raw, prompts, pictures(3, side), texts=captions(2618, "imagereward"))
+    releases.unsafebench(raw, {"train": 8109, "test": 2037}, pictures(4, side))
     subprocess.run([*MTRL, "convert", *TASKS, "--raw", raw, "--out", folder / "data"], check=True, stdout=sys.stderr)
 
 
@@ -84,11 +89,12 @@ def plan(data: Path, *options: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--side", type=int)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = (options.keep or Path(name)).resolve()
         if not (folder / "data").is_dir():
-            generate(folder)
+            generate(folder, options.side)
         for recipe in ("recipes/sft_unified.yaml", "recipes/rl_multitask.yaml"):
             for about, more in (("hub model", []), ("tokenizer", ["--model", "tiny", "--hardware", "cpu"])):
                 forget(folder / "data")

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mtrl.demo.walkthrough import tiny
 from mtrl.evaluate.engines import cpu
 from mtrl.evaluate.engines.offline import likely_cause
 
@@ -60,8 +61,18 @@ def test_a_container_may_have_less_than_its_machine(tmp_path: Path) -> None:
 def test_a_real_model_is_said_to_be_slow(tmp_path: Path) -> None:
     with (tmp_path / "model.safetensors").open("wb") as file:
         file.truncate(4_300_000_000)
-    assert "100 s" in cpu.note(cpu.weights(str(tmp_path))) and cpu.note(1_000_000) == ""
-    assert cpu.weights("org/on-the-hub") == 0
+    assert "100 s" in cpu.note(cpu.weights(str(tmp_path), None)) and cpu.note(1_000_000) == ""
+
+
+def test_weights_that_are_not_here_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import AutoConfig
+
+    there = cpu.weights(str(tiny()), None)
+    counted = cpu.weights("org/on-the-hub", AutoConfig.from_pretrained(tiny()))
+    assert 0 < counted < there < 1.01 * counted  # the file has a header too
+    assert cpu.weights("org/on-the-hub", SimpleNamespace()) == 0
+    monkeypatch.setattr(cpu, "local_model", lambda name: tiny())  # in the hub's cache
+    assert cpu.weights("org/on-the-hub", None) == there
 
 
 def test_too_little_memory_on_a_cpu_names_the_variable() -> None:

@@ -4,7 +4,9 @@ lines.
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import random
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from PIL import Image
 from tokenizers import Tokenizer
 
-from mtrl.config import recipe, samples, tasks
+from mtrl.config import prompting, recipe, samples, tasks
 from mtrl.config.kinds import Pair
 from mtrl.converters.pipeline.convert import convert
 from mtrl.converters.pipeline.unchanged import FINGERPRINTS
@@ -89,7 +91,7 @@ def test_lines_have_the_tokens_of_the_text(seed: int) -> None:
         "\xa0",
         "日本",
     )
-    count = tokens.counter(TINY)
+    count = tokens.counter(TINY).count
     for _ in range(200):
         text = "".join(rng.choices(pieces, k=rng.randint(0, 30)))
         assert count(text) == len(whole.encode(text).ids), repr(text)
@@ -105,7 +107,7 @@ def test_another_pattern_is_counted_whole(tmp_path: Path) -> None:
     whole = Tokenizer.from_file(str(tmp_path / tokens.FILE))
     text = "a\nc\nc"
     assert (
-        tokens.counter(tmp_path)(text)
+        tokens.counter(tmp_path).count(text)
         == len(whole.encode(text).ids)
         < sum(len(whole.encode(line).ids) for line in ("a\n", "c\n", "c"))
     )
@@ -113,8 +115,54 @@ def test_another_pattern_is_counted_whole(tmp_path: Path) -> None:
 
 def test_a_changed_tokenizer_is_read_again(tmp_path: Path) -> None:
     (tmp_path / tokens.FILE).write_bytes((TINY / tokens.FILE).read_bytes())
-    before = tokens.counter(tmp_path)("The dog\nsees")
+    before = tokens.counter(tmp_path).count("The dog\nsees")
     config = json.loads((TINY / tokens.FILE).read_text())
     config["model"]["merges"] = []
     (tmp_path / tokens.FILE).write_text(json.dumps(config))
-    assert tokens.counter(tmp_path)("The dog\nsees") > before
+    assert tokens.counter(tmp_path).count("The dog\nsees") > before
+
+
+def test_a_prompt_is_counted_in_the_chat_template(project: Path) -> None:
+    """As transformers fills it in, whose text vLLM is given; each image is one token there."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    for stage, name in (("rl_multitask", "demo_pairs"), ("rl_multitask", TASK), ("sft_unified", TASK)):
+        loaded = recipe.load(stage, "tiny", "cpu", sets=[f"tasks={name}"])
+        render = prompting.renderer(tasks.load(name), loaded.style)
+        split = "test" if name == "demo_pairs" else "val"
+        rows = zip(lengths.lengths(loaded, DATA, name, (split,)), samples.read(DATA, name, split), strict=True)
+        for length, sample in list(rows)[:20]:
+            message = {"role": "user", "content": prompting.parts(render(sample))}
+            text = tokenizer.apply_chat_template([message], add_generation_prompt=True, tokenize=False)
+            answer = f"{max(tasks.load(name).choices, key=len)}<|im_end|>\n" if stage == "sft_unified" else ""
+            assert length.text == len(tokenizer.encode(text + answer)) - len(sample.images), text
+            assert length.row == f"{split}/{sample.id}" and length.image == 4 * len(sample.images)
+
+
+def test_a_template_of_a_model(tmp_path: Path) -> None:
+    """One with a system prompt, as Qwen2.5-VL's; one in tokenizer_config.json; none, or a broken one."""
+    (tmp_path / tokens.FILE).write_bytes((TINY / tokens.FILE).read_bytes())
+
+    def counter(name: str, content: str) -> tokens.Counter:
+        for old in ("chat_template.jinja", "tokenizer_config.json"):
+            (tmp_path / old).unlink(missing_ok=True)
+        (tmp_path / name).write_text(content)
+        os.utime(tmp_path / tokens.FILE, ns=(0, next(times)))  # a model's files are not changed while it is planned
+        return tokens.counter(tmp_path)
+
+    times = itertools.count(1)
+    plain = (TINY / "chat_template.jinja").read_text()
+    one = counter("chat_template.jinja", plain)
+    assert one.exact and one.chat == 8
+    system = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+    more = counter("tokenizer_config.json", json.dumps({"chat_template": f"{{{{ {json.dumps(system)} }}}}{plain}"}))
+    assert more.exact and more.chat == 8 + more.count(system)
+    for name, content in (
+        ("tokenizer_config.json", "{}"),
+        ("chat_template.jinja", "{% if %}"),
+        ("chat_template.jinja", "{{ messages[1] }}"),
+        ("tokenizer_config.json", "{"),
+    ):
+        broken = counter(name, content)
+        assert (broken.exact, broken.chat) == (False, tokens.CHAT)
