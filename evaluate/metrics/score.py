@@ -3,8 +3,9 @@
 An invalid answer has no number, and none is invented for it: the numbers are of the valid answers alone. Next to them
 are how many those are, and a worst case: each invalid answer gets the verdict that is farthest from its label (where
 both ends are equally far, the end with the worse number), and of that and the number itself the worse one is taken.
-For the error that is the exact bound; for the others it is a low value, not a proven minimum. What peers do: MMRB2
-leaves invalid answers out and shows no rate, Pref-GRPO gives them one half, VisualQuality-R1 draws a number at random.
+For the error that is an upper bound; for the others it is a low value, not a proven minimum. What peers do: MMRB2's
+scorer leaves invalid answers out, Pref-GRPO gives both sides of the pair half a win, and VisualQuality-R1's inference
+code draws a number from 1 to 5.
 """
 
 from __future__ import annotations
