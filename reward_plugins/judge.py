@@ -19,7 +19,6 @@ It has "choices" too where they are not yes and no, or 1 and 2. At least three i
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 from collections.abc import Sequence
@@ -125,8 +124,7 @@ def parse_lenient(response: Any, style: str, choices: tuple[str, ...] = POINTWIS
        Quotes, asterisks and punctuation at its ends are removed, and the rest must be a choice.
     3. On a scale of 1 to 5: "4.0", "4/5" and "4 out of 5" are 4; "4.5" is no verdict.
     4. Its first word, or "verdict: X" or "answer is X" at its end. Only whole words count: "know" is not "no". The
-       first word counts in at most 400 characters; of choices other than yes and no, or 1 and 2, only where none is
-       named after it ("1 and 2 are equal"), and on a scale no other number.
+       first word counts in up to 400 characters, except of yes or no and 1 or 2 with no other verdict or number after it.
     """
     verdict = parse(response, style, choices)
     if verdict or not isinstance(response, str):
@@ -142,14 +140,12 @@ def parse_lenient(response: Any, style: str, choices: tuple[str, ...] = POINTWIS
     before, text = text, text.lstrip(ENDS)
     if (scale := is_scale(choices)) and before.removesuffix(text).endswith((".", ",")):
         return None  # ".5" is no 5
-    if text in choices:
-        return text
     if scale:
         text = re.sub(rf"(?<=\d)(?:\.0+)?(?: ?/ ?| out of ){choices[-1]}(?:\.0+)?(?![\d.])|(?<=\d)\.0+(?!\d)", "", text)
-        if text in choices:
-            return text
-        if re.search(r"\d(?: ?[.,/] ?| out of )\d|\d ?[%½]", text):
-            return None  # a fraction, several numbers, or another scale
+    if text in choices:
+        return text
+    if scale and re.search(r"\d(?: ?[.,/] ?| out of )\d|\d ?[%½]", text):
+        return None  # a fraction, several numbers, or another scale
     either = "|".join(map(re.escape, choices))
     first = None if cut else re.match(rf"({either})(?=[\s.,:;!*]|$)", text)
     others = r"\d" if scale else rf"\b(?:{either})\b"
@@ -161,15 +157,6 @@ def parse_lenient(response: Any, style: str, choices: tuple[str, ...] = POINTWIS
     return found.pop() if len(found) == 1 else None
 
 
-@functools.lru_cache
-def _differ(choices: tuple[Any, ...]) -> bool:
-    """Whether they are at least two words, each listed once, and a scale's in order."""
-    if len(choices) < 2 or not all(isinstance(choice, str) and choice for choice in choices):
-        return False
-    ordered = sorted(set(map(int, choices))) == list(map(int, choices)) if is_scale(choices) else True
-    return ordered and len(set(choices)) == len(choices)
-
-
 def read_truth(text: str) -> Truth:
     """A ground truth from its JSON text. Raises ValueError for a malformed one, which ends the run."""
     try:
@@ -178,11 +165,10 @@ def read_truth(text: str) -> Truth:
         if choices is None:
             choices = next((known for known in (POINTWISE, PAIRWISE) if label in known), ())
         truth = Truth(str(found["task"]), label, str(found["id"]), tuple(choices))
-        if found.get("choices") is not None and not (isinstance(choices, list) and _differ(truth.choices)):
+        if type(choices) not in (list, tuple) or len(set(choices)) != len(choices) or {*map(type, choices)} - {str}:
             raise ValueError("choices")
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        shape = '{"task", "label", "id"}, with "choices" where they are a list of different words'
-        raise ValueError(f"a ground truth must be the JSON text {shape}, not {str(text)[:2000]!r}") from error
+        raise ValueError(f"{text!r} must be the JSON text of a ground truth (choices: different words)") from error
     if label not in truth.choices:
         raise ValueError(f"label {label!r} is none of {', '.join(truth.choices or POINTWISE + PAIRWISE)}")
     return truth
@@ -207,12 +193,11 @@ def _score(
 ) -> dict[str, float]:
     accuracy, form = float(reading.verdict == truth.label), float(reading.well_formed)
     credit = accuracy
-    if score_reward == "linear":
-        if reading.verdict and is_scale(truth.choices):
-            span = int(truth.choices[-1]) - int(truth.choices[0])
-            credit = 1 - abs(int(reading.verdict) - int(truth.label)) / span
-    elif score_reward != "exact":
+    if score_reward not in ("exact", "linear"):
         raise ValueError(f"score_reward {score_reward!r} is neither exact nor linear")
+    if score_reward == "linear" and reading.verdict and is_scale(truth.choices):
+        span = int(truth.choices[-1]) - int(truth.choices[0])
+        credit = 1 - abs(int(reading.verdict) - int(truth.label)) / span
     if length_cap is not None and tokens > length_cap:
         accuracy = credit = form = 0.0
     return {"overall": (1 - format_weight) * credit + format_weight * form, "format": form, "accuracy": accuracy}
@@ -274,12 +259,9 @@ def trl_reward(
     ground truths, `completion_ids` the token ids of each completion. All values of compute_score but `overall` are
     logged by TRL's `log_metric`, as means over the batch. Raises ValueError as read_truth does.
     """
-    texts = [_text(completion) for completion in completions]
-    lengths = [len(ids) for ids in completion_ids] if completion_ids is not None else [0] * len(texts)
-    inputs = [
-        {"response": text, "response_length": length, "ground_truth": truth}
-        for text, length, truth in zip(texts, lengths, answer, strict=True)
-    ]
+    lengths = [len(ids) for ids in completion_ids] if completion_ids is not None else [0] * len(completions)
+    rows = zip(map(_text, completions), lengths, answer, strict=True)
+    inputs = [{"response": text, "response_length": length, "ground_truth": truth} for text, length, truth in rows]
     scores = compute_score(inputs, format_weight, length_cap, score_reward)
     if log_metric is not None:
         for key in sorted({key for row in scores for key in row} - {"overall"}):
@@ -305,13 +287,8 @@ def verl_score(
     truth = read_truth(ground_truth)
     reading = read(solution_str, "rl", truth.choices)
     row = _score(reading, truth, 0, format_weight, None, score_reward)
-    return {
-        "score": row["overall"],
-        "acc": row["accuracy"],
-        "format": row["format"],
-        "invalid": float(reading.verdict is None),
-        "yes_rate": float(reading.verdict == truth.choices[0]),
-    }
+    named = {"invalid": float(reading.verdict is None), "yes_rate": float(reading.verdict == truth.choices[0])}
+    return {"score": row["overall"], "acc": row["accuracy"], "format": row["format"], **named}
 
 
 def _text(completion: Any) -> str | None:

@@ -181,11 +181,9 @@ def test_the_reward_of_a_score_is_exact_or_linear() -> None:
         judge.score(reply, truth("4", FIVE), score_reward="square")
 
 
-@pytest.mark.parametrize(
-    "choices", [["6"], "6789", ["6", "6"], [["6"], "7"], ["7", "6", "8"], ["6", 7], {"6": 1, "7": 2}]
-)
+@pytest.mark.parametrize("choices", ["6789", ["6", "6"], [["6"], "7"], ["6", 7], {"6": 1, "7": 2}])
 def test_choices_that_are_no_list_of_different_words_end_the_run(choices: object) -> None:
-    with pytest.raises(ValueError, match='with "choices" where they are a list of different words'):
+    with pytest.raises(ValueError, match=r"a ground truth \(choices: different words\)"):
         judge.read_truth(json.dumps({"task": "t", "label": "6", "id": "1", "choices": choices}))
 
 
