@@ -72,7 +72,7 @@ def items_of(rows: Sequence[Prediction], choices: tuple[str, ...]) -> list[Item]
                 values.setdefault(row.id, []).append(value)
     return [
         Item(
-            value=round(sum(values[name]) / len(values[name]), 6) if name in values else None,  # confidences have 6
+            value=round(sum(values[name]) / len(values[name]), 12) if name in values else None,  # as many digits
             first=row.label == choices[0] if len(choices) == 2 else None,
             score=row.score,
             group="" if is_pair(choices) else row.group,

@@ -23,7 +23,7 @@ from mtrl.evaluate.metrics.classification import (
 )
 from mtrl.evaluate.metrics.intervals import estimate
 from mtrl.evaluate.metrics.prediction import Prediction, Voted, voted
-from mtrl.evaluate.metrics.score import numbers, values_of
+from mtrl.evaluate.metrics.score import srcc, values_of
 from mtrl.reward_plugins.judge import is_scale
 
 Kind = Literal["only_a", "only_b", "both_wrong"]  # who is right
@@ -119,7 +119,7 @@ def compare(rows_a: Iterable[Prediction], rows_b: Iterable[Prediction], choices:
     def difference(row: int, a: float, b: float) -> Difference:
         return Difference(b - a, estimate(b - a, None if drawn is None else drawn[row]).ci95)
 
-    srcc = [value for side in both_valid if (value := values_of(table(side, choices))["srcc"]) is not None]
+    rated = [value for side in both_valid if (value := values_of(table(side, choices))["srcc"]) is not None]
     return Comparison(
         n=len(given),
         clusters=len(set(units)),
@@ -134,7 +134,7 @@ def compare(rows_a: Iterable[Prediction], rows_b: Iterable[Prediction], choices:
         both_wrong=right.count((False, False)),
         mcnemar_p=float(binomtest(only_a, only_a + only_b).pvalue) if independent and only_a + only_b else None,
         disagreements=[_apart(all_a[k], all_b[k]) for k in shared if all_a[k].verdict != all_b[k].verdict],
-        srcc=Headline(SRCC, srcc[0], srcc[1], difference(2, srcc[0], srcc[1])) if len(srcc) == 2 else None,
+        srcc=Headline(SRCC, rated[0], rated[1], difference(2, rated[0], rated[1])) if len(rated) == 2 else None,
     )
 
 
@@ -154,7 +154,7 @@ def _differences(a: Any, b: Any, valid_a: Any = None, valid_b: Any = None) -> An
 
     rows = [macro_f1(b) - macro_f1(a), accuracy(b) - accuracy(a)]
     if valid_a is not None:
-        rows.append(numbers(valid_b)[0] - numbers(valid_a)[0])
+        rows.append(srcc(valid_b) - srcc(valid_a))
     return np.stack(rows)
 
 

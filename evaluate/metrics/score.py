@@ -3,8 +3,9 @@
 An invalid answer has no number, and none is invented for it: the numbers are of the valid answers alone. Next to them
 are how many those are, and a worst case: each invalid answer gets the verdict that is farthest from its label (where
 both ends are equally far, the end with the worse number), and of that and the number itself the worse one is taken.
-For the error that is the exact bound; for the others it is a low value, not a proven minimum. What peers do: MMRB2
-leaves invalid answers out and shows no rate, Pref-GRPO gives them one half, VisualQuality-R1 draws a number at random.
+For the error that is an upper bound; for the others it is a low value, not a proven minimum. What peers do: MMRB2's
+scorer leaves invalid answers out, Pref-GRPO gives both sides of the pair half a win, and VisualQuality-R1's inference
+code draws a number from 1 to 5.
 """
 
 from __future__ import annotations
@@ -67,26 +68,38 @@ def numbers(counts: Any) -> Any:
     """
     import numpy as np
 
-    valid = counts[:, :-1].astype(float)
-    n, labels, verdicts = valid.sum(axis=(0, 1)), valid.sum(axis=1), valid.sum(axis=0)
+    valid, n, labels, verdicts = _margins(counts)
     steps = np.arange(len(valid))
-    midranks = [np.cumsum(of, axis=0) - of / 2 - n / 2 for of in (labels, verdicts)]  # less their mean
     means = [ratio(steps @ of, n) for of in (labels, verdicts)]
-    x, y = (steps[:, None] - mean for mean in means)
-    both, spread_x, spread_y = _products(valid, labels, verdicts, x, y)
+    both, spread_x, spread_y = _products(valid, labels, verdicts, *(steps[:, None] - mean for mean in means))
     earlier = np.cumsum(valid, axis=0) - valid  # of lower labels
     lower = np.cumsum(earlier, axis=1)
     agreeing = (valid * (2 * lower - earlier - lower[:, -1:])).sum(axis=(0, 1))  # concordant less discordant pairs
     pairs, same_label, same_verdict = ((of * (of - 1)).sum(axis=0) / 2 for of in (n[None], labels, verdicts))
     return np.stack(
         [
-            _correlation(*_products(valid, labels, verdicts, *midranks)),
+            srcc(counts),
             _correlation(both, spread_x, spread_y),
             _correlation(agreeing, pairs - same_label, pairs - same_verdict),
             ratio(2 * both, spread_x + spread_y + n * (means[0] - means[1]) ** 2),
             ratio(np.einsum("ij...,ij->...", valid, abs(steps[:, None] - steps)), n),
         ]
     )
+
+
+def srcc(counts: Any) -> Any:
+    """Spearman's correlation of each matrix, as `numbers`."""
+    import numpy as np
+
+    valid, n, labels, verdicts = _margins(counts)
+    midranks = (np.cumsum(of, axis=0) - (of + n) / 2 for of in (labels, verdicts))  # less their mean
+    return _correlation(*_products(valid, labels, verdicts, *midranks))
+
+
+def _margins(counts: Any) -> tuple[Any, Any, Any, Any]:
+    """Without the invalid ones: the matrix, and how many items there are, with each label and with each verdict."""
+    valid = counts[:, :-1].astype(float)
+    return valid, valid.sum(axis=(0, 1)), valid.sum(axis=1), valid.sum(axis=0)
 
 
 def _products(valid: Any, labels: Any, verdicts: Any, x: Any, y: Any) -> tuple[Any, Any, Any]:
@@ -127,6 +140,6 @@ def values_of(counts: Any) -> dict[str, float | None]:
             found[name] = float(of(labels, verdicts).statistic)
     if len(labels):
         found["mae"] = float(mean_absolute_error(labels, verdicts))
-        if np.ptp([*labels, *verdicts]):
+        if np.ptp(np.concatenate([labels, verdicts])):
             found["kappa"] = float(cohen_kappa_score(labels, verdicts, labels=steps, weights="quadratic"))
     return found

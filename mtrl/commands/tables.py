@@ -1,4 +1,6 @@
-"""`mtrl tables [1|2|3]`: our numbers next to the paper's, what is missing with its command, and every evaluation."""
+"""`mtrl tables [1|2|3|4]`: our numbers next to published ones, what is missing with its command, and every
+evaluation.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from mtrl.commands import options
 
 def command(
     number: Annotated[
-        int | None, typer.Argument(min=1, max=3, help="Which table; default: all, and every evaluation by run.")
+        int | None, typer.Argument(min=1, max=4, help="Which table; default: all, and every evaluation by run.")
     ] = None,
     form: Annotated[
         Literal["terminal", "markdown", "latex"], typer.Option("--format", help="latex needs booktabs.")
@@ -19,7 +21,7 @@ def command(
     runs: options.Runs = options.RUNS,
     data: options.Data = options.DATA,
 ) -> None:
-    """Print Tables 1, 2 and 3, ours and the paper's; without a number also every evaluation, by run.
+    """Print Tables 1, 2 and 3, ours and the paper's; Table 4, published judges; by default also every evaluation.
 
     Ours with 95% intervals, the difference, baselines and invalid rates.
     """

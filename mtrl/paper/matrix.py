@@ -1,9 +1,13 @@
-"""The matrix: the cells of Table 2 or 3, one checkpoint each, and the choice of some of them."""
+"""The matrix: the cells of Table 2, 3 or 4, one checkpoint each, and the choice of some of them."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from mtrl.config import datacard
 from mtrl.config import recipe as recipes
-from mtrl.config.published import layout, table_tasks
+from mtrl.config.published import table_methods, table_tasks
+from mtrl.core import hints
 from mtrl.core.errors import UserError, nearest
 from mtrl.paper.cell import Cell, Place
 
@@ -14,24 +18,37 @@ def cells(
     number: int, model: str | None, hardware: str | None, seeds: list[int], sets: list[str], place: Place
 ) -> list[Cell]:
     """Every cell of a table, seed by seed. `sets` are the values of --set, see `_of_stage`. Raises UserError."""
-    about, every = layout()[f"table{number}"], table_tasks(2)
+    methods, tasks, every = table_methods(number), table_tasks(number), table_tasks(2)
+    if number == 4:
+        tasks = converted(tasks, place.data)
     presets = [f"--{key}={value}" for key, value in (("model", model), ("hardware", hardware)) if value]
     found: list[Cell] = []
     each: list[int | None] = [*seeds] or [None]
     for seed in each:
-        for method in about["rows"]:
+        for method in methods:
             single, stage = method.endswith("_single"), method.split("_")[0]
             if stage == "zero" and found:
                 continue  # nothing is trained: the same for every seed
-            for task in about["columns"] if single else [""]:
+            for task in tasks if single else [""]:
                 own = _of_stage(sets, stage) + ([] if seed is None or stage == "zero" else [f"seed={seed}"])
                 recipe = recipes.load(method, model, hardware, task or None, own, place.data)
                 if not single and recipe.stage and recipe.tasks != every:  # a paper.yaml with columns of its own
                     own = [f"tasks={','.join(every)}", *own]
                     recipe = recipes.load(method, model, hardware, None, own, place.data)
                 options = (*presets, *([f"--tasks={task}"] if single else []), *(f"--set={text}" for text in own))
-                columns = (task,) if single else tuple(about["columns"])
+                columns = (task,) if single else tuple(tasks)
                 found.append(Cell(method, task, None if stage == "zero" else seed, columns, options, recipe, place))
+    return found
+
+
+def converted(benchmarks: list[str], data: Path) -> list[str]:
+    """Table 4's benchmarks that are there to be scored: nobody has all the releases. Raises UserError for none."""
+    found = [task for task in benchmarks if datacard.path_of(data, task).exists()]
+    if not found:
+        raise UserError(
+            f"none of Table 4's benchmarks is converted: {', '.join(benchmarks)}",
+            hints.line("convert", "all", raw="raw", out=data),
+        )
     return found
 
 

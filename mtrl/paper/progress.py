@@ -7,10 +7,10 @@ from collections.abc import Container
 from pathlib import Path
 
 from mtrl.config import datacard
-from mtrl.config.published import layout
+from mtrl.config.published import table_methods
 from mtrl.config.recipe_types import METHODS
 from mtrl.config.tasks import SPLITS
-from mtrl.paper import results
+from mtrl.paper import beyond, results
 from mtrl.paper.cell import Cell
 from mtrl.paper.results import Row
 from mtrl.paper.scored import Scored
@@ -96,10 +96,10 @@ def _training_left(cell: Cell, pace: dict[str | None, float]) -> str:
 def summary(number: int, found: list[Cell], data: Path) -> Table:
     """The table itself, over the seeds. A run of another recipe in a cell's folder is left out."""
     rows = []
-    for method in layout()[f"table{number}"]["rows"]:
+    for method in table_methods(number):
         by_seed: dict[int | None, dict[str, Scored]] = {}
         for cell in found:
             if cell.method == method and not cell.other_recipe():
                 by_seed.setdefault(cell.seed, {}).update(cell.result())
         rows.append(Row(METHODS[method], method, list(by_seed.values())))
-    return results.build(number, rows, data)
+    return beyond.build(rows) if number == 4 else results.build(number, rows, data)

@@ -9,6 +9,7 @@ which a note explains (marks.py). For a cell without a judge the table has the c
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isnan, nan
 from pathlib import Path
@@ -85,7 +86,7 @@ def of_runs(number: int, runs: Path, data: Path = Path("data")) -> Table:
     table = build(number, rows, data)
     return replace(
         table,
-        notes=(*_judges(rows, columns), *table.notes),
+        notes=(*judges(rows, columns), *table.notes),
         todo=tuple(dict.fromkeys(todo)),
         passed_over=tuple(one.text for one in over if one.task in ("", *columns)),
     )
@@ -151,7 +152,6 @@ def records(rows: list[Row], columns: list[str], footnotes: dict[str, int]) -> D
 def _record(one: Scored, footnotes: dict[str, int]) -> dict[str, Any]:
     numbers, pairs = one.numbers, is_pair(tuple(one.numbers.confusion))
     low, high = numbers.macro_f1_ci95 or (None, None)
-    reasons = [f"{one.of.file.parent}: {mark.reason}" for mark in one.marks]
     fractions = {
         "macro_f1": None if numbers.one_class else numbers.macro_f1,  # meaningless for one class
         "low": low,
@@ -161,9 +161,14 @@ def _record(one: Scored, footnotes: dict[str, int]) -> dict[str, Any]:
         "both_orders": numbers.pairwise.consistent_accuracy if numbers.pairwise else None,
         "invalid": numbers.invalid_rate,
     }
-    signs = "".join(f" †{footnotes.setdefault(reason, len(footnotes) + 1)}" for reason in reasons)
     percent = {key: None if value is None else 100 * value for key, value in fractions.items()}
-    return {**percent, "n": numbers.n, "one_class": numbers.one_class or "", "marks": signs}
+    return {**percent, "n": numbers.n, "one_class": numbers.one_class or "", "marks": signs(one, footnotes)}
+
+
+def signs(one: Scored, footnotes: dict[str, int], more: Sequence[str] = ()) -> str:
+    """The signs of a number's marks, and of `more` reasons; `footnotes` gets the number of each."""
+    reasons = [*(f"{one.of.file.parent}: {mark.reason}" for mark in one.marks), *more]
+    return "".join(f" †{footnotes.setdefault(reason, len(footnotes) + 1)}" for reason in reasons)
 
 
 def share(records: DataFrame, key: str) -> Number:
@@ -200,7 +205,7 @@ def _command(method: str, task: str, plan: dict[str, Any]) -> str:
     return COMMANDS[method].format(model=shlex.quote(model))
 
 
-def _judges(rows: list[Row], columns: list[str]) -> list[str]:
+def judges(rows: list[Row], columns: list[str]) -> list[str]:
     """One line that names the judges of each row."""
     named = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""`mtrl tables`: Tables 1, 2 and 3 next to the paper's, and every evaluation by run."""
+"""`mtrl tables`: Tables 1, 2 and 3 next to the paper's, Table 4, and every evaluation by run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mtrl.config.recipe_types import METHODS
 from mtrl.config.tasks import SPLITS
 from mtrl.core import hints
 from mtrl.core.errors import UserError
-from mtrl.paper import results, scored
+from mtrl.paper import beyond, results, scored
 from mtrl.paper.results import Row
 from mtrl.paper.scored import Scored
 from mtrl.paper.shown import Count, Table
@@ -20,12 +20,16 @@ SRCC = "SRCC [95%], valid answers"
 
 
 def found(number: int | None, runs: Path, data: Path) -> list[Table]:
-    """The table of this number; by default all that the table file has, then every evaluation. Raises UserError."""
+    """The table of this number. By default all that the table file has, Table 4 if a judge is in it, then every
+    evaluation. Raises UserError."""
+    if number == 4:
+        return [beyond.of_runs(runs, data)]
     if number:
         return [counts(data) if number == 1 else results.of_runs(number, runs, data)]
     numbers = [n for n in (1, 2, 3) if f"table{n}" in layout()]
-    every = by_run(runs, data)
-    return [*(table for n in numbers for table in found(n, runs, data)), *([every] if every else [])]
+    fourth, every = beyond.of_runs(runs, data), by_run(runs, data)
+    shown = [*(table for n in numbers for table in found(n, runs, data)), *([every] if every else [])]
+    return [*shown[: len(numbers)], fourth, *shown[len(numbers) :]] if len(fourth.rows.columns) > 1 else shown
 
 
 def counts(data: Path) -> Table:

@@ -10,7 +10,7 @@ import pytest
 
 from mtrl.config import recipe, samples
 from mtrl.config.samples import Sample
-from mtrl.core.errors import MtrlError
+from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.finding import Check
 from mtrl.preflight import amounts, easyr1_rules, lengths, machine, plan, verl_rules
 from tests.unit import launches
@@ -83,7 +83,10 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], No
 
 
 def findings(name: str, model: str, hardware: str, sets: list[str]) -> list[Check]:
-    found = recipe.load(name, model, hardware, "seetrue", sets)
+    try:
+        found = recipe.load(name, model, hardware, "seetrue", sets)
+    except UserError as error:  # a key that this trainer cannot use
+        return [Check("error", str(error), error.then)]
     checks: list[Check] = []
     run, data = launches.a_run(found), launches.DATA
     rendered = plan._rendered(found, run, data, launches.rendered(found))

@@ -1,4 +1,4 @@
-"""Scores and graded values, from predictions.jsonl to what a user reads: `mtrl score`, the report, `mtrl compare`."""
+"""Scores and graded values, from a release to what a user reads: `mtrl score`, the report, `mtrl compare`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ import re
 from pathlib import Path
 
 import pytest
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
 
+from mtrl.config import samples
+from mtrl.config.tasks import Task
+from mtrl.demo import releases
 from mtrl.evaluate import scores
+from mtrl.evaluate.metrics.graded import Graded
 from mtrl.evaluate.metrics.prediction import Prediction
+from mtrl.evaluate.metrics.task import of_task
 from mtrl.evaluate.predictions import as_line
+from tests.unit.releases_fixture import asked, mos, run, task_with
 
 FIVE = ("1", "2", "3", "4", "5")
 CHOICES = {"quality": FIVE, "match": ("yes", "no")}
@@ -121,3 +129,44 @@ def test_no_answer_or_every_answer_is_invalid(tmp_path: Path, cli, invalid: int)
     assert (row[2] == "-") == (invalid == 60) and (found.graded is None) == (invalid == 60)
     assert row[3] == f"{found.score.srcc.worst:.3f}"
     assert (found.score.srcc.worst == found.score.srcc.value) == (invalid == 0)
+
+
+def judged(task: Task, raw: Path, data: Path) -> tuple[list[samples.Sample], list[float], Graded]:
+    """The test split of a converted release, P(yes) of a judge for each sample, and what comes of them."""
+    run(task, raw, data)
+    test, draw, found = list(samples.read(data, task.name, "test")), random.Random(1), []
+    for requests in asked(task, data).values():
+        one = requests["given"]
+        yes = round(0.3 + 0.3 * (one.label == "yes") + 0.39 * draw.random(), 6)
+        sure = max(yes, 1 - yes)
+        found.append(
+            Prediction(
+                id=one.id, task=task.name, order="given", vote=0, response="", verdict="yes" if yes > 0.5 else "no",
+                lenient=None, label=one.label, cluster=one.cluster, group=one.group, score=one.score, confidence=sure,
+            )
+        )  # fmt: skip
+    graded = of_task(found, task.choices).graded
+    assert graded and [row.id for row in found] == [sample.id for sample in test] and not graded.low_is_first
+    return test, [row.graded(task.choices) or 0.0 for row in found], graded
+
+
+def test_the_releases_give_their_authors_numbers(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    releases.agin(raw, rows=200)
+    test, yes, found = judged(mos("agin_nat", "<= 50"), raw, tmp_path / "agin")
+    assert found.srcc and found.srcc.value == pytest.approx(
+        spearmanr(yes, [sample.source["MOS_nat"] for sample in test]).statistic
+    )
+    releases.seetrue(raw)
+    test, yes, found = judged(task_with("seetrue"), raw, tmp_path / "seetrue")
+    assert found.auc and found.auc.value == pytest.approx(roc_auc_score([s.answer == "yes" for s in test], yes))
+    assert found.srcc is None and found.pair_accuracy is None  # a label of 0 or 1 is no number of its own
+    releases.imagereward(raw)
+    test, yes, found = judged(task_with("imagereward"), raw, tmp_path / "imagereward")
+    rated = [
+        (s.source["prompt_id"], s.source["image_text_alignment_rating"], p) for s, p in zip(test, yes, strict=True)
+    ]
+    pairs = [(a, b) for n, a in enumerate(rated) for b in rated[:n] if a[0] == b[0] and a[1] != b[1]]
+    right = sum((a[1] - b[1]) * (a[2] - b[2]) > 0 for a, b in pairs)
+    assert found.pairs == len(pairs) > 0
+    assert found.pair_accuracy and found.pair_accuracy.value == pytest.approx(right / len(pairs))

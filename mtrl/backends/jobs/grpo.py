@@ -71,11 +71,13 @@ def main(file: str) -> None:
         def evaluate(self, *arguments: Any, **more: Any) -> Any:
             sampler = self.vllm_generation if self.use_vllm else self.generation_config
             before = {name: getattr(sampler, name) for name in config["validation"]}
-            vars(sampler).update(config["validation"])
             try:
+                for name, value in config["validation"].items():
+                    setattr(sampler, name, value)
                 return super().evaluate(*arguments, **more)
             finally:
-                vars(sampler).update(before)
+                for name, value in before.items():
+                    setattr(sampler, name, value)
 
     trainer = Trainer(
         model=config["model"],
