@@ -64,7 +64,7 @@ def of_task(
     pair = any(order == "turned" for _, order in items)
     blur = task is not None and task.capability == "safety"
     prompts = [run.prompt for run in asked]
-    return PageTask(asked[0].choices, pair, blur, prompts, *sides(task and task.pair)), together(cards)
+    return PageTask(asked[0].choices, pair, blur, prompts, *sides(task.pair if task else None)), together(cards)
 
 
 def together(cards: list[Card]) -> list[Card]:
