@@ -68,6 +68,8 @@ def write(
 def run_name(folder: Path) -> str:
     """A page's name of an evaluation folder: that of its run, or of the folder itself."""
     folder = folder.resolve()
+    if folder.name == "eval-from-scores":  # where `mtrl eval --pairs-from-scores` writes a run's
+        return f"{folder.parent.name} from single answers"
     return folder.parent.name if folder.name == "eval" else folder.name
 
 

@@ -52,7 +52,7 @@ def test_the_whole_way(tmp_path: Path, cli, monkeypatch: pytest.MonkeyPatch) -> 
     for line in told:
         if line.split()[1] != "export":  # the demo itself has run these
             hinted.tried(line, cli)
-    single = cli("eval", "--ckpt", "exports/sft_unified", "--pairs-from-scores", "--limit", 50)  # with vLLM
+    single = mtrl("eval", "--ckpt", "exports/sft_unified", "--pairs-from-scores", "--limit", 50, cwd=home)
     assert single.code == 0, single.err
     pairs = json.loads((home / "runs/sft_unified/eval-from-scores/metrics.json").read_text())["demo_pairs"]
     assert pairs["n"] == 50 and pairs["from_scores"]["unknown"] == 0 and pairs["accuracy"] > 0.6

@@ -130,6 +130,13 @@ def test_every_format_has_it_and_the_default_once_a_judge_is_in_it(home: Path, c
     assert r"mmrb2\_t2i: Third & 90.00 (2), other protocol" in latex and latex.count("&") % 2 == 0
 
 
+def test_a_table_file_without_the_papers_tables_is_enough(home: Path, cli) -> None:
+    Path("recipes/paper.yaml").write_text("table2: {title: Mine, columns: [mmrb2_t2i], rows: {zero_shot: }}\n")
+    evaluate()
+    done = cli("tables")
+    assert done.code == 0 and done.out.index("Mine") < done.out.index("Table 4") < done.out.index("Every evaluation")
+
+
 def test_reproduce_scores_what_is_converted(home: Path, cli) -> None:
     done = cli("reproduce", "table4", *PRESETS, "--dry-run")
     assert done.code == 0, done.err

@@ -89,7 +89,11 @@ def test_each_image_is_asked_alone_and_the_pair_follows(project: Path, cli) -> N
     assert metrics["from_scores"] == {"pointwise": how_asked, "equal": 0.0, "unknown": 0.0}
     asked = read_json(FOLDER / "eval.json")["tasks"]["demo_pairs"]
     assert asked["pointwise"] == how_asked and asked["choices"] == ["yes", "no"]
-    assert "demo_pairs (from demo_alignment)" in done.out and "which pairs" not in done.out
+    assert "demo_pairs (from demo_alignment)" in done.out
+    before = read_json(FOLDER / "metrics.json")
+    again = cli("score", FOLDER)
+    assert again.code == 0 and "60 answers parsed again: 0 verdicts changed" in again.out
+    assert read_json(FOLDER / "metrics.json") == before
     page = (FOLDER / "report.html").read_text()
     assert "first image: " in page and "pairs from answers to demo_alignment" in page
 
