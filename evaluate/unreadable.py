@@ -79,14 +79,17 @@ def _likely_cause(rows: Sequence[Answered], style: str, choices: tuple[str, ...]
     if 2 * len(rejected) >= len(rows):
         return f"The judge took none of the requests ({' '.join(rejected[0].split())[:LETTERS]})."
     if most(lambda row: not row.response.strip()):
-        return "The answers are empty. A server with a --reasoning-parser keeps the reasoning back: serve without it."
+        return (
+            "The answers are empty: the model was not trained for this prompt, or a server with a --reasoning-parser"
+            " keeps the reasoning back (serve without it)."
+        )
     if style == "sft" and most(lambda row: "<think>" in row.response or "<answer>" in row.response):
         return "The judge reasons before it answers, but was asked for the bare verdict. Ask it with --style rl."
     if style == "rl" and most(lambda row: judge.parse(row.response, "sft", choices)):
         return f"The judge answers {words} alone, without <think> and <answer>. Ask it with --style sft."
     if most(lambda row: row.finish_reason == "length"):
         at = f" at {max_tokens:,} tokens" if max_tokens else ""
-        then = "It repeats itself, or was trained to reason at greater length."
+        then = "The judge repeats itself, or was trained to reason at greater length."
         if style == "sft":
             then = "Ask it with --style rl, which leaves room for reasoning."
         return f"The answers are cut off{at} before they come to a verdict. {then}"

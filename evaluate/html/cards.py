@@ -10,7 +10,7 @@ from pathlib import Path
 from mtrl.config import prompting, samples, task_files, tasks
 from mtrl.config.kinds import INVALID
 from mtrl.config.samples import Order, Sample
-from mtrl.evaluate.html.content import LONG, Card, CardAnswer, PageTask, Prompt, cut, parted, why_invalid
+from mtrl.evaluate.html.content import LONG, Card, CardAnswer, PageTask, Prompt, cut, parted, sides, why_invalid
 from mtrl.evaluate.metrics.prediction import Prediction, voted
 from mtrl.evaluate.predictions import Evaluation
 from mtrl.evaluate.requests import first_image
@@ -63,7 +63,8 @@ def of_task(
         cards.append(replace(card, found_by=found_by(card)))
     pair = any(order == "turned" for _, order in items)
     blur = task is not None and task.capability == "safety"
-    return PageTask(asked[0].choices, pair, blur, [run.prompt for run in asked]), together(cards)
+    prompts = [run.prompt for run in asked]
+    return PageTask(asked[0].choices, pair, blur, prompts, *sides(task.pair if task else None)), together(cards)
 
 
 def together(cards: list[Card]) -> list[Card]:

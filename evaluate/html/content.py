@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from mtrl.config.kinds import Pair
 from mtrl.config.prompting import MARKER
 from mtrl.config.samples import Order
 from mtrl.reward_plugins import judge
@@ -40,11 +41,15 @@ class PageTask:
     choices: tuple[str, ...]
     """Its verdicts."""
     pair: bool
-    """Whether cards say in which order the images were shown."""
+    """Whether cards say in which order the two sides were shown."""
     blur: bool
     """Whether images are blurred until they are clicked."""
     prompts: list[Prompt]
     """One per judge."""
+    side_images: Sequence[int] = ()
+    """Of a pair: the places of the two images that are compared, from 1; the other images are shared."""
+    side_fields: Sequence[str] = ()
+    """Of a pair: the two texts that are compared."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,11 @@ class Content:
         """The filters that find something, and their words with the number of cards."""
         count = Counter(name for card in self.cards for name in card.found_by)
         return [(name, f"{words} ({count[name]:,})") for name, words in self.filters.items() if count[name]]
+
+
+def sides(pair: Pair | None) -> tuple[Sequence[int], Sequence[str]]:
+    """`side_images` and `side_fields` of a PageTask."""
+    return (pair.images, pair.fields) if pair else ((), ())
 
 
 def flags(answer: CardAnswer, label: str) -> list[str]:

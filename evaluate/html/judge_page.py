@@ -24,6 +24,7 @@ from mtrl.evaluate.html.content import (
     cut,
     flags,
     parted,
+    sides,
     why_invalid,
 )
 from mtrl.evaluate.image_items import Bad, Item
@@ -78,7 +79,8 @@ def write(
         counts[name] = _counted([row for _, row in asked], task.choices)
         shown += made
         upright |= {image for card in made for image in card.images} if task.orient else set()
-        tasks[name] = PageTask(task.choices, task.pair is not None, task.capability == "safety", [prompt])
+        blur = task.capability == "safety"
+        tasks[name] = PageTask(task.choices, task.pair is not None, blur, [prompt], *sides(task.pair))
     verdicts = dict.fromkeys(choice for task in tasks.values() for choice in task.choices)
     bad = [item for item in items if isinstance(item, Bad)]
     return page.write(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from mtrl.config.kinds import OTHER
 from mtrl.config.published import table_tasks
 from mtrl.core import hints
 from mtrl.core.errors import UserError
@@ -58,7 +59,7 @@ TERMS = (
     "accuracy with ties",
     "accuracy without ties",
     "flipped",
-    "first image named",
+    "first chosen",
 )
 
 
@@ -75,7 +76,7 @@ def write(out: Path, data: Path, tick: Callable[[int, int], None] = lambda done,
     tasks, shown = {}, []
     for name in run.identity.tasks:
         tasks[name], found = cards.of_task(name, [run], data, lambda card: flags(card.answers[0], card.label))
-        shown += _flipped(found)
+        shown += found if run.identity.tasks[name].pointwise else _flipped(found)
     return page.write(
         out / FILE,
         "report.html.jinja",
@@ -95,9 +96,10 @@ def write(out: Path, data: Path, tick: Callable[[int, int], None] = lambda done,
 
 
 def _flipped(found: list[Card]) -> list[Card]:
-    """The cards of one task; the filter "flipped" finds those whose pair got the same verdict in both orders."""
+    """The cards of one task; the filter "flipped" finds those whose pair got two answers that contradict each other."""
     verdicts: dict[str, list[str | None]] = {}
     for card in found:
         verdicts.setdefault(card.id, []).append(card.answers[0].verdict)
-    same = {name for name, both in verdicts.items() if len(both) == 2 and both[0] is not None and both[0] == both[1]}
-    return [replace(card, found_by=[*card.found_by, "flipped"]) if card.id in same else card for card in found]
+    two = {name: (both[0], both[1]) for name, both in verdicts.items() if len(both) == 2}
+    flipped = {name for name, (a, b) in two.items() if a is not None and b is not None and a != OTHER[b]}
+    return [replace(card, found_by=[*card.found_by, "flipped"]) if card.id in flipped else card for card in found]

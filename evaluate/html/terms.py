@@ -10,11 +10,11 @@ TERMS = {
     "verdict": "The judge's answer, read by the strict rule of its prompt style.",
     "label": "The right answer, from the data set.",
     "invalid": "An answer that the strict rule cannot read as a verdict. It counts as wrong and is never left out.",
-    "confidence": "How sure the judge was: the probability of its verdict next to the other verdict's, or "
+    "confidence": "How sure the judge was: the probability of its verdict among the task's verdicts, or "
     "with votes the"
-    " share of votes that agree. 50% is a coin toss, 100% is certain.",
+    " share of votes that agree. 100% is certain; of two verdicts, 50% is a coin toss.",
     "n": "The number of samples that were scored.",
-    "Macro-F1": "F1 says how well one class is found, from 0 to 100. Macro-F1 is the mean over both classes, so a rare"
+    "Macro-F1": "F1 says how well one class is found, from 0 to 100. Macro-F1 is the mean over the classes, so a rare"
     " class counts as much as a frequent one. 100 is perfect.",
     "SRCC": "Spearman's rank correlation: whether verdicts and labels have the same order. 1 is the same order, 0 none,"
     " -1 the opposite. Of the valid answers alone.",
@@ -53,20 +53,24 @@ TERMS = {
     "support": "The number of samples with this label.",
     "constant answer": "The numbers of always giving one verdict, without looking: the most frequent label, or "
     "for pairs the"
-    " first image.",
+    " first of the two.",
     "ECE": (
         "Expected calibration error: how far the confidence is from the share of right answers, on "
         "average. 0 is perfect."
     ),
     "Brier": "The mean squared error of the confidence. 0 is perfect, 0.25 is a coin toss.",
-    "right in both orders": "Each pair is asked twice, the second time with the images swapped. The share of "
+    "right in both orders": "Each pair is asked twice, the second time with its two sides swapped. The share of "
     "pairs with two"
     " right answers.",
-    "right answers": "The share of right answers, each order counted by itself. Always naming the first image gets 50.",
-    "accuracy with ties": "The rule of MJ-Bench: a pair whose two answers contradict each other (a tie) is wrong.",
-    "accuracy without ties": "The share of pairs right in both orders, without the pairs that are ties.",
-    "flipped": "A pair with the same verdict in both orders (a tie): the judge chose the place, not the image.",
-    "first image named": "The share of answers that name the first image. 50 means that the place has no influence.",
+    "right answers": "The share of right answers, each order counted by itself. Always choosing the first gets 50 where"
+    " no label is a tie.",
+    "accuracy with ties": "The rule of MJ-Bench: a pair whose two answers contradict each other, which it calls a"
+    " tie, is wrong.",
+    "accuracy without ties": "The share of pairs right in both orders, without those that are flipped.",
+    "flipped": "A pair whose two answers contradict each other, such as twice the first: the order decided. Of the"
+    " pairs with two valid answers.",
+    "first chosen": "Of the answers that choose one of the two, the share that choose the first. 50 means that the"
+    " place has no influence.",
     "votes": "How often each sample was asked. The majority is the verdict.",
     "both right": "Samples that both judges have right.",
     "only A": "Samples that only A has right.",

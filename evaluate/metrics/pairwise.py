@@ -15,6 +15,7 @@ from mtrl.config.kinds import INVALID, OTHER
 from mtrl.config.samples import Order
 from mtrl.core.schema import Stored
 from mtrl.evaluate.metrics.prediction import Fraction, Voted
+from mtrl.reward_plugins.judge import PAIRWISE
 
 
 class Pairwise(Stored):
@@ -25,7 +26,7 @@ class Pairwise(Stored):
     consistent_accuracy: Fraction
     """Right in both orders."""
     accuracy_both_orders: Fraction
-    """Right answers, of all answers; always naming the first image gives 0.5."""
+    """Right answers, of all answers; always choosing the first gives 0.5 where no label is a tie."""
     accuracy_with_ties: Fraction
     """Right in both orders, of all pairs: MJ-Bench's rule, where a flip is wrong (its notebook personal/tools.ipynb).
 
@@ -33,10 +34,10 @@ class Pairwise(Stored):
     """
     accuracy_without_ties: Fraction | None
     """Right in both orders, of the pairs that are no flip; None where all are flips."""
-    flip_rate: Fraction
-    """Flips, of the pairs with two valid answers."""
-    first_position_rate: Fraction
-    """Valid answers that name the first image shown."""
+    flip_rate: Fraction | None
+    """Flips, of the pairs with two valid answers; None without one."""
+    first_position_rate: Fraction | None
+    """Answers that choose the first of the two, of those that choose one (a tie does not); None without one."""
 
 
 def pairwise(items: Iterable[Voted]) -> Pairwise:
@@ -47,7 +48,7 @@ def pairwise(items: Iterable[Voted]) -> Pairwise:
     valid = [(a, b) for a, b in both if INVALID not in (a.verdict, b.verdict)]
     flips = sum(a.verdict != OTHER[b.verdict] for a, b in valid)
     right = [a.correct + b.correct for a, b in both]
-    named = [item.verdict for pair in both for item in pair if item.verdict != INVALID]
+    chosen = [item.verdict for pair in both for item in pair if item.verdict in PAIRWISE]
     consistent = right.count(2) / max(1, len(both))
     return Pairwise(
         pairs=len(both),
@@ -55,6 +56,6 @@ def pairwise(items: Iterable[Voted]) -> Pairwise:
         accuracy_both_orders=sum(right) / max(1, 2 * len(both)),
         accuracy_with_ties=consistent,
         accuracy_without_ties=right.count(2) / (len(both) - flips) if len(both) > flips else None,
-        flip_rate=flips / max(1, len(valid)),
-        first_position_rate=named.count("1") / max(1, len(named)),
+        flip_rate=flips / len(valid) if valid else None,
+        first_position_rate=chosen.count(PAIRWISE[0]) / len(chosen) if chosen else None,
     )

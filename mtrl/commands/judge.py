@@ -117,7 +117,7 @@ def _cells(one: Verdict | Bad) -> dict[str, str]:
         image = " | ".join(map(_plain, one.names))
         return {"image": image, "task": one.task, "verdict": SKIPPED, "skipped": _plain(one.reason)}
     return {
-        "image": " | ".join(_plain(name) for name in (one.image, one.image_2) if name),
+        "image": " | ".join(_plain(name) for name in (one.image, one.image_2, one.image_3, one.image_4) if name),
         "task": one.task,
         "verdict": one.verdict,
         "flipped": "" if one.flipped is None else "yes" if one.flipped else "no",

@@ -74,7 +74,7 @@ def _row(name: str, task: TaskMetrics) -> list[Any]:
         f"{100 * task.invalid_rate:.2f}",
         "one class" if task.one_class else f"{100 * task.lenient.macro_f1:.2f}",
         f"{100 * pair.consistent_accuracy:.2f}" if pair else "",
-        f"{100 * pair.first_position_rate:.2f}" if pair else "",
+        "" if pair is None else "-" if pair.first_position_rate is None else f"{100 * pair.first_position_rate:.2f}",
     ]
 
 

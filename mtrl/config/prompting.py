@@ -64,7 +64,8 @@ def renderer(task: Task, style: str) -> Callable[[Sample], str]:
         if text.count(MARKER) != len(sample.images):
             raise UserError(
                 f"{path} has {text.count(MARKER)} {MARKER} markers, but sample {sample.id} has "
-                f"{len(sample.images)} images"
+                f"{len(sample.images)} images",
+                f"write one {MARKER} for each image there, in the order of source.images",
             )
         if found := _RESERVED.search(text.replace(MARKER, "")):
             raise UserError(f"{path}: {found[0]} is a control token; only {MARKER} is allowed in a prompt")
