@@ -124,7 +124,7 @@ def parse_lenient(response: Any, style: str, choices: tuple[str, ...] = POINTWIS
        Quotes, asterisks and punctuation at its ends are removed, and the rest must be a choice.
     3. On a scale of 1 to 5: "4.0", "4/5" and "4 out of 5" are 4; "4.5" is no verdict.
     4. Its first word, or "verdict: X" or "answer is X" at its end. Only whole words count: "know" is not "no". The
-       first word counts in up to 400 characters, except of yes or no and 1 or 2 with no other verdict or number after it.
+       first word counts in up to 400 characters, and but for yes/no and 1/2 if no other verdict or number follows.
     """
     verdict = parse(response, style, choices)
     if verdict or not isinstance(response, str):
