@@ -177,7 +177,10 @@ def _write_csv(out: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """As a spreadsheet shows it and never runs it: what begins like a formula gets an apostrophe in front."""
+    """As a spreadsheet shows it and never runs it: what begins like a formula gets an apostrophe in front. A dict is
+    JSON."""
+    if isinstance(value, dict):
+        return json.dumps(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

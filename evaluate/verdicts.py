@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mtrl.config.kinds import INVALID, OTHER
+from mtrl.config.kinds import INVALID, OTHER, Pair
 from mtrl.config.samples import Order
 from mtrl.core.files import sha256_file
 from mtrl.evaluate.engines.base import Answer, Engine, Sampling
@@ -61,6 +61,9 @@ def _key(judge: Subject, item: Item) -> str:
     given = item.given
     seen += [item.id, item.task.name, given.prompt, given.label, *given.names, *map(sha256_file, given.images)]
     seen += ["orient"] * item.task.orient
+    seen += item.task.choices[2:]
+    if item.task.pair not in (None, Pair(images=[1, 2])):  # else the key is as an older mtrl made it
+        seen.append(str(item.task.pair))
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -34,6 +35,11 @@ def accepted(task: Task, rows: list[Row], raw: Path) -> Accepted:
             f"task {task.name}: row {odd.id} has the answer {odd.answer!r}, not {judge.said(task.choices)}",
             f"correct converter {task.converter!r}: the answer of a Row is what task.verdicts returns",
         )
+    if odd := next((row for row in rows if row.score is not None and not _is_number(row.score)), None):
+        raise UserError(
+            f"task {task.name}: row {odd.id} has the score {str(odd.score)[:80]!r}, not a number",
+            f"correct converter {task.converter!r}: the score of a Row is a finite float, or None",
+        )
     left = Counter(row.answer for row in rows if row.answer not in task.choices)
     kept = [_whole(task, row) for row in rows if row.answer in task.choices]
     if not kept:
@@ -42,6 +48,10 @@ def accepted(task: Task, rows: list[Row], raw: Path) -> Accepted:
     _splits(task, kept)
     _files(task, kept, raw)
     return Accepted(kept, left)
+
+
+def _is_number(score: object) -> bool:
+    return isinstance(score, int | float) and type(score) is not bool and abs(score) <= sys.float_info.max
 
 
 def _whole(task: Task, row: Row) -> Row:

@@ -149,7 +149,7 @@ class Label(Model):
         """Each label as a number, where the column holds numbers; else None for each."""
         if self.rule is None and not judge.is_scale(choices):
             return [None for _ in labels]
-        return [None if (number := _float(value)) != number else number for value in labels]
+        return [number if math.isfinite(number := _float(value)) else None for value in labels]
 
     def verdicts(self, labels: Iterable[tuple[Any, str]], choices: tuple[str, ...], task: str) -> list[str]:
         """A verdict, DROP or TIES for each (label, where it is). Raises MtrlError for an unknown label."""

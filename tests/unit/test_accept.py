@@ -7,14 +7,17 @@ from __future__ import annotations
 import csv
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mtrl.config import datacard, tasks
+from mtrl.converters.base import Row
 from mtrl.converters.checks.converted import examine
 from mtrl.converters.pipeline import counts as findings
+from mtrl.converters.pipeline.accept import accepted
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import read_json
 from mtrl.demo.releases import blocks, encoded
@@ -240,3 +243,12 @@ def test_a_failed_conversion_leaves_the_earlier_one(tmp_path: Path, monkeypatch:
             run(task, raw, data)
     nothing_changed()
     assert run(task, raw, data)[0]["rows_in_release"] == 3
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), "4.5", True, 10**400])
+def test_a_score_that_is_no_number_is_the_converters_error(score: Any, tmp_path: Path) -> None:
+    task = table_task(pictures(tmp_path / "raw"), ROWS)
+    row = Row("7", (), "yes", tmp_path / "labels.jsonl", score=score)
+    with pytest.raises(UserError, match=r"row 7 has the score .*, not a number"):
+        accepted(task, [row], tmp_path)
+    assert accepted(task, [replace(row, score=4)], tmp_path).rows

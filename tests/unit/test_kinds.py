@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from math import log
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -17,12 +18,16 @@ from mtrl.config.kinds import OTHER, Pair
 from mtrl.config.samples import Sample
 from mtrl.config.tasks import Task
 from mtrl.core.errors import MtrlError, UserError
+from mtrl.core.files import sha256_bytes
 from mtrl.core.schema import validate
 from mtrl.demo.releases import blocks, encoded
+from mtrl.evaluate import verdicts
 from mtrl.evaluate.engines import confidence
+from mtrl.evaluate.image_items import Item, Shown
 from mtrl.evaluate.metrics.classification import baselines
 from mtrl.evaluate.metrics.prediction import Prediction
 from mtrl.evaluate.metrics.task import of_task
+from mtrl.evaluate.verdict_file import _cell
 from mtrl.reward_plugins import judge
 from tests.unit.releases_fixture import run, table_task
 
@@ -368,3 +373,29 @@ def test_an_answer_as_a_number() -> None:
     assert graded(TIES, "1", probabilities={"1": 0.5, "2": 0.1, "tie": 0.4}) == pytest.approx(0.7)
     assert graded(DEFECTS, "sharp", probabilities=dict.fromkeys(DEFECTS, 1 / 3)) is None
     assert graded(("yes", "no"), "no") is None
+
+
+def test_verdicts_of_another_pair_or_with_ties_are_asked_again(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"a")
+    shown = Shown((tmp_path / "a.png",), ("a.png",), {}, "<image>", "")
+    judged: Any = SimpleNamespace(fingerprint="f", style="sft", max_new_tokens=1, image=Pair(images=[1, 2]))
+
+    def key(**keys: Any) -> str:
+        return verdicts._key(
+            judged, Item("1", task_of(**{"label": PAIR_LABEL, "kind": "pairwise"} | keys), {"given": shown})
+        )
+
+    tasks = [
+        {},
+        {"tie": True, "label": TIE_LABEL},
+        {"images": 3, "pair": {"images": [2, 3]}},
+        {"pair": {"fields": ["a", "b"]}},
+    ]
+    assert len({key(**task) for task in tasks}) == 4
+    image_json = judged.image.model_dump_json()
+    before = ["f", "sft", "1", image_json, "1", "mine", "<image>", "", "a.png", sha256_bytes(b"a")]
+    assert key() == sha256_bytes(json.dumps(before).encode())  # as an older mtrl made it
+
+
+def test_probabilities_in_a_table_are_json() -> None:
+    assert json.loads(_cell({"1": 0.25, "tie": 0.75})) == {"1": 0.25, "tie": 0.75}
