@@ -17,6 +17,9 @@ from mtrl.config import prompting
 from mtrl.config.kinds import OTHER, Pair
 from mtrl.config.samples import Sample
 from mtrl.config.tasks import Task
+from mtrl.converters.base import Row
+from mtrl.converters.pipeline.accept import accepted
+from mtrl.converters.readers.picture import Picture
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import sha256_bytes
 from mtrl.core.schema import validate
@@ -399,3 +402,14 @@ def test_verdicts_of_another_pair_or_with_ties_are_asked_again(tmp_path: Path) -
 
 def test_probabilities_in_a_table_are_json() -> None:
     assert json.loads(_cell({"1": 0.25, "tie": 0.75})) == {"1": 0.25, "tie": 0.75}
+
+
+def test_equal_texts_of_a_pair_that_differs_in_its_images_are_kept(tmp_path: Path) -> None:
+    draw(tmp_path, "a.png", "b.png")
+    pictures = tuple(Picture(name, path=tmp_path / name) for name in ("a.png", "b.png"))
+    row = Row("1", pictures, "1", tmp_path / "labels.jsonl", fields={"one": "same", "two": "same"})
+    keys = {"kind": "pairwise", "images": 2, "label": PAIR_LABEL}
+    pairs = ({"images": [1, 2], "fields": ["one", "two"]}, {"fields": ["one", "two"]})
+    assert [accepted(task_of(**keys, pair=pair), [row], tmp_path).rows[0].reject for pair in pairs] == [
+        "", "both texts of the pair are equal"
+    ]  # fmt: skip
