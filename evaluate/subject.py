@@ -72,6 +72,11 @@ class Subject:
 
     def pointwise_of(self, task: Task) -> Task:
         """The pointwise task that decides the pairs of `task`, as this judge is to be asked it. Raises UserError."""
+        if not task.of_images:
+            raise UserError(
+                f"task {task.name} is no pair of images without ties, so answers about single images do not decide it",
+                "name other --tasks, or leave out --pairs-from-scores",
+            )
         if not task.pointwise:
             raise UserError(
                 f"task {task.name} does not say which pointwise task decides its pairs",

@@ -43,5 +43,9 @@ def command(
             say("not run yet:\n  " + "\n  ".join(map(hints.carried, table.todo)))
     for line in dict.fromkeys(line for table in found for line in table.passed_over):
         say(f"not in the table: {line}")
-    for line in dict.fromkeys(table.legend for table in found if table.legend):
-        say(line)
+    legends = dict.fromkeys(table.legend for table in found)
+    for line in legends:
+        if not any(
+            other != line and other.startswith(line) for other in legends
+        ):  # another legend begins with all of it
+            say(line)

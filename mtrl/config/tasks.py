@@ -133,6 +133,11 @@ class Task(Model):
         return self._home
 
     @property
+    def of_images(self) -> bool:
+        """Whether it is a pair of images without ties, which answers about single images can decide."""
+        return self.pair is not None and len(self.pair.images) == 2 and not self.pair.fields and not self.tie
+
+    @property
     def own_converter(self) -> bool:
         """Whether `converter` is the path of a file of the user's own, not the name of one of mtrl's."""
         return self.converter.endswith(".py")
@@ -190,7 +195,7 @@ class Task(Model):
 
     @model_validator(mode="after")
     def _whole(self) -> Task:
-        if self.pointwise and (self.tie or not self.pair or len(self.pair.images) != 2 or self.pair.fields):
+        if self.pointwise and not self.of_images:
             raise ValueError("pointwise is for pairs of images without ties: leave it out")
         self.label.check(self.kind, self.choices)
         if not self.training and not self.note:

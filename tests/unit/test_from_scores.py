@@ -182,9 +182,12 @@ def test_scores_of_a_scale_are_compared_by_their_expectation() -> None:
 def test_what_does_not_fit_is_an_error(project: Path, cli) -> None:
     asked = ("--endpoint", "http://127.0.0.1:9/v1", "--served-model", "m", "--pairs-from-scores")
     done = cli("eval", *asked, "--tasks", "demo_quality")
-    assert done.code == 2 and "task demo_quality does not say which pointwise task" in done.err
+    assert done.code == 2 and "task demo_quality is no pair of images without ties" in done.err
     file = Path("recipes/tasks/demo_pairs.yaml")
     right = file.read_text()
+    file.write_text("".join(line for line in right.splitlines(keepends=True) if not line.startswith("pointwise")))
+    done = cli("eval", *asked, "--tasks", "demo_pairs")
+    assert done.code == 2 and "task demo_pairs does not say which pointwise task" in done.err
     file.write_text(right.replace("task: demo_alignment", "task: demo_pairs"))
     done = cli("eval", *asked)
     assert done.code == 2 and "name a task about one image" in done.err

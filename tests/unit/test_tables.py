@@ -185,3 +185,9 @@ def test_latex_reads_no_bracket_as_an_option() -> None:
     assert escaped("[1]") == "{}[1]" and escaped("a & b_c \\ {~^}") == (
         r"a \& b\_c \textbackslash{} \{\textasciitilde{}\textasciicircum{}\}"
     )
+
+
+def test_a_legend_is_printed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = cli("tables").out  # Table 3's legend is Table 2's with a footnote
+    assert shown.count("an invalid answer counts as wrong") == 1 and "does not name its metric" in shown
