@@ -24,7 +24,7 @@ from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import sha256_bytes
 from mtrl.core.schema import validate
 from mtrl.demo.releases import blocks, encoded
-from mtrl.evaluate import verdicts
+from mtrl.evaluate import image_items, image_sources, verdicts
 from mtrl.evaluate.engines import confidence
 from mtrl.evaluate.image_items import Item, Shown
 from mtrl.evaluate.metrics.classification import baselines
@@ -413,3 +413,11 @@ def test_equal_texts_of_a_pair_that_differs_in_its_images_are_kept(tmp_path: Pat
     assert [accepted(task_of(**keys, pair=pair), [row], tmp_path).rows[0].reject for pair in pairs] == [
         "", "both texts of the pair are equal"
     ]  # fmt: skip
+
+
+def test_equal_texts_with_two_images_can_be_judged(here: Path) -> None:
+    task = task_of(kind="pairwise", images=2, pair={"images": [1, 2], "fields": ["one", "two"]}, label=PAIR_LABEL)
+    prompt(task, here, "<image> {{ one }} <image> {{ two }}")
+    row = image_sources.Row("row 1", here, ("a.png", "b.png"), {"one": "same", "two": "same"})
+    item = image_items._item(row, "1", task, "sft", {})
+    assert item.orders["turned"].names == ("b.png", "a.png")
