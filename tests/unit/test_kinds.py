@@ -421,3 +421,16 @@ def test_equal_texts_with_two_images_can_be_judged(here: Path) -> None:
     row = image_sources.Row("row 1", here, ("a.png", "b.png"), {"one": "same", "two": "same"})
     item = image_items._item(row, "1", task, "sft", {})
     assert item.orders["turned"].names == ("b.png", "a.png")
+
+
+def test_a_long_scale_is_shown_by_the_scores_that_occur(here: Path, cli: Any) -> None:
+    (here / "recipes/tasks").mkdir(parents=True)
+    (here / "recipes/tasks/mine.yaml").write_text(
+        "title: t\ncapability: quality\nkind: score\nrange: [0, 100]\nsource: {file: a.csv}\nlabel: {column: label}\n"
+        "split: {parts: {test: 1.0}}\n"
+    )
+    prompt(task_of(kind="score", range=[0, 100]), here, "<image> How good?")
+    draw(here, "a.png", "b.png")
+    (here / "a.csv").write_text("image,label\na.png,7\nb.png,100\n")
+    done = cli("convert", "mine", "--raw", here)
+    assert done.code == 0 and "7: 1  100: 1" in done.out and "50: 0" not in done.out, done
