@@ -48,8 +48,8 @@ def command(
     from mtrl.converters.pipeline.convert import convert
     from mtrl.core import targets
     from mtrl.core.console import bar, check, say, table
-    from mtrl.reward_plugins.judge import LISTED
     from mtrl.core.errors import UserError
+    from mtrl.reward_plugins.judge import LISTED
 
     targets.check_folder(out)
     rows, absent = [], {}
