@@ -170,7 +170,7 @@ def _item(row: Row, identity: str, task: Task, style: str, fields: dict[str, str
     sample = Sample(identity, task.name, task.kind, row.names, filled, label or task.choices[0], "")
     orders: dict[Order, Sample] = {"given": sample}
     if task.pair:
-        if task.pair.fields and len({filled.get(name) for name in task.pair.fields}) == 1:
+        if task.pair.fields and not task.pair.images and len({filled.get(name) for name in task.pair.fields}) == 1:
             raise _Wrong(f"both texts of the pair ({' and '.join(task.pair.fields)}) are equal")
         orders["turned"] = sample.swapped(task.pair)
     render = prompting.renderer(task, style)

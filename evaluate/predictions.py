@@ -21,6 +21,7 @@ from mtrl.reward_plugins import judge
 
 FILE = "predictions.jsonl"
 OPTIONAL = ("probabilities", "group", "score")  # keys that only some tasks have
+SUM = 0.001  # how far recorded probabilities, which are rounded, may be from 1 in all
 SCORE_FIRST = "score a judge first: mtrl eval --ckpt PATH"
 
 
@@ -82,6 +83,8 @@ def rows_of(file: Path, identity: Identity) -> Iterator[Prediction]:
             raise UserError(f"{where} has a label or verdict that is not {judge.said(asked.choices)}", then)
         if row.probabilities and row.probabilities.keys() != set(asked.choices):
             raise UserError(f"{where} has probabilities of other verdicts than {judge.said(asked.choices)}", then)
+        if row.probabilities and abs(sum(row.probabilities.values()) - 1) > SUM:
+            raise UserError(f"{where} has probabilities that do not add up to 1", then)
         yield row
 
 

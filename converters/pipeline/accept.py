@@ -55,11 +55,12 @@ def _is_number(score: object) -> bool:
 
 
 def _whole(task: Task, row: Row) -> Row:
-    """The row, rejected where its images are not as many as the task's, or the two texts of a pair are equal."""
+    """The row, rejected where its images are not as many as the task's, or a pair of texts alone has equal texts."""
     why = row.reject
     if not why and len(row.images) != task.images:
         why = f"{len(row.images)} images, not {task.images}"
-    if not why and task.pair and task.pair.fields and len({row.fields.get(name) for name in task.pair.fields}) == 1:
+    texts = task.pair.fields if task.pair and not task.pair.images else []
+    if not why and texts and len({row.fields.get(name) for name in texts}) == 1:
         why = "both texts of the pair are equal"
     return replace(row, reject=why) if why else row
 

@@ -49,6 +49,7 @@ def command(
     from mtrl.core import targets
     from mtrl.core.console import bar, check, say, table
     from mtrl.core.errors import UserError
+    from mtrl.reward_plugins.judge import LISTED
 
     targets.check_folder(out)
     rows, absent = [], {}
@@ -71,7 +72,8 @@ def command(
         published = cells(task)
         for split in tasks.SPLITS:
             counts = card.counts[split]
-            labels = "  ".join(f"{verdict}: {number:,}" for verdict, number in counts.items())
+            shown = {verdict: n for verdict, n in counts.items() if n or len(counts) <= LISTED}
+            labels = "  ".join(f"{verdict}: {number:,}" for verdict, number in shown.items())
             rows.append([task.name, split, f"{sum(counts.values()):,}", labels, published[split]])
         for reason, number in card.rejects.items():
             say(f"{task.name}: {number} of {card.rows_in_release} rows rejected: {reason}")

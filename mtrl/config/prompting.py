@@ -30,9 +30,8 @@ CHOICES = "choices"
 
 def escape(text: str) -> str:
     """The text without what a trainer or tokenizer would read as a marker: <image> becomes [image]."""
-    while _RESERVED.search(text):  # what is left of <<image>image> is a marker again
+    while _RESERVED.search(text) or _TAG.search(text):  # what is left of <<image>image> is a marker again
         text = _RESERVED.sub(lambda m: f"[{m.group(1)}]" if m.group(1) else f"[|{m.group(2)}|]", text)
-    while _TAG.search(text):
         text = _TAG.sub(r"[\1]", text)
     return text
 

@@ -17,11 +17,14 @@ from mtrl.config import prompting
 from mtrl.config.kinds import OTHER, Pair
 from mtrl.config.samples import Sample
 from mtrl.config.tasks import Task
+from mtrl.converters.base import Row
+from mtrl.converters.pipeline.accept import accepted
+from mtrl.converters.readers.picture import Picture
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import sha256_bytes
 from mtrl.core.schema import validate
 from mtrl.demo.releases import blocks, encoded
-from mtrl.evaluate import verdicts
+from mtrl.evaluate import image_items, image_sources, verdicts
 from mtrl.evaluate.engines import confidence
 from mtrl.evaluate.image_items import Item, Shown
 from mtrl.evaluate.metrics.classification import baselines
@@ -399,3 +402,35 @@ def test_verdicts_of_another_pair_or_with_ties_are_asked_again(tmp_path: Path) -
 
 def test_probabilities_in_a_table_are_json() -> None:
     assert json.loads(_cell({"1": 0.25, "tie": 0.75})) == {"1": 0.25, "tie": 0.75}
+
+
+def test_equal_texts_of_a_pair_that_differs_in_its_images_are_kept(tmp_path: Path) -> None:
+    draw(tmp_path, "a.png", "b.png")
+    pictures = tuple(Picture(name, path=tmp_path / name) for name in ("a.png", "b.png"))
+    row = Row("1", pictures, "1", tmp_path / "labels.jsonl", fields={"one": "same", "two": "same"})
+    keys = {"kind": "pairwise", "images": 2, "label": PAIR_LABEL}
+    pairs = ({"images": [1, 2], "fields": ["one", "two"]}, {"fields": ["one", "two"]})
+    assert [accepted(task_of(**keys, pair=pair), [row], tmp_path).rows[0].reject for pair in pairs] == [
+        "", "both texts of the pair are equal"
+    ]  # fmt: skip
+
+
+def test_equal_texts_with_two_images_can_be_judged(here: Path) -> None:
+    task = task_of(kind="pairwise", images=2, pair={"images": [1, 2], "fields": ["one", "two"]}, label=PAIR_LABEL)
+    prompt(task, here, "<image> {{ one }} <image> {{ two }}")
+    row = image_sources.Row("row 1", here, ("a.png", "b.png"), {"one": "same", "two": "same"})
+    item = image_items._item(row, "1", task, "sft", {})
+    assert item.orders["turned"].names == ("b.png", "a.png")
+
+
+def test_a_long_scale_is_shown_by_the_scores_that_occur(here: Path, cli: Any) -> None:
+    (here / "recipes/tasks").mkdir(parents=True)
+    (here / "recipes/tasks/mine.yaml").write_text(
+        "title: t\ncapability: quality\nkind: score\nrange: [0, 100]\nsource: {file: a.csv}\nlabel: {column: label}\n"
+        "split: {parts: {test: 1.0}}\n"
+    )
+    prompt(task_of(kind="score", range=[0, 100]), here, "<image> How good?")
+    draw(here, "a.png", "b.png")
+    (here / "a.csv").write_text("image,label\na.png,7\nb.png,100\n")
+    done = cli("convert", "mine", "--raw", here)
+    assert done.code == 0 and "7: 1  100: 1" in done.out and "50: 0" not in done.out, done

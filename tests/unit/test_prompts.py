@@ -294,7 +294,9 @@ def test_the_command_on_a_task_of_ones_own(home: Path, capsys: pytest.CaptureFix
 
 # prompting.escape
 
-pieces = st.sampled_from(["<", ">", "|", "<|", "|>", "image", "IMAGE", "video", "audio", "im_end", "[", "]", " ", "a"])
+pieces = st.sampled_from(
+    ["<", ">", "|", "<|", "|>", "image", "IMAGE", "video", "audio", "im_end", "answer", "/think", "[", "]", " ", "a"]
+)
 texts = st.one_of(st.text(), st.lists(pieces, max_size=30).map("".join))
 
 
@@ -303,6 +305,7 @@ def test_escape_leaves_no_marker_and_changes_nothing_else(text: str) -> None:
     safe = escape(text)
     assert not any(marker in safe.lower() for marker in ("<image>", "<video>", "<audio>"))
     assert not re.search(r"<\|[^<>|]*\|>", safe)
+    assert not any(f"<{tag}>" in safe.lower() for tag in ("think", "/think", "answer", "/answer"))
     assert escape(safe) == safe
     changed = {(old, new) for old, new in zip(text, safe, strict=True) if old != new}
     assert changed <= {("<", "["), (">", "]")}
@@ -318,6 +321,7 @@ def test_escape_leaves_no_marker_and_changes_nothing_else(text: str) -> None:
         ("<<image>image>", "<[image]image>"),
         ("a < b, c > d, <b>, <|", "a < b, c > d, <b>, <|"),
         ("<IMAGE><Video>", "[IMAGE][Video]"),
+        ("<|a<answer>|>", "[|a[answer]|]"),
     ],
 )
 def test_escape_examples(text: str, safe: str) -> None:

@@ -170,3 +170,10 @@ def test_the_releases_give_their_authors_numbers(tmp_path: Path) -> None:
     right = sum((a[1] - b[1]) * (a[2] - b[2]) > 0 for a, b in pairs)
     assert found.pairs == len(pairs) > 0
     assert found.pair_accuracy and found.pair_accuracy.value == pytest.approx(right / len(pairs))
+
+
+def test_probabilities_that_do_not_add_up_to_1_are_damaged(tmp_path: Path, cli) -> None:
+    file = folder(tmp_path / "e", 1) / "predictions.jsonl"
+    file.write_text(file.read_text().replace('"1": 0.1', '"1": 0.9'))
+    done = cli("score", tmp_path / "e")
+    assert done.code == 2 and "has probabilities that do not add up to 1" in done.err
