@@ -79,7 +79,8 @@ def from_table(table: Path, kind: str | None) -> Guess:
         raise UserError(
             f"{table}: a {kind or 'pointwise'} task needs {wanted} column{'s' * (wanted > 1)} of image files (a.jpg), "
             f"and the table has {len(pictures)}. Its columns: {', '.join(columns)}",
-            "name the image files in a column of their own, or leave --table out and write the YAML by hand",
+            "name the image files in a column of their own; two texts about one image are written by hand "
+            "(docs/own-task.md, Pairs)",
         )
     words = {name: list(map(_word, cells)) for name, cells in columns.items() if name not in pictures}
     split = next((name for name, cells in words.items() if set(cells) <= set(SPLITS)), "")
@@ -97,6 +98,9 @@ def from_table(table: Path, kind: str | None) -> Guess:
         if not labels:
             missing.append(f"no label in column {label} seems to mean {verdict}: write one in label.values.{verdict}")
             labels.append("?")
+    if unused := pictures[wanted:]:
+        text = f"not used, though image files: {', '.join(unused)}. An edit (a source and two candidates) has images: 3"
+        missing.append(f"{text} and pair: {{images: [2, 3]}} (docs/own-task.md, Pairs)")
     if folder is None:
         missing.append(f"{first} is not in {table.parent} or a folder in it: set source.image_folder")
     return Guess(

@@ -228,3 +228,11 @@ def test_photographs(cli) -> None:
     assert tasks.load("photo").source["image_folder"] == "images" and tasks.load("photo_pairs").kind == "pairwise"
     assert cli("convert", "photo", "--raw", release).code == 0
     assert cli("check", "photo").code == 0
+
+
+def test_images_that_are_not_used_are_said(cli) -> None:
+    file = table("source,edit_1,edit_2,better", lambda n: f"{n}.jpg,{n}.jpg,{(n + 1) % 40}.jpg,{'ab'[n % 2]}")
+    done = cli("new-task", "edits", "--table", file)
+    assert done.code == 0 and "not used, though image files: edit_2. An edit (a source and two candidates)" in " ".join(
+        (done.out + done.err).split()
+    )
