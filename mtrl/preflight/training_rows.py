@@ -47,11 +47,13 @@ def _task(recipe: Recipe, data: Path, name: str, images: set[str]) -> Iterator[C
         test_only = len(empty) == len(SPLITS) and task.split.official  # converting again would change nothing
         then = "it is for mtrl eval; train on other tasks: --tasks A,B" if test_only else again
         yield Check("error", f"task {name} has no rows in {' and '.join(empty)}", then)
-    yield from counts.untrainable(task, data, inputs.chosen(rows["train"], recipe, name), again)
+    used = inputs.chosen(rows["train"], recipe, name)
+    yield from counts.untrainable(task, data, used, again)
     files = [f"{name}/{(exports.SFT if recipe.sft else exports.RL).format(split)}" for split in SPLITS]
     yield from altered(data, name, [*files, *sorted(images)], again)
     limited = f", at most {card.limit} per split" if card.limit else ""
-    yield Check("ok", f"task {name}: train {rows['train']:,}, val {rows['val']:,} rows{limited}")
+    train = f"{len(used):,}" if len(used) == rows["train"] else f"{len(used):,} of {rows['train']:,}"
+    yield Check("ok", f"task {name}: train {train}, val {rows['val']:,} rows{limited}")
 
 
 def _images(data: Path, name: str, split: str) -> set[str]:
