@@ -5,7 +5,8 @@ BUILD := python3 mtrl/backends/envs/build.py $(if $(DEVICE),--device $(DEVICE))
 PRESETS := $(if $(MODEL),--model $(MODEL)) $(if $(HARDWARE),--hardware $(HARDWARE))
 # mypy does not follow setuptools' package-dir: it gets a folder of links laid out as the installed package is.
 TYPES = rm -rf build/types/mtrl && mkdir -p build/types/mtrl && ln -sfn $(CURDIR)/mtrl/* $(CURDIR)/converters \
-	$(CURDIR)/evaluate $(CURDIR)/reward_plugins $(CURDIR)/recipes $(CURDIR)/prompts build/types/mtrl/ && cd build/types && ../../.venv/bin/mypy -p mtrl --config-file ../../pyproject.toml
+	$(CURDIR)/evaluate $(CURDIR)/reward_plugins $(CURDIR)/recipes $(CURDIR)/prompts build/types/mtrl/ && \
+	cd build/types && ../../.venv/bin/mypy -p mtrl --config-file ../../pyproject.toml
 PYTHON ?= .venv/bin/python
 RAW ?= raw
 DATA ?= data

@@ -7,7 +7,7 @@
     prompt_source, prompt_metadata        oneigbench, '{"id": "124", "category": "Text_Rendering"}'
     chosen, human_annotations             "B", "[2, 2, 1]"              (the prompt here is made up)
 
-chosen is A or B, in either case: the side of the mean of three ratings from 1 to 6, of which 4 and above mean A. There
+chosen is A or B, in either case: the side of the mean of three ratings from 1 to 6; 4 and above mean A. There
 are no ties. A prompt is known by its source, category and id: ids recur in other categories. Pairs of an edit that has
 several source images, or several images on a side, do not fit the task: they are rejected and counted in card.json.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt, Strict
 
 from mtrl.config import tasks
-from mtrl.config.kinds import Pointwise
+from mtrl.config.kinds import Pair, Pointwise
 from mtrl.config.recipe_types import METHODS, Style
 from mtrl.config.samples import SplitName
 from mtrl.core.files import read_object, write_json
@@ -47,6 +47,8 @@ class AskedTask(Stored):
     """Number of requests, over samples, orders and votes."""
     choices: Annotated[tuple[str, ...], Strict(False), Field(min_length=2)]
     """The verdicts that were asked for."""
+    pair: Pair | None = None
+    """What was swapped between the two orders of a pair; None for its two images."""
     pointwise: Pointwise | None = None
     """What was asked about each image of a pair, where it was `--pairs-from-scores`; prompt and verdicts are its."""
 

@@ -41,7 +41,7 @@ class Row:
 
 
 def columns(images: int) -> list[str]:
-    """The columns of a table of items with so many images."""
+    """The columns of a table whose items have this number of images."""
     return ["image"] if images == 1 else [f"image_{place}" for place in range(1, images + 1)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mtrl.config import datacard, prompting, samples, task_files
-from mtrl.config.kinds import Pointwise
+from mtrl.config.kinds import IMAGES, Pointwise
 from mtrl.config.samples import SplitName
 from mtrl.core.errors import UserError
 from mtrl.core.files import sha256_file
@@ -75,6 +75,7 @@ def evaluate(
                 conversion_limit=datacard.read(data, name).limit if datacard.path_of(data, name).exists() else None,
                 requests=len(asked[name]),
                 choices=prompts_of[name].choices,
+                pair=None if task.pair == IMAGES else task.pair,
                 pointwise=Pointwise(**task.pointwise.model_dump()) if pairs_from_scores and task.pointwise else None,
             )
             for name, task in chosen.items()

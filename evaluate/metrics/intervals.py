@@ -115,7 +115,7 @@ def _places(clusters: Sequence[str]) -> tuple[Any, int]:
 
 
 def _drawn(times: Any, step: int, resamples: int, seed: int) -> Iterator[Any]:
-    """How often each kind of cluster is drawn, of which there are `times`: arrays [up to `step` resamples, kinds]."""
+    """How often each kind of cluster is drawn; there are `times` of each: arrays [up to `step` resamples, kinds]."""
     import numpy as np
 
     generator, total = np.random.default_rng(seed), int(times.sum())

@@ -73,6 +73,9 @@ class Pointwise(Model):
     """Which value the better image has: lower where yes means unsafe."""
 
 
+IMAGES = Pair(images=[1, 2])  # the two sides of a pair whose task does not say what they are
+
+
 def is_pair(choices: Sequence[str]) -> bool:
     """Whether the verdicts are those of a pairwise task, with ties or without."""
     return tuple(choices) in (PAIRWISE, (*PAIRWISE, TIE))
@@ -93,13 +96,11 @@ def completed(given: Mapping[str, Any]) -> dict[str, Any]:
     if kind != "choice" and tuple(found.get("choices") or listed) != listed:
         raise ValueError(f"choices is for kind: choice; this task's kind is {kind}, and its verdicts follow from it")
     found["choices"] = listed
-    if kind == "pairwise" and not found.get("pair"):
-        found["pair"] = Pair(images=[1, 2])
+    if kind == "pairwise":
+        found["pair"] = found.get("pair") or IMAGES.model_dump()
     if found.get("images") is None:
-        swapped = (
-            found["pair"].images if isinstance(found.get("pair"), Pair) else (found.get("pair") or {}).get("images")
-        )
-        found["images"] = 2 if swapped else 1
+        pair = found.get("pair")
+        found["images"] = 2 if isinstance(pair, dict) and pair.get("images") else 1
     return found
 
 
@@ -118,7 +119,7 @@ def _named(given: Any) -> tuple[str, ...]:
     example = "such as choices: [sharp, blurry, noisy]"
     if not isinstance(given, list | tuple) or not 2 <= len(given) <= MOST_CHOICES:
         raise ValueError(f"a choice task has 2 to {MOST_CHOICES} choices, {example}; for numbers write kind: score")
-    words = [("yes" if word else "no") if isinstance(word, bool) else str(word) for word in given]
+    words = [str(word).lower() if isinstance(word, bool) else str(word) for word in given]  # YAML's true, as a label's
     for word in words:
         if not re.fullmatch(r"[^\W\d_][\w-]*", word) or word != word.casefold() or len(word) > LETTERS:
             raise ValueError(

@@ -33,6 +33,7 @@ from mtrl.evaluate.metrics.task import of_task
 from mtrl.evaluate.verdict_file import _cell
 from mtrl.reward_plugins import judge
 from tests.unit.releases_fixture import run, table_task
+from tests.unit.standin import completion, standin
 
 FIVE = ("1", "2", "3", "4", "5")
 DEFECTS = ("sharp", "blurry", "noisy")
@@ -72,6 +73,7 @@ def test_the_verdicts_of_each_kind() -> None:
     assert task_of(kind="pairwise", tie=True, label=TIE_LABEL).choices == TIES
     assert task_of(kind="choice", choices=list(DEFECTS)).choices == DEFECTS
     assert task_of(kind="score", range=[0, 10]).choices == tuple(map(str, range(11)))
+    assert task_of(kind="choice", choices=[True, False, "unsure"]).choices == ("true", "false", "unsure")  # of YAML
     texts = task_of(kind="pairwise", pair={"fields": ["a", "b"]}, label=PAIR_LABEL)
     assert texts.images == 1
     edit = task_of(kind="pairwise", images=3, pair={"images": [2, 3]}, label=PAIR_LABEL)
@@ -273,6 +275,28 @@ def test_two_texts_about_one_image(here: Path) -> None:
             here, rows, name="mine", kind="pairwise", pair={"fields": ["answer_1", "answer_2"]}, label=PAIR_LABEL,
             source={"file": "labels.jsonl", "fields": {"answer_1": "one"}},
         ), here, here / "data")  # fmt: skip
+
+
+def test_an_evaluation_is_not_continued_with_other_sides(here: Path, cli) -> None:
+    """What is swapped is in no converted file, so half of the answers would be of another question."""
+    draw(here, *(f"{n}.png" for n in range(6)))
+    lines = ["image,one,two,label", *(f"{n}.png,red {n},blue {n},{'AB'[n % 2]}" for n in range(6))]
+    (here / "words.csv").write_text("\n".join(lines) + "\n")
+    (here / "recipes/tasks").mkdir(parents=True)
+    yaml = here / "recipes/tasks/words.yaml"
+    yaml.write_text(
+        "title: t\ncapability: quality\nkind: pairwise\nimages: 1\npair: {fields: [one, two]}\n"
+        "source: {file: words.csv, fields: {one: one, two: two}}\nsplit: {parts: {test: 1}}\n"
+        'label: {column: label, values: {"1": [A], "2": [B]}}\n'
+    )
+    prompt(task_of(name="words", kind="pairwise", label=PAIR_LABEL), here, "<image> {{ one }} {{ two }}")
+    assert cli("convert", "words", "--raw", here).code == 0
+    with standin(lambda n, asked: completion("1")) as server:
+        asked = ("eval", "--endpoint", server.url, "--served-model", "m", "--tasks", "words", "--out", "e")
+        assert cli(*asked).code == 0
+        yaml.write_text(yaml.read_text().replace("[one, two]", "[two, other]"))
+        again = cli(*asked)
+    assert again.code == 2 and "different now: task words: pair" in " ".join(again.err.split()), again.err
 
 
 def test_an_edit_swaps_its_candidates_only(here: Path) -> None:
