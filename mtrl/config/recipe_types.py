@@ -167,7 +167,7 @@ class Recipe(Model):
     """A resolved recipe: presets are in place, and nothing is left to look up."""
 
     method: Method
-    style: Style
+    style: Style  # the prompt, and the form of an answer; of RL sft too: GRPO on bare verdicts
     tasks: list[str] = Field(min_length=1)
     model: ModelPreset
     hardware: Hardware
@@ -194,9 +194,9 @@ class Recipe(Model):
             raise ValueError(
                 f"method {self.method} trains by {stage} and would not use the block {other}: (remove the block)"
             )
-        if stage and self.style != stage:
+        if stage == "sft" and self.style != "sft":
             raise ValueError(
-                f"style: {self.style} does not go with method {self.method}, which trains on the {stage} prompts"
+                f"style: {self.style} does not go with method {self.method}, which trains on the sft prompts"
             )
         if self.backend and stage != "rl":
             raise ValueError(f"backend: {self.backend} is for RL, and method {self.method} is not")
