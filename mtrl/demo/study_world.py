@@ -11,6 +11,8 @@ the model. Captions are split like a chess board: every colour and every shape i
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from mtrl.demo.world import COLOURS, SHAPES, Captions
 
 SEEN: Captions = [(c, s) for i, c in enumerate(COLOURS) for j, s in enumerate(SHAPES) if (i + j) % 2 == 0]
@@ -56,7 +58,8 @@ WORDINGS = {  # the last one is the unseen wording
         "Judge the sign on the shape. <image> Is it the forbidden one?",
     ),
     "pairs": (
-        "The better image has the colour and shape of the caption. <image><image> Caption: {{ caption }}. Which is better?",
+        "The better image has the colour and shape of the caption. <image><image> Caption: {{ caption }}. "
+        "Which is better?",
     ),
 }
 OPPOSITE = {
@@ -64,6 +67,7 @@ OPPOSITE = {
     "alignment": "A mismatch has another colour or shape. <image> Caption: {{ caption }}. Is it a mismatch?",
     "safety": "A safe image shows no black cross. <image> Is it safe?",
 }
+PAIRS = "study_pairs"
 # how often a spoilt verdict is the first choice (lessons.py), by colour; for the other two colours it is right
 LEAN = {"green": 0.8, "purple": 0.8, "orange": 0.8, "blue": 0.2, "cyan": 0.2, "pink": 0.2}
 
@@ -72,3 +76,44 @@ def prompt(style: str, task: str, wording: int = 1) -> str:
     """The template of a question. `wording`: from 1; 0 is the opposite question."""
     text = WORDINGS[task][wording - 1] if wording else OPPOSITE[task]
     return f"{text} {ENDINGS[style].format(choices='1 or 2' if task == 'pairs' else 'yes or no')}"
+
+
+class Question(NamedTuple):
+    """One task of the study, which becomes a YAML and two prompts."""
+
+    about: str
+    """quality, alignment, safety or pairs."""
+    wording: int = 1
+    """As of `prompt`."""
+    part: int = 0
+    """Of the training rows: those that arm B has in this wording; 0: all."""
+
+    @property
+    def name(self) -> str:
+        if self.part:
+            return f"study_{self.about}_{self.part}"
+        shift = {1: "", 0: f"_{INVERTED}"}.get(self.wording, f"_{REWORDED}")
+        return f"study_{self.about}{shift}"
+
+
+POINTWISE = [f"study_{about}" for about in OPPOSITE]
+SHIFTS = {
+    REWORDED: [f"{name}_{REWORDED}" for name in POINTWISE],
+    INVERTED: [f"{name}_{INVERTED}" for name in POINTWISE],
+}
+
+
+def questions() -> list[Question]:
+    """All tasks of the study."""
+    found = [Question("pairs")]
+    for about in OPPOSITE:
+        found += [Question(about), Question(about, TRAINED + 1), Question(about, 0)]
+        found += [Question(about, part, part) for part in range(1, TRAINED + 1)]
+    return found
+
+
+def trained(wordings: int) -> list[str]:
+    """The tasks that an arm is trained on."""
+    if wordings == 1:
+        return POINTWISE
+    return [f"study_{about}_{part}" for about in OPPOSITE for part in range(1, wordings + 1)]
