@@ -35,7 +35,6 @@ from mtrl.commands import (
     score,
     select,
     status,
-    study,
     tables,
     tasks,
     train,
@@ -99,7 +98,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "tables": tables.command,
         "reward": reward.command,
     },
-    "Reproduce": {"reproduce": reproduce.command, "study": study.command, "demo": demo.command},
+    "Reproduce": {"reproduce": reproduce.command, "demo": demo.command},
     "Setup": {"doctor": doctor.command},
 }
 for panel, verbs in PANELS.items():

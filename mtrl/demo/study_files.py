@@ -1,4 +1,4 @@
-"""What `mtrl study` writes before its first command: images, tables, tasks, prompts and a preset for every base model."""
+"""What `mtrl study` writes before its first command: images, tables, tasks, prompts, and a preset per base model."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ COLUMNS = ("image", "other", "caption", "label", "part")
 
 def write(home: Path, plan: Plan) -> None:
     """raw/, recipes/ and prompts/ in the study's folder."""
+    preset = read_yaml(search_path.find("recipes", "models/tiny.yaml", "model preset"))
+    own = preset["recipe"]
+    preset["recipe"] = {**own, "sft": {**own["sft"], **plan.sft}, "rl": {**own["rl"], **plan.rl}}
     for name in plan.bases:
-        preset = read_yaml(search_path.find("recipes", "models/tiny.yaml", "model preset"))
         _yaml(home / f"recipes/models/{name}.yaml", {**preset, "path": f"../../{base_folder(name)}"})
     for question in study_world.questions():
         _yaml(home / f"recipes/tasks/{question.name}.yaml", _task(question))

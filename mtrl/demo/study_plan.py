@@ -74,4 +74,6 @@ class Plan(Model):
 def load(file: str = "study") -> Plan:
     """A plan by its name in recipes/, or the path of a YAML. Raises UserError."""
     path = Path(file) if file.endswith((".yaml", ".yml")) else search_path.find("recipes", f"{file}.yaml", "plan")
-    return validate(Plan, read_yaml(path), str(path), "correct the plan; recipes/study.yaml has a comment for every key")
+    return validate(
+        Plan, read_yaml(path), str(path), "correct the plan; recipes/study.yaml has a comment for every key"
+    )

@@ -72,8 +72,7 @@ class _Sequence:
         assert self.process and self.step
         if self.process.returncode:
             why = child.last_lines_of_log(self.log)
-            text = f"{self.name}: `{' '.join(self.step.words)}` failed: {why[0] if why else 'see its log'}"
-            raise MtrlError(f"{text} ({self.log})", again)
+            raise MtrlError(f"{self.name}: a command failed: {why[0] if why else 'no output'} ({self.log})", again)
         if self.step.output:
             with written(self.step.output) as temporary:
                 temporary.write_bytes(self.partial.read_bytes())
