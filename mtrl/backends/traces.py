@@ -2,10 +2,10 @@
 
 Of each row that is trained on, its answers that parse strictly and are right, each text once. One row in ten is held
 out with one trace, for LLaMA-Factory's token accuracy; of the others at most `sft.traces_per_row` are kept. Then no
-verdict of a task has more traces than its other verdicts together: traces are drawn off the most frequent verdict, since
-a model that says yes too often is right too often on yes. All choices follow from the recipe's seed.
+verdict of a task has more traces than its other verdicts together: a model that prefers a verdict is right more often
+on its rows, and would learn to prefer it more. All choices follow from the recipe's seed.
 
-Written into the run: inputs/sft as LLaMA-Factory reads it, and inputs/traces.json, which says what was kept and dropped.
+Written into the run: inputs/sft as LLaMA-Factory reads it, and inputs/traces.json with what was kept and dropped.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from mtrl.backends import inputs
 from mtrl.config import prompting, samples, sizes, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.converters.pipeline import exports
+from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, sha256_file, write_json
 from mtrl.core.rundir import Run
 from mtrl.core.schema import Stored, read
 from mtrl.evaluate import judges, predictions, sift
+from mtrl.evaluate.identity import IDENTITY
 from mtrl.evaluate.sift import Sifted
 from mtrl.reward_plugins import judge
 
@@ -209,7 +211,11 @@ def _balanced(traces: list[Trace], pick: random.Random) -> list[Trace]:
 
 def _sifted(recipe: Recipe, data: Path) -> Sifted:
     """The sift. Raises UserError where it did not ask what this recipe trains on; it may be of another model."""
-    found = _read(folder := Path(str(recipe.sift)), _changed(folder / predictions.FILE))
+    folder = Path(str(recipe.sift))
+    if not (folder / IDENTITY).exists():
+        again = hints.line("sift", ckpt=recipe.model.path, tasks=",".join(recipe.tasks), out=folder)
+        raise UserError(f"{folder}, the recipe's sift:, is no folder of mtrl sift", again)
+    found = _read(folder, _changed(folder / predictions.FILE))
     asked = {name: tasks.load(name) for name in recipe.tasks}
     prompts = {name: prompting.sha256(task, recipe.style) for name, task in asked.items()}
     sift.check(found, prompts, data, found.identity.checkpoint, recipe.style)

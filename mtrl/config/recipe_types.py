@@ -202,13 +202,11 @@ class Recipe(Model):
             raise ValueError(
                 f"style: {self.style} does not go with method {self.method}, which trains on the {asked} prompts"
             )
-        if self.on_traces != (self.sift is not None):
-            why = "whose traces it trains on" if self.on_traces else f"which method {self.method} does not use"
-            raise ValueError(f"sift: {'a folder is needed,' if self.on_traces else f'{self.sift}, '} {why}")
-        if self.sft and self.on_traces != (self.sft.traces_per_row is not None):
-            raise ValueError(
-                f"sft.traces_per_row {'is needed by' if self.on_traces else 'does nothing with'} method {self.method}"
-            )
+        for key, value in (("sift", self.sift), ("sft.traces_per_row", self.sft and self.sft.traces_per_row)):
+            if self.on_traces and value is None:
+                raise ValueError(f"method {self.method} needs {key}")
+            if value is not None and not self.on_traces:
+                raise ValueError(f"{key} is for method sft_traces, and method {self.method} does not use it")
         if self.backend and stage != "rl":
             raise ValueError(f"backend: {self.backend} is for RL, and method {self.method} is not")
         if self.method.endswith("_single") and len(self.tasks) != 1:

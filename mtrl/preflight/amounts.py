@@ -65,7 +65,8 @@ def _auto(recipe: Recipe, rows: int) -> str:
     for keys in (["validate_every"], list(sizes.AUTO[stage])):
         derived = sizes.derived(recipe, keys, rows)
         if sizes.schedule(derived, rows).enough:
-            return " ".join(f"--set {stage}.{key}=auto" for key in keys)
+            sizes_of = getattr(derived, stage)  # auto needs the number of rows without the sift
+            return " ".join(f"--set {stage}.{k}={getattr(sizes_of, k) if recipe.on_traces else 'auto'}" for k in keys)
     return ""
 
 
