@@ -149,6 +149,7 @@ def test_a_sift_of_something_else_is_refused(project: Path) -> None:
     assert "not finished" in refused(names=("demo_quality",))
     sifted.make(SIFT, *TASKS)
     assert refused("max_rows_per_task=1").startswith("task demo_quality: ")  # one row validates, none is left
+    assert any("is not converted" in text for text in errors(preflight(load(), Path("other"))))
     rows = list(samples.read(DATA, "demo_quality", "train"))
     file = samples.path_of(DATA, "demo_quality", "train")
     samples.write(file, [replace(rows[0], answer="no" if rows[0].answer == "yes" else "yes"), *rows[1:]])
