@@ -154,9 +154,9 @@ def of_task(recipe: Recipe, data: Path, name: str) -> Traces:
     ids = [row for (row,) in samples.columns(data, name, "train", "id")]
     chosen = [ids[index] for index in inputs.chosen(len(ids), recipe, name)]
     by_row = {
-        row: kept
+        row: distinct
         for row in chosen
-        if (kept := _distinct(found.traces[name].get(row, []), votes[row].label, row, dropped))
+        if (distinct := _distinct(found.traces[name].get(row, []), votes[row].label, row, dropped))
     }
     pick = random.Random(f"{recipe.seed}/{name}/traces")
     held = set(pick.sample(list(by_row), max(1, len(by_row) // HELD_OUT))) if by_row else set()
@@ -167,10 +167,10 @@ def of_task(recipe: Recipe, data: Path, name: str) -> Traces:
     balanced = _balanced(train, pick)
     dropped["balance"] = len(train) - len(balanced)
     if not balanced:
-        there = ", ".join(sorted({trace.label for trace in [*train, *val]})) or "no verdict"
+        there = ", ".join(sorted({trace.label for trace in [*train, *val]}))
+        what = f"are of {there} alone, and a model would learn to answer nothing else" if there else "there are none"
         raise UserError(
-            f"task {name}: the sift {recipe.sift} has correct traces of {there} alone, from which a model learns to"
-            " answer nothing else",
+            f"task {name}: correct traces to train on: in the sift {recipe.sift} {what}",
             "sift with more --votes or another --ckpt, or leave the task out by --tasks",
         )
     verdicts = Counter(trace.label for trace in balanced)

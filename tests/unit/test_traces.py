@@ -163,7 +163,7 @@ def test_a_sift_of_something_else_is_refused(project: Path) -> None:
 def test_a_task_with_traces_of_one_verdict_is_refused(project: Path) -> None:
     sifted.make(SIFT, "demo_quality", says=lambda one: trace("yes"))
     (wrong,) = errors(preflight(load(names=("demo_quality",))))
-    assert "has correct traces of yes alone" in wrong
+    assert "in the sift runs/sift are of yes alone" in wrong
 
 
 @pytest.mark.parametrize(
