@@ -89,7 +89,10 @@ def _not_here() -> Iterator[Check]:
 def _is_missing(model: str) -> bool:
     """Whether the model is given as a folder, and the folder has no model."""
     path = Path(model)
-    return (path.exists() or path.is_absolute() or model.startswith(".")) and not (path / "config.json").exists()
+    if (path / "config.json").exists():
+        return False
+    beside = len(path.parts) > 1 and path.parent.is_dir()  # exports/x is no hub id where there is a folder exports
+    return path.exists() or path.is_absolute() or model.startswith(".") or beside
 
 
 def _model(recipe: Recipe) -> Iterator[Check]:
