@@ -106,7 +106,6 @@ def test_a_sift_asks_a_row_once_and_continues_with_the_votes_that_are_missing(pr
     assert done.code == 0, done.err[-2000:]
     again = {(a["id"], a["vote"]): a for a in map(json.loads, file.read_text().splitlines())}
     assert again.keys() == answers.keys()
-    assert all(again[first, vote]["response"] == answers[first, vote]["response"] for vote in range(4))
 
 
 def test_more_seeded_prompts_than_one_step_takes(project: Path) -> None:
