@@ -160,7 +160,7 @@ class Run:
             before = self.started_with
             self._same("data", before.hashes, inputs)
             if before.rows:
-                self._same("rows", before.model_dump()["rows"], counts)
+                self._same("choice of rows", before.model_dump()["rows"], counts)
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.path / run_files.RECIPE, dump_yaml(recipe))
         write_json(self.path / run_files.INPUTS, {**inputs, **({"rows": counts} if counts else {})})

@@ -46,16 +46,17 @@ def opposed(run: Run) -> Check | None:
     A change counts if it is larger than ERRORS standard errors, with the rows of the task's split val: the best of
     several validations is partly luck.
     """
-    if not run.data:
-        return None
+    rows, data = run.metrics, run.data
     by_task: dict[str, dict[int, float]] = {}
     for task in run.recipe["tasks"]:
-        if scores := {row["step"]: row[key] for row in run.metrics if (key := f"eval_accuracy_{task}") in row}:
+        key = f"eval_accuracy_{task}"
+        if data and (scores := {row["step"]: row[key] for row in rows if key in row}):
             by_task[task] = scores
+    asked = {task: samples.count(data, task, "val") for task in by_task if data}
     found = []
     for task, scores in by_task.items():
         best = max(scores, key=lambda step: scores[step])
-        changes = {other: _change(run, other, of, best, max(scores)) for other, of in by_task.items()}
+        changes = {other: _change(asked[other], of, best, max(scores)) for other, of in by_task.items()}
         rising = max((other for other in changes if other != task), key=lambda other: changes[other], default=task)
         if changes[task] < -ERRORS and changes[rising] > ERRORS:
             found.append((changes[task], task, rising, best, max(scores)))
@@ -66,18 +67,16 @@ def opposed(run: Run) -> Check | None:
     def moved(name: str) -> str:
         return f"{by_task[name][best]:.3f} to {by_task[name][last]:.3f}"
 
-    text = (
-        f"{run.name}: from step {best} to {last} validation accuracy of {task} fell from {moved(task)}, while that of "
-    )
-    text += f"{rising} rose from {moved(rising)} (each by more than {ERRORS:g} standard errors)"
+    text = f"{run.name}: from step {best} to {last} validation accuracy of {task} fell from {moved(task)}, while that"
+    text += f" of {rising} rose from {moved(rising)} (each by more than {ERRORS:g} standard errors)"
     weight = 2 * (run.recipe["rl"].get("mix") or {}).get(task, 1)
     then = f"{hints.line('select', run.asked_as)}, or train under another --name with --set rl.mix.{task}={weight:g}"
     return Check("warning", text, then)
 
 
-def _change(run: Run, task: str, scores: dict[int, float], first: int, last: int) -> float:
-    """In standard errors of the difference; 0 where it is not known."""
-    if first not in scores or last not in scores or first == last or not (rows := samples.count(run.data, task, "val")):
+def _change(rows: int, scores: dict[int, float], first: int, last: int) -> float:
+    """In standard errors of the difference of two validations of `rows` rows; 0 where it is not known."""
+    if not rows or first == last or first not in scores or last not in scores:
         return 0.0
     before, now = scores[first], scores[last]
     # an accuracy of 0 or 1 has no variance by itself: as if one of the rows were the other way

@@ -143,7 +143,7 @@ def test_a_run_records_its_rows_and_resumes_with_no_others(project: Path) -> Non
     recorded = read_json(run.path / "inputs.json")
     recorded["rows"]["demo_safety"]["sha256"] = "0" * 64
     (run.path / "inputs.json").write_text(json.dumps(recorded))
-    with pytest.raises(UserError, match=r"another rows; different now: demo_safety\.sha256"):
+    with pytest.raises(UserError, match=r"another choice of rows; different now: demo_safety\.sha256"):
         prepare(run, found, DATA, "")
     del recorded["rows"]  # as an earlier mtrl wrote it
     (run.path / "inputs.json").write_text(json.dumps(recorded))
