@@ -171,8 +171,8 @@ def _write_verl(target: Path, recipe: Recipe, data: Path, task: str, split: str)
     import pyarrow.parquet as pq
 
     source = (data / task / exports.RL.format(split)).resolve()
-    stat, rows = source.stat(), row_plan.of(recipe, data, task).counts.sha256 if split == "train" else None
-    made_from = [str(source), stat.st_size, stat.st_mtime_ns, rows, recipe.image.model_dump()]
+    stat, drawn = source.stat(), row_plan.of(recipe, data, task).counts.sha256 if split == "train" else None
+    made_from = [str(source), stat.st_size, stat.st_mtime_ns, drawn, recipe.image.model_dump()]
     if recipe.style == "sft":
         made_from += [prompting.sha256(tasks.load(task), "sft"), samples.path_of(data, task, split).stat().st_mtime_ns]
     origin = json.dumps(made_from)

@@ -109,9 +109,10 @@ def test_every_field_is_used_or_refused(project: Path, what: str) -> None:
 @pytest.mark.parametrize("what", RUNS)
 def test_the_style_is_the_rewards_or_refused(project: Path, what: str) -> None:
     name, model, hardware, sets = RUNS[what]
-    if name == "sft_unified":
-        with pytest.raises(UserError, match="style: rl does not go with method sft_unified"):
-            recipe.load(name, model, hardware, sets=[TASKS, *sets, "style=rl"])
+    if not name.startswith("rl"):
+        other = "sft" if name == "sft_traces" else "rl"
+        with pytest.raises(UserError, match=f"style: {other} does not go with method {name}"):
+            recipe.load(name, model, hardware, sets=[TASKS, *sets, f"style={other}"])
         return
     plain, bare = (recipe.load(name, model, hardware, sets=[TASKS, *sets, *more]) for more in ([], ["style=sft"]))
     before, now = (Rendered(found, Run(Path("runs/x")), project / "data").text for found in (plain, bare))
