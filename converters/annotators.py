@@ -102,7 +102,7 @@ def _by_question(task: Task, records: Sequence[Record], images: list[str], field
             if record[column] != item.record[column]:
                 raise UserError(
                     f"{record.where}: column {column!r} is {record[column]!r}, and {item.record[column]!r} in row "
-                    f"{item.record.number}, which has the same images and fields: with label.annotator they are one item",
+                    f"{item.record.number}; they have the same images and fields, so with label.annotator are one item",
                     f"write one value of {column!r} into both",
                 )
         if opinion is None:

@@ -79,7 +79,10 @@ def rows_of(file: Path, identity: Identity) -> Iterator[Prediction]:
             raise UserError(f"{where} answers another prompt of task {row.task} than the one in {IDENTITY}", then)
         if row.vote >= identity.sampling.votes:
             raise UserError(f"{where} is vote {row.vote}; {IDENTITY} has {identity.sampling.votes} votes, from 0", then)
-        if {row.label, *row.annotators.values()} - {*asked.choices} or {row.verdict, row.lenient} - {*asked.choices, None}:
+        if {row.label, *row.annotators.values()} - {*asked.choices} or {row.verdict, row.lenient} - {
+            *asked.choices,
+            None,
+        }:
             raise UserError(f"{where} has a label or verdict that is not {judge.said(asked.choices)}", then)
         if row.probabilities and row.probabilities.keys() != set(asked.choices):
             raise UserError(f"{where} has probabilities of other verdicts than {judge.said(asked.choices)}", then)

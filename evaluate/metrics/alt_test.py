@@ -1,15 +1,15 @@
 """The alternative annotator test: may a judge take the place of an annotator? (Calderon et al., arXiv 2501.10970.)
 
-Each annotator in turn is left out, and the judge and this annotator are both compared with the others, item by item: the
-score is the share of the others with the same verdict, of a scale minus the root mean squared difference. The judge
-wins against an annotator where the share of items on which the annotator is at least as good, less that of the judge,
-is below epsilon: a one-sided t-test, with Benjamini and Yekutieli's correction (false discovery rate 5%) over the
-annotators. Epsilon is how much worse a judge may be, for being cheaper. The winning rate is the share of annotators that
-the judge wins against; from 0.5 the authors say that it may replace them.
+Each annotator in turn is left out, and this annotator and the judge are both compared with the others, item by item. An
+item's score is the share of the others with the same verdict, of a scale minus the root mean squared difference. The
+judge wins against an annotator where the share of items on which the annotator is at least as good, less that of the
+judge, is below epsilon: a one-sided t-test, with Benjamini and Yekutieli's correction over the annotators (false
+discovery rate 5%). Epsilon is how much worse a judge may be, for being cheaper. The winning rate is the share of
+annotators that the judge wins against; from 0.5 the authors say that it may replace them.
 
 Items that share a cluster are not independent: the standard error is that of clusters, which is the usual one where
-each item is its own. Below 30 clusters the mean is not near normal, and the test does not apply. The paper has Wilcoxon's
-test there; on differences of -1, 0 and 1 it is not one of their mean, and finds a judge that loses to be a winner.
+each item is its own. Below 30 clusters the test does not apply. There the paper has Wilcoxon's test: of differences
+that are -1, 0 or 1 it does not test the mean, and of judges that are worse by exactly epsilon half would win.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def p_value(differences: Sequence[int], units: Sequence[str], epsilon: float) ->
 def _compared(
     name: str, judge: Mapping[str, str], people: Mapping[str, Mapping[str, str]], choices: tuple[str, ...]
 ) -> dict[str, tuple[int, int]]:
-    """By item that this annotator and another labelled: whether the judge is as good or better, and the annotator is."""
+    """By item that this annotator and another labelled: whether the judge is at least as good, and the annotator."""
     found = {}
     for item, verdict in people[name].items():
         others = [its[item] for other, its in people.items() if other != name and item in its]
