@@ -50,14 +50,15 @@ class Evaluation(NamedTuple):
         return Answers(from_scores.decided(rows, asked.choices, asked.pointwise), judge.PAIRWISE)
 
 
-def load(folder: Path, file: str = FILE) -> Evaluation:
-    """Raises UserError where there is no evaluation, or a line is not one of its predictions."""
+def load(folder: Path, file: str = FILE, sift: bool = False) -> Evaluation:
+    """Raises UserError where there is no evaluation (or no sift), or a line is not one of its predictions."""
     if not (folder / IDENTITY).exists():
         raise UserError(
             f"{folder} is not an evaluation: it has no {IDENTITY}",
             SCORE_FIRST,
         )
     identity = read_identity(folder)
+    identity.check_sift(sift, folder)
     rows = {row.key: row for row in rows_of(folder / file, identity)}
     home = folder / task_files.FOLDER
     return Evaluation(identity, list(rows.values()), home if home.is_dir() else None)
@@ -79,10 +80,8 @@ def rows_of(file: Path, identity: Identity) -> Iterator[Prediction]:
             raise UserError(f"{where} answers another prompt of task {row.task} than the one in {IDENTITY}", then)
         if row.vote >= identity.sampling.votes:
             raise UserError(f"{where} is vote {row.vote}; {IDENTITY} has {identity.sampling.votes} votes, from 0", then)
-        if {row.label, *row.annotators.values()} - {*asked.choices} or {row.verdict, row.lenient} - {
-            *asked.choices,
-            None,
-        }:
+        words = {*asked.choices}
+        if {row.label, *row.annotators.values()} - words or {row.verdict, row.lenient} - {*words, None}:
             raise UserError(f"{where} has a label or verdict that is not {judge.said(asked.choices)}", then)
         if row.probabilities and row.probabilities.keys() != set(asked.choices):
             raise UserError(f"{where} has probabilities of other verdicts than {judge.said(asked.choices)}", then)

@@ -23,11 +23,14 @@ from sklearn.metrics import f1_score
 
 from mtrl.commands import outcome
 from mtrl.config import datacard, prompting
+from mtrl.config.kinds import IMAGES
+from mtrl.config.samples import Sample
+from mtrl.config.tasks import Task
 from mtrl.evaluate import notes, predictions, requests, rescore
 from mtrl.evaluate.engines.base import Answer
 from mtrl.evaluate.html import report
 from mtrl.evaluate.identity import Identity
-from mtrl.evaluate.metrics import alt_test
+from mtrl.evaluate.metrics import alt_test, from_scores
 from mtrl.evaluate.metrics.annotators import annotators
 from mtrl.evaluate.metrics.prediction import Prediction
 from mtrl.evaluate.metrics.task import of_task
@@ -246,6 +249,25 @@ def test_the_numbers_of_the_authors_notebook(monkeypatch: pytest.MonkeyPatch) ->
         assert (f"{found.winning_rate['']:.2f}", f"{found.advantage:.2f}") == (rate, advantage), (name, model)
         monkeypatch.undo()
     assert len(rows) == 52
+
+
+def test_pairs_from_single_answers_keep_the_annotators() -> None:
+    """Each image is asked alone; what annotators say of the pair is turned into a verdict on it, and back."""
+    label = {"columns": ["ann", "ben"], "values": {"1": ["left"], "2": ["right"]}}
+    pair = Task(name="pairs", title="t", capability="quality", kind="pairwise", pointwise={"task": "one"}, label=label)
+    one = Task(
+        name="one", title="t", capability="quality", label={"column": "x", "values": {"yes": ["a"], "no": ["b"]}}
+    )
+    sample = Sample("x", "pairs", "pairwise", ("a", "b"), {}, "1", "test", annotators={"ann": "1", "ben": "2"})
+    shown = [requests.first_image(sample, pair, one), requests.first_image(sample.swapped(IMAGES), pair, one)]
+    assert [each.annotators for each in shown] == [{"ann": "yes", "ben": "no"}, {"ann": "no", "ben": "yes"}]
+    rows = [
+        Prediction(id="x", task="pairs", order=order, vote=0, response="", verdict="yes", lenient="yes", confidence=sure,
+                   label=each.answer, annotators=each.annotators)
+        for order, each, sure in zip(("given", "turned"), shown, (0.9, 0.6), strict=True)
+    ]  # fmt: skip
+    (decided,) = from_scores.decided(rows, YES_NO, pair.pointwise)
+    assert decided.verdict == "1" and decided.annotators == sample.annotators
 
 
 def evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labels: list[str]) -> Path:
