@@ -262,8 +262,8 @@ def test_pairs_from_single_answers_keep_the_annotators() -> None:
     shown = [requests.first_image(sample, pair, one), requests.first_image(sample.swapped(IMAGES), pair, one)]
     assert [each.annotators for each in shown] == [{"ann": "yes", "ben": "no"}, {"ann": "no", "ben": "yes"}]
     rows = [
-        Prediction(id="x", task="pairs", order=order, vote=0, response="", verdict="yes", lenient="yes", confidence=sure,
-                   label=each.answer, annotators=each.annotators)
+        Prediction(id="x", task="pairs", order=order, vote=0, response="", verdict="yes", lenient="yes",
+                   confidence=sure, label=each.answer, annotators=each.annotators)
         for order, each, sure in zip(("given", "turned"), shown, (0.9, 0.6), strict=True)
     ]  # fmt: skip
     (decided,) = from_scores.decided(rows, YES_NO, pair.pointwise)
