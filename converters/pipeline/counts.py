@@ -31,8 +31,8 @@ def of_card(task: str, card: DataCard) -> Iterator[Check]:
                 f"{task}: every row of {split} is {only!r}, none is {' or '.join(map(repr, lacking))}: a judge that "
                 f"always answers {only!r} is right in all of {split}",
             )
-    if found := card.agreement:
-        yield _agreement(task, found)
+    if card.agreement:
+        yield _agreement(task, card.agreement)
     for key, number in card.left_out.items():
         yield Check("ok", f"{task}: {number} of {card.rows_in_release} rows are left out by {key}")
     if (whole := fetch.published(task)) and card.rows_in_release != whole:
