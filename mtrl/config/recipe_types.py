@@ -169,7 +169,7 @@ class Recipe(Model):
     """A resolved recipe: presets are in place, and nothing is left to look up."""
 
     method: Method
-    style: Style
+    style: Style  # the prompt, and the form of an answer; of RL sft too: GRPO on bare verdicts
     tasks: list[str] = Field(min_length=1)
     model: ModelPreset
     hardware: Hardware
@@ -197,8 +197,8 @@ class Recipe(Model):
             raise ValueError(
                 f"method {self.method} trains by {stage} and would not use the block {other}: (remove the block)"
             )
-        asked = "rl" if self.on_traces else stage
-        if stage and self.style != asked:
+        asked = "rl" if self.on_traces else "sft"
+        if stage == "sft" and self.style != asked:
             raise ValueError(
                 f"style: {self.style} does not go with method {self.method}, which trains on the {asked} prompts"
             )

@@ -100,7 +100,7 @@ def _work(recipe: Recipe, data: Path) -> Work:
 
 def _answer(recipe: Recipe) -> int:
     assert recipe.rl is not None
-    return min(ANSWER, recipe.rl.max_response_length)
+    return min(ANSWER, recipe.rl.max_response_length, recipe.max_new_tokens)
 
 
 def _left_out(recipe: Recipe) -> Iterator[str]:

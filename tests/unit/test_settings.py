@@ -102,3 +102,18 @@ def test_every_field_is_used_or_refused(project: Path, what: str) -> None:
                 assert changed != plain or kind in (ModelPreset, Hardware), key  # the preset's own value
                 continue
             assert effects(changed, project / "data") != before, f"{key} is ignored by {what}"
+
+
+@pytest.mark.parametrize("what", RUNS)
+def test_the_style_is_the_rewards_or_refused(project: Path, what: str) -> None:
+    name, model, hardware, sets = RUNS[what]
+    if name == "sft_unified":
+        with pytest.raises(UserError, match="style: rl does not go with method sft_unified"):
+            recipe.load(name, model, hardware, sets=[TASKS, *sets, "style=rl"])
+        return
+    plain, bare = (recipe.load(name, model, hardware, sets=[TASKS, *sets, *more]) for more in ([], ["style=sft"]))
+    before, now = (Rendered(found, Run(Path("runs/x")), project / "data").text for found in (plain, bare))
+    assert (
+        "style: sft" in now and [line for line in now.splitlines() if "style: sft" not in line] == before.splitlines()
+    )
+    assert (plain.max_new_tokens, bare.max_new_tokens) == (plain.rl.max_response_length, 16)
