@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 from mtrl.core.files import dump_yaml, read_yaml
+from tests.conftest import mtrl
 
 PLAN = Path("recipes/study.yaml").resolve()
 CELLS = ("b-A-1", "b-A-2", "b-E-1", "b-E-2")
 
 
-def test_a_study_of_two_seeds(tmp_path: Path, mtrl) -> None:
+def test_a_study_of_two_seeds(tmp_path: Path) -> None:
     plan = read_yaml(PLAN)
     plan |= {"bases": {"b": 0}, "base_steps": [120, 10], "rows": {"train": 16, "val": 6, "test": 6}, "pairs": 8}
     plan |= {"arms": {name: plan["arms"][name] for name in "AE"}, "secondary": [], "pilot": [], "seeds": [1, 2]}
