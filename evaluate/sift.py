@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from mtrl.config import samples
+from mtrl.config import datacard, samples
 from mtrl.config.kinds import INVALID
 from mtrl.core.errors import UserError
 from mtrl.core.files import sha256_file
@@ -110,7 +110,9 @@ def check(sifted: Sifted, prompts: Mapping[str, str], data: Path, fingerprint: s
             continue
         if asked.prompt_sha256 != prompt:
             wrong.append(f"task {name} was asked with another prompt")
-        if asked.samples_sha256 != sha256_file(samples.path_of(data, name, "train")):
+        if not (file := samples.path_of(data, name, "train")).exists():
+            raise UserError(f"task {name} is not converted: {file} is missing", datacard.convert_again(name, data))
+        if asked.samples_sha256 != sha256_file(file):
             wrong.append(f"task {name} had other rows or labels in {data}")
         if asked.limit is not None and len(sifted.rows[name]) < samples.count(data, name, "train"):
             wrong.append(f"task {name} was asked with --limit {asked.limit}: the other rows have no votes")
