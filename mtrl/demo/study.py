@@ -9,6 +9,7 @@ cell.json is there, which has the plan's hash; a study begun with another plan i
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,14 +27,14 @@ from mtrl.core.rundir import Run
 from mtrl.core.schema import Stored, read
 from mtrl.demo import study_analysis, study_files, study_page, study_work, study_world
 from mtrl.demo.study_plan import Plan
+from mtrl.demo.study_results import CELL, STYLES, Result
 from mtrl.demo.study_work import Step
 from mtrl.demo.study_work import mtrl as verb
 from mtrl.runs.steps import choose
 
 FOLDER = Path("runs/study")  # the default
-STATE, CELL, PILOT = "study.json", "cell.json", "pilot.json"
+STATE = "study.json"
 ASKED = [*study_world.POINTWISE, *(name for names in study_world.SHIFTS.values() for name in names), study_world.PAIRS]
-STYLES = ("sft", "rl")
 
 
 class Cell(NamedTuple):
@@ -60,12 +61,6 @@ class Distance(Stored):
 
     kl: float
     kl_per_token: float
-
-
-class Result(Stored):
-    """cell.json."""
-
-    plan: str
 
 
 def run(folder: Path, plan: Plan, jobs: int, again: str) -> None:
@@ -95,7 +90,7 @@ def run(folder: Path, plan: Plan, jobs: int, again: str) -> None:
         seeds = study_analysis.seeds(home, plan)
         for base in plan.bases:
             train(f"cells of {base}", [Cell(base, arm, seed) for seed in seeds for arm in plan.arms])
-            study_page.write(home, plan)
+            say(f"written: {os.path.relpath(study_page.write(home, plan))}")
     say(f"the study took {(time.monotonic() - begun) / 60:.0f} minutes in this call")
 
 
