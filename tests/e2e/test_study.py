@@ -25,8 +25,8 @@ def test_a_study_of_two_seeds(tmp_path: Path) -> None:
         cell = json.loads((home / "runs" / name / "cell.json").read_text())
         assert cell["kl"] >= 0 and cell["step"] > 0
         for style in ("sft", "rl"):
-            asked = [json.loads(line) for line in open(home / f"runs/{name}/eval-{style}/predictions.jsonl")]
-            assert len(asked) == 9 * 6 + 2 * 8
+            lines = (home / f"runs/{name}/eval-{style}/predictions.jsonl").read_text().splitlines()
+            assert len(lines) == 9 * 6 + 2 * 8
     assert list((home / "runs/b-A-1").glob("step-*-eval")) and not list((home / "runs/b-A-2").glob("step-*-eval"))
     page = (home / "study.md").read_text()
     assert "E - A" in page and "not shown" in page and (home / "study.svg").read_text().startswith("<svg")

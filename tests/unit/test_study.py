@@ -111,7 +111,8 @@ def test_another_plan_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "runs" / cell.name / study.CELL
     assert not study._is_done(tmp_path, small(), cell)
     file.parent.mkdir(parents=True)
-    file.write_text(json.dumps({"plan": small().sha256}))
+    result = {"plan": small().sha256, "base": "b1", "arm": "A", "seed": 1, "step": 50, "kl": 0.1, "kl_per_token": 0.1}
+    file.write_text(json.dumps({**result, "seconds": 60.0}))
     assert study._is_done(tmp_path, small(), cell)
     with pytest.raises(UserError, match="result of another plan"):
         study._is_done(tmp_path, small(margin=9), cell)
