@@ -110,7 +110,7 @@ def cell(home: Path, plan: Plan, base: str, arm: str, seed: int, chance: Chance,
     return run
 
 
-def study(home: Path, plan: Plan, share: Callable[[str, int], float], seeds: Iterable[int], **changes: Any) -> Path:
+def study(home: Path, plan: Plan, share: Callable[[str, int], float], seeds: Iterable[int], /, **changes: Any) -> Path:
     """A study in which arm and seed decide the share of right pairs; half of the others are flipped."""
     for base in plan.bases:
         for style in ("sft", "rl"):
