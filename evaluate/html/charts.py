@@ -117,56 +117,61 @@ def lines(
     found: Sequence[Line],
     steps: tuple[int, int],
     ticks: Sequence[float],
+    label: Callable[[float], str],
     text: Callable[[float], str],
     said: str,
-    marked: str = "",
     width: float = WIDE,
 ) -> Markup:
-    """Lines over the steps from steps[0] to steps[1], one line per run or task.
+    """Lines over the steps from steps[0] to steps[1].
 
-    `ticks` are the labelled values of the upright axis, its ends the first and the last; `text` writes a value. The
-    means are strong and their values faint; without means the values are strong. `marked` is written at the ring.
+    `ticks` are the labelled values of the upright axis, its ends are the first and the last; `label` writes them, and
+    `text` the value of a mark. Where a line has means, they are strong and its values faint.
     """
     right, bottom = width - ROOM_RIGHT, TALL - ROOM_BELOW
-    span, high, low = max(1, steps[1] - steps[0]), ticks[-1], ticks[0]
+    span, low, high = max(1, steps[1] - steps[0]), ticks[0], ticks[-1]
 
-    def at(point: Point) -> tuple[float, float]:
-        x = ROOM_LEFT + (right - ROOM_LEFT) * (point[0] - steps[0]) / span
-        return x, ROOM_TOP + (bottom - ROOM_TOP) * (high - point[1]) / (high - low)
+    def at(step: float, value: float) -> tuple[float, float]:
+        x = ROOM_LEFT + (right - ROOM_LEFT) * (step - steps[0]) / span
+        return x, ROOM_TOP + (bottom - ROOM_TOP) * (high - value) / (high - low)
 
     parts = []
     for tick in ticks:
-        y = at((steps[0], tick))[1]
-        parts += [_line("grid", ROOM_LEFT, y, right, y), _text(ROOM_LEFT - 6, y + 3.5, text(tick), "end")]
+        y = at(steps[0], tick)[1]
+        parts += [_line("grid", ROOM_LEFT, y, right, y), _text(ROOM_LEFT - 6, y + 3.5, label(tick), "end")]
     for step in whole_ticks(*steps):
-        x = at((step, low))[0]
-        parts += [_line("axis", x, bottom, x, bottom + 4), _text(x, bottom + 15, f"{step}", "middle")]
-    parts.append(_text((ROOM_LEFT + right) / 2, TALL - 4, "step", "middle"))
-    for line in found if any(line.drawn.mean for line in found) else ():
-        parts += _strokes(f"faint {line.colour}", [[at(point) for point in part] for part in line.drawn.each])
+        x = at(step, low)[0]
+        parts += [_line("tick", x, bottom, x, bottom + 4), _text(x, bottom + 15, f"{step}", "middle")]
+    parts.append(_text((ROOM_LEFT + right) / 2, TALL - 3, "step", "middle"))
     for line in found:
-        parts += _strokes(f"curve {line.colour}", [[at(point) for point in part] for part in line.drawn.main])
-        for point in [point for part in line.drawn.each for point in part] if line.drawn.total <= FEW else ():
-            parts.append(_dot(f"dot {line.colour}", *at(point), 2.6, f"{escape(line.name)}, step {point[0]}: {text(point[1])}"))
+        if line.drawn.mean:
+            parts += _strokes(f"faint {line.colour}", line.drawn.each, at)
     for line in found:
+        parts += _strokes(f"curve {line.colour}", line.drawn.main, at)
         values = dict(point for part in line.drawn.each for point in part)
-        if line.mark in values:
-            x, y = at((line.mark, values[line.mark]))
+        for step, value in values.items() if line.drawn.total <= FEW else ():
+            said_here = f"{escape(line.name)}, step {step}: {text(value)}"
+            parts.append(_dot(f"dot {line.colour}", *at(step, value), 2.6, said_here))
+        if line.mark is not None and line.mark in values:
+            x, y = at(line.mark, values[line.mark])
             parts.append(_line(f"chosen {line.colour}", x, ROOM_TOP, x, bottom))
             parts.append(_dot(f"ring {line.colour}", x, y, 6, f"{escape(line.name)}, chosen: step {line.mark}"))
-            before = x > (ROOM_LEFT + right) / 2
-            parts.append(_text(x + (-9 if before else 9), bottom - 7, str(escape(marked)), "end" if before else "start"))
+            side, anchor = (-8, "end") if x > (ROOM_LEFT + right) / 2 else (8, "start")
+            if line.colour == "all":
+                parts.append(_text(x + side, bottom - 7, f"chosen: step {line.mark}", anchor))
     return _svg(width, TALL, str(escape(said)), parts, "lines")
 
 
-def _strokes(kind: str, parts: Sequence[Sequence[tuple[float, float]]]) -> list[str]:
-    """One stroke for each part of a line; a part of one point is a dot."""
+def _strokes(
+    kind: str, parts: Sequence[Sequence[Point]], at: Callable[[float, float], tuple[float, float]]
+) -> list[str]:
+    """One stroke for each part of a line; a part of one point is a small dot."""
     found = []
     for part in parts:
-        if len(part) == 1:
-            found.append(f'<circle class="{kind} single" cx="{part[0][0]:.1f}" cy="{part[0][1]:.1f}" r="2"/>')
+        places = [at(*point) for point in part]
+        if len(places) == 1:
+            found.append(f'<circle class="{kind} single" cx="{places[0][0]:.1f}" cy="{places[0][1]:.1f}" r="1.5"/>')
         else:
-            found.append(f'<polyline class="{kind}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in part)}"/>')
+            found.append(f'<polyline class="{kind}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>')
     return found
 
 

@@ -44,13 +44,17 @@ def write(
     targets.check_file(target)
     names = list(dict.fromkeys(name for card in content.cards for name in card.images))
     side = thumbnails.side_for([data / name for name in names])
-    page = environment().get_template(template).generate(
-        about=inert({**_about(content), **_links(target, data)}),
-        gone=None if data.is_dir() else str(data),
-        cards=_array(map(asdict, content.cards)),
-        pictures=_array(thumbnails.make(data, names, side, tick, upright)),
-        column=max(NARROWEST, side),
-        **values,
+    page = (
+        environment()
+        .get_template(template)
+        .generate(
+            about=inert({**_about(content), **_links(target, data)}),
+            gone=None if data.is_dir() else str(data),
+            cards=_array(map(asdict, content.cards)),
+            pictures=_array(thumbnails.make(data, names, side, tick, upright)),
+            column=max(NARROWEST, side),
+            **values,
+        )
     )
     return save(target, page)
 

@@ -98,4 +98,4 @@ def whole_ticks(low: int, high: int, most: int = 5) -> list[int]:
     if high - low < most:
         return list(range(low, high + 1))
     gap = max(1, round(ticks(low, high, most)[1] - ticks(low, high, most)[0]))
-    return [n for n in range(-(-low // gap) * gap, high + 1, gap)]
+    return list(range(-(-low // gap) * gap, high + 1, gap))
