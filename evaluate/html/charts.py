@@ -150,7 +150,9 @@ def lines(
         values = dict(point for part in line.drawn.each for point in part)
         for step, value in values.items() if line.drawn.total <= FEW else ():
             said_here = f"{escape(line.name)}, step {step}: {text(value)}"
-            parts.append(_dot(f"dot {line.colour}", *at(step, value), 2.6, said_here))
+            parts.append(
+                _dot(f"dot {line.colour}", *at(step, value), 2.6 if line.drawn.total <= 12 else 1.8, said_here)
+            )
         if line.mark is not None and line.mark in values:
             x, y = at(line.mark, values[line.mark])
             parts.append(_line(f"chosen {line.colour}", x, ROOM_TOP, x, bottom))

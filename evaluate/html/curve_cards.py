@@ -146,22 +146,21 @@ def _row(line: Line, text: Callable[[float], str]) -> Row:
     values = [point for part in line.drawn.each for point in part]
     if not values:
         return (line.name, "0", "-", "-", "-", "-")
-    low, high = (end(values, key=lambda point: point[1]) for end in (min, max))
+    low, high = (end(values, key=points.VALUE) for end in (min, max))
     cells = [f"{text(value)} (step {step})" for step, value in (values[0], values[-1], low, high)]
     return (line.name, f"{line.drawn.total:,}", *cells)  # type: ignore[return-value]
 
 
 def _notes(lines: list[Line], window: int, several: bool) -> list[str]:
     """What differs from the values as they were logged."""
-    notes = []
-    if window > 1:
-        notes.append(f"strong: mean of the last {window} values; faint: each value")
-    if thinned := [line for line in lines if line.drawn.thinned]:
-        total = max(line.drawn.total for line in thinned)
-        notes.append(f"of {total:,} values, the lowest and the highest of each stretch are drawn")
+    notes = [f"strong: mean of the last {window} values; faint: each value"] if window > 1 else []
+    if most := max((line.drawn.total for line in lines if line.drawn.thinned), default=0):
+        notes.append(f"thinned: of {most:,} values, the lowest and the highest of each stretch")
+    notes = ["; ".join(notes)] if notes else []
     for line in lines:
         if gaps := line.drawn.gaps:
             named = ", ".join(map(str, gaps[:5])) + (", ..." if len(gaps) > 5 else "")
             whose = "" if line.name == ALL and not several else f"{line.name}: "
-            notes.append(f"{whose}{len(gaps):,} values are NaN or infinite (step {named}); the line has a gap there")
+            many = f"{len(gaps):,} values are" if len(gaps) > 1 else "1 value is"
+            notes.append(f"{whose}{many} NaN or infinite (step{'s' * (len(gaps) > 1)} {named}): a gap in the line")
     return notes

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 MOST = 240  # points of one line that are drawn
@@ -15,6 +16,7 @@ BEYOND = 1e30  # a larger number is no measurement, and has no place on an axis
 
 Point = tuple[int, float]
 """Step and value."""
+VALUE = itemgetter(1)
 
 
 class Drawn(NamedTuple):
@@ -51,7 +53,7 @@ def drawn(points: Sequence[Point], window: int = 1) -> Drawn:
     whole: list[list[Point]] = [[]]
     gaps = []
     for step, value in points:
-        if math.isfinite(value) and abs(value) < BEYOND:
+        if -BEYOND < value < BEYOND:  # not so for NaN
             whole[-1].append((step, value))
         else:
             gaps.append(step)
@@ -70,22 +72,25 @@ def thin(points: Sequence[Point], stretch: int) -> list[Point]:
     kept = {points[0], points[-1]}
     for start in range(0, len(points), stretch):
         part = points[start : start + stretch]
-        kept |= {min(part, key=lambda point: point[1]), max(part, key=lambda point: point[1])}
+        kept |= {min(part, key=VALUE), max(part, key=VALUE)}
     return sorted(kept)
 
 
 def _means(points: Sequence[Point], window: int) -> list[Point]:
     found, total = [], 0.0
     for n, (step, value) in enumerate(points):
-        total += value - (points[n - window][1] if n >= window else 0.0)
+        left = points[n - window][1] if n >= window else 0.0
+        total += value - left
+        if abs(left) > 1e6 * abs(total):  # beside a spike the others were rounded off
+            total = math.fsum(value for _, value in points[max(0, n - window + 1) : n + 1])
         found.append((step, total / min(n + 1, window)))
     return found
 
 
 def ticks(low: float, high: float, most: int = 4) -> list[float]:
     """Round numbers at equal distances: the first is at most `low`, the last at least `high`."""
-    if high - low <= 1e-9 * max(abs(low), abs(high)):  # one value, or the same but for rounding
-        pad = abs(high) / 10 or 0.01
+    if high - low <= max(1 / BEYOND, 1e-9 * max(abs(low), abs(high))):  # one value, or the same but for rounding
+        pad = abs(high) / 10 if abs(high) > 1 / BEYOND else 0.01
         low, high = low - pad, high + pad
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))

@@ -47,8 +47,10 @@ class Chosen(NamedTuple):
     score: float
     name: str
     """What the score is."""
-    of: str
-    """Who measured it, and how."""
+    by: str
+    """Who measured it."""
+    export: str
+    """The command that takes it."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from mtrl.backends import logs
 from mtrl.core.run_files import Selected
+from mtrl.evaluate.html.points import Point
 from mtrl.evaluate.html.trained import Curve, Values
 
 Stage = Literal["sft", "rl"]
@@ -22,7 +23,7 @@ class Logged(NamedTuple):
     curve: Curve
     stages: tuple[Stage, ...]
     keys: tuple[str, ...]
-    """Of all tasks together: the first that a row has counts. Empty: it is logged by task only."""
+    """Of all tasks together: the first that the run has counts. Empty: it is logged by task only."""
     by_task: str = ""
     """The key of one task is this and the task's name."""
     part_of: str = ""
@@ -105,7 +106,7 @@ CURVES = (
     Logged(_value("Log difference of sampler and trainer", "nats",
                   "Mean absolute difference of the log-probabilities of the sampled tokens. Normal: up to 0.05.", True),
            ("rl",), (logs.LOG_PROBABILITY,), part_of="sampler/trainer gap"),
-    Logged(_value("Learning rate", "", "Of the updates.", from_zero=True, exact=True),
+    Logged(_value("Learning rate", "", "Of the last update of the step.", from_zero=True, exact=True),
            ("sft", "rl"), ("learning_rate",)),
 )  # fmt: skip
 SELECTED = {
@@ -121,14 +122,17 @@ def logged(rows: Sequence[dict[str, Any]], stage: Stage, tasks: Sequence[str]) -
     """The curves that `rows` have, in the order of the table. `rows` are in order of their steps."""
     for one in CURVES:
         if stage in one.stages:
-            named = [("", one.keys), *((task, (one.by_task + task,)) for task in tasks if one.by_task)]
-            for task, keys in named:
-                if points := [(row["step"], row[key]) for row in rows if (key := _first(row, keys))]:
-                    yield Values(one.curve, task, points)
+            yield from _values(rows, one.curve, "", one.keys)
+            for task in tasks if one.by_task else ():
+                yield from _values(rows, one.curve, task, [one.by_task + task])
 
 
-def _first(row: dict[str, Any], keys: Sequence[str]) -> str:
-    return next((key for key in keys if type(row.get(key)) in (int, float)), "")
+def _values(rows: Sequence[dict[str, Any]], curve: Curve, task: str, keys: Sequence[str]) -> Iterator[Values]:
+    for key in keys:
+        points: list[Point] = [(row["step"], row[key]) for row in rows if type(row.get(key)) in (int, float)]
+        if points:
+            yield Values(curve, task, points)
+            return
 
 
 def absent(found: Sequence[Values], stage: Stage) -> list[str]:

@@ -75,14 +75,14 @@ def followed(run: Run) -> Iterator[Callable[[Rows], None]]:
 def read(run: Run, rows: Rows | None = None) -> Trained:
     """The run as its page shows it. Raises UserError where a file of it cannot be read."""
     recipe, status = run.recipe, run.status
-    stage = "sft" if recipe["method"].startswith("sft") else "rl"
+    stage: curves.Stage = "sft" if recipe["method"].startswith("sft") else "rl"
     merged = logs.by_step(_metrics(run) if rows is None else rows)
     found = list(curves.logged(merged, stage, recipe["tasks"]))
-    chosen = _chosen(run, merged, stage)
+    chosen = _chosen(run, merged, stage, status.state)
     if selected := run.selected:
         found.insert(0, curves.of_select(selected))
     select = hints.line("select", run.asked_as)
-    gap = sampler_gap.check(run) if merged else None
+    gap = sampler_gap.check(run, merged)
     return Trained(
         name=run.name,
         state=status.state,
@@ -116,14 +116,16 @@ def _facts(recipe: dict[str, Any], attempts: int) -> dict[str, str]:
     return facts | ({"started": f"{attempts} times; it resumed from its checkpoints"} if attempts > 1 else {})
 
 
-def _chosen(run: Run, rows: Rows, stage: str) -> Chosen | None:
+def _chosen(run: Run, rows: Rows, stage: str, state: str) -> Chosen | None:
     """What `mtrl export --step best` takes: see steps.choose."""
+    to = hints.free("exports", run.name)
+    export = hints.line("export", run.asked_as, step="best", out=to, unfinished=state != "done")
     if found := run.selected:
         name = "verdict accuracy" if found.by == "accuracy" else "Macro-F1 of verdicts"
-        return Chosen(found.best, found.scores[str(found.best)], f"validation {name}", "by mtrl select")
+        return Chosen(found.best, found.scores[str(found.best)], f"validation {name}", "by mtrl select", export)
     kept = checkpoint_folders.steps(run)
     scores = {step: score for step, score in steps.trainers_scores(rows).items() if step in kept}
     if stage == "sft" or not scores:
         return None
     best = steps.best_of(scores)
-    return Chosen(best, scores[best], f"validation {validation.VERDICTS}", "by the trainer's own validation")
+    return Chosen(best, scores[best], f"validation {validation.VERDICTS}", "by the trainer's own validation", export)
