@@ -17,7 +17,7 @@ from mtrl.evaluate.html.trained import Curve, Group, Trained
 
 FILE = "training.html"
 GROUPS: dict[Group, str] = {
-    "Validation": "on the val split",
+    "Validation": "rows that are not trained on",
     "Rollouts": "the sampled answers to training rows",
     "Optimization": "",
 }

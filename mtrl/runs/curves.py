@@ -42,14 +42,16 @@ def _value(title: str, unit: Literal["nats", ""], meaning: str, from_zero: bool 
 
 CURVES = (
     Logged(_shared("Validation verdict accuracy", "Validation",
-                   "Right verdicts in generated answers, by the trainer's own validation.", from_zero=False),
+                   "Right verdicts in generated answers to the val split, by the trainer's own validation.",
+                   from_zero=False),
            ("rl",), ("eval_accuracy",), "eval_accuracy_"),
     Logged(_shared("Validation token accuracy", "Validation",
-                   "LLaMA-Factory's: tokens of the answer, each predicted from the right ones before it. Not of"
-                   " verdicts: mtrl select measures those.", from_zero=False),
+                   "LLaMA-Factory's: tokens of the answer, each predicted from the right ones before it, on the val"
+                   " split (of sft_traces: training rows held out). Not of verdicts: mtrl select measures those.",
+                   from_zero=False),
            ("sft",), ("eval_accuracy",)),
     Logged(Curve("Validation loss", "Validation", "nats",
-                 "Cross-entropy of the answer's tokens, mean over tokens.", exact=True),
+                 "Cross-entropy of the answer's tokens, on the same rows as token accuracy.", exact=True),
            ("sft",), ("eval_loss",)),
     Logged(Curve("Validation reward", "Validation", "", "Mean reward of generated answers, from 0 to 1.", exact=True),
            ("rl",), ("eval_reward",), "eval_reward_"),
@@ -111,7 +113,8 @@ CURVES = (
 )  # fmt: skip
 SELECTED = {
     by: _shared(f"Validation {name} by mtrl select", "Validation",
-                f"{name[0].upper()}{name[1:]} of each kept checkpoint's answers, mean over the tasks.", from_zero=False)
+                f"{name[0].upper()}{name[1:]} of each kept checkpoint on the val split, mean over the tasks.",
+                from_zero=False)
     for by, name in {"accuracy": "verdict accuracy", "macro_f1": "Macro-F1 of verdicts"}.items()
 }  # fmt: skip
 
