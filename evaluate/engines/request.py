@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mtrl.config import prompting
@@ -35,6 +36,8 @@ class Request:
     """The sample's: what it comes from, such as a prompt."""
     score: float | None = None
     """The sample's: the release's own number."""
+    annotators: dict[str, str] = field(default_factory=dict)
+    """The sample's, in this order: each annotator's verdict."""
     orient: bool = False
     """Whether images are rotated by their EXIF before they are sent, as the task says."""
 
@@ -43,5 +46,34 @@ class Request:
             raise ValueError(f"{self.key}: {self.prompt.count(prompting.MARKER)} markers, {len(self.images)} images")
 
     @property
+    def item(self) -> tuple[str, str, Order]:
+        """What all votes are about."""
+        return self.task, self.id, self.order
+
+    @property
     def key(self) -> Key:
         return Key(self.task, self.id, self.order, self.vote)
+
+
+class Items:
+    """Requests in lists: the consecutive votes on one item that come one after the other.
+
+    An iterator that continues when `requests` does, where that is a queue that was empty.
+    """
+
+    def __init__(self, requests: Iterable[Request]) -> None:
+        self._requests, self._ahead = iter(requests), list[Request]()
+
+    def __iter__(self) -> Iterator[list[Request]]:
+        return self
+
+    def __next__(self) -> list[Request]:
+        votes, self._ahead = self._ahead, []
+        for request in self._requests:
+            if votes and (request.item, request.vote) != (votes[-1].item, votes[-1].vote + 1):
+                self._ahead = [request]
+                break
+            votes.append(request)
+        if not votes:
+            raise StopIteration
+        return votes
