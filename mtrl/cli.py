@@ -36,6 +36,7 @@ from mtrl.commands import (
     select,
     sift,
     status,
+    study,
     tables,
     tasks,
     train,
@@ -100,7 +101,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "tables": tables.command,
         "reward": reward.command,
     },
-    "Reproduce": {"reproduce": reproduce.command, "demo": demo.command},
+    "Reproduce": {"reproduce": reproduce.command, "study": study.command, "demo": demo.command},
     "Setup": {"doctor": doctor.command},
 }
 for panel, verbs in PANELS.items():
