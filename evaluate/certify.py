@@ -143,32 +143,31 @@ def _check_rows(name: str, items: list[Item], labels: set[str], seen: int, alpha
 def _seen(name: str, identity: Identity, data: Path) -> tuple[set[str], list[str]]:
     """The ids of the calibration rows with an image (by sha256, which is its name) that the judge was trained on, and
     what cannot be checked."""
-    if not identity.run:
-        return set(), ["mtrl did not train this judge, so whether it has seen these rows cannot be checked"]
     asked = identity.tasks[name]
-    if not _is_here(data, name, asked):
-        return set(), [
-            f"{samples.path_of(data, name, asked.split)} is not what was scored, so whether the judge was trained on"
-            " these images cannot be checked (--data DIR)"
-        ]
-    trained: set[str] = set()
-    missing = []
-    for task in identity.trained:
-        images = [paths for (paths,) in samples.columns(data, task, "train", "images")]
-        trained.update(image for paths in images for image in paths)
-        missing += [] if images else [task]
-    rows = samples.columns(data, name, asked.split, "id", "images")
-    seen = {one for one, images in rows if trained.intersection(images)}
-    notes = [f"{data} has no training rows of {task}, so they cannot be compared by image" for task in missing]
+    notes = []
+    if asked.limit or asked.conversion_limit:
+        notes.append("only the first rows of the split were used: they stand for the others if their order is random")
     if asked.split == "val" and name in identity.trained:
         notes.append(
             "if mtrl select or a trainer chose this judge's step by these rows, it has seen their labels, and the error"
             " may be higher than proven; rows that had no part in it have no such doubt"
         )
-    if asked.limit or asked.conversion_limit:
-        notes.append("only the first rows of the split were scored or converted: they stand for the others only if"
-                     " their order is random")  # fmt: skip
-    return seen, notes
+    if not identity.run:
+        return set(), [*notes, "mtrl did not train this judge, so whether it has seen these rows cannot be checked"]
+    if not _is_here(data, name, asked):
+        return set(), [
+            *notes,
+            f"{samples.path_of(data, name, asked.split)} is not what was scored, so whether the judge was trained on"
+            " these images cannot be checked (--data DIR)",
+        ]
+    trained: set[str] = set()
+    for task in identity.trained:
+        images = [paths for (paths,) in samples.columns(data, task, "train", "images")]
+        trained.update(image for paths in images for image in paths)
+        if not images:
+            notes.append(f"{data} has no training rows of {task}, so they cannot be compared by image")
+    rows = samples.columns(data, name, asked.split, "id", "images")
+    return {one for one, images in rows if trained.intersection(images)}, notes
 
 
 def _is_here(data: Path, name: str, asked: AskedTask) -> bool:

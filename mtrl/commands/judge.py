@@ -123,7 +123,7 @@ def command(
         say(f"written: {out}")
 
 
-def _show(judged: Sequence[Verdict | Bad], larger: str) -> None:
+def _show(judged: Sequence[Verdict | Bad], larger: str = "") -> None:
     from mtrl.config.kinds import UNDECIDED
     from mtrl.core.console import check, say, table
     from mtrl.evaluate.verdict import Verdict
