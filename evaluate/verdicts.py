@@ -7,10 +7,9 @@ With thresholds (decision.json), a verdict below its task's is undecided, and a 
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,8 +52,13 @@ def run(
     threshold of every task, or is None; `larger` is then asked about what is undecided.
     """
     limits = decisions or {}
-    key = functools.partial(_key, judge, limits, larger)
-    keys = {index: key(item) for index, item in enumerate(items) if isinstance(item, Item)}
+    by = [larger.judge.checkpoint] if larger else []
+    decided_by = {task: [decision.model_dump_json(), *by] for task, decision in limits.items()}
+    keys = {
+        index: _key(judge, item, decided_by.get(item.task.name, ()))
+        for index, item in enumerate(items)
+        if isinstance(item, Item)
+    }
     wanted = {keys[index]: item for index, item in enumerate(items) if isinstance(item, Item)}
     with VerdictFile(out, set(wanted)) if out else contextlib.nullcontext() as file:
         done = dict(file.verdicts) if file else {}
@@ -100,7 +104,7 @@ def _escalated(first: Verdict, second: Verdict, judge: str) -> Verdict:
     )
 
 
-def _key(judge: Subject, decisions: Mapping[str, Decision], larger: Larger | None, item: Item) -> str:
+def _key(judge: Subject, item: Item, decided_by: Sequence[str] = ()) -> str:
     seen = [judge.fingerprint, judge.style, str(judge.max_new_tokens), judge.image.model_dump_json()]
     given = item.given
     seen += [item.id, item.task.name, given.prompt, given.label, *given.names, *map(sha256_file, given.images)]
@@ -108,8 +112,7 @@ def _key(judge: Subject, decisions: Mapping[str, Decision], larger: Larger | Non
     seen += item.task.choices[2:]
     if item.task.pair not in (None, Pair(images=[1, 2])):  # else the key is as an older mtrl made it
         seen.append(str(item.task.pair))
-    if decision := decisions.get(item.task.name):
-        seen += [decision.model_dump_json(), *([larger.judge.checkpoint] if larger else [])]
+    seen += decided_by
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 

@@ -58,7 +58,7 @@ class Tested(NamedTuple):
     """The error above the threshold is at most this, with probability 1 - delta, by this test alone."""
 
 
-class Point(NamedTuple):
+class RiskPoint(NamedTuple):
     """Of the verdicts with at least some confidence: how many they are, and how many of them are wrong, as shares."""
 
     coverage: float
@@ -131,7 +131,7 @@ def coverage(tested: Tested) -> list[float]:
     return [float(found.low), float(found.high)]
 
 
-def curve(found: Sequence[Item]) -> list[Point]:
+def curve(found: Sequence[Item]) -> list[RiskPoint]:
     """Error over coverage, of all items, from the most confident on; at most POINTS points."""
     import numpy as np
 
@@ -142,4 +142,4 @@ def curve(found: Sequence[Item]) -> list[Point]:
     last = np.flatnonzero(np.append(sure[1:] != sure[:-1], True))
     wrong = np.cumsum(~right)
     kept = last[np.unique(np.linspace(0, len(last) - 1, min(len(last), POINTS)).astype(int))]
-    return [Point((k + 1) / len(found), float(wrong[k] / (k + 1)), float(sure[k])) for k in kept.tolist()]
+    return [RiskPoint((k + 1) / len(found), float(wrong[k] / (k + 1)), float(sure[k])) for k in kept.tolist()]
