@@ -43,7 +43,8 @@ class Scaling(Stored):
 
 
 def scaling(rows: Sequence[Prediction], choices: tuple[str, ...]) -> Scaling | None:
-    """None where fewer than two clusters have an answer with a confidence."""
+    """None where fewer than two clusters have an answer with a confidence, and where the fitted half has no wrong
+    answer or no right one: the best T is then 0 or without end."""
     known = [row for row in rows if row.confidence is not None and row.verdict is not None]
     clusters = sorted({row.cluster or row.id for row in known})
     if len(clusters) < 2:
@@ -52,6 +53,8 @@ def scaling(rows: Sequence[Prediction], choices: tuple[str, ...]) -> Scaling | N
     half = set(clusters[: len(clusters) // 2])
     fitted = [row for row in known if (row.cluster or row.id) in half]
     held_out = [row for row in known if (row.cluster or row.id) not in half]
+    if len({row.correct for row in fitted}) < 2:
+        return None
     found = fit(fitted, choices)
     before = calibration(held_out, choices)
     after = calibration(scaled(held_out, choices, found), choices)
