@@ -13,7 +13,7 @@ from mtrl.config.kinds import OTHER
 from mtrl.config.published import table_tasks
 from mtrl.core import hints
 from mtrl.core.errors import UserError
-from mtrl.evaluate import predictions, scores, unreadable
+from mtrl.evaluate import notes, predictions, scores, unreadable
 from mtrl.evaluate.html import cards, page, sentences
 from mtrl.evaluate.html.content import FILTERS, Card, Content, flags
 from mtrl.evaluate.metrics import intervals, selective
@@ -61,6 +61,10 @@ TERMS = (
     "accuracy without ties",
     "flipped",
     "first chosen",
+    "human ceiling",
+    "alpha",
+    "winning rate",
+    "advantage",
 )
 
 
@@ -94,6 +98,7 @@ def write(out: Path, data: Path, tick: Callable[[int, int], None] = lambda done,
         curves={name: _curve(run, name) for name in result.tasks},
         few=intervals.FEW,
         sentences=sentences,
+        notes=notes,
     )
 
 
