@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperOption
 
 from mtrl import __version__
 from mtrl.commands import (
+    certify,
     check,
     compare,
     convert,
@@ -100,6 +101,9 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "compare": compare.command,
         "tables": tables.command,
         "reward": reward.command,
+    },
+    "Trust": {
+        "certify": certify.command,
     },
     "Reproduce": {"reproduce": reproduce.command, "study": study.command, "demo": demo.command},
     "Setup": {"doctor": doctor.command},

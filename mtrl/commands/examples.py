@@ -122,6 +122,10 @@ $ mtrl reward answers.jsonl
 ...
 │ 1 │ demo_quality │ 1 │ 1 │ 1 │ right │
 │ 2 │ demo_quality │ 0 │ 0 │ 0 │ ... │""",
+    "certify": """\
+$ mtrl certify runs/mine/eval --write exports/mine
+...
+next: mtrl judge IMAGES --tasks demo_quality --ckpt exports/mine""",
     "reproduce": """\
 $ mtrl reproduce table2 --model tiny --hardware cpu --dry-run
 ...
