@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mtrl.config import prompting, samples
-from mtrl.config.datacard import DataCard
+from mtrl.config.datacard import Agreement, DataCard
 from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.readers import fetch
 from mtrl.core.finding import Check
 from mtrl.reward_plugins import judge
+
+LOW = 0.667  # of alpha: below it Krippendorff (2004) advises against conclusions
 
 
 def of_card(task: str, card: DataCard) -> Iterator[Check]:
@@ -29,6 +31,8 @@ def of_card(task: str, card: DataCard) -> Iterator[Check]:
                 f"{task}: every row of {split} is {only!r}, none is {' or '.join(map(repr, lacking))}: a judge that "
                 f"always answers {only!r} is right in all of {split}",
             )
+    if card.agreement:
+        yield _agreement(task, card.agreement)
     for key, number in card.left_out.items():
         yield Check("ok", f"{task}: {number} of {card.rows_in_release} rows are left out by {key}")
     if (whole := fetch.published(task)) and card.rows_in_release != whole:
@@ -41,20 +45,29 @@ def of_card(task: str, card: DataCard) -> Iterator[Check]:
         yield Check("warning", f"{task}: {card.conflicts} rows ask what another row asks, and have different labels")
 
 
+def _agreement(task: str, found: Agreement) -> Check:
+    said = f"{task}: {found.annotators} annotators gave {found.labels:,} labels to {found.items:,} items"
+    said += f", {found.ties:,} of them without a majority; Krippendorff's alpha"
+    if found.alpha is None:
+        return Check("ok", f"{said} is not defined: no item has two labels, or all labels are the same")
+    if found.alpha < LOW:
+        then = "say more exactly what each label means, and have the items labelled again"
+        return Check("warning", f"{said} is {found.alpha:.3f} ({found.level}), below {LOW}: too low to rely on", then)
+    return Check("ok", f"{said} is {found.alpha:.3f} ({found.level})")
+
+
 def untrainable(task: Task, data: Path, chosen: list[int], again: str) -> Iterator[Check]:
     """An error where val, or the `chosen` rows of train, lack a verdict; `again` is the command that converts."""
     for split in ("train", "val"):
         answers = [answer for (answer,) in samples.columns(data, task.name, split, "answer")]
         used = [answers[index] for index in chosen if index < len(answers)] if split == "train" else answers
         if lacking := lacks(count(used, task)):
-            capped = (
-                f"row of the {len(used)} that max_rows_per_task leaves of" if len(used) < len(answers) else "row of"
-            )
+            capped = f"row of the {len(used)} that the recipe draws of" if len(used) < len(answers) else "row of"
             yield Check(
                 "error",
                 f"task {task.name}: no {capped} {split} is {' or '.join(map(repr, lacking))}; "
                 f"training and validation need {'both' if len(task.choices) == 2 else 'each'}",
-                "pass a larger max_rows_per_task"
+                "pass a larger max_rows_per_task, or wider bounds of rl.keep_pass_rate"
                 if lacks(count(answers, task)) != lacking
                 else f"change label or split in recipes/tasks/{task.name}.yaml, then {again}",
             )

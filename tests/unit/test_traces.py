@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from mtrl.backends import inputs, registry, traces
+from mtrl.backends import registry, row_plan, traces
 from mtrl.config import prompting, recipe, samples, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.rundir import Run
 from mtrl.evaluate import judges
 from mtrl.evaluate.engines.request import Request
+from mtrl.preflight import times
 from mtrl.reward_plugins.judge import parse
 from mtrl.runs.export import export
 from mtrl.runs.prepare import prepare
@@ -26,6 +27,7 @@ from tests.unit import sifted
 from tests.unit.launches import DATA, errors, preflight
 from tests.unit.sifted import trace
 from tests.unit.test_export import a_run
+from tests.unit.test_scored import evaluate, judge
 
 TASKS = ("demo_quality", "demo_safety")
 SIFT = Path("runs/sift")
@@ -84,7 +86,7 @@ def test_so_many_traces_of_a_row_by_the_recipes_seed(project: Path, most: int) -
     rows = Counter(one.id for one in made.train)
     assert max(rows.values()) == most and len(made.val) == 4
     ids = [row for (row,) in samples.columns(DATA, "demo_quality", "train", "id")]
-    chosen = {ids[number] for number in inputs.chosen(len(ids), found, "demo_quality")}
+    chosen = {ids[number] for number in row_plan.of(found, Path("data"), "demo_quality").rows}
     assert rows.keys() | {one.id for one in made.val} <= chosen
     assert made == traces.of_task(load(*(f"sft.traces_per_row={most}", "max_rows_per_task=40")), DATA, "demo_quality")
     assert made.val != traces.of_task(load("seed=7", "max_rows_per_task=40"), DATA, "demo_quality").val
@@ -121,6 +123,8 @@ def test_plan_says_what_trains_and_whose_traces_they_are(project: Path) -> None:
         f"task demo_quality: {kept.solved} of 500 training rows have a correct trace; {kept.held_out} rows are held out"
         f" to validate, and {kept.traces} traces of the others train (yes {kept.traces // 2}, no {kept.traces // 2})"
     ) in found
+    on_gpus = recipe.load("sft_traces", "qwen3-vl-4b", "8x80gb", ",".join(TASKS))
+    assert "per update" in next(iter(times.check(on_gpus, DATA))).text
     updates = -(-traces.rows(load(), DATA) // 32)
     assert any(text.startswith(f"an epoch: {updates} updates") for text in found)
     shutil.rmtree(SIFT)
@@ -169,12 +173,16 @@ def test_a_task_with_traces_of_one_verdict_is_refused(project: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "sets", "message"),
     [
-        ("sft_unified", ["sift=runs/sift"], "sift is for method sft_traces, and method sft_unified does not use it"),
+        (
+            "sft_unified",
+            ["sift=runs/sift"],
+            "sift is for method sft_traces and rl.keep_pass_rate, and this sft_unified",
+        ),
         ("sft_unified", ["sft.traces_per_row=2"], "sft.traces_per_row is for method sft_traces"),
         ("sft_traces", ["sift=null"], "method sft_traces needs sift"),
         ("sft_traces", ["sft.traces_per_row=null"], "method sft_traces needs sft.traces_per_row"),
         ("sft_traces", ["style=sft"], "which trains on the rl prompts"),
-        ("sft_traces", ["sft.batch_size=auto"], "sft.batch_size is auto, and method sft_traces trains on as many rows"),
+        ("sft_traces", ["sft.batch_size=auto"], "sft.batch_size is auto, and the recipe trains on as many rows"),
     ],
 )
 def test_settings_that_do_not_go_together(name: str, sets: list[str], message: str) -> None:
@@ -199,6 +207,15 @@ def test_a_run_does_not_resume_with_another_sift(project: Path, cli: Any) -> Non
     sifted.make(SIFT, *TASKS, says=mixed)
     with pytest.raises(UserError, match=r"another data; different now: sift/predictions\.jsonl"):
         prepare(run, load(), DATA, "")
+
+
+def test_tables_2_and_3_say_that_they_have_no_row_for_it(project: Path, cli: Any) -> None:
+    evaluate(judge("mine", "sft_traces", *TASKS, style="rl"), TASKS, "mine/eval", trace("yes"))
+    for number in (2, 3):
+        done: Result = cli("tables", number)
+        said = "runs/mine/eval: demo_quality (Table 2 has no row SFT-Traces)"
+        assert done.code == 0 and (said in " ".join(done.out.split())) is (number == 2), done.out
+    assert "SFT-Traces" in cli("tables").out
 
 
 def test_the_hint_on_few_validations_has_numbers(project: Path, cli: Any) -> None:
