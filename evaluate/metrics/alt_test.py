@@ -47,17 +47,17 @@ def alt_test(
     choices: tuple[str, ...],
     units: Mapping[str, str],
 ) -> AltTest:
-    """`judge` and each of `people` have verdicts by item; `units` has the cluster of an item."""
+    """By item: the verdict of the judge, those of annotators by name, and the cluster."""
     import numpy as np
     from scipy.stats import false_discovery_control
 
-    compared = {name: _compared(name, judge, people, choices) for name in people}
+    compared = _compared(judge, people, choices)
     tested = {name: rows for name, rows in compared.items() if len({units[item] for item in rows}) >= CLUSTERS}
     if len(tested) < ANNOTATORS:
         independent = "items" if len(set(units.values())) == len(units) else "independent items (clusters)"
         return AltTest(
             unmet=f"it needs {ANNOTATORS} annotators with {CLUSTERS} {independent} each that another labelled too, and "
-            f"{len(tested)} of {len(people)} {'has' if len(tested) == 1 else 'have'} that many"
+            f"{len(tested)} of {len(compared)} {'has' if len(tested) == 1 else 'have'} that many"
         )
     p_values: dict[str, dict[str, float]] = {name: {} for name in tested}
     rate = {}
@@ -84,16 +84,17 @@ def p_value(differences: Sequence[int], units: Sequence[str], epsilon: float) ->
 
 
 def _compared(
-    name: str, judge: Mapping[str, str], people: Mapping[str, Mapping[str, str]], choices: tuple[str, ...]
-) -> dict[str, tuple[int, int]]:
-    """By item that this annotator and another labelled: whether the judge is at least as good, and the annotator."""
-    found = {}
-    for item, verdict in people[name].items():
-        others = [its[item] for other, its in people.items() if other != name and item in its]
-        if others and item in judge:
-            machine, human = (_score(said, others, is_scale(choices)) for said in (judge[item], verdict))
-            found[item] = int(machine >= human), int(human >= machine)
-    return found
+    judge: Mapping[str, str], people: Mapping[str, Mapping[str, str]], choices: tuple[str, ...]
+) -> dict[str, dict[str, tuple[int, int]]]:
+    """By annotator, then item that another labelled too: whether the judge is at least as good, and the annotator."""
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    scale = is_scale(choices)
+    for item, verdicts in people.items():
+        for name, verdict in verdicts.items():
+            if others := [said for other, said in verdicts.items() if other != name]:
+                machine, human = _score(judge[item], others, scale), _score(verdict, others, scale)
+                found.setdefault(name, {})[item] = int(machine >= human), int(human >= machine)
+    return dict(sorted(found.items()))
 
 
 def _score(verdict: str, others: Sequence[str], scale: bool) -> float:

@@ -95,7 +95,7 @@ def annotators(rows: Sequence[Prediction], choices: tuple[str, ...]) -> Annotato
         },
         alt_test=alt_test(
             {item.id: item.verdict for item in items},
-            {name: {i: its[name] for i, its in verdicts.items() if name in its} for name in sorted(by_name)},
+            verdicts,
             choices,
             {item.id: item.unit for item in items},
         ),

@@ -244,8 +244,12 @@ def test_the_numbers_of_the_authors_notebook(monkeypatch: pytest.MonkeyPatch) ->
             monkeypatch.setattr(
                 alt_test, "_score", lambda x, others, _: -math.sqrt(np.mean((np.array(others) - x) ** 2))
             )
-        items = {item: item for its in people.values() for item in its}
-        found = alt_test.alt_test(judges[model], people, (), items)
+        items: dict[str, dict[str, Any]] = {}
+        for who, its in people.items():
+            for item, verdict in its.items():
+                if item in judges[model]:
+                    items.setdefault(item, {})[who] = verdict
+        found = alt_test.alt_test(judges[model], items, (), {item: item for item in items})
         assert (f"{found.winning_rate['']:.2f}", f"{found.advantage:.2f}") == (rate, advantage), (name, model)
         monkeypatch.undo()
     assert len(rows) == 52
