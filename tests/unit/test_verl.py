@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from mtrl.backends import checkpoint_folders, inputs, registry, verl_grpo
+from mtrl.backends import checkpoint_folders, inputs, registry, row_plan, verl_grpo
 from mtrl.backends.base import Job
 from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
@@ -323,7 +323,7 @@ def test_its_parquet_is_derived_with_the_budget_and_kept(converted: Path, tmp_pa
         pq.read_table(file).to_pylist(),
         pq.read_table(converted / "data/demo_safety/rl_train.parquet").to_pylist(),
     )
-    assert [row["extra_info"]["index"] for row in rows] == inputs.chosen(len(source), found, "demo_safety")
+    assert [row["extra_info"]["index"] for row in rows] == row_plan.of(found, converted / "data", "demo_safety").rows
     for row in rows:
         whole = source[row["extra_info"]["index"]]
         assert row["prompt"] == [{"role": "user", "content": whole["problem"]}] and row["data_source"] == "demo_safety"
@@ -512,7 +512,7 @@ def test_a_plateau_ends_the_job_and_the_run_is_done(converted: Path, tmp_path: P
     with run.held() as lock:
         launch.launch(run, Job(["sh", "-c", script], {}), found, lock, lambda rows: None)
     assert run.status.state == "done" and "best 0.5500 at step 5" in run.status.reason
-    assert run.status.seconds < 30 and steps.trainers_scores(run) == {5: 0.55, 10: 0.5}
+    assert run.status.seconds < 30 and steps.trainers_scores(run.metrics) == {5: 0.55, 10: 0.5}
 
 
 def test_a_resumed_run_validates_first_only_where_the_log_has_no_score(converted: Path, tmp_path: Path) -> None:
