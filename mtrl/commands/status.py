@@ -18,7 +18,7 @@ def command(
     """Show runs: state, step, loss, reward, accuracy, checkpoints."""
     from mtrl.core import hints, rundir
     from mtrl.core.console import check, say, table, then
-    from mtrl.runs import latest, sampler_gap
+    from mtrl.runs import latest, sampler_gap, validation
 
     while True:
         chosen = [rundir.find(run, runs)] if run else rundir.listing(runs)
@@ -33,6 +33,8 @@ def command(
                 say(f"{found.name}: {found.status.reason}")
             if (gap := sampler_gap.check(found)) and (run or gap.level != "ok"):
                 check(*gap)
+            if fall := validation.opposed(found):
+                check(*fall)
         if not follow or all(found.status.state != "running" for found in chosen):
             return
         time.sleep(2)
