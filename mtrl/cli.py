@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperOption
 
 from mtrl import __version__
 from mtrl.commands import (
+    certify,
     check,
     compare,
     convert,
@@ -36,6 +37,7 @@ from mtrl.commands import (
     select,
     sift,
     status,
+    study,
     tables,
     tasks,
     train,
@@ -100,7 +102,10 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "tables": tables.command,
         "reward": reward.command,
     },
-    "Reproduce": {"reproduce": reproduce.command, "demo": demo.command},
+    "Trust": {
+        "certify": certify.command,
+    },
+    "Reproduce": {"reproduce": reproduce.command, "study": study.command, "demo": demo.command},
     "Setup": {"doctor": doctor.command},
 }
 for panel, verbs in PANELS.items():

@@ -122,12 +122,20 @@ $ mtrl reward answers.jsonl
 ...
 │ 1 │ demo_quality │ 1 │ 1 │ 1 │ right │
 │ 2 │ demo_quality │ 0 │ 0 │ 0 │ ... │""",
+    "certify": """\
+$ mtrl certify runs/mine/eval --write exports/mine
+...
+next: mtrl judge IMAGES --tasks demo_quality --ckpt exports/mine""",
     "reproduce": """\
 $ mtrl reproduce table2 --model tiny --hardware cpu --dry-run
 ...
 9 cells: 0 done, 9 left (29 commands; ...)
 ...
 mtrl sft sft_single --model=tiny --hardware=cpu --tasks=demo_quality ...""",
+    "study": """\
+$ mtrl study
+...
+written: docs/study.md""",
     "demo": """\
 $ mtrl demo
 ...

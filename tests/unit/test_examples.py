@@ -15,7 +15,19 @@ from mtrl.cli import app
 from mtrl.commands.examples import EXAMPLES
 
 VERBS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-TRAINED = {"sift", "sft", "status", "select", "export", "eval", "judge", "score", "compare", "demo"}  # need a model
+TRAINED = {
+    "sift",
+    "sft",
+    "status",
+    "select",
+    "export",
+    "eval",
+    "judge",
+    "score",
+    "compare",
+    "demo",
+    "certify",
+}  # need a model
 RUN = sorted(set(EXAMPLES) - TRAINED - {"doctor"})  # whose output is this machine's
 
 
