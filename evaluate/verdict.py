@@ -14,8 +14,9 @@ from mtrl.evaluate.image_items import Bad
 from mtrl.evaluate.metrics.prediction import Fraction
 
 COLUMNS = (
-    "id", "image", "image_2", "image_3", "image_4", "task", "verdict", "flipped", "label", "correct", "confidence",
-    "probabilities", "reasoning", "response", "response_turned", "finish_reason", "skipped", "asked",
+    "id", "image", "image_2", "image_3", "image_4", "task", "verdict", "flipped", "label", "correct", "cluster",
+    "confidence", "probabilities", "reasoning", "response", "response_turned", "finish_reason", "skipped", "content",
+    "asked",
 )  # fmt: skip
 
 
@@ -41,6 +42,8 @@ class Verdict:
     """Of a pair: whether the two orders' answers contradict each other; None where one answer is invalid."""
     label: str = ""
     """The right verdict, "" where it is not known."""
+    cluster: str = ""
+    """The item's, see image_items.py; "" where it is not known."""
     confidence: Fraction | None
     """How sure the judge was of the verdict; None where it is not known."""
     probabilities: dict[str, Fraction] | None = None
@@ -51,6 +54,8 @@ class Verdict:
     """Of a pair: the judge's text about the other order."""
     finish_reason: str
     """How the response ended, see engines/base.py."""
+    content: str = ""
+    """The sha256 of each image file, joined by spaces; "" where it is not recorded."""
     asked: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """Hash of judge, prompt and images: the same command recognizes by it what is done."""
 
@@ -76,7 +81,8 @@ def row(judged: Verdict | Bad) -> dict[str, Any]:
         of |= {"task": judged.task, "verdict": SKIPPED, "skipped": judged.reason}
         return of | {"asked": hashlib.sha256(json.dumps(of).encode()).hexdigest()}
     pair = judged.response_turned is not None
-    has = {"flipped": pair, "response_turned": pair, "label": bool(judged.label), "skipped": False}
+    has = {"flipped": pair, "response_turned": pair, "skipped": False}
+    has |= {name: bool(getattr(judged, name)) for name in ("label", "cluster", "content")}
     has |= {name: getattr(judged, name) is not None for name in ("image_2", "image_3", "image_4", "probabilities")}
     has["correct"] = has["label"]
     return {name: getattr(judged, name) for name in COLUMNS if has.get(name, True)}

@@ -173,10 +173,10 @@ def _write_csv(out: Path, rows: list[dict[str, Any]]) -> None:
     with written(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         table = csv.DictWriter(stream, columns, restval="")
         table.writeheader()
-        table.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+        table.writerows({key: cell(value) for key, value in row.items()} for row in rows)
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
     """As a spreadsheet shows it and never runs it: what begins like a formula gets an apostrophe in front. A dict is
     JSON."""
     if isinstance(value, dict):
@@ -184,3 +184,8 @@ def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def of_cell(text: str) -> str:
+    """The text that `cell` wrote."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA) else text

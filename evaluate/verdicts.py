@@ -37,7 +37,8 @@ def run(
     `engine` makes the engine from the judge and the most images an item has; it is not called when nothing is left.
     `page` writes the verdicts as an HTML page, where `out` is one. `tick` gets (answered, all).
     """
-    keys = {index: _key(judge, item) for index, item in enumerate(items) if isinstance(item, Item)}
+    known = {path: sha256_file(path) for item in items if isinstance(item, Item) for path in item.given.images}
+    keys = {index: _key(judge, item, known) for index, item in enumerate(items) if isinstance(item, Item)}
     wanted = {keys[index]: item for index, item in enumerate(items) if isinstance(item, Item)}
     with VerdictFile(out, set(wanted)) if out else contextlib.nullcontext() as file:
         done = dict(file.verdicts) if file else {}
@@ -45,7 +46,7 @@ def run(
         tick(len(done), len(wanted))
         if left:
             asked = engine(judge, max(item.task.images for item in left.values()))
-            for verdict in _ask(judge, left, asked):
+            for verdict in _ask(judge, left, asked, known):
                 done[verdict.asked] = verdict
                 if file:
                     file.append(verdict)
@@ -56,10 +57,11 @@ def run(
     return judged
 
 
-def _key(judge: Subject, item: Item) -> str:
+def _key(judge: Subject, item: Item, known: dict[Path, str]) -> str:
+    """`known` has the sha256 of each image."""
     seen = [judge.fingerprint, judge.style, str(judge.max_new_tokens), judge.image.model_dump_json()]
     given = item.given
-    seen += [item.id, item.task.name, given.prompt, given.label, *given.names, *map(sha256_file, given.images)]
+    seen += [item.id, item.task.name, given.prompt, given.label, *given.names, *(known[path] for path in given.images)]
     seen += ["orient"] * item.task.orient
     seen += item.task.choices[2:]
     if item.task.pair not in (None, Pair(images=[1, 2])):  # else the key is as an older mtrl made it
@@ -67,7 +69,7 @@ def _key(judge: Subject, item: Item) -> str:
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
-def _ask(judge: Subject, left: dict[str, Item], engine: Engine) -> Iterator[Verdict]:
+def _ask(judge: Subject, left: dict[str, Item], engine: Engine, known: dict[Path, str]) -> Iterator[Verdict]:
     """The verdict on each item, once all its orders are answered."""
     requests = []
     for key, item in left.items():
@@ -81,10 +83,11 @@ def _ask(judge: Subject, left: dict[str, Item], engine: Engine) -> Iterator[Verd
         key = answer.request.id
         found[key][answer.request.order] = answer
         if len(found[key]) == len(left[key].orders):
-            yield _verdict(key, left[key], judge.style, found.pop(key))
+            content = " ".join(known[path] for path in left[key].given.images)
+            yield _verdict(key, left[key], judge.style, found.pop(key), content)
 
 
-def _verdict(key: str, item: Item, style: str, answers: dict[Order, Answer]) -> Verdict:
+def _verdict(key: str, item: Item, style: str, answers: dict[Order, Answer], content: str) -> Verdict:
     given, swapped = answers["given"], answers.get("turned")
     verdict = parser.parse(given.response, style, item.task.choices)
     flipped = None
@@ -101,10 +104,12 @@ def _verdict(key: str, item: Item, style: str, answers: dict[Order, Answer]) -> 
         verdict=verdict or INVALID,
         flipped=flipped,
         label=item.given.label,
+        cluster=item.cluster,
         confidence=sure[verdict] if sure and verdict else None,
         probabilities=sure if len(item.task.choices) > 2 else None,
         response=given.response,
         response_turned=swapped.response if swapped else None,
         finish_reason=given.finish_reason,
+        content=content,
         asked=key,
     )

@@ -21,6 +21,7 @@ from mtrl.commands import (
     convert,
     demo,
     doctor,
+    estimate,
     evaluate,
     export,
     fetch,
@@ -98,6 +99,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "tables": tables.command,
         "reward": reward.command,
     },
+    "Trust": {"estimate": estimate.command},
     "Reproduce": {"reproduce": reproduce.command, "demo": demo.command},
     "Setup": {"doctor": doctor.command},
 }

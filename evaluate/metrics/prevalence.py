@@ -13,7 +13,8 @@ an average cluster of labels. The estimate itself has none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from pydantic import Field
@@ -53,7 +54,7 @@ class Linear(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """Numpy arrays, of the same length where they belong together; cluster numbers from 0 are of both parts."""
+    """Numpy arrays, of the same length where they belong together. The same numbers, from 0, mean the same clusters."""
 
     labels: Any
     """Of each labelled image: 1 where its label is of interest, else 0."""
@@ -62,8 +63,11 @@ class Sample:
     clusters: Any
     """Of each labelled image: the number of its cluster."""
     rest: Any
-    """The verdicts on the other images of the set."""
+    """The verdicts on the images of the set without a label."""
     rest_clusters: Any
+    every: Any
+    """The verdicts on all images of the set; labelled images can be others."""
+    every_clusters: Any
     weights: Any = None
     """Of the labelled images; None: 1 each."""
 
@@ -76,16 +80,15 @@ class Sample:
     def with_pseudo(self) -> Sample:
         import numpy as np
 
+        top = max(numbers.max() for numbers in (self.clusters, self.rest_clusters, self.every_clusters))
         each = len(self.labels) / len(np.unique(self.clusters))
-        own = max(self.clusters.max(), self.rest_clusters.max(initial=0)) + 1 + np.arange(len(PSEUDO))
         labels, verdicts = np.array(PSEUDO, float).T
-        return Sample(
-            np.concatenate([self.labels, labels]),
-            np.concatenate([self.verdicts, verdicts]),
-            np.concatenate([self.clusters, own]),
-            self.rest,
-            self.rest_clusters,
-            np.concatenate([self.weight, np.full(len(PSEUDO), each)]),
+        return replace(
+            self,
+            labels=np.concatenate([self.labels, labels]),
+            verdicts=np.concatenate([self.verdicts, verdicts]),
+            clusters=np.concatenate([self.clusters, top + 1 + np.arange(len(PSEUDO))]),
+            weights=np.concatenate([self.weight, np.full(len(PSEUDO), each)]),
         )
 
 
@@ -121,6 +124,19 @@ def rogan_gladen(sample: Sample) -> RoganGladen | str:
     return RoganGladen(_share(plain.value, padded), sensitivity, specificity)
 
 
+def unlike(sample: Sample) -> float:
+    """How probable it is that the verdicts of a random sample differ that much from the others (two-sided p).
+
+    By the pooled normal test, with clusters for images, so never too small.
+    """
+    import numpy as np
+
+    sizes = len(np.unique(sample.clusters)), len(np.unique(sample.rest_clusters))
+    pooled = np.concatenate([sample.verdicts, sample.rest]).mean()
+    spread = pooled * (1 - pooled) * sum(1 / size for size in sizes)
+    return math.erfc(abs(sample.verdicts.mean() - sample.rest.mean()) / math.sqrt(2 * spread)) if spread else 1.0
+
+
 def power_tuned(sample: Sample) -> Linear:
     """PPI++ as in ppi_py's ppi_mean_ci, for any numbers as labels and verdicts, but by cluster."""
     import numpy as np
@@ -140,13 +156,10 @@ def power_tuned(sample: Sample) -> Linear:
 
 
 def _corrected(sample: Sample) -> tuple[Linear, float, float]:
-    """Rogan and Gladen's share, sensitivity and specificity. The verdicts' share is over the whole set."""
+    """Rogan and Gladen's share, sensitivity and specificity."""
     import numpy as np
 
-    labels, verdicts, weight = sample.labels, sample.verdicts, sample.weight
-    real = int(sample.weights is not None) * len(PSEUDO)  # pseudo-labels are not images of the set
-    seen = verdicts[: len(verdicts) - real]
-    every = np.concatenate([seen, sample.rest])
+    labels, verdicts, weight, every = sample.labels, sample.verdicts, sample.weight, sample.every
     yes, no = weight * (labels == 1), weight * (labels == 0)
     sensitivity, specificity = (yes @ verdicts) / yes.sum(), (no @ (1 - verdicts)) / no.sum()
     better = sensitivity + specificity - 1
@@ -156,8 +169,9 @@ def _corrected(sample: Sample) -> tuple[Linear, float, float]:
     at = float(np.clip(value, 0, 1))
     of_set = (every - every.mean()) / len(every)
     of_rates = (1 - at) * no * (1 - verdicts - specificity) / no.sum() - at * yes * (verdicts - sensitivity) / yes.sum()
-    clusters = np.concatenate([sample.clusters[: len(seen)], sample.rest_clusters, sample.clusters])
-    error = _error(clusters, np.concatenate([of_set, of_rates]) / better)
+    error = _error(
+        np.concatenate([sample.every_clusters, sample.clusters]), np.concatenate([of_set, of_rates]) / better
+    )
     return Linear(float(value), error), float(sensitivity), float(specificity)
 
 

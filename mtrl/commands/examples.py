@@ -117,6 +117,9 @@ $ mtrl reward answers.jsonl
 ...
 │ 1 │ demo_quality │ 1 │ 1 │ 1 │ right │
 │ 2 │ demo_quality │ 0 │ 0 │ 0 │ ... │""",
+    "estimate": """\
+$ mtrl estimate verdicts.jsonl --labels label.csv
+...""",
     "reproduce": """\
 $ mtrl reproduce table2 --model tiny --hardware cpu --dry-run
 ...
