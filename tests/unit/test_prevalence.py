@@ -52,6 +52,7 @@ SETTINGS = [
     Setting(200, 0.6, 0.8, 0.7, size=10, alike=0.6),
     Setting(200, 0.6, 0.8, 0.7, size=10, alike=0.6, whole=True),
 ]
+RARE = Setting(50, 0.05, 0.99, 0.99)
 IMAGES = 2000
 
 
@@ -208,7 +209,21 @@ def test_a_pick_by_verdict_is_noticed_and_a_random_one_is_not() -> None:
     assert prevalence.unlike(sample_of({"1 1": 100}, {"1": 500})) == 1
 
 
+def of_ppi_py(of: Setting, draws: int) -> float:
+    """How often the interval that ppi_py gives has the share of the source."""
+    found = [prevalence.power_tuned(sampled(of, np.random.default_rng(seed))[0]) for seed in range(draws)]
+    return float(np.mean([abs(one.value - of.share) <= prevalence.Z * one.error for one in found]))
+
+
+def test_why_there_are_pseudo_labels() -> None:
+    """A rare share, an accurate judge and few labels: ppi_py's own interval has it too rarely."""
+    assert of_ppi_py(RARE, 100) < 0.88 and coverage(RARE, 100)["PPI++"][0] >= least(100)
+
+
 if __name__ == "__main__":
+    print(
+        RARE, f"ppi_py: {100 * of_ppi_py(RARE, 1000):.1f}%, PPI++ here: {100 * coverage(RARE, 1000)['PPI++'][0]:.1f}%"
+    )
     for one in SETTINGS:
         print(one)
         for name, (source, own, width) in coverage(one, 1000).items():
