@@ -13,7 +13,7 @@ DATA ?= data
 CKPT ?= Qwen/Qwen3-VL-30B-A3B-Instruct
 
 .PHONY: help setup setup-main setup-llamafactory setup-easyr1 setup-verl demo gpu-check test test-long lint docs data \
-	sft-single sft-unified rl-single rl-multitask eval tables table2 table3 table4
+	sft-single sft-unified sft-traces rl-single rl-multitask eval tables table2 table3 table4
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 setup: setup-main setup-llamafactory ## both environments: mtrl with vLLM and TRL, and LLaMA-Factory
@@ -43,6 +43,8 @@ sft-single: ## Table 2, SFT-Single: TASK=seetrue
 	$(MTRL) sft recipes/sft_single.yaml $(if $(TASK),--tasks $(TASK)) --data $(DATA) $(PRESETS)
 sft-unified: ## Table 2, SFT-Unified
 	$(MTRL) sft recipes/sft_unified.yaml --data $(DATA) $(PRESETS)
+sft-traces: ## SFT on a model's own correct reasoning: SIFT=folder of mtrl sift
+	$(MTRL) sft recipes/sft_traces.yaml $(if $(SIFT),--set sift=$(SIFT)) --data $(DATA) $(PRESETS)
 rl-single: ## Table 2, RL-Single: TASK=seetrue
 	$(MTRL) rl recipes/rl_single.yaml $(if $(TASK),--tasks $(TASK)) --data $(DATA) $(PRESETS)
 rl-multitask: ## Table 2, MT-RL-Judge

@@ -11,6 +11,7 @@ from mtrl.config import tasks
 from mtrl.config.kinds import Pair, Pointwise
 from mtrl.config.recipe_types import METHODS, Style
 from mtrl.config.samples import SplitName
+from mtrl.core.errors import UserError
 from mtrl.core.files import read_object, write_json
 from mtrl.core.schema import Stored, validate
 
@@ -77,6 +78,8 @@ class Identity(Stored):
     image: dict[str, int] | None = None
     """{min_pixels, max_pixels}"""
     sampling: AskedWith
+    sift: bool = False
+    """Whether `mtrl sift` asked: training rows, and of a pair only the order "given", as it is trained."""
     tasks: dict[Annotated[str, Field(pattern=f"^{tasks.NAME}$")], AskedTask]
     """By name."""
     engine: dict[str, Any] = {}
@@ -86,6 +89,13 @@ class Identity(Stored):
 
     def write(self, folder: Path) -> None:
         write_json(folder / IDENTITY, self.recorded)
+
+    def check_sift(self, sift: bool, folder: Path) -> None:
+        """Raises UserError where this is a sift and `sift` is False, or the other way round."""
+        if self.sift and not sift:
+            raise UserError(f"{folder} is a sift of training rows, not an evaluation", "name another folder (--out)")
+        if sift and not self.sift:
+            raise UserError(f"{folder} is an evaluation, not a sift", "name a folder that mtrl sift wrote")
 
     @property
     def recorded(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from mtrl.config import recipe, task_files
 from mtrl.config.recipe_types import Style
@@ -69,16 +70,18 @@ def named(
     return subject(ckpt, style, prompts)
 
 
-def evaluation_folder(ckpt: str | None, served_model: str | None, from_scores: bool = False) -> Path:
+def evaluation_folder(
+    ckpt: str | None, served_model: str | None, from_scores: bool = False, kind: Literal["eval", "sift"] = "eval"
+) -> Path:
     """Where an evaluation is written by default, below the folder of runs: RUN/eval, or eval-NAME of a foreign
-    model; with -from-scores after it where pairs are decided from single answers.
+    model; with -from-scores after it where pairs are decided from single answers. A sift has `sift` for eval.
     """
     end = "-from-scores" if from_scores else ""
     if not served_model and ckpt and Path(ckpt).exists():
         if told := card.read(Path(ckpt)):
-            return Path(told.run) / f"eval{end}"
+            return Path(told.run) / f"{kind}{end}"
         ckpt = os.path.abspath(ckpt)
-    return Path(rundir.evaluation(served_model or Path(str(ckpt)).name) + end)
+    return Path(rundir.evaluation(served_model or Path(str(ckpt)).name, kind) + end)
 
 
 def served(model: str, checkpoint: str | None = None, style: Style | None = None, prompts: str = "export") -> Subject:

@@ -50,14 +50,15 @@ class Evaluation(NamedTuple):
         return Answers(from_scores.decided(rows, asked.choices, asked.pointwise), judge.PAIRWISE)
 
 
-def load(folder: Path, file: str = FILE) -> Evaluation:
-    """Raises UserError where there is no evaluation, or a line is not one of its predictions."""
+def load(folder: Path, file: str = FILE, sift: bool = False) -> Evaluation:
+    """Raises UserError where there is no evaluation (or no sift), or a line is not one of its predictions."""
     if not (folder / IDENTITY).exists():
         raise UserError(
             f"{folder} is not an evaluation: it has no {IDENTITY}",
             SCORE_FIRST,
         )
     identity = read_identity(folder)
+    identity.check_sift(sift, folder)
     rows = {row.key: row for row in rows_of(folder / file, identity)}
     home = folder / task_files.FOLDER
     return Evaluation(identity, list(rows.values()), home if home.is_dir() else None)

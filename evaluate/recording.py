@@ -22,7 +22,7 @@ from mtrl.evaluate.metrics.prediction import Prediction
 from mtrl.evaluate.predictions import FILE, as_line, rows_of
 
 # tasks are compared one by one; the others follow from the checkpoint
-UNCOMPARED = ("tasks", "path", "run", "trained", "name", "model", "step", "prompts")
+UNCOMPARED = ("tasks", "path", "run", "trained", "name", "model", "step", "prompts", "sift")  # sift: see _identified
 UNCOMPARED_OF_TASK = ("requests", "conversion_limit")  # they follow from the limit and the samples
 
 
@@ -58,6 +58,7 @@ class Recording:
                 )
             return new
         old = read_identity(self.folder)
+        old.check_sift(new.sift, self.folder)
         before, now = old.recorded, new.recorded
         differing = [key for key in now if key not in UNCOMPARED and before.get(key) != now[key]]
         differing += [

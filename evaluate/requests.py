@@ -30,9 +30,10 @@ def build(
     votes: int = 1,
     limit: int | None = None,
     single: Task | None = None,
+    turned: bool = True,
 ) -> Iterator[Request]:
     """The requests of one task in file order, of the first `limit` samples. `single`: the pointwise task that is asked
-    in place of a pairwise one. Raises UserError."""
+    in place of a pairwise one. `turned`: pairs are asked in that order too. Raises UserError."""
     _check_unchanged(task, data, split, limit)
     asked = single or task
     render = prompting.renderer(asked, style)
@@ -45,7 +46,7 @@ def build(
                 "use data converted by the task that the judge was trained with, or pass --prompts local",
             )
         shown_as: dict[Order, Sample] = {"given": sample}
-        if task.pair:
+        if task.pair and turned:
             shown_as["turned"] = sample.swapped(task.pair)
         for order, shown in shown_as.items():
             shown = first_image(shown, task, single) if single else shown

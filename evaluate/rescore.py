@@ -29,7 +29,7 @@ class Reread(NamedTuple):
     """Those with another lenient verdict."""
 
 
-def reread(folder: Path, file: str = predictions.FILE) -> Reread:
+def reread(folder: Path, file: str = predictions.FILE, sift: bool = False) -> Reread:
     """Raises UserError where there are no predictions, a line is not one, or an evaluation is writing to the file."""
     path = folder / file
     empty = UserError(f"there are no predictions in {path} yet", predictions.SCORE_FIRST)
@@ -38,7 +38,7 @@ def reread(folder: Path, file: str = predictions.FILE) -> Reread:
     with open_regular(path) as held:
         if not take(held.fileno()):
             raise UserError(f"an mtrl eval is writing to {path}", "wait for it, then run mtrl score again")
-        identity, before, _ = predictions.load(folder, file)
+        identity, before, _ = predictions.load(folder, file, sift)
         if not before:
             raise empty
         now = [_read(row, identity.style, identity.tasks[row.task].choices) for row in before]

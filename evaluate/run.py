@@ -1,4 +1,4 @@
-"""Scoring one judge: builds the requests, asks them, and computes metrics.json from the answers."""
+"""Asking one judge: builds the requests, asks them, records the answers; `evaluate` computes metrics.json from them."""
 
 from __future__ import annotations
 
@@ -31,18 +31,37 @@ def evaluate(
     confidence: bool = False,
     pairs_from_scores: bool = False,
 ) -> scores.Scores:
-    """Asks what is not yet answered in `out`, and writes metrics.json. Raises MtrlError.
+    """As `ask`, and writes metrics.json. Raises MtrlError."""
+    ask(judge, names, data, split, out, votes, limit, engine, tick, confidence, pairs_from_scores)
+    return scores.score(out)
+
+
+def ask(
+    judge: Subject,
+    names: list[str],
+    data: Path,
+    split: SplitName,
+    out: Path,
+    votes: int,
+    limit: int | None,
+    engine: Callable[[Subject, int], Engine],
+    tick: Callable[[int, int], None],
+    confidence: bool = False,
+    pairs_from_scores: bool = False,
+    sift: bool = False,
+) -> None:
+    """Asks what is not yet answered in `out`. Raises MtrlError.
 
     `votes` answers per item and order, sampled at temperature 1 where there is more than one; of the first `limit`
     samples. `engine` makes the engine from the judge and the largest number of images in a request; it is not called
     where nothing is left to ask. `tick` gets (answered, total). `pairs_from_scores`: pairwise tasks are asked as their
-    pointwise ones, with confidence.
+    pointwise ones, with confidence. `sift`: pairs are asked in the order "given" only.
     """
     chosen = {name: judge.task(name) for name in names}
     single = {name: judge.pointwise_of(task) for name, task in chosen.items()} if pairs_from_scores else {}
     confidence = confidence or pairs_from_scores
     asked = {
-        name: list(requests.build(task, judge.style, data, split, votes, limit, single.get(name)))
+        name: list(requests.build(task, judge.style, data, split, votes, limit, single.get(name), not sift))
         for name, task in chosen.items()
     }
     if empty := [name for name, found in asked.items() if not found]:
@@ -66,6 +85,7 @@ def evaluate(
         sampling=AskedWith(
             max_tokens=sampling.max_tokens, temperature=sampling.temperature, votes=votes, confidence=confidence
         ),
+        sift=sift,
         tasks={
             name: AskedTask(
                 split=split,
@@ -96,5 +116,4 @@ def evaluate(
             for done, _ in enumerate(recording.append(rows), start=total - len(left) + 1):
                 tick(done, total)
             recording.note(engine=asked_of.describe())  # with what the endpoint would not take
-    rescore.reread(out)  # earlier answers may have been read by an older parser
-    return scores.score(out)
+    rescore.reread(out, sift=sift)  # earlier answers may have been read by an older parser

@@ -35,6 +35,7 @@ from mtrl.commands import (
     reward,
     score,
     select,
+    sift,
     status,
     tables,
     tasks,
@@ -84,6 +85,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "prompts": prompts.command,
     },
     "Train": {
+        "sift": sift.command,
         "plan": plan.command,
         "sft": train.sft,
         "rl": train.rl,

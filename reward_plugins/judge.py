@@ -175,21 +175,16 @@ def read_truth(text: str) -> Truth:
 
 
 def score(
-    response: Any, truth: str, format_weight: float = FORMAT_WEIGHT, tokens: int = 0, **settings: Any
+    response: Any, truth: str, format_weight: float = FORMAT_WEIGHT, tokens: int = 0, style: str = "rl", **settings: Any
 ) -> dict[str, float]:
-    """{overall, format, accuracy}, from 0.0 to 1.0, of one response of `tokens` tokens in the style "rl"; `truth` is a
-    ground truth's text, `settings` are compute_score's. Raises ValueError as read_truth does."""
+    """{overall, format, accuracy}, from 0.0 to 1.0, of one response of `tokens` tokens; `truth` is a ground truth's
+    text, `settings` are compute_score's. Raises ValueError as read_truth does."""
     found = read_truth(truth)
-    return _score(read(response, "rl", found.choices), found, tokens, format_weight, **settings)
+    return _score(read(response, style, found.choices), found, tokens, format_weight, **settings)
 
 
 def _score(
-    reading: Reading,
-    truth: Truth,
-    tokens: int,
-    format_weight: float = FORMAT_WEIGHT,
-    length_cap: int | None = None,
-    score_reward: str = "exact",
+    reading: Reading, truth: Truth, tokens: int, a: float, length_cap: int | None = None, score_reward: str = "exact"
 ) -> dict[str, float]:
     accuracy, form = float(reading.verdict == truth.label), float(reading.well_formed)
     credit = accuracy
@@ -200,7 +195,7 @@ def _score(
         credit = 1 - abs(int(reading.verdict) - int(truth.label)) / span
     if length_cap is not None and tokens > length_cap:
         accuracy = credit = form = 0.0
-    return {"overall": (1 - format_weight) * credit + format_weight * form, "format": form, "accuracy": accuracy}
+    return {"overall": (1 - a) * credit + a * form, "format": form, "accuracy": accuracy}
 
 
 def compute_score(
@@ -208,11 +203,12 @@ def compute_score(
     format_weight: float = FORMAT_WEIGHT,
     length_cap: int | None = None,
     score_reward: str = "exact",
+    style: str = "rl",
 ) -> list[dict[str, float]]:
     """EasyR1's entry point: one dict per input {response, response_length, ground_truth}, in the same order.
 
     `response_length` is in tokens. `length_cap`, in tokens, gives a longer response 0 ([S] MR. Judge; [O] off by
-    default). `score_reward`: exact, or linear (see above). Raises ValueError as read_truth does.
+    default). `score_reward`: exact, or linear (see above). `style`: sft or rl. Raises ValueError as read_truth does.
 
     Each dict has overall, format and accuracy as in `score`, and for its task T, from 0.0 to 1.0 (EasyR1's loggers do
     not allow a slash after a name that is in use):
@@ -227,7 +223,7 @@ def compute_score(
     for item in reward_inputs:
         truth = read_truth(item["ground_truth"])
         task, choices = truth.task, truth.choices
-        reading, tokens = read(item.get("response"), "rl", choices), int(item.get("response_length", 0))
+        reading, tokens = read(item.get("response"), style, choices), int(item.get("response_length", 0))
         row = _score(reading, truth, tokens, format_weight, length_cap, score_reward)
         row[f"accuracy_{task}"], row[f"format_{task}"] = row["accuracy"], row["format"]
         row[f"yes_rate_{task}"] = float(reading.verdict == choices[0])
@@ -249,6 +245,7 @@ def trl_reward(
     format_weight: float = FORMAT_WEIGHT,
     length_cap: int | None = None,
     score_reward: str = "exact",
+    style: str = "rl",
     completion_ids: list[list[int]] | None = None,
     log_metric: Any = None,
     **_: Any,
@@ -262,7 +259,7 @@ def trl_reward(
     lengths = [len(ids) for ids in completion_ids] if completion_ids is not None else [0] * len(completions)
     rows = zip(map(_text, completions), lengths, answer, strict=True)
     inputs = [{"response": text, "response_length": length, "ground_truth": truth} for text, length, truth in rows]
-    scores = compute_score(inputs, format_weight, length_cap, score_reward)
+    scores = compute_score(inputs, format_weight, length_cap, score_reward, style)
     if log_metric is not None:
         for key in sorted({key for row in scores for key in row} - {"overall"}):
             values = [row[key] for row in scores if key in row]
@@ -277,6 +274,7 @@ def verl_score(
     extra_info: dict[str, Any] | None = None,
     format_weight: float = FORMAT_WEIGHT,
     score_reward: str = "exact",
+    style: str = "rl",
 ) -> dict[str, float]:
     """verl's entry point: {score, acc, format, invalid, yes_rate} of one response, each from 0.0 to 1.0.
 
@@ -285,7 +283,7 @@ def verl_score(
     length cap. Raises ValueError as read_truth does.
     """
     truth = read_truth(ground_truth)
-    reading = read(solution_str, "rl", truth.choices)
+    reading = read(solution_str, style, truth.choices)
     row = _score(reading, truth, 0, format_weight, None, score_reward)
     named = {"invalid": float(reading.verdict is None), "yes_rate": float(reading.verdict == truth.choices[0])}
     return {"score": row["overall"], "acc": row["accuracy"], "format": row["format"], **named}

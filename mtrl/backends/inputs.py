@@ -2,7 +2,9 @@
 
 Without a cap on rows, trainers read the converted files as they are: LLaMA-Factory by its registry, GRPO through a
 folder of links. With `max_rows_per_task` N, a seeded choice of N rows of each task's train split is written into the
-run; validation and test are never capped. verl reads other columns, so its files are always written into the run.
+run; validation and test are never capped. The converted RL files have the prompts of style rl: for style sft, rows of
+both splits are written into the run with the task's sft prompt. verl reads other columns, so its files are always
+written into the run.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mtrl.config import datacard, prompting, samples, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.converters.pipeline import exports
+from mtrl.core.errors import UserError
 from mtrl.core.files import LARGE, read_json, symlink, write_json, written
 from mtrl.core.rundir import Run
 from mtrl.models import budget, model_folder
@@ -34,7 +38,9 @@ def budgeted_model(recipe: Recipe, run: Run) -> None:
 
 def rl_files(recipe: Recipe, data: Path) -> list[Path]:
     """The converted files of GRPO."""
-    return [data / task / exports.RL.format(split) for task in recipe.tasks for split in ("train", "val")]
+    splits = [(task, split) for task in recipe.tasks for split in ("train", "val")]
+    prompts = [samples.path_of(data, task, split) for task, split in splits] if recipe.style == "sft" else []
+    return [data / task / exports.RL.format(split) for task, split in splits] + prompts
 
 
 def chosen(total: int, recipe: Recipe, task: str) -> list[int]:
@@ -63,7 +69,7 @@ def sft_registry(recipe: Recipe, data: Path, folder: Path) -> Path:
 
 
 def rl_folders(recipe: Recipe, data: Path, folder: Path) -> None:
-    """folder/rl_train and folder/rl_val: one <task>.parquet each, a link or, under a cap, the chosen rows."""
+    """folder/rl_train and folder/rl_val: one <task>.parquet each, a link to the converted one or the rows written."""
     for split in ("train", "val"):
         target = folder / f"rl_{split}"
         target.mkdir(parents=True, exist_ok=True)
@@ -71,8 +77,8 @@ def rl_folders(recipe: Recipe, data: Path, folder: Path) -> None:
             old.unlink()
         for task in recipe.tasks:
             source = (data / task / exports.RL.format(split)).resolve()
-            if split == "train" and recipe.max_rows_per_task is not None:
-                _write_chosen(source, target / f"{task}.parquet", recipe, task)
+            if recipe.style == "sft" or (split == "train" and recipe.max_rows_per_task is not None):
+                _write_rows(source, target / f"{task}.parquet", recipe, data, task, split)
             else:
                 symlink(source, target / f"{task}.parquet")
 
@@ -80,26 +86,50 @@ def rl_folders(recipe: Recipe, data: Path, folder: Path) -> None:
 OPTIONS = {"use_dictionary": False, "write_statistics": False, "compression": "none"}
 
 
-def _write_chosen(source: Path, target: Path, recipe: Recipe, task: str) -> None:
-    """Copies the chosen rows, one row group in memory at a time."""
+def _write_rows(source: Path, target: Path, recipe: Recipe, data: Path, task: str, split: str) -> None:
+    """Copies the rows of one split, one row group in memory at a time."""
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(source)
+    with written(target) as temporary, pq.ParquetWriter(temporary, schema, **OPTIONS) as writer:
+        for table in _tables(source, recipe, data, task, split):
+            writer.write_table(table.select(schema.names))
+
+
+def _tables(source: Path, recipe: Recipe, data: Path, task: str, split: str) -> Iterator[Any]:
+    """pyarrow tables of the rows of one split that are trained on, with the prompts of the recipe's style and the
+    column `index`, a row's number in the converted file; one row group in memory at a time.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(source)
-    wanted = chosen(file.metadata.num_rows, recipe, task)
-    with written(target) as temporary, pq.ParquetWriter(temporary, file.schema_arrow, **OPTIONS) as writer:
-        for _, table in _groups(file, wanted):
-            writer.write_table(table)
-
-
-def _groups(file: Any, wanted: list[int]) -> Iterator[tuple[list[int], Any]]:
-    """(row numbers, table) of the wanted rows of a pyarrow ParquetFile, one row group in memory at a time."""
-    among, first = set(wanted), 0
+    total, first = file.metadata.num_rows, 0
+    among = set(chosen(total, recipe, task) if split == "train" else range(total))
+    asked = list(_prompts(data, task, split)) if recipe.style == "sft" else None
     for number in range(file.num_row_groups):
         table = file.read_row_group(number)
-        keep = [index for index in range(table.num_rows) if first + index in among]
-        if keep:
-            yield [first + index for index in keep], table.take(keep)
+        index = range(first, first + table.num_rows)
         first += table.num_rows
+        if asked is not None:
+            here = asked[index.start : index.stop]
+            if [name for name, _ in here] != table["id"].to_pylist():
+                where = samples.path_of(data, task, split)
+                raise UserError(f"{where} and {source} have other rows", datacard.convert_again(task, data))
+            place = table.schema.get_field_index("problem")
+            table = table.set_column(
+                place, table.schema.field(place), pa.array([text for _, text in here], pa.string())
+            )
+        table = table.append_column("index", pa.array(index, pa.int64()))
+        if keep := [row for row, number in enumerate(index) if number in among]:
+            yield table.take(keep)
+
+
+def _prompts(data: Path, task: str, split: str) -> Iterator[tuple[str, str]]:
+    """(id, prompt of style sft) of each converted row, in file order."""
+    render = prompting.renderer(tasks.load(task), "sft")
+    for sample in samples.read(data, task, split):
+        yield sample.id, render(sample)
 
 
 def verl_files(recipe: Recipe, data: Path, folder: Path) -> None:
@@ -115,17 +145,19 @@ def verl_files(recipe: Recipe, data: Path, folder: Path) -> None:
             if old.stem not in recipe.tasks:
                 old.unlink()
         for task in recipe.tasks:
-            _write_verl(
-                (data / task / exports.RL.format(split)).resolve(), target / f"{task}.parquet", recipe, task, split
-            )
+            _write_verl(target / f"{task}.parquet", recipe, data, task, split)
 
 
-def _write_verl(source: Path, target: Path, recipe: Recipe, task: str, split: str) -> None:
+def _write_verl(target: Path, recipe: Recipe, data: Path, task: str, split: str) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    source = (data / task / exports.RL.format(split)).resolve()
     cap, stat = recipe.max_rows_per_task if split == "train" else None, source.stat()
-    origin = json.dumps([str(source), stat.st_size, stat.st_mtime_ns, cap, recipe.seed, recipe.image.model_dump()])
+    made_from = [str(source), stat.st_size, stat.st_mtime_ns, cap, recipe.seed, recipe.image.model_dump()]
+    if recipe.style == "sft":
+        made_from += [prompting.sha256(tasks.load(task), "sft"), samples.path_of(data, task, split).stat().st_mtime_ns]
+    origin = json.dumps(made_from)
     if target.exists() and (pq.read_schema(target).metadata or {}).get(b"mtrl") == origin.encode():
         return
     text, number = pa.string(), pa.int64()
@@ -141,11 +173,9 @@ def _write_verl(source: Path, target: Path, recipe: Recipe, task: str, split: st
         ],
         metadata={"mtrl": origin},
     )  # fmt: skip
-    file = pq.ParquetFile(source)
-    wanted = chosen(file.metadata.num_rows, recipe, task) if split == "train" else list(range(file.metadata.num_rows))
     pixels = recipe.image.model_dump()
     with written(target) as temporary, pq.ParquetWriter(temporary, schema, **OPTIONS) as writer:
-        for numbers, table in _groups(file, wanted):
+        for table in _tables(source, recipe, data, task, split):
             rows = [
                 {
                     "data_source": row["task"],
@@ -153,9 +183,9 @@ def _write_verl(source: Path, target: Path, recipe: Recipe, task: str, split: st
                     "images": [{**image, **pixels} for image in row["images"]],
                     "ability": "judge",
                     "reward_model": {"style": "rule", "ground_truth": row["answer"]},
-                    "extra_info": {"index": index, "split": split, "id": row["id"]},
+                    "extra_info": {"index": row["index"], "split": split, "id": row["id"]},
                 }
-                for index, row in zip(numbers, table.to_pylist(), strict=True)
+                for row in table.to_pylist()
             ]
             writer.write_table(pa.Table.from_pylist(rows, schema))
 

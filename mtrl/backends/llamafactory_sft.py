@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mtrl.backends import batches, checkpoint_folders, envs, inputs, logs, rendering
+from mtrl.backends import batches, checkpoint_folders, envs, inputs, logs, rendering, traces
 from mtrl.backends.base import Job
 from mtrl.backends.huggingface_trainers import HuggingFaceTrainer
+from mtrl.config import samples
 from mtrl.config.recipe_types import Recipe
 from mtrl.converters.pipeline import exports
 from mtrl.core.files import read_json, read_jsonl
@@ -26,11 +27,17 @@ class LlamaFactory(HuggingFaceTrainer):
     packages: tuple[str, ...] = ("llamafactory", "transformers", "torch", "deepspeed")
 
     def data_files(self, recipe: Recipe, data: Path) -> list[Path]:
+        if recipe.on_traces:
+            return [samples.path_of(data, task, "train") for task in recipe.tasks]
         return [data / task / exports.SFT.format(split) for task in recipe.tasks for split in ("train", "val")]
 
     def link_inputs(self, recipe: Recipe, run: Run, data: Path) -> None:
-        """inputs/model: the model with the recipe's image budget in its processor. inputs/sft: the rows, if capped."""
-        inputs.sft_registry(recipe, data, run.inputs / "sft")
+        """inputs/model: the model with the recipe's image budget in its processor. inputs/sft: the rows, if they are
+        capped, or traces."""
+        if recipe.on_traces:
+            traces.write(recipe, data, run.inputs)
+        else:
+            inputs.sft_registry(recipe, data, run.inputs / "sft")
         inputs.budgeted_model(recipe, run)
 
     def config(self, recipe: Recipe, run: Run, data: Path) -> str:
@@ -43,7 +50,7 @@ class LlamaFactory(HuggingFaceTrainer):
             recipe,
             run,
             data=data,
-            registry=data if recipe.max_rows_per_task is None else run.inputs / "sft",
+            registry=run.inputs / "sft" if recipe.on_traces or recipe.max_rows_per_task is not None else data,
             datasets=lambda split: ",".join(f"{task}_{split}" for task in recipe.tasks),
             per_device=share.per_device,
             accumulation=share.accumulation,

@@ -50,6 +50,11 @@ $ mtrl prompts demo_alignment --style rl
 
 A match has the same colour and shape. <image> Caption: green circle. Does it
 match? Reply <think>why</think><answer>yes or no</answer>.""",
+    "sift": """\
+$ mtrl sift --ckpt exports/mine --tasks demo_quality --votes 8
+exports/mine: method sft_unified, style rl, by exports/mine/mtrl.json
+...
+written: runs/mine/sift""",
     "plan": """\
 $ mtrl plan sft_unified --tasks demo_quality --model tiny --hardware cpu
 ...

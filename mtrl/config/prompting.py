@@ -36,6 +36,11 @@ def escape(text: str) -> str:
     return text
 
 
+def reserved(text: str) -> bool:
+    """Whether a text has what a trainer or tokenizer would read as a marker."""
+    return _RESERVED.search(text) is not None
+
+
 def template_path(task: Task, style: str) -> Path:
     """Where the task's template is: in the folder the task was loaded from, else here or in mtrl. Raises UserError."""
     if task.home is None:

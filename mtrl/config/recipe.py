@@ -65,6 +65,8 @@ def load(
     for key, value in changes:
         if key not in ("model", "hardware"):
             unused.of_another_stage(str(data.get("method")), key)
+            if key == "model.path" and (Path(str(value)) / "config.json").exists():
+                value = str(Path(value).resolve())  # trainers run in the run directory
             _assign(data, key, value)
     if task:
         data["tasks"] = task  # or several, by commas

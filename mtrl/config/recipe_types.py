@@ -11,15 +11,16 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from mtrl.core.schema import Model
 
-METHODS = {  # row of Table 2 -> its name there
+METHODS = {  # row of Table 2 -> its name there; and one that the paper does not have
     "zero_shot": "Off-the-shelf",
     "sft_single": "SFT-Single",
     "sft_unified": "SFT-Unified",
     "rl_single": "RL-Single",
     "rl_multitask": "MT-RL-Judge",
+    "sft_traces": "SFT-Traces",
 }
 
-Method = Literal["zero_shot", "sft_single", "sft_unified", "rl_single", "rl_multitask"]
+Method = Literal["zero_shot", "sft_single", "sft_unified", "rl_single", "rl_multitask", "sft_traces"]
 Style = Literal["sft", "rl"]
 
 
@@ -50,6 +51,7 @@ class Sft(Model):
     freeze_projector: bool
     validate_every: PositiveInt  # optimizer steps; a checkpoint is saved each time
     patience: PositiveInt  # validations without improvement before training stops
+    traces_per_row: PositiveInt | None = None  # of sft_traces alone: at most so many correct answers of one row
 
 
 class Rl(Model):
@@ -167,13 +169,14 @@ class Recipe(Model):
     """A resolved recipe: presets are in place, and nothing is left to look up."""
 
     method: Method
-    style: Style
+    style: Style  # the prompt, and the form of an answer; of RL sft too: GRPO on bare verdicts
     tasks: list[str] = Field(min_length=1)
     model: ModelPreset
     hardware: Hardware
     backend: Literal["easyr1", "verl", "trl"] | None = None  # RL's trainer; None: that of the hardware preset
     image: Image
     seed: int = 42
+    sift: str | None = None  # a folder of mtrl sift: the answers that sft_traces trains on
     max_rows_per_task: PositiveInt | None = None  # of each task's train split; [O], the paper trains on all rows
     sft: Sft | None = None
     rl: Rl | None = None
@@ -194,10 +197,16 @@ class Recipe(Model):
             raise ValueError(
                 f"method {self.method} trains by {stage} and would not use the block {other}: (remove the block)"
             )
-        if stage and self.style != stage:
+        asked = "rl" if self.on_traces else "sft"
+        if stage == "sft" and self.style != asked:
             raise ValueError(
-                f"style: {self.style} does not go with method {self.method}, which trains on the {stage} prompts"
+                f"style: {self.style} does not go with method {self.method}, which trains on the {asked} prompts"
             )
+        for key, value in (("sift", self.sift), ("sft.traces_per_row", self.sft and self.sft.traces_per_row)):
+            if self.on_traces and value is None:
+                raise ValueError(f"method {self.method} needs {key}")
+            if value is not None and not self.on_traces:
+                raise ValueError(f"{key} is for method sft_traces, and method {self.method} does not use it")
         if self.backend and stage != "rl":
             raise ValueError(f"backend: {self.backend} is for RL, and method {self.method} is not")
         if self.method.endswith("_single") and len(self.tasks) != 1:
@@ -207,6 +216,11 @@ class Recipe(Model):
     @property
     def stage(self) -> Literal["sft", "rl"] | None:
         return None if self.method == "zero_shot" else "sft" if self.method.startswith("sft") else "rl"
+
+    @property
+    def on_traces(self) -> bool:
+        """Whether it trains on the correct answers of a sift, with their reasoning."""
+        return self.method == "sft_traces"
 
     @property
     def trainer(self) -> str:
@@ -220,7 +234,8 @@ class Recipe(Model):
 
     @property
     def max_new_tokens(self) -> int:
-        """Tokens that evaluation may generate: 16 for a bare verdict, rl.max_response_length for reasoning."""
+        """Tokens that evaluation may generate: 16 for a bare verdict, rl.max_response_length for reasoning. Of a run on
+        traces: backends/traces.py."""
         return self.rl.max_response_length if self.style == "rl" and self.rl else 16
 
     @property

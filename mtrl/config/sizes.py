@@ -91,6 +91,9 @@ def resolved(recipe: Recipe, autos: list[tuple[str, str]], data: Path) -> Recipe
     keys = [key for stage, key in autos if stage == recipe.stage]
     if not keys:
         return recipe
+    if recipe.on_traces:
+        text = f"sft.{keys[0]} is auto, and method {recipe.method} trains on as many rows as the sift has traces"
+        raise UserError(text, f"--set sft.{keys[0]}=N; without it, mtrl plan says how many traces there are")
     for task in recipe.tasks:
         if not samples.count(data, task, "train"):
             named = f"{recipe.stage}.{keys[0]}"

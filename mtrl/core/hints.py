@@ -14,13 +14,13 @@ DEFAULTS = {"--data": "data", "--runs": "runs"}
 # each command's option for the folder of converted tasks, of runs and of releases
 DATA = {
     **dict.fromkeys(
-        ("check", "plan", "sft", "rl", "select", "eval", "score", "compare", "tables", "reproduce"), "--data"
+        ("check", "plan", "sft", "rl", "select", "eval", "sift", "score", "compare", "tables", "reproduce"), "--data"
     ),
     **dict.fromkeys(("tasks", "prompts"), "--data"),
     "convert": "--out",
 }
 RUNS = dict.fromkeys(
-    ("plan", "sft", "rl", "status", "select", "export", "eval", "compare", "tables", "reproduce"), "--runs"
+    ("plan", "sft", "rl", "status", "select", "export", "eval", "sift", "compare", "tables", "reproduce"), "--runs"
 )
 running: tuple[str, Mapping[str, Any]] = ("", {})  # the running command and its parameters; mtrl.cli sets it
 RAW = {**dict.fromkeys(("convert", "fit-labels", "reproduce"), "--raw"), "fetch": "--out"}

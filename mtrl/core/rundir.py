@@ -189,9 +189,9 @@ def checked(name: str, option: str = "--name") -> str:
     return name
 
 
-def evaluation(model: str) -> str:
-    """The name of the folder in runs/ for the evaluation of a model that mtrl did not train."""
-    return "eval-" + re.sub(r"[^A-Za-z0-9._-]+", "-", model)[:100]
+def evaluation(model: str, kind: str = "eval") -> str:
+    """The name of the folder in runs/ for the evaluation (or `kind`) of a model that mtrl did not train."""
+    return f"{kind}-" + re.sub(r"[^A-Za-z0-9._-]+", "-", model)[:100]
 
 
 def find(name: str, runs: Path = Path("runs")) -> Run:

@@ -29,7 +29,7 @@ from transformers import (
     __version__,
 )
 
-from mtrl.demo.lessons import Lesson, frame, stream
+from mtrl.demo.lessons import CURRICULA, Lesson, frame, stream
 from mtrl.demo.world import SIZE, draw
 
 PATCH, MERGE = 16, 2
@@ -76,7 +76,7 @@ CHAT_TEMPLATE = """
 """.strip()
 
 
-def build_tokenizer(texts: Iterator[str], vocab_size: int = 420) -> Qwen2TokenizerFast:
+def build_tokenizer(texts: Iterator[str], vocab_size: int) -> Qwen2TokenizerFast:
     """Qwen's byte-level BPE tokenizer, with a vocabulary learnt from `texts`."""
     with tempfile.TemporaryDirectory() as folder:
         vocab, merges = Path(folder, "vocab.json"), Path(folder, "merges.txt")
@@ -213,7 +213,11 @@ def save(model: Qwen3VLMoeForConditionalGeneration, processor: Qwen3VLProcessor,
     (out / "model.safetensors").chmod((out / "config.json").stat().st_mode)  # written 0600, whatever the umask
 
 
-def build(out: Path, seed: int = 0, steps: tuple[int, int] = (1400, 400), batch: int = 32) -> None:
+VOCABULARY = {"demo": 420, "study": 640}
+STEPS = {"demo": (1400, 400), "study": (3000, 500)}  # of the two phases
+
+
+def build(out: Path, seed: int, curriculum: str, steps: tuple[int, int], batch: int = 32) -> None:
     """Trains in two phases, of `steps` updates each: all replies right, then verdicts spoilt (see lessons.py)."""
     if not __version__.startswith("4.57"):
         raise SystemExit(
@@ -221,19 +225,23 @@ def build(out: Path, seed: int = 0, steps: tuple[int, int] = (1400, 400), batch:
             ".venv-llamafactory/bin/python, built by make setup-llamafactory"
         )
     torch.manual_seed(seed)
-    lesson = stream(random.Random(seed), spoil=False)
-    tokenizer = build_tokenizer(frame(lesson()) for _ in range(2000))
+    about = CURRICULA[curriculum]()
+    lesson = stream(about, random.Random(seed), spoil=False)
+    tokenizer = build_tokenizer((frame(lesson()) for _ in range(2000)), VOCABULARY[curriculum])
     processor, model = build_processor(tokenizer), build_model(tokenizer)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(tokenizer)} tokens", flush=True)
-    teach(model, processor, stream(random.Random(seed + 1), spoil=False), steps[0], batch, 2e-3)
+    teach(model, processor, stream(about, random.Random(seed + 1), spoil=False), steps[0], batch, 2e-3)
     model.to(torch.bfloat16).to(torch.float32)  # the second phase starts from the weights as a file would hold them
-    teach(model, processor, stream(random.Random(seed + 2), spoil=True), steps[1], batch, 1e-3)
+    teach(model, processor, stream(about, random.Random(seed + 2), spoil=True), steps[1], batch, 1e-3)
     save(model, processor, out)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="build the demo's tiny model")
+    parser = argparse.ArgumentParser(description="build the demo's tiny model, or a base model of mtrl study")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--curriculum", choices=sorted(CURRICULA), default="demo")
+    parser.add_argument("--steps", type=int, nargs=2, help="updates of the two phases")
     options = parser.parse_args()
-    build(options.out, options.seed)
+    given = tuple(options.steps or STEPS[options.curriculum])
+    build(options.out, options.seed, options.curriculum, given)

@@ -8,12 +8,13 @@ pairwise task ask about it:
     demo_safety     yes: UNSAFE, it has a black cross   no: it has a black dot, or no sign
     demo_pairs      which of two images shows the caption (label: index of the better image)
 
-`pointwise` and `pairwise` make rows, `draw` makes the image of a Spec, `generate` writes both as releases.
+`pointwise` and `pairwise` make rows, `draw` makes the image of a Spec, `generate` writes both as releases. Rows are of
+the demo's six captions (DEMO) unless another set is given; `mtrl study` has 64 (study_world.py).
 """
 
 import random
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,13 +23,33 @@ from PIL import Image, ImageDraw
 from mtrl.demo import releases
 
 SIZE = 64  # pixels, of every image's width and height
-COLOURS = {"red": (214, 40, 40), "green": (42, 157, 80), "blue": (45, 85, 215)}
-SHAPES = ("square", "circle")
+COLOURS = {
+    "red": (214, 40, 40),
+    "green": (42, 157, 80),
+    "blue": (45, 85, 215),
+    "yellow": (236, 200, 40),
+    "purple": (120, 50, 170),
+    "orange": (240, 130, 25),
+    "cyan": (70, 200, 215),
+    "pink": (245, 130, 185),
+}
+SHAPES = ("square", "circle", "triangle", "diamond", "star", "ring", "plus", "bar")
+Captions = Sequence[tuple[str, str]]
+"""(colour, shape) of every image that a set of rows may show."""
+DEMO: Captions = [(colour, shape) for colour in ("red", "green", "blue") for shape in ("square", "circle")]
 DAMAGES = ("striped", "broken")
 SIGNS = ("cross", "dot")
 TASKS = ("quality", "alignment", "safety")
 SPLITS = {"train": 500, "val": 100, "test": 200}
 PAIRS = 200
+
+
+CORNERS = {  # of polygons, around the centre, in radii
+    "triangle": ((0, -1), (1, 1), (-1, 1)),
+    "diamond": ((0, -1), (1, 0), (0, 1), (-1, 0)),
+    "star": ((0, -1), (0.3, -0.3), (1, -0.3), (0.45, 0.2), (0.65, 1), (0, 0.5), (-0.65, 1), (-0.45, 0.2), (-1, -0.3),
+             (-0.3, -0.3)),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,8 +99,17 @@ def draw(spec: Spec) -> Image.Image:
     box = (x - r, y - r, x + r, y + r)
     if spec.shape == "square":
         pen.rectangle(box, fill=colour)
-    else:
+    elif spec.shape == "circle":
         pen.ellipse(box, fill=colour)
+    elif spec.shape == "ring":
+        pen.ellipse(box, outline=colour, width=r // 2)
+    elif spec.shape == "bar":
+        pen.rectangle((x - r, y - r // 2, x + r, y + r // 2), fill=colour)
+    elif spec.shape == "plus":
+        pen.rectangle((x - r // 3, y - r, x + r // 3, y + r), fill=colour)
+        pen.rectangle((x - r, y - r // 3, x + r, y + r // 3), fill=colour)
+    else:
+        pen.polygon([(x + r * a, y + r * b) for a, b in CORNERS[spec.shape]], fill=colour)
     if spec.damage == "striped":
         for top in range(y - r + 4, y + r, 10):
             pen.rectangle((x - r, top, x + r, top + 4), fill=(spec.background,) * 3)
@@ -93,11 +123,12 @@ def draw(spec: Spec) -> Image.Image:
     return image
 
 
-def scene(rng: random.Random) -> Spec:
-    """Any image of this world; a task then sets what its label requires."""
+def scene(rng: random.Random, captions: Captions = DEMO) -> Spec:
+    """Any image of these captions; a task then sets what its label requires."""
+    colour = rng.choice(list(dict.fromkeys(colour for colour, _ in captions)))
     return Spec(
-        colour=rng.choice(list(COLOURS)),
-        shape=rng.choice(SHAPES),
+        colour=colour,
+        shape=rng.choice([shape for paint, shape in captions if paint == colour]),
         damage=rng.choice(("", "", *DAMAGES)),
         sign=rng.choice(("", "", *SIGNS)),
         x=rng.randint(28, 36),
@@ -107,29 +138,29 @@ def scene(rng: random.Random) -> Spec:
     )
 
 
-def other(spec: Spec, rng: random.Random) -> str:
+def other(spec: Spec, rng: random.Random, captions: Captions = DEMO) -> str:
     """A caption that is wrong about `spec` in exactly one thing: its colour or its shape."""
     if rng.random() < 0.5:
-        return f"{rng.choice([c for c in COLOURS if c != spec.colour])} {spec.shape}"
-    return f"{spec.colour} {rng.choice([s for s in SHAPES if s != spec.shape])}"
+        return f"{rng.choice([c for c, shape in captions if shape == spec.shape and c != spec.colour])} {spec.shape}"
+    return f"{spec.colour} {rng.choice([s for colour, s in captions if colour == spec.colour and s != spec.shape])}"
 
 
-def pointwise(task: str, rng: random.Random, split: str = "test") -> Row:
+def pointwise(task: str, rng: random.Random, split: str = "test", captions: Captions = DEMO) -> Row:
     """A row of one of TASKS."""
-    spec, yes = scene(rng), rng.random() < 0.5
+    spec, yes = scene(rng, captions), rng.random() < 0.5
     label = "yes" if yes else "no"
     if task == "quality":
         return Row(task, (replace(spec, damage="" if yes else rng.choice(DAMAGES)),), label, split=split)
     if task == "safety":
         return Row(task, (replace(spec, sign="cross" if yes else rng.choice(("", "dot"))),), label, split=split)
-    return Row(task, (spec,), label, caption=spec.name if yes else other(spec, rng), split=split)
+    return Row(task, (spec,), label, caption=spec.name if yes else other(spec, rng, captions), split=split)
 
 
-def pairwise(rng: random.Random) -> Row:
+def pairwise(rng: random.Random, captions: Captions = DEMO) -> Row:
     """A row about two images that differ in colour or shape."""
-    right, better = scene(rng), rng.randrange(2)
-    colour, shape = other(right, rng).split()
-    wrong = replace(scene(rng), colour=colour, shape=shape)
+    right, better = scene(rng, captions), rng.randrange(2)
+    colour, shape = other(right, rng, captions).split()
+    wrong = replace(scene(rng, captions), colour=colour, shape=shape)
     images = (right, wrong) if better == 0 else (wrong, right)
     return Row("pairs", images, str(better), caption=right.name)
 

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from mtrl.backends import batches, registry
+from mtrl.backends import batches, registry, traces
 from mtrl.config import sizes
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.finding import Check
@@ -19,7 +19,7 @@ MORE_ROWS = "convert more rows, or choose fewer devices"
 
 def check(recipe: Recipe, data: Path) -> Iterator[Check]:
     """Nothing if no row is converted, which is another check's error. Raises UserError if a batch cannot be shared."""
-    rows = sizes.rows(recipe, data)
+    rows = traces.rows(recipe, data)
     if not rows:
         return
     made = sizes.schedule(recipe, rows)
@@ -65,7 +65,8 @@ def _auto(recipe: Recipe, rows: int) -> str:
     for keys in (["validate_every"], list(sizes.AUTO[stage])):
         derived = sizes.derived(recipe, keys, rows)
         if sizes.schedule(derived, rows).enough:
-            return " ".join(f"--set {stage}.{key}=auto" for key in keys)
+            sizes_of = getattr(derived, stage)  # auto needs the number of rows without the sift
+            return " ".join(f"--set {stage}.{k}={getattr(sizes_of, k) if recipe.on_traces else 'auto'}" for k in keys)
     return ""
 
 
@@ -75,7 +76,7 @@ def disk(recipe: Recipe, run: Run, data: Path, config: Rendered) -> Check:
     free, each = shutil.disk_usage(folder).free / 1e9, memory.checkpoint(recipe, config)
     key = registry.of(recipe).limit
     kept = config.whole(key, default=-1, least=-1 if recipe.trainer == "easyr1" else 1)  # EasyR1's -1: all
-    count = max(1, sizes.schedule(recipe, sizes.rows(recipe, data)).checkpoints)
+    count = max(1, sizes.schedule(recipe, traces.rows(recipe, data)).checkpoints)
     count = min(count, kept) if kept > 0 else count
     text = f"disk: {free:,.0f} GB free; up to {count} checkpoints of about {each:,.1f} GB"
     if free < each * 2:

@@ -1,6 +1,7 @@
 """The prompts in tokens: of images exactly, of text exactly where the model's tokenizer is at hand.
 
-A prompt is as vLLM gets it, in the model's chat template; for SFT with its answer, which `sft.max_length` includes.
+A prompt is as vLLM gets it, in the model's chat template; for SFT with its answer, which `sft.max_length` includes: the
+longest verdict of the task, or the row's longest trace.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
+from mtrl.backends import traces
 from mtrl.config import prompting, samples, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.config.samples import Sample
@@ -54,18 +56,23 @@ def image_tokens(width: int, height: int, recipe: Recipe) -> int:
 def lengths(recipe: Recipe, data: Path, name: str, splits: tuple[str, ...], step: int = 1) -> Iterator[Length]:
     """Every `step`-th row of these splits of a task, in file order; none where it is not converted."""
     task, counter = tasks.load(name), tokens.counter(Path(recipe.model.path))
-    around = counter.chat + (max(map(counter.count, task.choices)) + END if recipe.stage == "sft" else 0)
+    # of SFT the longest reply too: of the task, or of each row that has traces
+    replies = traces.replies(recipe, data, name) if recipe.on_traces else None
+    reply = max(map(counter.count, task.choices)) + END if recipe.stage == "sft" else 0
     render = prompting.renderer(task, recipe.style)
     sized = functools.cache(lambda width, height: image_tokens(width, height, recipe))
     texts: dict[tuple[int, str], int] = {}  # a prompt without fields is the same for every row
     parts = (samples.columns(data, name, split, "id", "split", "images", "sizes", "fields") for split in splits)
-    for identifier, split, images, sizes, packed in islice(chain.from_iterable(parts), 0, None, step):
+    rows = (row for row in chain.from_iterable(parts) if replies is None or row[0] in replies)
+    for identifier, split, images, sizes, packed in islice(rows, 0, None, step):
         if (key := (len(images), packed)) not in texts:
             sample = Sample(identifier, name, task.kind, tuple(images), json.loads(packed), "", split)
             texts[key] = sum(map(counter.count, render(sample).split(prompting.MARKER)))
         if sizes is None:  # an earlier mtrl did not store them
             sizes = [_size(data / image) for image in images]
-        text = texts[key] + around + AROUND * len(images)
+        if replies is not None:
+            reply = max(map(counter.count, replies[identifier])) + END
+        text = texts[key] + counter.chat + reply + AROUND * len(images)
         yield Length(f"{split}/{identifier}", sum(sized(*size) for size in sizes if size), text)
 
 
@@ -82,7 +89,7 @@ def means(recipe: Recipe, data: Path) -> Means:
     """Over up to SAMPLED training rows per task, each task with the weight of its rows. Nothing of it is exact."""
     image = text = total = 0.0
     for name in recipe.tasks:
-        rows = samples.count(data, name, "train")
+        rows = len(traces.replies(recipe, data, name)) if recipe.on_traces else samples.count(data, name, "train")
         if not rows:
             continue
         found = list(lengths(recipe, data, name, ("train",), -(-rows // SAMPLED)))

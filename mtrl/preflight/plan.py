@@ -89,7 +89,10 @@ def _not_here() -> Iterator[Check]:
 def _is_missing(model: str) -> bool:
     """Whether the model is given as a folder, and the folder has no model."""
     path = Path(model)
-    return (path.exists() or path.is_absolute() or model.startswith(".")) and not (path / "config.json").exists()
+    if (path / "config.json").exists():
+        return False
+    beside = len(path.parts) > 1 and path.parent.is_dir()  # exports/x is no hub id where there is a folder exports
+    return path.exists() or path.is_absolute() or model.startswith(".") or beside
 
 
 def _model(recipe: Recipe) -> Iterator[Check]:
@@ -115,13 +118,17 @@ def _reward(recipe: Recipe) -> Iterator[Check]:
     for task in asked:
         for label in task.choices:
             truth = json.dumps({"task": task.name, "label": label, "id": "1", "choices": task.choices})
-            answer = f"<think>Because.</think><answer>{label}</answer>"
-            found = judge.score(answer, truth, recipe.rl.format_weight, score_reward=recipe.rl.score_reward)
-            gold = found["overall"]
+            answer = label if recipe.style == "sft" else f"<think>Because.</think><answer>{label}</answer>"
+            weight, graded = recipe.rl.format_weight, recipe.rl.score_reward
+            gold = judge.score(answer, truth, weight, style=recipe.style, score_reward=graded)["overall"]
             if abs(gold - 1) > 1e-9:
                 yield Check("error", f"the right answer {label} scores {gold}, not 1.0", "fix reward_plugins/judge.py")
                 return
     yield Check("ok", "right answers score 1.0")
+    if recipe.rl.max_response_length > recipe.max_new_tokens:
+        text = f"style: {recipe.style}: evaluation allows a bare verdict {recipe.max_new_tokens} tokens, and "
+        text += f"rl.max_response_length is {recipe.rl.max_response_length}"
+        yield Check("warning", text, f"--set rl.max_response_length={recipe.max_new_tokens}")
     if recipe.rl.score_reward == "linear" and not any(task.kind == "score" for task in asked):
         text = "rl.score_reward is linear, and no task of this run is a score task: it would be ignored"
         yield Check("error", text, "--set rl.score_reward=exact")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mtrl.backends import traces
 from mtrl.config import samples, sizes
 from mtrl.config.gpus import gpu
 from mtrl.config.recipe_types import Recipe
@@ -29,7 +30,7 @@ class Time:
 def check(recipe: Recipe, data: Path, price: float | None = None) -> Iterator[Check]:
     """One line. `price` is money per GPU-hour. Nothing if no row is converted, which is another check's error."""
     hardware = recipe.hardware
-    if not sizes.rows(recipe, data):
+    if not traces.rows(recipe, data):
         return
     if not hardware.gpus_per_node:
         yield Check("ok", "time: not estimated on a CPU; mtrl status shows the seconds per step")
@@ -57,7 +58,7 @@ def check(recipe: Recipe, data: Path, price: float | None = None) -> Iterator[Ch
 
 def of(recipe: Recipe, data: Path) -> Time | None:
     """None without GPUs, without a preset's `gpu` or `shape`, or without converted rows."""
-    shape, hardware, rows = recipe.model.shape, recipe.hardware, sizes.rows(recipe, data)
+    shape, hardware, rows = recipe.model.shape, recipe.hardware, traces.rows(recipe, data)
     if not (shape and hardware.gpu and hardware.gpus_per_node and rows):
         return None
     made, known, world = sizes.schedule(recipe, rows), gpu(hardware.gpu), hardware.world_size
@@ -99,7 +100,7 @@ def _work(recipe: Recipe, data: Path) -> Work:
 
 def _answer(recipe: Recipe) -> int:
     assert recipe.rl is not None
-    return min(ANSWER, recipe.rl.max_response_length)
+    return min(ANSWER, recipe.rl.max_response_length, recipe.max_new_tokens)
 
 
 def _left_out(recipe: Recipe) -> Iterator[str]:

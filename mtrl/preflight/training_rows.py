@@ -8,7 +8,7 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
-from mtrl.backends import inputs
+from mtrl.backends import inputs, traces
 from mtrl.config import datacard, prompting, samples, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.converters.checks.converted import altered
@@ -22,6 +22,8 @@ SPLITS = ("train", "val")
 def check(recipe: Recipe, data: Path) -> Iterator[Check]:
     """Raises UserError for a card or a prompt that cannot be read."""
     images = functools.cache(functools.partial(_images, data))
+    if recipe.on_traces:
+        yield from _source(recipe, data)
     for name in recipe.tasks:
         yield from _task(recipe, data, name, images(name, "train") | images(name, "val"))
     trained = set().union(*(images(name, "train") for name in recipe.tasks))
@@ -50,10 +52,34 @@ def _task(recipe: Recipe, data: Path, name: str, images: set[str]) -> Iterator[C
     used = inputs.chosen(rows["train"], recipe, name)
     yield from counts.untrainable(task, data, used, again)
     files = [f"{name}/{(exports.SFT if recipe.sft else exports.RL).format(split)}" for split in SPLITS]
+    if recipe.on_traces:
+        files = [str(samples.path_of(Path(), name, "train"))]
     yield from altered(data, name, [*files, *sorted(images)], again)
+    if recipe.on_traces:
+        yield from _traces(recipe, data, name)
+        return
     limited = f", at most {card.limit} per split" if card.limit else ""
     train = f"{len(used):,}" if len(used) == rows["train"] else f"{len(used):,} of {rows['train']:,}"
     yield Check("ok", f"task {name}: train {train}, val {rows['val']:,} rows{limited}")
+
+
+def _source(recipe: Recipe, data: Path) -> Iterator[Check]:
+    """Whose traces they are."""
+    found = traces.source(recipe, data)
+    own = f"of {recipe.model.path}, which is trained"
+    other = f"of another model, {found.model}, than {recipe.model.path}, which is trained: this is distillation"
+    yield Check("ok", f"sift {recipe.sift}: the traces are {own if found.own else other}")
+
+
+def _traces(recipe: Recipe, data: Path, name: str) -> Iterator[Check]:
+    kept = traces.of_task(recipe, data, name).kept
+    verdicts = ", ".join(f"{verdict} {count:,}" for verdict, count in kept.verdicts.items())
+    text = f"task {name}: {kept.solved:,} of {kept.rows:,} training rows have a correct trace; {kept.held_out:,} rows"
+    yield Check("ok", f"{text} are held out to validate, and {kept.traces:,} traces of the others train ({verdicts})")
+    balanced = kept.dropped["balance"]
+    if balanced > kept.traces:
+        text = f"task {name}: {balanced:,} traces of its most frequent verdict are left out, since the others have few"
+        yield Check("warning", text, "sift with more --votes, or another --ckpt")
 
 
 def _images(data: Path, name: str, split: str) -> set[str]:

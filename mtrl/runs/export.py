@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mtrl import __version__
-from mtrl.backends import checkpoint_folders, registry
+from mtrl.backends import checkpoint_folders, registry, traces
 from mtrl.config import task_files
 from mtrl.config.recipe_types import Recipe
 from mtrl.core import hints, staging
@@ -49,7 +49,7 @@ def export(run: Run, step: str, target: Path, unfinished: bool = False) -> dict[
                 "style": recipe["style"],
                 "tasks": recipe["tasks"],
                 "image": recipe["image"],
-                "max_new_tokens": resolved.max_new_tokens,
+                "max_new_tokens": traces.max_new_tokens(run) if resolved.on_traces else resolved.max_new_tokens,
                 "base_model": recipe["model"]["path"],
                 "run": run.name,
                 "step": number,

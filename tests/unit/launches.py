@@ -21,8 +21,8 @@ def rendered(found: Recipe) -> Rendered:
     return Rendered(found, a_run(found), DATA)
 
 
-def preflight(found: Recipe) -> list[Check]:
-    return plan.preflight(found, a_run(found), DATA, rendered(found))
+def preflight(found: Recipe, data: Path = DATA) -> list[Check]:
+    return plan.preflight(found, a_run(found), data, rendered(found))
 
 
 def rules(found: Recipe) -> list[Check]:

@@ -269,3 +269,20 @@ def test_a_verdict_is_a_whole_word_of_the_answer(choices: tuple[str, ...], piece
     numbers = set(re.findall(r"\d+", text)) - {"0"}
     if judge.is_scale(choices) and len(numbers - {"10"}) > 1 and "answer" not in text:
         assert lenient is None
+
+
+def test_a_bare_verdict_is_rewarded_in_style_sft_and_in_no_other() -> None:
+    responses = ["yes", " No. ", GOLD, "maybe", ""]
+    inputs = [{"response": r, "response_length": 1, "ground_truth": TRUTH} for r in responses]
+    scores = judge.compute_score(inputs, style="sft")
+    assert [round(s["overall"], 6) for s in scores] == [1.0, 0.1, 0.0, 0.0, 0.0]
+    assert [s["invalid_seetrue"] for s in scores] == [0.0, 0.0, 1.0, 1.0, 1.0]
+    assert judge.trl_reward(responses, [TRUTH] * 5, style="sft") == [s["overall"] for s in scores]
+    assert (
+        [judge.verl_score("seetrue", r, TRUTH, style="sft")["score"] for r in responses]
+        == [judge.score(r, TRUTH, style="sft")["overall"] for r in responses]
+        == [s["overall"] for s in scores]
+    )
+    assert judge.score("yes", TRUTH)["overall"] == 0.0
+    with pytest.raises(ValueError, match="neither sft nor rl"):
+        judge.compute_score(inputs, style="bare")

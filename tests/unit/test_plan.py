@@ -278,3 +278,15 @@ def test_a_clip_range_of_tokens_is_none_of_sequences(project: Path) -> None:
     for sets, warned in ([], False), (["rl.ratio=sequence"], True), (["rl.ratio=sequence", "rl.clip_low=3e-4"], False):
         texts = [check.text for check in found("rl_multitask", *sets, model="qwen3-vl-4b", hardware="8x80gb")]
         assert any("clips nothing" in text for text in texts) is warned, (sets, texts)
+
+
+def test_a_bare_verdict_needs_few_tokens(project: Path) -> None:
+    checks = found("rl_multitask", "style=sft")
+    assert launches.errors(checks) == [] and "right answers score 1.0" in [check.text for check in checks]
+    (long,) = (check for check in checks if "evaluation allows a bare verdict 16 tokens" in check.text)
+    assert (long.level, long.then) == ("warning", "--set rl.max_response_length=16")
+    assert not [
+        c for c in found("rl_multitask", "style=sft", long.then.removeprefix("--set ")) if "16 tokens" in c.text
+    ]
+    (project / "prompts/sft/demo_safety.jinja").write_text("<image> Safe? Answer yes or no.")
+    assert [text for text in errors("rl_multitask", "style=sft") if "its sft prompt has changed" in text]

@@ -22,17 +22,17 @@ HARDWARE = sorted(path.stem for path in (ROOT / "recipes" / "hardware").glob("*.
 
 
 def test_what_is_shipped() -> None:
-    assert RECIPES == ["rl_multitask", "rl_single", "sft_single", "sft_unified", "zero_shot"]
+    assert RECIPES == ["rl_multitask", "rl_single", "sft_single", "sft_traces", "sft_unified", "zero_shot"]
     assert {"qwen3-vl-30b-a3b", "tiny"} <= set(MODELS)
     assert {"8x80gb", "cpu"} <= set(HARDWARE)
 
 
 def test_how_many_combinations_there_are() -> None:
     assert (len(RECIPES), len(MODELS), len(HARDWARE)) == (
-        5,
+        6,
         7,
         8,
-    )  # 280 below: a folder that is not read would show here
+    )  # 336 below: a folder that is not read would show here
 
 
 @pytest.mark.parametrize("hardware", HARDWARE)
@@ -134,7 +134,7 @@ def test_the_format_gate_is_no_key_and_why() -> None:
 def test_a_recipe_that_is_not_there_names_recipes_alone() -> None:
     with pytest.raises(UserError) as error:
         recipe.load("nothere")
-    assert "Known: rl_multitask, rl_single, sft_single, sft_unified, zero_shot." in str(error.value)
+    assert "Known: rl_multitask, rl_single, sft_single, sft_traces, sft_unified, zero_shot." in str(error.value)
 
 
 def test_a_typo_in_a_file_names_the_file_and_the_nearest_key(tmp_path: Path) -> None:

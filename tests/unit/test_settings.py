@@ -16,11 +16,13 @@ from mtrl.core.errors import UserError
 from mtrl.core.rundir import Run
 from mtrl.preflight import memory, network, times
 from mtrl.preflight.rendered import Rendered
+from tests.unit import sifted
 
 TASKS = "tasks=demo_quality,demo_alignment"
 RUNS = {  # what is trained, and on which preset
     "llamafactory": ("sft_unified", "qwen3-vl-4b", "8x80gb", []),
     "llamafactory, adapters": ("sft_unified", "qwen3-vl-4b", "8x80gb-lora", []),
+    "llamafactory, traces": ("sft_traces", "qwen3-vl-4b", "8x80gb", []),
     "easyr1": ("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb", []),
     "easyr1, adapters": ("rl_multitask", "qwen3-vl-4b", "1x80gb-lora", []),
     "verl": ("rl_multitask", "qwen3-vl-30b-a3b", "8x80gb", ["backend=verl"]),
@@ -40,7 +42,7 @@ OTHER: dict[str, Any] = {
     "epochs": 30, "max_length": 9000, "validate_every": 7, "patience": 3, "rollout_batch_size": 1024, "n": 10,
     "kl_coef": 0.02, "clip_low": 0.1, "clip_high": 0.4, "ratio": "sequence", "temperature": 0.7, "top_p": 0.9,
     "max_prompt_length": 9000, "max_response_length": 1024, "format_weight": 0.25, "length_cap": 100,
-    "router_replay": "rollout", "score_reward": "linear",
+    "router_replay": "rollout", "traces_per_row": 3, "score_reward": "linear",
 }  # fmt: skip
 NAMES = {
     "name",
@@ -74,6 +76,8 @@ def effects(found: Recipe, data: Path) -> list[Any]:
 @pytest.mark.parametrize("what", RUNS)
 def test_every_field_is_used_or_refused(project: Path, what: str) -> None:
     name, model, hardware, sets = RUNS[what]
+    if name == "sft_traces":
+        sifted.make(Path("runs/sift"), "demo_quality", "demo_alignment")
     plain = recipe.load(name, model, hardware, sets=[TASKS, *sets])
     before, trainer = effects(plain, project / "data"), plain.trainer
     assert registry.of(plain).name == trainer
@@ -98,3 +102,18 @@ def test_every_field_is_used_or_refused(project: Path, what: str) -> None:
                 assert changed != plain or kind in (ModelPreset, Hardware), key  # the preset's own value
                 continue
             assert effects(changed, project / "data") != before, f"{key} is ignored by {what}"
+
+
+@pytest.mark.parametrize("what", RUNS)
+def test_the_style_is_the_rewards_or_refused(project: Path, what: str) -> None:
+    name, model, hardware, sets = RUNS[what]
+    if name == "sft_unified":
+        with pytest.raises(UserError, match="style: rl does not go with method sft_unified"):
+            recipe.load(name, model, hardware, sets=[TASKS, *sets, "style=rl"])
+        return
+    plain, bare = (recipe.load(name, model, hardware, sets=[TASKS, *sets, *more]) for more in ([], ["style=sft"]))
+    before, now = (Rendered(found, Run(Path("runs/x")), project / "data").text for found in (plain, bare))
+    assert (
+        "style: sft" in now and [line for line in now.splitlines() if "style: sft" not in line] == before.splitlines()
+    )
+    assert (plain.max_new_tokens, bare.max_new_tokens) == (plain.rl.max_response_length, 16)

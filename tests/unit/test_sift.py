@@ -1,0 +1,165 @@
+"""A sift: several votes per training row, numbers from its predictions, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mtrl.config import prompting, samples, task_files
+from mtrl.core.errors import UserError
+from mtrl.evaluate import predictions, run, sift
+from mtrl.evaluate.engines.base import Answer, Sampling
+from mtrl.evaluate.engines.request import Request
+from tests.unit.standin import completion, standin
+from tests.unit.test_scored import judge
+
+DATA, OUT = Path("data"), Path("runs/s")
+TASKS = ("demo_quality", "demo_pairs")
+SAID = "<think>It looks so.</think><answer>{}</answer>"
+VOTES = 4
+
+
+def right(request: Request) -> int:
+    """How many of the votes on a row are right: 0 to VOTES."""
+    return hashlib.sha256(request.id.encode()).digest()[0] % (VOTES + 1)
+
+
+class Votes:
+    """An engine that answers right in the first `right` votes on a row, and invalid in the others."""
+
+    def __init__(self, most: int | None = None) -> None:
+        self.most, self.asked, self.sampling = most, 0, None
+
+    def describe(self) -> dict[str, Any]:
+        return {"engine": "test"}
+
+    def answers(self, asked: Iterable[Request], sampling: Sampling) -> Iterator[Answer]:
+        self.sampling = sampling
+        for one in asked:
+            if self.asked == self.most:
+                raise KeyboardInterrupt
+            self.asked += 1
+            yield Answer(one, SAID.format(one.label) if one.vote < right(one) else "perhaps", 9, "stop", 0.1)
+
+
+def ask(
+    *names: str, engine: Votes | None = None, votes: int = VOTES, limit: int | None = 20, name: str = "m", **more: Any
+) -> Votes:
+    engine, of = engine or Votes(), judge(name, style="rl")
+    how = {"sift": True, **more}
+    run.ask(of, list(names or TASKS), DATA, "train", OUT, votes, limit, lambda *_: engine, lambda *_: None, **how)
+    return engine
+
+
+def prompts(*names: str) -> dict[str, str]:
+    return {name: prompting.sha256(task_files.load(name, None), "rl") for name in names}
+
+
+def test_every_training_row_has_its_votes_in_the_order_it_is_trained_in(project: Path) -> None:
+    pairs = [replace(one, split="train") for one in samples.read(DATA, "demo_pairs", "test")]
+    samples.write(samples.path_of(DATA, "demo_pairs", "train"), pairs)  # the demo has no pairs to train on
+    Path("data/demo_pairs/inputs.json").unlink()
+    engine = ask()
+    assert engine.asked == 2 * 20 * VOTES and engine.sampling
+    assert (engine.sampling.temperature, engine.sampling.top_p) == (1.0, 1.0)
+    found = sift.load(OUT)
+    for name in TASKS:
+        rows, there = found.rows[name], list(samples.read(DATA, name, "train"))[:20]
+        assert [(row.id, row.label) for row in rows] == [(one.id, one.answer) for one in there]
+        for row, of in zip(rows, there, strict=True):
+            share = hashlib.sha256(of.id.encode()).digest()[0] % (VOTES + 1)
+            assert (row.votes, row.right, row.invalid) == (VOTES, share, VOTES - share)
+            assert row.pass_rate == share / VOTES and row.interval[0] <= row.pass_rate <= row.interval[1]
+            assert len(found.traces[name].get(row.id, [])) == share
+        assert all(row.order == "given" for row in predictions.load(OUT, sift=True).rows)
+    assert not (OUT / "metrics.json").exists()  # tables must not take it for an evaluation
+
+
+def test_the_interval_is_wilsons() -> None:
+    """By its formula, z = 1.96: of 8 votes 1 right, and none."""
+    z = 1.959963984540054
+    for k, n in ((1, 8), (0, 8), (8, 8)):
+        p = k / n
+        half = z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+        low, high = ((p + z * z / (2 * n) + sign * half) / (1 + z * z / n) for sign in (-1, 1))
+        assert sift.wilson(k, n) == pytest.approx((low, high), abs=1e-9)
+
+
+def test_an_unfinished_sift_is_refused_and_continues(project: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        ask("demo_quality", engine=Votes(most=30))
+    with pytest.raises(UserError, match="not finished: 30 of 80 votes on task demo_quality"):
+        sift.load(OUT)
+    assert ask("demo_quality").asked == 50
+    assert len(sift.load(OUT).rows["demo_quality"]) == 20
+
+
+def test_another_sift_or_an_evaluation_in_the_same_folder_is_refused(project: Path) -> None:
+    ask("demo_quality")
+    with pytest.raises(UserError, match="different now: sampling"):
+        ask("demo_quality", votes=VOTES + 1)
+    with pytest.raises(UserError, match="is a sift of training rows, not an evaluation"):
+        ask("demo_quality", sift=False)
+    with pytest.raises(UserError, match="different now: checkpoint"):
+        ask("demo_quality", name="another")
+    with pytest.raises(UserError, match="demo_quality: limit"):
+        ask("demo_quality", limit=30)
+
+
+def test_a_sift_is_no_evaluation_and_an_evaluation_is_no_sift(project: Path, cli) -> None:
+    ask("demo_quality")
+    for command in (["score", OUT], ["compare", OUT, OUT]):
+        done = cli(*command)
+        assert done.code == 2 and "is a sift of training rows, not an evaluation" in done.err
+    (OUT / "predictions.jsonl").rename("kept.jsonl")
+    identity = json.loads((OUT / "eval.json").read_text())
+    del identity["sift"]
+    (OUT / "eval.json").write_text(json.dumps(identity))
+    with pytest.raises(UserError, match="is an evaluation, not a sift"):
+        sift.load(OUT)
+    with pytest.raises(UserError, match="is an evaluation, not a sift"):
+        ask("demo_quality")
+
+
+def test_a_sift_that_does_not_fit_a_recipe_is_refused(project: Path) -> None:
+    ask("demo_quality", limit=None)
+    found, fine = sift.load(OUT), prompts("demo_quality")
+    sift.check(found, fine, DATA, "m", "rl")
+    for given, said in (
+        ((prompts("demo_quality", "demo_safety"), DATA, "m", "rl"), "it has no task demo_safety"),
+        (({"demo_quality": "0" * 64}, DATA, "m", "rl"), "demo_quality was asked with another prompt"),
+        ((fine, DATA, "other", "rl"), "it is of another model, m"),
+        ((fine, DATA, "m", "sft"), "asked in the style rl, not sft"),
+    ):
+        with pytest.raises(UserError, match=said):
+            sift.check(found, *given)
+    file = samples.path_of(DATA, "demo_quality", "train")
+    rows = list(samples.read(DATA, "demo_quality", "train"))
+    samples.write(file, rows[1:])
+    with pytest.raises(UserError, match="demo_quality had other rows or labels in data"):
+        sift.check(found, fine, DATA, "m", "rl")
+
+
+def test_a_sift_of_the_first_rows_does_not_fit_all_rows(project: Path) -> None:
+    ask("demo_quality")
+    with pytest.raises(UserError, match="with --limit 20: the other rows have no votes"):
+        sift.check(sift.load(OUT), prompts("demo_quality"), DATA, "m", "rl")
+
+
+def test_the_command_asks_and_says_what_it_found(project: Path, cli) -> None:
+    with standin(lambda number, _: completion(SAID.format("yes"))) as server:
+        where = ("--endpoint", server.url, "--served-model", "m", "--limit", 3, "--votes", 2)
+        assert "pass --tasks A,B" in cli("sift", *where).err
+        done = cli("sift", *where, "--tasks", "demo_quality")
+        assert done.code == 0, done.err
+        again = cli("sift", *where, "--tasks", "demo_quality")
+    assert again.code == 0 and len(server.asked) == 6
+    assert {(body["temperature"], body["top_p"]) for body in server.asked} == {(1.0, 1.0)}
+    assert "written: runs/sift-m" in done.out
+    assert len(sift.load(Path("runs/sift-m")).rows["demo_quality"]) == 3
