@@ -190,10 +190,10 @@ def _share(
     elif positive in (0, len(labelled)):
         notes.append("all labels say the same, so PPI++ is the share of the labels alone; label more images")
     ppi, tuning = prevalence.ppi(sample)
-    corrected = prevalence.rogan_gladen(sample)
-    if isinstance(corrected, str):
-        notes.append(f"no Rogan-Gladen estimate: {corrected}")
-        corrected = None
+    tried = prevalence.rogan_gladen(sample)
+    corrected = None if isinstance(tried, str) else tried
+    if isinstance(tried, str):
+        notes.append(f"no Rogan-Gladen estimate: {tried}")
     for formula, share in (("PPI++", ppi if sampled else None), ("Rogan-Gladen", corrected and corrected.share)):
         if share and share.formula != share.value:
             notes.append(f"the formula of {formula} gives {_percent(share.formula)}, and is clipped")

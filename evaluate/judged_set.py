@@ -15,13 +15,13 @@ from typing import NamedTuple
 from mtrl.config.kinds import SKIPPED
 from mtrl.converters.pipeline.near import components
 from mtrl.converters.readers.tables import Record, read_table
+from mtrl.core.csv_files import of_cell
 from mtrl.core.errors import UserError
 from mtrl.core.files import open_regular
 from mtrl.evaluate import predictions
 from mtrl.evaluate.identity import IDENTITY
 from mtrl.evaluate.image_sources import text
 from mtrl.evaluate.metrics.prediction import voted
-from mtrl.evaluate.verdict_file import of_cell
 
 IMAGES = ("image", "image_2", "image_3", "image_4")
 CLUSTER = "cluster"

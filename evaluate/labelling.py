@@ -7,7 +7,6 @@ can be seen from the set and the seed alone. The CSV has no verdicts: who sees o
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,12 +15,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mtrl.converters.readers.tables import Record, read_table
-from mtrl.core import hints
+from mtrl.core import csv_files, hints
+from mtrl.core.csv_files import of_cell
 from mtrl.core.errors import UserError
-from mtrl.core.files import written
 from mtrl.evaluate.image_sources import text
 from mtrl.evaluate.judged_set import IMAGES, Judged, JudgedSet
-from mtrl.evaluate.verdict_file import cell, of_cell
 
 SHOWN = 5  # names that a message lists
 MISSING = 0.1  # share of a sample without a label from which it is no sample of the set; ours
@@ -67,8 +65,8 @@ def read(file: Path, judged: JudgedSet, names: Sequence[str], meant: Callable[[s
     """
     ids = {(name, row.id): row for name in names for row in judged.tasks[name]}
     by_image: dict[tuple[str, ...], list[Judged]] = {}
-    for row in ids.values():
-        by_image.setdefault((row.task, *row.names), []).append(row)
+    for one in ids.values():
+        by_image.setdefault((one.task, *one.names), []).append(one)
     found: dict[str, dict[str, Label]] = {}
     outside: list[str] = []
     for record in read_table(file):
@@ -87,17 +85,16 @@ def read(file: Path, judged: JudgedSet, names: Sequence[str], meant: Callable[[s
             label = meant(task, word)
         except UserError as error:
             raise UserError(f"{record.where}: {error}", error.then) from None
-        row = _row(record, task, ids, by_image)
-        if row is None:
+        if (row := _row(record, task, ids, by_image)) is None:
             outside.append(f"{record.where} ({_called(record)})")
             continue
         if not label:
             continue
-        one = Label(row, label, _seed(record), record.where)
-        other = found.setdefault(task, {}).setdefault(row.id, one)
+        own = Label(row, label, _seed(record), record.where)
+        other = found.setdefault(task, {}).setdefault(row.id, own)
         if other.label != label:
             raise UserError(
-                f"{row.id!r} of task {task} has two labels: {other.label} in {other.where}, {label} in {one.where}",
+                f"{row.id!r} of task {task} has two labels: {other.label} in {other.where}, {label} in {own.where}",
                 "keep one of the two rows",
             )
     if outside and not found:
@@ -163,14 +160,14 @@ def draw(rows: Sequence[Judged], labels: Mapping[str, Label], number: int, seed:
 
 def write(file: Path, rows: Sequence[Judged], labels: Mapping[str, Mapping[str, Label]], seed: int) -> None:
     """The CSV to fill in; labels that are known are in it."""
+
+    def cells(row: Judged) -> dict[str, str]:
+        known = labels.get(row.task, {}).get(row.id)
+        own = {"id": row.id, "task": row.task, "label": known.label if known else "", "seed": str(seed)}
+        return own | dict(zip(IMAGES, row.names, strict=False))
+
     images = max((len(row.names) for row in rows), default=0)
-    with written(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream)
-        table.writerow(["id", *IMAGES[:images], "task", "label", "seed"])
-        for row in rows:
-            known = labels.get(row.task, {}).get(row.id)
-            names = [*row.names, *[""] * (images - len(row.names))]
-            table.writerow([*map(cell, (row.id, *names)), row.task, known.label if known else "", seed])
+    csv_files.write(file, ["id", *IMAGES[:images], "task", "label", "seed"], map(cells, rows))
 
 
 def _row(

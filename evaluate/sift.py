@@ -8,7 +8,7 @@ rewards of a group of answers are then all equal.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +19,12 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import sha256_file
 from mtrl.evaluate import predictions
 from mtrl.evaluate.identity import Identity
+from mtrl.evaluate.metrics import intervals
+from mtrl.evaluate.metrics.intervals import Estimate
 from mtrl.evaluate.metrics.prediction import Prediction
+from mtrl.evaluate.predictions import Evaluation
 
+MOST = 0.5  # of the answers; ours
 AGAIN = "run the same mtrl sift again: it continues"
 
 
@@ -38,6 +42,8 @@ class RowVotes(NamedTuple):
     """Votes that the strict parse cannot read. They are not right."""
     said: str
     """The verdict of most votes, or INVALID. A tie goes to the earlier vote."""
+    agree: int
+    """Votes for `said`."""
     cluster: str = ""
     """As in Prediction."""
 
@@ -49,6 +55,12 @@ class RowVotes(NamedTuple):
     def interval(self) -> tuple[float, float]:
         """95% Wilson interval of the pass rate."""
         return wilson(self.right, self.votes)
+
+    @property
+    def suspect(self) -> bool:
+        """Whether the label may be wrong: another verdict has more than half of the answers that this judge would give,
+        also at the lower end of the interval. Of 8 votes that takes 7; of 4 all; fewer than 4 cannot show it."""
+        return self.said not in (self.label, INVALID) and wilson(self.agree, self.votes)[0] > MOST
 
 
 class Sifted(NamedTuple):
@@ -62,6 +74,35 @@ class Sifted(NamedTuple):
     """By task and id: the responses that are right, in the order of the votes; rows without one are left out."""
 
 
+class Summary(NamedTuple):
+    """The rows of one task."""
+
+    rows: int
+    right: Estimate
+    """The mean pass rate; the interval resamples clusters."""
+    invalid: float
+    """The share of invalid votes."""
+    all_right: int
+    """Rows without a vote that is not right."""
+    none_right: int
+    """Rows without a right vote."""
+    suspects: int
+    """Rows whose label may be wrong."""
+    constant: float
+    """The share of the most frequent label: the pass rate of always giving it."""
+
+    @property
+    def between(self) -> int:
+        """Rows with right and other votes."""
+        return self.rows - self.all_right - self.none_right
+
+    @property
+    def learnt(self) -> bool:
+        """Whether the judge is right more often than a constant answer, also at the lower end of the interval. If not,
+        its votes say little about labels."""
+        return self.right.ci95 is not None and self.right.ci95[0] > self.constant
+
+
 @cache
 def wilson(right: int, votes: int) -> tuple[float, float]:
     """95% Wilson interval of a share."""
@@ -71,9 +112,19 @@ def wilson(right: int, votes: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
+def needed(votes: int) -> int | None:
+    """How many of a row's votes must be for one other verdict to suspect its label; None where `votes` are too few."""
+    return next((number for number in range(1, votes + 1) if wilson(number, votes)[0] > MOST), None)
+
+
 def load(folder: Path) -> Sifted:
     """Raises UserError where there is no sift, or it is not finished."""
-    identity, answers, _ = predictions.load(folder, sift=True)
+    return of(predictions.load(folder, sift=True), folder)
+
+
+def of(run: Evaluation, folder: Path) -> Sifted:
+    """As `load`, of what predictions.load read in `folder`."""
+    identity, answers, _ = run
     by_row: dict[str, dict[str, list[Prediction]]] = {name: {} for name in identity.tasks}
     for answer in sorted(answers, key=lambda answer: answer.vote):
         by_row[answer.task].setdefault(answer.id, []).append(answer)
@@ -120,9 +171,26 @@ def check(sifted: Sifted, prompts: Mapping[str, str], data: Path, fingerprint: s
         raise UserError(f"the sift does not fit: {'; '.join(wrong)}", "run mtrl sift with this model, prompts and data")
 
 
+def summary(rows: Sequence[RowVotes]) -> Summary:
+    """Of at least one row."""
+    import numpy as np
+
+    rates, clusters = np.array([row.pass_rate for row in rows]), [row.cluster or row.id for row in rows]
+    drawn = intervals.of_weights(lambda weights: weights @ rates / weights.sum(axis=-1), clusters)
+    return Summary(
+        rows=len(rows),
+        right=intervals.estimate(float(rates.mean()), drawn),
+        invalid=sum(row.invalid for row in rows) / sum(row.votes for row in rows),
+        all_right=sum(row.right == row.votes for row in rows),
+        none_right=sum(row.right == 0 for row in rows),
+        suspects=sum(row.suspect for row in rows),
+        constant=max(Counter(row.label for row in rows).values()) / len(rows),
+    )
+
+
 def _row(votes: list[Prediction]) -> RowVotes:
     first, said = votes[0], Counter(vote.verdict or INVALID for vote in votes)
     return RowVotes(
         first.task, first.id, first.label, len(votes), sum(vote.correct for vote in votes), said[INVALID],
-        said.most_common(1)[0][0], first.cluster,
+        *said.most_common(1)[0], first.cluster,
     )  # fmt: skip

@@ -8,18 +8,17 @@ time writes to it.
 from __future__ import annotations
 
 import contextlib
-import csv
 import fcntl
 import json
 import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from mtrl.core import targets
+from mtrl.core import csv_files, targets
 from mtrl.core.errors import MtrlError, UserError
-from mtrl.core.files import write_text, written
+from mtrl.core.files import write_text
 from mtrl.core.parsing import parse_json
 from mtrl.core.schema import validate
 from mtrl.evaluate.engines.base import CONTINUES
@@ -27,7 +26,6 @@ from mtrl.evaluate.image_items import Bad
 from mtrl.evaluate.verdict import COLUMNS, Verdict, row
 
 KINDS = (".jsonl", ".csv", ".html")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that begins with one of these
 
 
 def check(out: Path) -> None:
@@ -109,7 +107,8 @@ class VerdictFile:
                 return
             check(self.out)  # again: this may have taken hours
             if self.out.suffix == ".csv":
-                _write_csv(self.out, [row(one) for one in judged])
+                rows = [row(one) for one in judged]
+                csv_files.write(self.out, [name for name in COLUMNS if any(name in one for one in rows)], rows)
             else:
                 page(self.out)
             self.kept.unlink()
@@ -166,26 +165,3 @@ def _locked(file: Path) -> TextIO:
                 f"{file} cannot be locked: {error.strerror or error}", "pass an --out on another file system"
             ) from None
         stream.close()
-
-
-def _write_csv(out: Path, rows: list[dict[str, Any]]) -> None:
-    columns = [name for name in COLUMNS if any(name in row for row in rows)]
-    with written(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.DictWriter(stream, columns, restval="")
-        table.writeheader()
-        table.writerows({key: cell(value) for key, value in row.items()} for row in rows)
-
-
-def cell(value: Any) -> Any:
-    """As a spreadsheet shows it and never runs it: what begins like a formula gets an apostrophe in front. A dict is
-    JSON."""
-    if isinstance(value, dict):
-        return json.dumps(value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
-
-
-def of_cell(text: str) -> str:
-    """The text that `cell` wrote."""
-    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA) else text

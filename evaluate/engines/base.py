@@ -52,9 +52,13 @@ class Sampling:
     """Whether log-probabilities are wanted."""
 
     def seed_of(self, request: Request) -> int:
-        """A request's own seed. With one seed for all, all items would draw the same numbers, which biases votes."""
-        name = json.dumps([self.seed, request.task, request.id, request.order, request.vote])
-        return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1  # 31 bits: every server takes it
+        """A request's own seed: its item's, and the number of its vote, as vLLM numbers the answers to one request.
+
+        With one seed for all items, all would draw the same numbers, which biases votes.
+        """
+        name = json.dumps([self.seed, *request.item])
+        first = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 2
+        return first + request.vote  # below 31 bits: every server takes it
 
 
 class Engine(Protocol):

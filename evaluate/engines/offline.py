@@ -11,7 +11,6 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,11 @@ from mtrl.core.files import read_json
 from mtrl.evaluate.engines import cpu
 from mtrl.evaluate.engines.base import Answer, Sampling
 from mtrl.evaluate.engines.confidence import ALTERNATIVES, Step, step
-from mtrl.evaluate.engines.request import Request
+from mtrl.evaluate.engines.request import Items, Request
 from mtrl.models import experts
 from mtrl.models.budget import size_of
 
-WINDOW = 256  # requests in flight: enough to keep vLLM's batches full
+WINDOW = 256  # answers in flight: enough to keep vLLM's batches full
 TEXT_TOKENS = 2048  # for the words of a prompt, next to its images
 
 
@@ -107,36 +106,40 @@ class VllmEngine:
         return {"engine": "vllm", "version": self._version}
 
     def answers(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Answer]:
-        """One answer for every request, as they finish."""
+        """One answer for every request, as they finish. The votes on an item are one request of vLLM: its prompt is
+        made and computed once."""
         from vllm import SamplingParams
 
-        waiting, engine = iter(requests), self._llm.llm_engine
-        flying: dict[str, tuple[Request, float]] = {}
+        waiting, engine = Items(requests), self._llm.llm_engine
+        flying: dict[str, tuple[dict[int, Request], float]] = {}  # votes without an answer; when asked
         number = 0
         while True:
-            for request in islice(waiting, WINDOW - len(flying)):
+            while sum(len(votes) for votes, _ in flying.values()) < WINDOW and (votes := next(waiting, None)):
                 number += 1
                 params = SamplingParams(
-                    max_tokens=sampling.max_tokens, temperature=sampling.temperature, top_p=sampling.top_p,
-                    seed=sampling.seed_of(request) if sampling.temperature else None,
-                    logprobs=ALTERNATIVES if sampling.confidence else None,
+                    n=len(votes), max_tokens=sampling.max_tokens, temperature=sampling.temperature,
+                    top_p=sampling.top_p, logprobs=ALTERNATIVES if sampling.confidence else None,
+                    seed=sampling.seed_of(votes[0]) if sampling.temperature else None,
                 )  # fmt: skip
                 begun = time.monotonic()
                 try:
-                    engine.add_request(str(number), self._prompt(request), params)
+                    engine.add_request(str(number), self._prompt(votes[0]), params)
                 except (ValueError, OSError) as error:  # too long, or an image that can no longer be decoded
-                    yield Answer(request, "", 0, f"rejected: {one_line(error)}", 0.0)
+                    yield from (Answer(request, "", 0, f"rejected: {one_line(error)}", 0.0) for request in votes)
                     continue
-                flying[str(number)] = (request, begun)
+                flying[str(number)] = dict(enumerate(votes)), begun
             if not flying:
                 return
             for output in engine.step():
+                left, begun = flying[output.request_id]
+                for one in output.outputs:
+                    if one.finish_reason is not None:
+                        latency = time.monotonic() - begun
+                        steps = _steps(one.token_ids, one.logprobs) if one.logprobs else None
+                        request = left.pop(one.index)
+                        yield Answer(request, one.text, len(one.token_ids), one.finish_reason, latency, steps)
                 if output.finished:
-                    request, begun = flying.pop(output.request_id)
-                    best = output.outputs[0]
-                    latency = time.monotonic() - begun
-                    steps = _steps(best.token_ids, best.logprobs) if best.logprobs else None
-                    yield Answer(request, best.text, len(best.token_ids), best.finish_reason or "", latency, steps)
+                    del flying[output.request_id]
 
     def _prompt(self, request: Request) -> dict[str, Any]:
         text = self._tokenizer.apply_chat_template(

@@ -155,6 +155,8 @@ class Replicas:
                     if slot.loaded and slot.call is None:
                         share = min(self._window, -(-len(left) // len(self._slots)))
                         given = [waiting.popleft() for _ in range(min(share - len(slot.held), len(waiting)))]
+                        while waiting and given and waiting[0].item == given[-1].item:  # its votes stay together
+                            given.append(waiting.popleft())
                         slot.held.update((request.key, request) for request in given)
                         if slot.held:
                             slot.call = slot.actor.exchange.remote(given, sampling)

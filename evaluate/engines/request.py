@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,5 +44,34 @@ class Request:
             raise ValueError(f"{self.key}: {self.prompt.count(prompting.MARKER)} markers, {len(self.images)} images")
 
     @property
+    def item(self) -> tuple[str, str, Order]:
+        """What all votes are about."""
+        return self.task, self.id, self.order
+
+    @property
     def key(self) -> Key:
         return Key(self.task, self.id, self.order, self.vote)
+
+
+class Items:
+    """Requests in lists: the consecutive votes on one item that come one after the other.
+
+    An iterator that continues when `requests` does, where that is a queue that was empty.
+    """
+
+    def __init__(self, requests: Iterable[Request]) -> None:
+        self._requests, self._ahead = iter(requests), list[Request]()
+
+    def __iter__(self) -> Iterator[list[Request]]:
+        return self
+
+    def __next__(self) -> list[Request]:
+        votes, self._ahead = self._ahead, []
+        for request in self._requests:
+            if votes and (request.item, request.vote) != (votes[-1].item, votes[-1].vote + 1):
+                self._ahead = [request]
+                break
+            votes.append(request)
+        if not votes:
+            raise StopIteration
+        return votes

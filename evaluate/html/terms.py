@@ -13,6 +13,7 @@ TERMS = {
     "confidence": "How sure the judge was: the probability of its verdict among the task's verdicts, or "
     "with votes the"
     " share of votes that agree. 100% is certain; of two verdicts, 50% is a coin toss.",
+    "pass rate": "The share of a row's votes that are right; of a task, the mean over its rows.",
     "n": "The number of samples that were scored.",
     "Macro-F1": "F1 says how well one class is found, from 0 to 100. Macro-F1 is the mean over the classes, so a rare"
     " class counts as much as a frequent one. 100 is perfect.",

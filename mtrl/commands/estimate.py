@@ -103,7 +103,7 @@ def _draw(found: JudgedSet, names: list[str], known: Labels, number: int, seed: 
     from mtrl.evaluate import labelling
 
     labels = known.found if known.file or not found.asked else {}  # all of an evaluation have labels
-    seeds = {one.seed for task in labels.values() for one in task.values()} - {None}
+    seeds = {one.seed for task in labels.values() for one in task.values() if one.seed is not None}
     if len(seeds) > 1 or (seeds and seed not in (None, *seeds)):
         raise UserError(
             f"the labels are of the sample with seed {', '.join(map(str, seeds))}",

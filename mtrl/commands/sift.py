@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,7 +11,10 @@ import typer
 from mtrl.commands import options
 
 if TYPE_CHECKING:
-    from mtrl.evaluate.sift import RowVotes
+    from mtrl.evaluate.predictions import Evaluation
+    from mtrl.evaluate.sift import Sifted, Summary
+
+COLUMNS = ("task", "rows", "right [95%]", "invalid", "all right", "none right", "between", "suspects")
 
 
 def command(
@@ -41,9 +45,10 @@ def command(
     """Ask a judge about every training row several times: the share of right answers per row.
 
     The same command again continues: it asks only what is not answered yet."""
-    from mtrl.core.console import bar, say, table
+    from mtrl.core.console import bar, say, then
     from mtrl.core.errors import UserError
-    from mtrl.evaluate import judges, sift
+    from mtrl.evaluate import judges, predictions, sift, suspects
+    from mtrl.evaluate.html import suspects_page
     from mtrl.evaluate.loading import Loader
     from mtrl.evaluate.run import ask
 
@@ -58,14 +63,71 @@ def command(
     engine = Loader(endpoint, tensor_parallel, replicas, ray_address, data, folder / "log.txt")
     with bar(f"sift {folder}") as update:
         ask(judge, names, data, "train", folder, votes, limit, engine, update, sift=True)
-    sifted = sift.load(folder)
-    rows = [
-        [name, len(of), *(f"{100 * sum(counts) / (len(of) * votes):.2f}" for counts in zip(*_counts(of), strict=True))]
-        for name, of in sifted.rows.items()
+    run = predictions.load(folder, sift=True)
+    sifted = sift.of(run, folder)
+    _show(run, sifted)
+    say(f"labels that may be wrong: {suspects.write(folder, sifted, data)}")
+    with bar("thumbnails") as update:
+        page = suspects_page.write(folder, run, sifted, data, update)
+    say(f"the same rows with images and answers: {page}")
+    for line in _next(sifted, folder, bool(endpoint)):
+        then(line)
+
+
+def _show(run: Evaluation, sifted: Sifted) -> None:
+    from mtrl.core.console import check, say, say_unread, table
+    from mtrl.evaluate import notes, sift, unreadable
+
+    identity = run.identity
+    found = {name: sift.summary(rows) for name, rows in sifted.rows.items()}
+    title = f"{identity.name or identity.path}: {identity.sampling.votes} votes per row (per cent; suspects: rows)"
+    table(title, COLUMNS, [_cells(name, of) for name, of in found.items()])
+    for line in notes.rejected(run.rows):
+        say(line)
+    say_unread(unreadable.of_evaluation(identity, run.rows))
+    for name, of in found.items():
+        if not of.learnt:
+            check(
+                "warning",
+                f"{name}: this judge is not surely right more often than always the most frequent label"
+                f" ({100 * of.constant:.1f}%): it has not learnt the task, and its votes say little about labels",
+            )
+    if not sift.needed(identity.sampling.votes):
+        say(f"{identity.sampling.votes} votes per row are too few to suspect a label: pass --votes 4 or more")
+
+
+def _cells(name: str, of: Summary) -> list[str]:
+    interval = " [{:.1f}, {:.1f}]".format(*(100 * end for end in of.right.ci95)) if of.right.ci95 else ""
+    counts = (of.all_right, of.none_right, of.between)
+    return [
+        name,
+        f"{of.rows:,}",
+        f"{100 * (of.right.value or 0):.1f}{interval}",
+        f"{100 * of.invalid:.1f}",
+        *(f"{100 * count / of.rows:.1f}" for count in counts),
+        f"{of.suspects:,}",
     ]
-    table(f"{judge.name}: {votes} votes per row (per cent)", ("task", "rows", "right", "invalid"), rows)
-    say(f"written: {folder}")
 
 
-def _counts(rows: list[RowVotes]) -> list[tuple[int, int]]:
-    return [(row.right, row.invalid) for row in rows]
+def _next(sifted: Sifted, folder: Path, served: bool) -> Iterator[str]:
+    """RL on the rows that are sometimes right, of the model that was asked."""
+    from mtrl.core import hints
+    from mtrl.models import card
+
+    identity = sifted.identity
+    if served:  # that the server has this model cannot be checked, so RL would not take the sift
+        return
+    told = card.read(Path(identity.path)) if Path(identity.path).exists() else None
+    sets = [f"sift={folder}", "rl.keep_pass_rate=[0.1,0.9]"]
+    if identity.style != "rl":
+        sets.append(f"style={identity.style}")
+    if told:
+        sets.append(f"model.path={identity.path}")
+    yield hints.line(
+        "plan",
+        "rl_multitask",
+        tasks=",".join(identity.tasks),
+        model=identity.model or None,
+        hardware=told.recipe.hardware.name if told else None,
+        set=sets,
+    )

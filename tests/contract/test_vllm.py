@@ -90,6 +90,24 @@ def test_the_image_range_is_the_one_that_was_asked_for(evil: Path) -> None:
     assert "[y/N]" not in said and not (evil / "ran").exists()  # of a known kind, whose own code is passed over
 
 
+def test_a_sift_asks_a_row_once_and_continues_with_the_votes_that_are_missing(project: Path) -> None:
+    asked = ("sift", "--ckpt", tiny(), "--tasks", "demo_quality", "--limit", "6", "--votes", "4", "--out", "sift")
+    done = mtrl(*asked, cwd=project)
+    assert done.code == 0, done.err[-2000:]
+    file = project / "sift" / "predictions.jsonl"
+    answers = {(a["id"], a["vote"]): a for a in map(json.loads, file.read_text().splitlines())}
+    assert len(answers) == 24
+    said = [len({answers[row, vote]["response"] for vote in range(4)}) for row, vote in answers if vote == 0]
+    assert max(said) > 1  # each vote has a seed of its own
+    first = next(iter(answers))[0]
+    left = [a for (row, vote), a in answers.items() if row != first or vote == 1]  # votes 0, 2 and 3 are missing
+    file.write_text("".join(json.dumps(a) + "\n" for a in left))
+    done = mtrl(*asked, cwd=project)
+    assert done.code == 0, done.err[-2000:]
+    again = {(a["id"], a["vote"]): a for a in map(json.loads, file.read_text().splitlines())}
+    assert again.keys() == answers.keys()
+
+
 def test_more_seeded_prompts_than_one_step_takes(project: Path) -> None:
     asked = ("--tasks", "demo_quality", "--limit", "60", "--votes", "3", "--out", "votes")
     done = mtrl("eval", "--ckpt", tiny(), *asked, cwd=project)

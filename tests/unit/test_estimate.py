@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mtrl.core import csv_files
 from mtrl.evaluate import estimate, judged_set, labelling
 from mtrl.evaluate.labelling import Label, Labels
-from mtrl.evaluate.verdict_file import cell
 from tests.unit.test_prevalence import least
 
 Row = dict[str, Any]
@@ -368,10 +368,7 @@ def test_a_csv_with_cells_that_a_spreadsheet_would_run(cli) -> None:
     for row in rows:
         row["id"] = f"=1+{row['id']}"
     truth = {f"=1+{name}": label for name, label in truth.items()}
-    with open("verdicts.csv", "w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows({key: cell(value) for key, value in row.items()} for row in rows)
+    csv_files.write(Path("verdicts.csv"), list(rows[0]), rows)
     found = judged_set.read(Path("verdicts.csv")).tasks["photo"]
     assert [row.id for row in found] == list(truth)
     cli("estimate", "verdicts.csv", "--next", 60, "--out", "label.csv")

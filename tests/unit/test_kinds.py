@@ -20,6 +20,7 @@ from mtrl.config.tasks import Task
 from mtrl.converters.base import Row
 from mtrl.converters.pipeline.accept import accepted
 from mtrl.converters.readers.picture import Picture
+from mtrl.core.csv_files import _cell
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import sha256_bytes
 from mtrl.core.schema import validate
@@ -30,7 +31,6 @@ from mtrl.evaluate.image_items import Item, Shown
 from mtrl.evaluate.metrics.classification import baselines
 from mtrl.evaluate.metrics.prediction import Prediction
 from mtrl.evaluate.metrics.task import of_task
-from mtrl.evaluate.verdict_file import _cell
 from mtrl.reward_plugins import judge
 from tests.unit.releases_fixture import run, table_task
 from tests.unit.standin import completion, standin

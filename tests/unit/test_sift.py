@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -13,9 +14,10 @@ import pytest
 
 from mtrl.config import prompting, samples, task_files
 from mtrl.core.errors import UserError
-from mtrl.evaluate import predictions, run, sift
+from mtrl.evaluate import predictions, run, sift, suspects
 from mtrl.evaluate.engines.base import Answer, Sampling
 from mtrl.evaluate.engines.request import Request
+from mtrl.evaluate.html import suspects_page
 from tests.unit.standin import completion, standin
 from tests.unit.test_scored import judge
 
@@ -49,8 +51,8 @@ class Votes:
 
 
 def ask(
-    *names: str, engine: Votes | None = None, votes: int = VOTES, limit: int | None = 20, name: str = "m", **more: Any
-) -> Votes:
+    *names: str, engine: Any = None, votes: int = VOTES, limit: int | None = 20, name: str = "m", **more: Any
+) -> Any:
     engine, of = engine or Votes(), judge(name, style="rl")
     how = {"sift": True, **more}
     run.ask(of, list(names or TASKS), DATA, "train", OUT, votes, limit, lambda *_: engine, lambda *_: None, **how)
@@ -146,6 +148,76 @@ def test_a_sift_that_does_not_fit_a_recipe_is_refused(project: Path) -> None:
         sift.check(found, fine, DATA, "m", "rl")
 
 
+SCRIPT = "</script><script>document.title='run'</script>"
+
+
+def against(votes: int, of: int = 8, label: str = "yes") -> sift.RowVotes:
+    """A row with so many of its votes for no, the others for yes."""
+    said, agree = ("no", votes) if 2 * votes > of else ("yes", of - votes)
+    return sift.RowVotes("t", "a", label, of, of - votes, 0, said, agree)
+
+
+def test_a_label_is_suspected_where_another_verdict_surely_has_most_votes() -> None:
+    assert [against(votes).suspect for votes in range(9)] == [False] * 7 + [True] * 2
+    assert [against(votes, label="no").suspect for votes in range(9)] == [True] * 2 + [False] * 7
+    assert [sift.needed(votes) for votes in (2, 3, 4, 8, 16)] == [None, None, 4, 7, 12]
+    assert not sift.RowVotes("t", "a", "yes", 8, 0, 8, "invalid", 8).suspect  # it says nothing about the label
+    assert not sift.RowVotes("t", "a", "1", 8, 0, 0, "2", 4).suspect  # of several verdicts none has most
+
+
+def test_the_summary_counts_rows_and_votes() -> None:
+    rows = [against(0), against(8), against(4), against(1)]
+    found = sift.summary([row._replace(id=str(n)) for n, row in enumerate(rows)])
+    assert (found.rows, found.all_right, found.none_right, found.between, found.suspects) == (4, 1, 1, 2, 1)
+    assert found.right.value == pytest.approx((1 + 0 + 0.5 + 0.875) / 4) and found.constant == 1 and not found.learnt
+    low, high = found.right.ci95 or (1.0, 0.0)
+    assert low < found.right.value < high
+    together = sift.summary([row._replace(id=str(n), cluster="one") for n, row in enumerate(rows)])
+    assert together.right.ci95 is None  # rows of one cluster are no independent rows
+
+
+class Against:
+    """An engine that is against the labels of some rows, with a text that a page must not run."""
+
+    def __init__(self, *ids: str) -> None:
+        self.ids = ids
+
+    def describe(self) -> dict[str, Any]:
+        return {"engine": "test"}
+
+    def answers(self, asked: Iterable[Request], _: Sampling) -> Iterator[Answer]:
+        for one in asked:
+            (other,) = {"yes", "no"} - {one.label}
+            said = other if one.id in self.ids and one.vote else one.label
+            yield Answer(one, f"<think>{SCRIPT}</think><answer>{said}</answer>", 9, "stop", 0.1)
+
+
+def test_suspected_labels_are_a_table_and_a_page(project: Path) -> None:
+    of = list(samples.read(DATA, "demo_quality", "train"))[:20]
+    wrong = [of[11], of[3]]
+    ask("demo_quality", engine=Against(*(one.id for one in wrong)), votes=8)
+    found = predictions.load(OUT, sift=True)
+    sifted = sift.of(found, OUT)
+    with suspects.write(OUT, sifted, DATA).open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert {line["id"] for line in lines} == {one.id for one in wrong}
+    for line in lines:
+        (sample,) = [one for one in wrong if one.id == line["id"]]
+        assert (line["label"], line["share"], line["label_share"]) == (sample.answer, "0.875", "0.125")
+        assert line["verdict"] != sample.answer and Path(line["images"]).is_file() and line["votes"] == "8"
+    text = suspects_page.write(OUT, found, sifted, DATA).read_text()
+    assert SCRIPT not in text and all(one.id in text for one in wrong) and of[0].id not in text
+    assert "at least 7 of its 8 votes" in text and "A person decides" in text
+
+
+def test_a_page_without_suspects_and_one_of_too_few_votes(project: Path) -> None:
+    ask("demo_quality", engine=Against(), votes=3)
+    found = predictions.load(OUT, sift=True)
+    text = suspects_page.write(OUT, found, sift.of(found, OUT), DATA).read_text()
+    assert "3 votes per row are too few to list a row" in text
+    assert suspects.write(OUT, sift.of(found, OUT), DATA).read_text().count("\n") == 1
+
+
 def test_a_sift_of_the_first_rows_does_not_fit_all_rows(project: Path) -> None:
     ask("demo_quality")
     with pytest.raises(UserError, match="with --limit 20: the other rows have no votes"):
@@ -161,5 +233,6 @@ def test_the_command_asks_and_says_what_it_found(project: Path, cli) -> None:
         again = cli("sift", *where, "--tasks", "demo_quality")
     assert again.code == 0 and len(server.asked) == 6
     assert {(body["temperature"], body["top_p"]) for body in server.asked} == {(1.0, 1.0)}
-    assert "written: runs/sift-m" in done.out
+    assert "suspects.csv" in done.out and "too few to suspect a label" in done.out
+    assert "has not learnt the task" in done.out and "next:" not in done.out  # whose model a server has is not known
     assert len(sift.load(Path("runs/sift-m")).rows["demo_quality"]) == 3
