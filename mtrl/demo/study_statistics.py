@@ -50,7 +50,7 @@ def interval(
 
     `contrast` is an array [units, captions], `sizes` the pairs of each caption, `groups` the base of each unit. None
     where a group has one unit. Percentiles of so few units are too narrow, so theirs are those of a t interval
-    (Hesterberg 2015, doi 10.1080/00031305.2015.1089789, "expanded percentiles").
+    (Hesterberg 2015, The American Statistician 69:371, "expanded percentiles").
     """
     import numpy as np
     from scipy.stats import norm, t
