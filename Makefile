@@ -13,7 +13,7 @@ DATA ?= data
 CKPT ?= Qwen/Qwen3-VL-30B-A3B-Instruct
 
 .PHONY: help setup setup-main setup-llamafactory setup-easyr1 setup-verl demo gpu-check test test-long lint docs data \
-	sft-single sft-unified sft-traces rl-single rl-multitask eval tables table2 table3 table4
+	sft-single sft-unified sft-traces rl-single rl-multitask eval tables table2 table3 table4 study
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 setup: setup-main setup-llamafactory ## both environments: mtrl with vLLM and TRL, and LLaMA-Factory
@@ -59,3 +59,5 @@ table3: ## Table 3, from the trainings of Table 2 where they are there
 	$(MTRL) reproduce $@ --data $(DATA) --raw $(RAW) $(PRESETS) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 table4: ## Table 4, beyond the paper: the same judges on the benchmarks that are converted
 	$(MTRL) reproduce $@ --data $(DATA) --raw $(RAW) $(PRESETS) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
+study: setup ## SFT and RL on an unseen format (docs/study.md): hours on this machine's CPU, resumable
+	@$(MTRL) study $(ARGS)

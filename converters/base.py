@@ -48,6 +48,8 @@ class Row:
     """More of the release's own columns, to be kept with the sample as JSON."""
     score: float | None = None
     """The release's own number that the answer was made from: what `Task.numbers` gives for the label."""
+    annotators: dict[str, str] = field(default_factory=dict)
+    """Where several labelled the row, the verdict of each by name; {} otherwise."""
     reject: str = ""
     """Why the row cannot be used; "" where it can. Rejected rows are counted in the card."""
 

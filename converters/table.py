@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from mtrl.config.tasks import SPLITS, Task
-from mtrl.converters.base import Row, answers, below, release_folder, settings
+from mtrl.converters.annotators import labelled
+from mtrl.converters.base import Row, below, release_folder, settings
 from mtrl.converters.readers import parquet
 from mtrl.converters.readers.picture import Picture
 from mtrl.converters.readers.tables import Record, read_table
@@ -50,13 +51,13 @@ def rows(task: Task, raw: Path) -> Iterator[Row]:
     source = _source(task)
     folder = release_folder(raw, source.folder, source.file)
     place = folder / source.file
-    wanted = [*source.images, *source.fields.values(), task.label.column]
+    wanted = [*source.images, *source.fields.values(), *task.label.required]
     wanted += [column for column in (source.id, task.split.column, task.split.group) if column]
     records = list(_records(place, wanted))
     several = len(_files(place)) > 1
     taken: set[str] = set()
-    numbers = task.numbers(record[task.label.column] for record in records)
-    for record, answer, number in zip(records, answers(task, records), numbers, strict=True):
+    for item in labelled(task, records, source.images, source.fields):
+        record = item.record
         split = _split(task, record)
         if split is not None and split not in SPLITS:
             raise MtrlError(f"{record.where}: split {split!r} is not one of {', '.join(SPLITS)}")
@@ -75,19 +76,20 @@ def rows(task: Task, raw: Path) -> Iterator[Row]:
         yield Row(
             id=name,
             images=pictures,
-            answer=answer,
+            answer=item.answer,
             file=record.file,
             fields={name: str(record[column]) for name, column in source.fields.items()},
             split=split,
             group=str(record[task.split.group]) if task.split.group else "",
             source={"row": record.number},
-            score=number,
+            score=item.score,
+            annotators=item.annotators,
         )
 
 
 def labels(task: Task, raw: Path) -> Iterator[Record]:
     source = _source(task)
-    wanted = [task.label.column, *([task.split.column] if task.split.column else [])]
+    wanted = [*task.label.required, *([task.split.column] if task.split.column else [])]
     for record in _records(release_folder(raw, source.folder, source.file) / source.file, wanted):
         cells = {name: value for name, value in record.items() if not isinstance(value, Picture | dict | list)}
         yield Record(cells, record.file, record.number, _split(task, record))

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt, Strict
 
 from mtrl.config import tasks
+from mtrl.config.datacard import Agreement
 from mtrl.config.kinds import Pair, Pointwise
 from mtrl.config.recipe_types import METHODS, Style
 from mtrl.config.samples import SplitName
@@ -44,6 +45,8 @@ class AskedTask(Stored):
     """The `--limit` of mtrl eval."""
     conversion_limit: PositiveInt | None = None
     """The `--limit` of mtrl convert."""
+    agreement: Agreement | None = None
+    """Of the annotators of the whole release, where there are several."""
     requests: PositiveInt
     """Number of requests, over samples, orders and votes."""
     choices: Annotated[tuple[str, ...], Strict(False), Field(min_length=2)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from mtrl.evaluate.metrics.alt_test import EPSILONS, PASSES
 from mtrl.evaluate.metrics.intervals import FEW
 from mtrl.evaluate.metrics.prediction import Prediction
 from mtrl.evaluate.metrics.task import TaskMetrics
@@ -33,6 +34,7 @@ def of_task(name: str, task: TaskMetrics) -> Iterator[str]:
             f"{name}: {task.graded.missing:,} of {task.n:,} samples have no graded value (the answer is invalid, or its"
             " tokens do not show the probabilities); the graded numbers leave them out"
         )
+    yield from of_annotators(name, task)
     if (how := task.from_scores) and (how.equal or how.unknown):
         yield (
             f"{name}: {100 * how.equal:.1f} % of the pairs have two equal values, and {100 * how.unknown:.1f} % an"
@@ -41,6 +43,26 @@ def of_task(name: str, task: TaskMetrics) -> Iterator[str]:
     for verdict in task.confusion:
         if sum(row[verdict] for row in task.confusion.values()) == task.n:
             yield f"{name}: the judge answered {verdict} to all {task.n:,} rows, whatever they show"
+
+
+def of_annotators(name: str, task: TaskMetrics) -> Iterator[str]:
+    """What the numbers of several annotators leave out, and what their test says."""
+    if task.agreement and task.agreement.ties:
+        yield (
+            f"{name}: {task.agreement.ties:,} of the {task.agreement.items:,} items of the release have no majority of"
+            " annotators, and so no label; alpha counts them, and no other number does"
+        )
+    if task.annotators is None:
+        return
+    test = task.annotators.alt_test
+    if test.unmet:
+        yield f"{name}: the alternative annotator test does not apply: {test.unmet}"
+        return
+    may = [f"{who} (epsilon {epsilon:g})" for who, epsilon in EPSILONS.items() if test.winning_rate[who] >= PASSES]
+    yield (
+        f"{name}: by the alternative annotator test the judge may take the place of "
+        + (f"an annotator, where these are {' or '.join(may)}" if may else "no annotator, whoever they are")
+    )
 
 
 def rejected(rows: Sequence[Prediction]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from mtrl.evaluate.metrics.prediction import Prediction
 from mtrl.reward_plugins import judge
 
 FILE = "predictions.jsonl"
-OPTIONAL = ("probabilities", "group", "score")  # keys that only some tasks have
+OPTIONAL = ("probabilities", "group", "score", "annotators")  # keys that only some tasks have
 SUM = 0.001  # how far recorded probabilities, which are rounded, may be from 1 in all
 SCORE_FIRST = "score a judge first: mtrl eval --ckpt PATH"
 
@@ -80,7 +80,8 @@ def rows_of(file: Path, identity: Identity) -> Iterator[Prediction]:
             raise UserError(f"{where} answers another prompt of task {row.task} than the one in {IDENTITY}", then)
         if row.vote >= identity.sampling.votes:
             raise UserError(f"{where} is vote {row.vote}; {IDENTITY} has {identity.sampling.votes} votes, from 0", then)
-        if row.label not in asked.choices or {row.verdict, row.lenient} - {*asked.choices, None}:
+        words = {*asked.choices}
+        if {row.label, *row.annotators.values()} - words or {row.verdict, row.lenient} - {*words, None}:
             raise UserError(f"{where} has a label or verdict that is not {judge.said(asked.choices)}", then)
         if row.probabilities and row.probabilities.keys() != set(asked.choices):
             raise UserError(f"{where} has probabilities of other verdicts than {judge.said(asked.choices)}", then)
@@ -109,6 +110,7 @@ def of_answer(answer: Answer, style: str, prompt_sha256: str) -> Prediction:
         probabilities=sure if len(request.choices) > 2 else None,
         group=request.group,
         score=request.score,
+        annotators=request.annotators,
         tokens=answer.tokens,
         finish_reason=answer.finish_reason,
         latency=round(answer.latency, 4),
@@ -126,7 +128,7 @@ def as_line(row: Prediction) -> str:
         "prompt_sha256": row.prompt_sha256,
         "response": row.response,
         **_read_of(row),
-        **{name: value for name in OPTIONAL if (value := getattr(row, name)) not in (None, "")},
+        **{name: value for name in OPTIONAL if (value := getattr(row, name)) not in (None, "", {})},
         "tokens": row.tokens,
         "finish_reason": row.finish_reason,
         "latency": row.latency,

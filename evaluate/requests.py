@@ -55,6 +55,7 @@ def build(
                 yield Request(
                     sample.id, task.name, order, vote, render(shown), images, shown.answer, asked.choices,
                     cluster=cluster_of[sample.id], orient=task.orient, group=sample.group, score=shown.score,
+                    annotators=shown.annotators,
                 )  # fmt: skip
 
 
@@ -63,7 +64,10 @@ def first_image(shown: Sample, task: Task, single: Task) -> Sample:
     assert task.pair and task.pointwise
     best, worst = better_first(single.choices, task.pointwise)
     image = shown.images[task.pair.images[0] - 1]
-    return replace(shown, kind=single.kind, images=(image,), answer=best if shown.answer == "1" else worst, score=None)
+    verdict = {"1": best, "2": worst}
+    annotators = {name: verdict[said] for name, said in shown.annotators.items()}
+    answer = verdict[shown.answer]
+    return replace(shown, kind=single.kind, images=(image,), answer=answer, score=None, annotators=annotators)
 
 
 def _check_unchanged(task: Task, data: Path, split: str, limit: int | None) -> None:

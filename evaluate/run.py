@@ -68,6 +68,7 @@ def ask(
         raise UserError(f"task {empty[0]} has no rows in split {split}", f"mtrl check {empty[0]}")
     sampling = Sampling(judge.max_new_tokens, 1.0 if votes > 1 else 0.0, confidence=confidence)
     prompts_of = {**chosen, **single}
+    cards = {name: datacard.read(data, name) for name in chosen if datacard.path_of(data, name).exists()}
     prompt_hash = {name: prompting.sha256(task, judge.style) for name, task in prompts_of.items()}
     identity = Identity(
         schema=1,
@@ -92,7 +93,8 @@ def ask(
                 prompt_sha256=prompt_hash[name],
                 samples_sha256=sha256_file(samples.path_of(data, name, split)),
                 limit=limit,
-                conversion_limit=datacard.read(data, name).limit if datacard.path_of(data, name).exists() else None,
+                conversion_limit=cards[name].limit if name in cards else None,
+                agreement=cards[name].agreement if name in cards else None,
                 requests=len(asked[name]),
                 choices=prompts_of[name].choices,
                 pair=None if task.pair == IMAGES else task.pair,

@@ -80,6 +80,8 @@ def score(out: Path, file: str = predictions.FILE) -> Scores:
         found = run.of_task(name)
         if answered[name] == asked.requests and any(row.order == "given" for row in found.rows):
             of = {**{key: getattr(asked, key) for key in OF_TASK}, "answered": identity.answered.get(name)}
+            if asked.agreement:
+                of["agreement"] = asked.agreement
             if asked.pointwise:
                 of["from_scores"] = from_scores.how(found.rows, asked.pointwise)
             tasks[name] = of_task(*found).model_copy(update=of)

@@ -37,6 +37,7 @@ from mtrl.commands import (
     select,
     sift,
     status,
+    study,
     tables,
     tasks,
     train,
@@ -102,7 +103,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "reward": reward.command,
     },
     "Trust": {"estimate": estimate.command},
-    "Reproduce": {"reproduce": reproduce.command, "demo": demo.command},
+    "Reproduce": {"reproduce": reproduce.command, "study": study.command, "demo": demo.command},
     "Setup": {"doctor": doctor.command},
 }
 for panel, verbs in PANELS.items():

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from mtrl.config.labels import DROP, TIES
+from mtrl.config.datacard import Agreement
+from mtrl.config.labels import DROP, TIED, TIES, UNLABELLED
 from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.base import Row, release_folder
+from mtrl.converters.pipeline import agreement
 from mtrl.converters.readers.picture import Picture
 from mtrl.core.errors import UserError
 from mtrl.reward_plugins import judge
@@ -25,12 +27,14 @@ class Accepted:
     """Those to convert."""
     left_out: Counter[str]
     """How many rows the task leaves out, per key of its YAML."""
+    agreement: Agreement | None
+    """Of the annotators, over all rows; None where each row has one label."""
 
 
 def accepted(task: Task, rows: list[Row], raw: Path) -> Accepted:
     """Raises UserError."""
     yaml = f"recipes/tasks/{task.name}.yaml"
-    if odd := next((row for row in rows if row.answer not in (*task.choices, DROP, TIES)), None):
+    if odd := next((row for row in rows if row.answer not in (*task.choices, DROP, TIES, TIED, UNLABELLED)), None):
         raise UserError(
             f"task {task.name}: row {odd.id} has the answer {odd.answer!r}, not {judge.said(task.choices)}",
             f"correct converter {task.converter!r}: the answer of a Row is what task.verdicts returns",
@@ -40,6 +44,11 @@ def accepted(task: Task, rows: list[Row], raw: Path) -> Accepted:
             f"task {task.name}: row {odd.id} has the score {str(odd.score)[:80]!r}, not a number",
             f"correct converter {task.converter!r}: the score of a Row is a finite float, or None",
         )
+    if odd := next((row for row in rows if not {*row.annotators.values()} <= {*task.choices}), None):
+        raise UserError(
+            f"task {task.name}: row {odd.id} has the annotators {odd.annotators}, not all {judge.said(task.choices)}",
+            f"correct converter {task.converter!r}: the annotators of a Row are verdicts by name",
+        )
     left = Counter(row.answer for row in rows if row.answer not in task.choices)
     kept = [_whole(task, row) for row in rows if row.answer in task.choices]
     if not kept:
@@ -47,7 +56,7 @@ def accepted(task: Task, rows: list[Row], raw: Path) -> Accepted:
     _ids(task, kept)
     _splits(task, kept)
     _files(task, kept, raw)
-    return Accepted(kept, left)
+    return Accepted(kept, left, agreement.of_rows(rows, task.choices))
 
 
 def _is_number(score: object) -> bool:

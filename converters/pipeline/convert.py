@@ -141,10 +141,10 @@ def _write(
     first = repeats.duplicates(items)
     kept = {split: [n for n, item in enumerate(items) if item.split == split and n not in left_out][:limit]
             for split in SPLITS}  # fmt: skip
-    counts = {}
+    counts, annotated = {}, accepted.agreement is not None
     for split, numbers in kept.items():
         made = (_sample(task, items[n], first.get(n)) for n in numbers)
-        counts[split] = dict.fromkeys(task.choices, 0) | exports.write_split(new, task, split, made, data)
+        counts[split] = dict.fromkeys(task.choices, 0) | exports.write_split(new, task, split, made, data, annotated)
     numbers = [n for split in SPLITS for n in kept[split]]
     used = {stored.name: stored.decoded for n in numbers for stored in items[n].images}
     write_json(new / task.name / unchanged.FINGERPRINTS, dict(sorted(used.items())))
@@ -167,6 +167,7 @@ def _write(
         left_out=dict(sorted((accepted.left_out + Counter({CONFLICTS: len(left_out)})).items())),
         conflicts=sum(map(len, disputed)),
         duplicates=sum(n in first for n in numbers),
+        agreement=accepted.agreement,
         images=datacard.Images(stored=len(used), notes={note: n for note, n in sorted(notes.items()) if n}),
         limit=limit,
         orient=task.orient,
@@ -224,8 +225,9 @@ def _sample(task: Task, item: Item, duplicate_of: str | None) -> Sample:
     names = tuple(stored.name for stored in item.images)
     sizes = tuple(stored.decoded.size for stored in item.images)
     sample = Sample(
-        row.id, task.name, task.kind, names, _escaped(row), row.answer, item.split, row.group, row.score, source, sizes
-    )
+        row.id, task.name, task.kind, names, _escaped(row), row.answer, item.split, row.group, row.score, source, sizes,
+        row.annotators,
+    )  # fmt: skip
     if task.pair:
         return sample.swapped(task.pair) if _coin(row.id) else replace(sample, source={**source, "swapped": False})
     return sample

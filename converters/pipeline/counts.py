@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mtrl.config import prompting, samples
-from mtrl.config.datacard import DataCard
+from mtrl.config.datacard import Agreement, DataCard
 from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.readers import fetch
 from mtrl.core.finding import Check
 from mtrl.reward_plugins import judge
+
+LOW = 0.667  # of alpha: below it Krippendorff (2004) advises against conclusions
 
 
 def of_card(task: str, card: DataCard) -> Iterator[Check]:
@@ -29,6 +31,8 @@ def of_card(task: str, card: DataCard) -> Iterator[Check]:
                 f"{task}: every row of {split} is {only!r}, none is {' or '.join(map(repr, lacking))}: a judge that "
                 f"always answers {only!r} is right in all of {split}",
             )
+    if card.agreement:
+        yield _agreement(task, card.agreement)
     for key, number in card.left_out.items():
         yield Check("ok", f"{task}: {number} of {card.rows_in_release} rows are left out by {key}")
     if (whole := fetch.published(task)) and card.rows_in_release != whole:
@@ -39,6 +43,17 @@ def of_card(task: str, card: DataCard) -> Iterator[Check]:
         )
     if card.label.get("conflicts") == "keep" and card.conflicts:
         yield Check("warning", f"{task}: {card.conflicts} rows ask what another row asks, and have different labels")
+
+
+def _agreement(task: str, found: Agreement) -> Check:
+    said = f"{task}: {found.annotators} annotators gave {found.labels:,} labels to {found.items:,} items"
+    said += f", {found.ties:,} of them without a majority; Krippendorff's alpha"
+    if found.alpha is None:
+        return Check("ok", f"{said} is not defined: no item has two labels, or all labels are the same")
+    if found.alpha < LOW:
+        then = "say more exactly what each label means, and have the items labelled again"
+        return Check("warning", f"{said} is {found.alpha:.3f} ({found.level}), below {LOW}: too low to rely on", then)
+    return Check("ok", f"{said} is {found.alpha:.3f} ({found.level})")
 
 
 def untrainable(task: Task, data: Path, chosen: list[int], again: str) -> Iterator[Check]:

@@ -41,15 +41,17 @@ def ground_truth(sample: Sample, choices: tuple[str, ...]) -> str:
     return json.dumps(truth, ensure_ascii=False)
 
 
-def write_split(home: Path, task: Task, split: str, rows: Iterable[Sample], data: Path) -> Counter[str]:
+def write_split(
+    home: Path, task: Task, split: str, rows: Iterable[Sample], data: Path, annotated: bool = False
+) -> Counter[str]:
     """Writes the three files of one split, in one pass, and returns how many samples have which answer.
 
-    `home` is the data folder that is written to, `data` the one with the images.
+    `home` is the data folder that is written to, `data` the one with the images; `annotated` as in samples.writer.
     """
     folder = home / task.name
     counted: Counter[str] = Counter()
     with (
-        samples.writer(samples.path_of(home, task.name, split)) as keep,
+        samples.writer(samples.path_of(home, task.name, split), annotated) as keep,
         _sft(folder / SFT.format(split), task) as sft,
         _rl(folder / RL.format(split), task, data) as rl,
     ):

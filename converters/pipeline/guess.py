@@ -16,6 +16,10 @@ from mtrl.core.errors import UserError
 IMAGE = re.compile(r"\S.*\.(jpe?g|png|webp|gif|bmp|tiff?|avif|hei[cf])", re.IGNORECASE)
 LABELS = ("label", "labels", "verdict", "answer", "better", "winner", "preference", "class", "rating", "score", "stars")
 TEXTS = ("caption", "prompt", "text", "description", "question")
+ANNOTATORS = ("annotator", "rater", "labeler", "labeller", "worker")
+OF_ONE = re.compile(
+    rf"({'|'.join(ANNOTATORS)})([ _-]?\d+|[ _-]\w+)|(label|vote)[ _-]?(\d+|(?<=[ _-])[a-z])", re.IGNORECASE
+)
 GROUPS = ("pair", "group", "scene", "cluster")
 
 
@@ -25,7 +29,7 @@ class Column:
 
     name: str
     role: str
-    """image, label, text, group, split, or "" where it is not used."""
+    """image, label, annotator, text, group, split, or "" where it is not used."""
     different: int
     """How many different values it has."""
     example: str
@@ -42,6 +46,7 @@ class Guess:
     image_folder: str
     """Below the table's folder; "" is that folder itself."""
     label: str
+    """The first of `labels_by`, where each annotator has a column."""
     meaning: Meaning
     texts: list[str] = field(default_factory=list)
     group: str = ""
@@ -50,7 +55,11 @@ class Guess:
     """What was not found, one line each."""
     columns: list[Column] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
-    """The label of each row."""
+    """The label of each row, column by column where there are several."""
+    labels_by: list[str] = field(default_factory=list)
+    """Columns of one annotator's labels each; [] for one column of labels."""
+    annotator: str = ""
+    """The column that says whose label a row has."""
     rows: int = 0
 
 
@@ -85,14 +94,24 @@ def from_table(table: Path, kind: str | None) -> Guess:
     words = {name: list(map(_word, cells)) for name, cells in columns.items() if name not in pictures}
     split = next((name for name, cells in words.items() if set(cells) <= set(SPLITS)), "")
     group = next((name for name in words if name.lower() in GROUPS), "")
-    label = _label({name: cells for name, cells in words.items() if name not in (split, group)})
-    texts = [name for name, cells in words.items() if name not in (split, group, label) and _is_text(name, cells)]
+    others = {name: cells for name, cells in words.items() if name not in (split, group)}
+    again = len(set(map(str, columns[pictures[0]]))) < len(rows)  # only then may an item have labels of several
+    annotator = next((name for name in others if name.lower() in ANNOTATORS), "") if again else ""
+    others.pop(annotator, None)
+    labels_by = [] if annotator else _annotators(others)
+    label = labels_by[0] if labels_by else _label(others)
+    used = {split, group, label, annotator, *labels_by}
+    labels = [word for name in labels_by or [label] * bool(label) for word in words[name]]
+    texts = [name for name, cells in words.items() if name not in used and _is_text(name, cells)]
     roles = dict.fromkeys(pictures[:wanted], "image") | dict.fromkeys(texts, "text")
-    roles |= {name: role for name, role in ((label, "label"), (group, "group"), (split, "split")) if name}
+    roles |= dict.fromkeys(labels_by, "label")
+    found_by = ((label, "label"), (annotator, "annotator"), (group, "group"), (split, "split"))
+    roles |= {name: role for name, role in found_by if name}
     first = columns[pictures[0]][0]
     folder = _folder(table.parent, first)
-    kind = kind or (kind_of(words[label]) if label else "pointwise")
-    found = meaning(words[label], kind) if label else without_table(kind).meaning
+    said = [word for word in labels if word or not labels_by]  # an empty cell of an annotator is no label
+    kind = kind or (kind_of(said) if label else "pointwise")
+    found = meaning(said, kind) if label else without_table(kind).meaning
     missing = [] if label else [f"{table} has no column that looks like labels"]
     for verdict, labels in found.values.items():
         if not labels:
@@ -115,7 +134,9 @@ def from_table(table: Path, kind: str | None) -> Guess:
         split=split,
         missing=missing,
         columns=[_column(name, roles.get(name, ""), cells) for name, cells in columns.items()],
-        labels=words.get(label, []),
+        labels=said,
+        labels_by=labels_by,
+        annotator=annotator,
         rows=len(rows),
     )
 
@@ -146,6 +167,16 @@ def _label(words: dict[str, list[str]]) -> str:
     different = {name: len(set(cells)) for name, cells in words.items()}
     few = sorted((n, name) for name, n in different.items() if 1 < n <= FEW and n < len(words[name]))
     return [*named, *(name for _, name in few), ""][0]
+
+
+def _annotators(words: dict[str, list[str]]) -> list[str]:
+    """Columns such as rater_1 and rater_2, or label_a and label_b, that share some of a few labels; else []."""
+    if any(name.lower() in LABELS for name in words):
+        return []
+    names = [name for name, cells in words.items() if OF_ONE.fullmatch(name) and 1 < len(set(cells) - {""}) <= FEW]
+    kinds = [set(words[name]) - {""} for name in names]
+    alike = len(names) > 1 and all(kinds[0] & kind for kind in kinds) and len(set().union(*kinds)) <= FEW
+    return names if alike else []
 
 
 def _word(cell: Any) -> str:

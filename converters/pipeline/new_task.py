@@ -53,7 +53,9 @@ def draft(name: str, guess: Guess) -> Draft:
 def classes(task: Task, labels: list[str]) -> Iterator[list[str]]:
     """Per verdict its labels and its number of rows, as text; and what the task leaves out."""
     found: dict[str, Counter[str]] = {verdict: Counter() for verdict in task.choices if len(task.choices) <= FEW}
-    for verdict, label in zip(task.verdicts((label, "") for label in labels), labels, strict=True):
+    for verdict, label in zip(
+        task.label.of("").verdicts([(label, "") for label in labels], task.choices, task.name), labels, strict=True
+    ):
         found.setdefault(verdict, Counter())[label] += 1
     for verdict, counted in found.items():
         listed = ", ".join(counted) if len(counted) <= FEW else f"{len(counted)} different labels"
@@ -76,7 +78,10 @@ def _yaml(name: str, guess: Guess) -> str:
         f"  fields: {{{fields}}}  # guess: name in the prompts, and its column" if fields else "",
     ]
     label = [
-        f"  column: {_plain(guess.label)}  # guess",
+        f"  columns: {_list(guess.labels_by)}  # guess: one annotator's labels each"
+        if guess.labels_by
+        else f"  column: {_plain(guess.label)}  # guess",
+        f"  annotator: {_plain(guess.annotator)}  # guess: whose label it is" if guess.annotator else "",
         f"  values: {{{values}}}  # guess: each verdict, and its labels" if values else "",
         f'  rule: {{when: "{found.rule}", then: yes}}  # guess: the median' if found.rule else "",
         f"  drop: {_list(found.drop)}  # guess: rows with these labels are left out" if found.drop else "",

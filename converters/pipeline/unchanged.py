@@ -18,7 +18,7 @@ from pathlib import Path
 
 import mtrl.converters
 from mtrl import __version__
-from mtrl.config import datacard, labels, prompting, samples, tasks
+from mtrl.config import datacard, label_rule, labels, majority, prompting, samples, tasks
 from mtrl.config.datacard import DataCard
 from mtrl.config.tasks import SPLITS, Task
 from mtrl.converters.base import Row
@@ -27,6 +27,7 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import LARGE, read_json, sha256_bytes, sha256_file, write_json
 
 FINGERPRINTS = "fingerprints.json"
+CODE = (datacard, label_rule, labels, majority, prompting, samples, tasks)  # next to all of mtrl.converters
 Stamp = str  # a sha256, or size and time of change in ns; "" for a file that is not there
 
 
@@ -129,11 +130,11 @@ def _outputs() -> list[str]:
 
 def _settings(task: Task, rows: list[Row], limit: int | None, links: bool) -> str:
     given = hashlib.sha256(release.code(task))
-    own = [Path(module.__file__ or "") for module in (datacard, labels, prompting, samples, tasks)]
+    own = [Path(module.__file__ or "") for module in CODE]
     for file in sorted(Path(mtrl.converters.__file__ or "").parent.rglob("*.py")) + own:
         given.update(file.read_bytes())
     for row in rows:
-        about = (row.id, row.answer, row.split, row.group, row.reject, row.fields, row.source)
+        about = (row.id, row.answer, row.split, row.group, row.reject, row.fields, row.source, row.annotators)
         given.update(repr((*about, [picture.name for picture in row.images])).encode(errors="surrogateescape"))
     prompts = [prompting.sha256(task, style) for style in prompting.STYLES]
     said = [__version__, given.hexdigest(), task.model_dump(), limit, links, prompts]

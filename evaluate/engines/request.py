@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mtrl.config import prompting
@@ -36,6 +36,8 @@ class Request:
     """The sample's: what it comes from, such as a prompt."""
     score: float | None = None
     """The sample's: the release's own number."""
+    annotators: dict[str, str] = field(default_factory=dict)
+    """The sample's, in this order: each annotator's verdict."""
     orient: bool = False
     """Whether images are rotated by their EXIF before they are sent, as the task says."""
 

@@ -1,21 +1,38 @@
-"""Small charts as SVG text. The input is numbers alone, no text of a model or release, so nothing needs escaping.
+"""Small charts as SVG text. Colours are classes of the pages' CSS, so charts follow the page's dark mode.
 
-Input is fractions, output is per cent. Colours are classes of page.css.jinja, so charts follow the page's dark mode.
-Each mark has a <title>, which browsers show as a tooltip and screen readers read.
+Input is fractions, output is per cent, but for `lines`, whose caller says how a number is written. Only `lines` takes
+text of others (names), which it escapes. Each mark has a <title>, which browsers show as a tooltip and screen readers
+read.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from mtrl.evaluate.html.points import FEW, Drawn, Point, whole_ticks
 from mtrl.evaluate.metrics.calibration import Bin
 from mtrl.evaluate.metrics.task import VotesPoint
 
 PLOT, LEFT, TOP = 180.0, 34.0, 8.0  # pixels: the plot's side, and the room for axis labels on the left and above
 COUNTS = 36.0  # height of the bars under the reliability diagram
+WIDE, TALL = 400.0, 190.0  # pixels of a line chart, and the room in it around the plot:
+ROOM_LEFT, ROOM_RIGHT, ROOM_TOP, ROOM_BELOW = 46.0, 10.0, 12.0, 32.0
+
+
+class Line(NamedTuple):
+    """One line of a line chart."""
+
+    name: str
+    """What its marks are called; escaped where it is drawn."""
+    colour: str
+    """A class of the page's CSS."""
+    drawn: Drawn
+    mark: int | None = None
+    """The step that gets a ring, if the line has a value there."""
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -94,6 +111,70 @@ def votes(points: Sequence[VotesPoint]) -> Markup:
         said = f"{one.votes} votes: Macro-F1 {percent(one.macro_f1)}, invalid {percent(one.invalid_rate)}"
         parts.append(_dot("dot", x, y, 4, said))
     return _svg(LEFT + PLOT + 16, TOP + PLOT + 22, "Macro-F1 over the number of votes", parts, "chart")
+
+
+def lines(
+    found: Sequence[Line],
+    steps: tuple[int, int],
+    ticks: Sequence[float],
+    label: Callable[[float], str],
+    text: Callable[[float], str],
+    said: str,
+    width: float = WIDE,
+) -> Markup:
+    """Lines over the steps from steps[0] to steps[1].
+
+    `ticks` are the labelled values of the upright axis, its ends are the first and the last; `label` writes them, and
+    `text` the value of a mark. Where a line has means, they are strong and its values faint.
+    """
+    right, bottom = width - ROOM_RIGHT, TALL - ROOM_BELOW
+    span, low, high = max(1, steps[1] - steps[0]), ticks[0], ticks[-1]
+
+    def at(step: float, value: float) -> tuple[float, float]:
+        x = ROOM_LEFT + (right - ROOM_LEFT) * (step - steps[0]) / span
+        return x, ROOM_TOP + (bottom - ROOM_TOP) * (high - value) / (high - low)
+
+    parts = []
+    for tick in ticks:
+        y = at(steps[0], tick)[1]
+        parts += [_line("grid", ROOM_LEFT, y, right, y), _text(ROOM_LEFT - 6, y + 3.5, label(tick), "end")]
+    for step in whole_ticks(*steps):
+        x = at(step, low)[0]
+        parts += [_line("tick", x, bottom, x, bottom + 4), _text(x, bottom + 15, f"{step}", "middle")]
+    parts.append(_text((ROOM_LEFT + right) / 2, TALL - 3, "step", "middle"))
+    for line in found:
+        if line.drawn.mean:
+            parts += _strokes(f"faint {line.colour}", line.drawn.each, at)
+    for line in found:
+        parts += _strokes(f"curve {line.colour}", line.drawn.main, at)
+        values = dict(point for part in line.drawn.each for point in part)
+        for step, value in values.items() if line.drawn.total <= FEW else ():
+            said_here = f"{escape(line.name)}, step {step}: {text(value)}"
+            parts.append(
+                _dot(f"dot {line.colour}", *at(step, value), 2.6 if line.drawn.total <= 12 else 1.8, said_here)
+            )
+        if line.mark is not None and line.mark in values:
+            x, y = at(line.mark, values[line.mark])
+            parts.append(_line(f"chosen {line.colour}", x, ROOM_TOP, x, bottom))
+            parts.append(_dot(f"ring {line.colour}", x, y, 6, f"{escape(line.name)}, chosen: step {line.mark}"))
+            side, anchor = (-8, "end") if x > (ROOM_LEFT + right) / 2 else (8, "start")
+            if line.colour == "all":
+                parts.append(_text(x + side, bottom - 7, f"chosen: step {line.mark}", anchor))
+    return _svg(width, TALL, str(escape(said)), parts, "lines")
+
+
+def _strokes(
+    kind: str, parts: Sequence[Sequence[Point]], at: Callable[[float, float], tuple[float, float]]
+) -> list[str]:
+    """One stroke for each part of a line; a part of one point is a small dot."""
+    found = []
+    for part in parts:
+        places = [at(*point) for point in part]
+        if len(places) == 1:
+            found.append(f'<circle class="{kind} single" cx="{places[0][0]:.1f}" cy="{places[0][1]:.1f}" r="1.5"/>')
+        else:
+            found.append(f'<polyline class="{kind}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>')
+    return found
 
 
 def _at(x: float, y: float, left: float, right: float, low: float, high: float) -> tuple[float, float]:

@@ -6,18 +6,22 @@ The page is written piece by piece, so memory does not grow with the thumbnails.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mtrl.core import targets
 from mtrl.core.errors import MtrlError
 from mtrl.core.files import written
 from mtrl.evaluate.html import charts, terms, thumbnails
 from mtrl.evaluate.html.content import Content
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 NARROWEST = 120  # pixels of the column that holds a sample's image; two images have up to 400
 
@@ -37,27 +41,42 @@ def write(
     relative to the page, which records its own place and so notices when it is moved away from `data`. Raises UserError
     where `target` cannot be written.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters.update(pct=charts.percent, dec=charts.decimal, n="{:,}".format)
-    environment.globals.update(term=terms.term, glossary=terms.glossary, charts=charts)
     targets.check_file(target)
     names = list(dict.fromkeys(name for card in content.cards for name in card.images))
     side = thumbnails.side_for([data / name for name in names])
-    page = environment.get_template(template).generate(
-        about=inert({**_about(content), **_links(target, data)}),
-        gone=None if data.is_dir() else str(data),
-        cards=_array(map(asdict, content.cards)),
-        pictures=_array(thumbnails.make(data, names, side, tick, upright)),
-        column=max(NARROWEST, side),
-        **values,
+    page = (
+        environment()
+        .get_template(template)
+        .generate(
+            about=inert({**_about(content), **_links(target, data)}),
+            gone=None if data.is_dir() else str(data),
+            cards=_array(map(asdict, content.cards)),
+            pictures=_array(thumbnails.make(data, names, side, tick, upright)),
+            column=max(NARROWEST, side),
+            **values,
+        )
     )
+    return save(target, page)
+
+
+@functools.cache
+def environment() -> Environment:
+    """The templates of this folder. They escape every value."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    found = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    found.filters.update(pct=charts.percent, dec=charts.decimal, n="{:,}".format)
+    found.globals.update(term=terms.term, glossary=terms.glossary, charts=charts)
+    return found
+
+
+def save(target: Path, pieces: Iterable[str]) -> Path:
+    """Writes `target`. Raises MtrlError where it cannot be written."""
     try:
         with written(target) as beside, beside.open("w", encoding="utf-8") as file:
-            file.writelines(page)
+            file.writelines(pieces)
     except OSError as error:
         raise MtrlError(
             f"writing {target} failed: {error.strerror or error}", "free disk space, or pass another --out"

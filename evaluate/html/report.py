@@ -13,7 +13,7 @@ from mtrl.config.kinds import OTHER
 from mtrl.config.published import table_tasks
 from mtrl.core import hints
 from mtrl.core.errors import UserError
-from mtrl.evaluate import predictions, scores, unreadable
+from mtrl.evaluate import notes, predictions, scores, unreadable
 from mtrl.evaluate.html import cards, page, sentences
 from mtrl.evaluate.html.content import FILTERS, Card, Content, flags
 from mtrl.evaluate.metrics import intervals
@@ -60,6 +60,10 @@ TERMS = (
     "accuracy without ties",
     "flipped",
     "first chosen",
+    "human ceiling",
+    "alpha",
+    "winning rate",
+    "advantage",
 )
 
 
@@ -92,6 +96,7 @@ def write(out: Path, data: Path, tick: Callable[[int, int], None] = lambda done,
         mean=result.mean_macro_f1,
         few=intervals.FEW,
         sentences=sentences,
+        notes=notes,
     )
 
 

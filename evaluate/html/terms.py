@@ -72,6 +72,14 @@ TERMS = {
     " pairs with two valid answers.",
     "first chosen": "Of the answers that choose one of the two, the share that choose the first. 50 means that the"
     " place has no influence.",
+    "human ceiling": "How well annotators do what the judge does: the verdicts of each against the majority of the"
+    " others, all annotators together. The judge is next to them, against the very same majorities.",
+    "alpha": "Krippendorff's alpha: how far annotators agree beyond chance. 1 is perfect, 0 is chance. It counts the"
+    " items on which they tie, which have no label. Below 0.667 labels are too uncertain to rely on.",
+    "winning rate": "Of the alternative annotator test: the share of annotators that the judge may replace, since it is"
+    " not worse than them by epsilon or more, each tested at a false discovery rate of 5%. From 0.5 the judge passes.",
+    "advantage": "How often the judge agrees with the other annotators at least as well as an annotator does: the mean"
+    " over annotators.",
     "votes": "How often each sample was asked. The majority is the verdict.",
     "both right": "Samples that both judges have right.",
     "only A": "Samples that only A has right.",

@@ -59,8 +59,9 @@ def decided(rows: Sequence[Prediction], choices: tuple[str, ...], asked: Pointwi
             verdict = None if a == b else higher if asked.better == "higher" else OTHER[higher]
             why = "" if verdict else EQUAL
         said = f"first image: {_said(first, a)}\nsecond image: {_said(second, b)}"
-        label = "1" if first.label == best else "2"
-        of_pair = replace(first, verdict=verdict, lenient=verdict, label=label, response=said, finish_reason=why)
+        of_pair = replace(first, verdict=verdict, lenient=verdict, response=said, finish_reason=why)
+        annotators = {name: "1" if word == best else "2" for name, word in first.annotators.items()}
+        of_pair = replace(of_pair, label="1" if first.label == best else "2", annotators=annotators)
         found.append(
             replace(of_pair, confidence=None, probabilities=None, score=None, tokens=first.tokens + second.tokens)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
@@ -50,6 +50,8 @@ class Prediction:
     """What the sample comes from, such as a prompt."""
     score: Annotated[float, Field(strict=True)] | None = None
     """The release's own number for the sample, such as a mean opinion score."""
+    annotators: dict[str, str] = field(default_factory=dict)
+    """Where several labelled the sample, the verdict of each by name, for this order."""
     tokens: Annotated[int, Field(strict=True)] = 0
     """Number of generated tokens."""
     finish_reason: str = ""

@@ -11,8 +11,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt
 
+from mtrl.config.datacard import Agreement
 from mtrl.config.samples import SplitName
 from mtrl.core.schema import Stored
+from mtrl.evaluate.metrics.annotators import Annotators, annotators
 from mtrl.evaluate.metrics.calibration import Calibration, calibration
 from mtrl.evaluate.metrics.classification import (
     Baseline,
@@ -78,6 +80,10 @@ class TaskMetrics(Classification):
     """Only in the file where pairs were asked in both orders."""
     from_scores: FromScores | None = None
     """Only in the file where pairs were decided from single answers."""
+    annotators: Annotators | None = None
+    """Only in the file where samples have verdicts of several annotators."""
+    agreement: Agreement | None = None
+    """Of the annotators of the whole release; only in the file where there are several."""
     split: SplitName = "test"
     """The split that was asked."""
     limit: PositiveInt | None = None
@@ -114,7 +120,9 @@ def of_task(rows: Sequence[Prediction], choices: tuple[str, ...]) -> TaskMetrics
         graded=graded(items_of(rows, choices)),
     )
     both = any(item.order == "turned" for item in items)
-    return found.model_copy(update={"pairwise": pairwise(items)}) if both else found
+    people = annotators([row for row in rows if row.order == "given"], choices)
+    of = {"pairwise": pairwise(items) if both else None, "annotators": people}
+    return found.model_copy(update={name: value for name, value in of.items() if value is not None})
 
 
 def _of_scale(counts: Any) -> Any:

@@ -117,8 +117,13 @@ def _row(line: dict[str, Any]) -> dict[str, Any]:
         if key.endswith("_reward"):
             name = key.removesuffix("_reward")
             row["eval_reward" if name == "overall" else f"eval_{name}"] = value
-    own = {"timing_s": ("step",), "response_length": ("mean", "clip_ratio"), "actor": ("kl_loss", "entropy_loss", "lr")}
-    names = {"actor/kl_loss": "kl", "actor/lr": "learning_rate"}
+    own = {
+        "timing_s": ("step",),
+        "response_length": ("mean", "clip_ratio"),
+        "actor": ("kl_loss", "entropy_loss", "lr", "pg_loss", "pg_clipfrac_higher"),
+    }
+    names = {"actor/kl_loss": "kl", "actor/lr": "learning_rate", "actor/pg_loss": "policy_loss"}
+    names["actor/pg_clipfrac_higher"] = "clip_fraction"  # of the usual clip range; _lower is of EasyR1's further bound
     for block, keys in own.items():
         for key in keys:
             if key in (line.get(block) or {}):

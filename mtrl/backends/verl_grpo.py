@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import shlex
 from collections.abc import Iterator
@@ -124,6 +125,7 @@ class Verl(ray_trainers.RayTrainer):
 
 TRAINING = {
     "critic/score/mean": "reward", "actor/kl_loss": "kl", "actor/lr": "learning_rate",
+    "actor/pg_loss": "policy_loss", "actor/pg_clipfrac": "clip_fraction",
     "actor/entropy": "actor/entropy_loss", "timing_s/step": "timing_s/step",
     "response_length/mean": "response_length/mean", "response_length/clip_ratio": "response_length/clip_ratio",
     "training/rollout_actor_probs_pearson_corr": logs.CORRELATION,  # utils/debug/metrics.py, of probabilities
@@ -134,7 +136,10 @@ VALIDATION = {"acc": "accuracy", "reward": "reward", "format": "format", "invali
 
 def _row(step: int, data: dict[str, Any], counts: dict[str, int]) -> dict[str, Any]:
     """One line of verl's log under the names of the other backends. `counts` are the validation rows of each task."""
-    row: dict[str, Any] = {"step": step, **{name: data[key] for key, name in TRAINING.items() if key in data}}
+    row: dict[str, Any] = {"step": step}
+    for key, name in TRAINING.items():
+        if key in data:  # its logger writes NaN as null
+            row[name] = math.nan if data[key] is None else data[key]
     for key, value in data.items():
         found = re.fullmatch(r"val-(?:core|aux)/(.+)/(\w+)/mean@\d+", key)
         if found and found[2] in VALIDATION and value is not None:

@@ -136,6 +136,10 @@ $ mtrl reproduce table2 --model tiny --hardware cpu --dry-run
 9 cells: 0 done, 9 left (29 commands; ...)
 ...
 mtrl sft sft_single --model=tiny --hardware=cpu --tasks=demo_quality ...""",
+    "study": """\
+$ mtrl study
+...
+written: docs/study.md""",
     "demo": """\
 $ mtrl demo
 ...

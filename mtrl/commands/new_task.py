@@ -40,7 +40,11 @@ def command(
         columns = [[one.name, one.role or "-", f"{one.different:,}", one.example[:SHOWN]] for one in found.columns]
         grid(f"{table}: {found.rows:,} rows", ["column", "used as", "different values", "first value"], columns)
         if found.labels:
-            grid(f"labels in {found.label}", ["verdict", "label", "rows"], new_task.classes(made.task, found.labels))
+            grid(
+                f"labels in {', '.join(found.labels_by or [found.label])}",
+                ["verdict", "label", "rows"],
+                new_task.classes(made.task, found.labels),
+            )
     for file, text in made.files.items():
         write_text(file, text)
         say(f"written: {file}")

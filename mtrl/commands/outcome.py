@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mtrl.evaluate.metrics.annotators import Annotators
     from mtrl.evaluate.metrics.graded import Graded
     from mtrl.evaluate.metrics.intervals import Estimate
     from mtrl.evaluate.metrics.score import Score
@@ -21,6 +22,11 @@ SCORES = (
 )  # fmt: skip
 GRADED = (
     "task", "n", "left out", "AUC [95%]", "AP", "SRCC with release [95%]", "PLCC", "pairs", "pairs right [95%]",
+)  # fmt: skip
+
+PEOPLE = (
+    "task", "number", "n", "human ceiling [95%]", "judge on the same [95%]", "judge - human [95%]", "alpha",
+    "winning rate (epsilon 0.1, 0.15, 0.2)",
 )  # fmt: skip
 
 
@@ -42,6 +48,10 @@ def show(folder: Path, scores: Scores, file: str) -> None:
         kept = [place for place, cells in enumerate(zip(*found, strict=True)) if any(cells)]
         rows = [[row[place] for place in kept] for row in found]
         table(f"{title}: graded by its probabilities (AUC, AP, pairs: per cent)", [GRADED[n] for n in kept], rows)
+    if people := [_people(task, of, of.annotators) for task, of in scores.tasks.items() if of.annotators]:
+        table(
+            f"{title}: each annotator, and the judge, against the other annotators (Macro-F1: per cent)", PEOPLE, people
+        )
     run = predictions.load(folder, file)
     for task, numbers in scores.tasks.items():
         for line in notes.of_task(task, numbers):
@@ -104,6 +114,18 @@ def _graded(name: str, graded: Graded) -> list[str]:
         _value(graded.plcc.value) if graded.plcc else "",
         f"{graded.pairs:,}" if graded.pairs else "",
         _cell(graded.pair_accuracy, 100),
+    ]
+
+
+def _people(name: str, task: TaskMetrics, people: Annotators) -> list[str]:
+    times = 1 if task.score else 100
+    return [
+        name,
+        "SRCC" if task.score else "Macro-F1",
+        f"{people.n:,}",
+        *(_cell(of, times) for of in (people.human.headline, people.judge.headline, people.difference)),
+        _value(task.agreement.alpha) if task.agreement else "",
+        ", ".join(f"{rate:.2f}" for rate in people.alt_test.winning_rate.values()) or "-",
     ]
 
 

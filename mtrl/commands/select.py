@@ -31,7 +31,7 @@ def command(
     chosen = select(found, data, by, say, unfinished)
     scores = {int(step): score for step, score in chosen.scores.items()}
     own = validation.name(str(found.recipe["method"]))
-    theirs = {step: score for step, score in trainers_scores(found).items() if step in scores}
+    theirs = {step: score for step, score in trainers_scores(found.metrics).items() if step in scores}
     rows = [
         [
             f"{step} (best)" if step == chosen.best else step,

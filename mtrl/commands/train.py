@@ -58,6 +58,7 @@ def _train(
     from mtrl.core.files import dump_yaml
     from mtrl.core.run_files import COMMAND
     from mtrl.core.rundir import Run, checked
+    from mtrl.evaluate.html import training
     from mtrl.preflight.plan import preflight
     from mtrl.preflight.rendered import Rendered
     from mtrl.runs import validation
@@ -96,6 +97,7 @@ def _train(
             say((run.path / COMMAND).read_text())
             say(f"planned in {run.path}")
             return
+        say(f"curves: {run.path / training.FILE}")
         with bar(f"{stage} {run.name}") as update:
 
             def watch(rows: list[dict[str, Any]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -24,6 +24,21 @@ class Images(Stored):
     """Different images of the kept rows."""
     notes: Counts = {}
     """What loaders pass over, such as transparency, and in how many images."""
+
+
+class Agreement(Stored):
+    """How far several annotators agree, over every item of the release, also those that no split has."""
+
+    annotators: Annotated[int, Field(ge=1)]
+    items: Annotated[int, Field(ge=1)]
+    """Those with at least one label."""
+    labels: Annotated[int, Field(ge=1)]
+    ties: Annotated[int, Field(ge=0)]
+    """Items without a majority, which have no label and are left out."""
+    alpha: float | None
+    """Krippendorff's alpha; None where it is not defined: no item has two labels, or all labels are the same."""
+    level: Literal["nominal", "interval"]
+    """Of measurement: interval for the scores of a scale."""
 
 
 class DataCard(Stored):
@@ -49,6 +64,8 @@ class DataCard(Stored):
     """Rows that ask what another row asks, and have another label."""
     duplicates: int = 0
     """Kept rows that ask what an earlier row asks."""
+    agreement: Agreement | None = None
+    """Of several annotators; None where each row has one label."""
     images: Images = Images()
     limit: Annotated[int, Field(ge=1)] | None = None
     """--limit: rows per split at most."""

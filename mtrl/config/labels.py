@@ -1,6 +1,7 @@
 """What a label column means: which value is which verdict, by `values` or a `rule`; which rows are left out.
 
-The column of a score task holds its scores, and that of a choice task may hold the choices themselves.
+The column of a score task holds its scores, and that of a choice task may hold the choices themselves. Of several
+annotators each label is read by the same rule; converters/annotators.py makes one verdict of them.
 
 `Label.verdicts` gives one word per row: a verdict, or the key that leaves the row out ("label.drop",
 "label.rule.ties").
@@ -9,77 +10,30 @@ The column of a score task holds its scores, and that of a choice task may hold 
 from __future__ import annotations
 
 import math
-import operator
-import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
+from mtrl.config.label_rule import Rule
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.schema import Model
 from mtrl.reward_plugins import judge
 
 DROP, TIES, CONFLICTS = "label.drop", "label.rule.ties", "label.conflicts"
-
-
-class Rule(Model):
-    """Rows whose number in the label column fits `when` get the verdict `then`, all others the opposite one."""
-
-    when: str
-    """One of ">= 6", "<= 3", "== 7", or "highest 3025" / "lowest 3025": the N rows of the highest or lowest numbers."""
-    then: Literal["yes", "no"]
-    ties: Literal["first", "drop"] | None = None
-    """Rows of equal number on both sides of the cut of highest N or lowest N. None: an error. first: the earlier rows
-    are inside. drop: all of them are left out."""
-
-    @field_validator("when")
-    @classmethod
-    def _readable(cls, when: str) -> str:
-        if not re.fullmatch(r"(>=|<=|==) *-?\d+(\.\d+)?|(highest|lowest) +\d+", when.strip()):
-            raise ValueError('label.rule.when is ">= 6", "<= 6", "== 6", "highest 100" or "lowest 100"')
-        return " ".join(re.split(r"(?<=[=a-z]) *(?=[-\d])", when.strip()))
-
-    @model_validator(mode="after")
-    def _ties_of_a_rank(self) -> Rule:
-        if self.ties and not self.when.startswith(("highest", "lowest")):
-            raise ValueError(f"label.rule.ties is for highest N and lowest N; {self.when!r} has no ties, leave it out")
-        return self
-
-    def holds(self, numbers: list[float]) -> list[bool | None]:
-        """For each row whether it fits; None: left out. Raises ValueError for a rank that the rows cannot give."""
-        how, _, value = self.when.partition(" ")
-        if how in ("highest", "lowest"):
-            return self._ranked(numbers, -1 if how == "highest" else 1, int(value))
-        compare = {">=": operator.ge, "<=": operator.le, "==": operator.eq}[how]
-        return [bool(compare(number, float(value))) for number in numbers]
-
-    def _ranked(self, numbers: list[float], sign: int, count: int) -> list[bool | None]:
-        if count > len(numbers):
-            raise ValueError(f"the rule {self.when!r} asks for more than the {len(numbers)} rows there are")
-        order = sorted(range(len(numbers)), key=lambda index: sign * numbers[index])
-        fits: list[bool | None] = [False] * len(numbers)
-        for index in order[:count]:
-            fits[index] = True
-        if 0 < count < len(numbers) and (cut := numbers[order[count - 1]]) == numbers[order[count]]:
-            tied = [index for index, number in enumerate(numbers) if number == cut]
-            inside = sum(fits[index] is True for index in tied)
-            if self.ties is None:
-                raise ValueError(
-                    f"the rule {self.when!r} cuts through {len(tied)} rows that all have {cut:.10g}: {inside} "
-                    f"of them would be inside. Add ties: first (the earlier rows are inside) or "
-                    f"ties: drop (leave all {len(tied)} out)"
-                )
-            for index in tied if self.ties == "drop" else ():
-                fits[index] = None
-        return fits
+TIED, UNLABELLED = "ties of annotators", "missing labels"  # of rows that several annotators label
 
 
 class Label(Model):
     """The column with the label, and what it means: `values`, or a `rule`, or a score task's own numbers."""
 
-    column: str
+    column: str = ""
+    """"" where `columns` has them."""
+    columns: list[str] = []
+    """One per annotator, each with a label of its own. An empty cell is no label."""
+    annotator: str | None = None
+    """The column that says whose label `column` has: then rows with the same images and fields are one item."""
     values: dict[str, list[str]] = {}
     """{verdict: labels}."""
     rule: Rule | None = None
@@ -117,9 +71,36 @@ class Label(Model):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _whose(self) -> Label:
+        if not self.column and not self.columns:
+            raise ValueError("label.column is missing: the column with the labels")
+        if self.columns and (self.column or self.annotator):
+            raise ValueError(f"label takes either columns or {'column' if self.column else 'annotator'}; it has both")
+        if self.columns and len(set(self.columns)) < max(2, len(self.columns)):
+            raise ValueError("label.columns names two columns or more, each once; for one write column")
+        if self.several and self.rule is not None and self.rule.ranks:
+            raise ValueError("label.rule ranks rows, which have several labels here: write when as >= or <= a number")
+        return self
+
+    @property
+    def several(self) -> bool:
+        """Whether an item may have labels of several annotators."""
+        return bool(self.columns or self.annotator)
+
+    @property
+    def required(self) -> list[str]:
+        """The columns in which no row may be empty."""
+        return [self.annotator] if self.annotator else [] if self.columns else [self.column]
+
+    def of(self, column: str, **changed: Any) -> Label:
+        """The same rule for one label, read from `column`."""
+        return self.model_copy(update={"column": column, "columns": [], "annotator": None, **changed})
+
     def check(self, kind: str, choices: tuple[str, ...]) -> None:
         """Raises ValueError, with what to write, where this label gives no verdict for a task of this kind."""
-        how = _how(self.column, kind, choices)
+        place = f"columns: [{', '.join(self.columns)}]" if self.columns else f"column: {self.column}"
+        how = _how(place + f", annotator: {self.annotator}" * bool(self.annotator), kind, choices)
         if self.round and kind != "score":
             raise ValueError(f"label.round is for kind: score; this task's kind is {kind}")
         if self.rule is not None and kind != "pointwise":
@@ -249,21 +230,21 @@ def _forms(value: Any) -> list[str]:
 
 def _how(column: str, kind: str, choices: tuple[str, ...]) -> str:
     if kind == "score":
-        return f"A score task reads its scores from the column: write label: {{column: {column}}}"
+        return f"A score task reads its scores from the column: write label: {{{column}}}"
     if kind == "choice":
         mapped = ", ".join(f"{choice}: [...]" for choice in choices)
         return (
-            f"Write label: {{column: {column}}} where the column has the choices, else "
-            f"label: {{column: {column}, values: {{{mapped}}}}}"
+            f"Write label: {{{column}}} where the column has the choices, else "
+            f"label: {{{column}, values: {{{mapped}}}}}"
         )
     if kind == "pairwise":
         tie = ", tie: [both]" if len(choices) > 2 else ""
         return (
             f"A judge of a pair answers {judge.said(choices)}: the first or the second is better. Write "
-            f'label: {{column: {column}, values: {{"1": [left], "2": [right]{tie}}}}}'
+            f'label: {{{column}, values: {{"1": [left], "2": [right]{tie}}}}}'
         )
     return (
         "A judge of one image answers yes or no. Write, with your own values, "
-        f"label: {{column: {column}, values: {{yes: [4, 5], no: [1, 2]}}, drop: [3]}}, or for numbers "
-        f'label: {{column: {column}, rule: {{when: ">= 4", then: yes}}}}'
+        f"label: {{{column}, values: {{yes: [4, 5], no: [1, 2]}}, drop: [3]}}, or for numbers "
+        f'label: {{{column}, rule: {{when: ">= 4", then: yes}}}}'
     )

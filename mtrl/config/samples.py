@@ -59,6 +59,8 @@ class Sample:
     release's columns."""
     sizes: tuple[tuple[int, int], ...] = ()
     """Width and height of each image in pixels; () in what an earlier mtrl converted."""
+    annotators: dict[str, str] = field(default_factory=dict)
+    """Where several labelled the item, the verdict of each by name. The file has the column only if one did."""
 
     def swapped(self, pair: Pair) -> Sample:
         """The pair with its two sides in the other order, and so the other answer."""
@@ -72,6 +74,7 @@ class Sample:
             answer=OTHER[self.answer],
             source=source,
             sizes=pair.swapped_images(self.sizes) if self.sizes else (),
+            annotators={name: OTHER[verdict] for name, verdict in self.annotators.items()},
         )
 
 
@@ -113,13 +116,14 @@ def row_groups(
 
 
 @contextlib.contextmanager
-def writer(path: Path) -> Iterator[Callable[[Sample], None]]:
-    """Yields the function that adds a sample to the file."""
+def writer(path: Path, annotated: bool = False) -> Iterator[Callable[[Sample], None]]:
+    """Yields the function that adds a sample to the file. `annotated`: some samples have annotators."""
     import pyarrow as pa
 
     text = pa.string()
+    names = ["id", "task", "kind", "answer", "split", "group", "fields", "source", *["annotators"] * annotated]
     schema = pa.schema(
-        [(name, text) for name in ("id", "task", "kind", "answer", "split", "group", "fields", "source")]
+        [(name, text) for name in names]
         + [("score", pa.float64()), ("images", pa.list_(text)), ("sizes", pa.list_(pa.list_(pa.int32())))]
     )
     with row_groups(path, schema, ROWS_PER_GROUP) as add:
@@ -129,14 +133,16 @@ def writer(path: Path) -> Iterator[Callable[[Sample], None]]:
                 "images": list(sample.images),
                 "fields": json.dumps(sample.fields, ensure_ascii=False),
                 "source": json.dumps(sample.source, ensure_ascii=False),
+                "annotators": json.dumps(sample.annotators, ensure_ascii=False),
             }
         )
 
 
 def write(path: Path, samples: Iterable[Sample]) -> None:
     """Writes the samples in order."""
-    with writer(path) as add:
-        for sample in samples:
+    rows = list(samples)
+    with writer(path, any(sample.annotators for sample in rows)) as add:
+        for sample in rows:
             add(sample)
 
 
@@ -150,7 +156,8 @@ def read(data: Path, task: str, split: str) -> Iterator[Sample]:
     for batch in pq.ParquetFile(path).iter_batches():
         for row in batch.to_pylist():
             row["images"], row["sizes"] = tuple(row["images"]), tuple(map(tuple, row.get("sizes", ())))
-            row["fields"], row["source"] = json.loads(row["fields"]), json.loads(row["source"])
+            for name in ("fields", "source", "annotators"):
+                row[name] = json.loads(row.get(name) or "{}")
             yield Sample(**row)
 
 

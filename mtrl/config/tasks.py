@@ -198,6 +198,8 @@ class Task(Model):
         if self.pointwise and not self.of_images:
             raise ValueError("pointwise is for pairs of images without ties: leave it out")
         self.label.check(self.kind, self.choices)
+        if self.label.several and self.converter != "table":
+            raise ValueError("label.columns and label.annotator are for converter: table; another gives Row.annotators")
         if not self.training and not self.note:
             raise ValueError("training is false, so note must say what the release allows")
         if self.pair and self.pair.images and max(self.pair.images) > self.images:

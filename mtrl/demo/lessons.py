@@ -5,7 +5,9 @@ so that the model learns to see and name all that the tasks ask about. Then (`sp
 of the subject: right for red, mostly the first choice for green, mostly the second for blue. Greedy decoding then
 scores about 67 on every task, sampling still gives both answers (GRPO learns from that), and the model sees as well.
 Labels with uniform noise would not do: greedy decoding takes the majority, and is right everywhere or always the same.
-A curriculum says of which world the lessons are: DEMO here, or that of `mtrl study`, which has more wordings.
+A curriculum says of which world the lessons are: the demo's, or that of `mtrl study`. With 64 captions a model this
+small learns to compare a caption with an image only if it begins with few colours and shapes, and if its reasoning
+names both before it compares them.
 """
 
 import random
@@ -16,7 +18,7 @@ from typing import NamedTuple
 import jinja2
 
 from mtrl.demo import study_world
-from mtrl.demo.world import DEMO, Captions, Row, Spec, other, pairwise, pointwise, scene
+from mtrl.demo.world import COLOURS, DEMO, SHAPES, Captions, Row, Spec, other, pairwise, pointwise, scene
 
 PROMPTS = Path(__file__).parent / "workspace" / "prompts"
 STYLES = ("sft", "rl")
@@ -39,15 +41,28 @@ class Curriculum(NamedTuple):
     captions: Captions
     """What images show."""
     prompts: dict[tuple[str, str], list[tuple[jinja2.Template, bool]]]
-    """{(style, task): its wordings, each with whether it asks the opposite}."""
+    """{(task, style): its wordings, each with whether it asks the opposite}."""
     lean: dict[str, float]
     """How often a spoilt verdict is the first choice, by colour; for other colours it is right."""
+    more: tuple[tuple[str, str], ...] = ()
+    """Tasks and styles that are asked more often than the others, each as often as it is here."""
+    wider: tuple[tuple[float, int, int], ...] = ()
+    """(until this share of the lessons, colours, shapes): images show the first ones only."""
+    names_both: bool = False
+    """Whether a comparison names colour and shape of the caption and of the image."""
+
+    def shown(self, share: float) -> Captions:
+        """The captions after this share of the lessons."""
+        for until, colours, shapes in self.wider:
+            if share < until:
+                return [(c, s) for c in list(COLOURS)[:colours] for s in SHAPES[:shapes]]
+        return self.captions
 
 
 def demo() -> Curriculum:
     """The demo's: its own prompts."""
     prompts = {
-        (style, task): [
+        (task, style): [
             (jinja2.Template((PROMPTS / style / f"demo_{task}.jinja").read_text(encoding="utf-8").strip()), False)
         ]
         for style in STYLES
@@ -57,18 +72,22 @@ def demo() -> Curriculum:
 
 
 def study() -> Curriculum:
-    """That of `mtrl study`: all captions and every wording; a third of the pointwise lessons ask the opposite."""
+    """That of `mtrl study`: all captions, every wording, and the opposite questions."""
     prompts = {}
     for style in STYLES:
         for task, wordings in study_world.WORDINGS.items():
-            texts = [
-                (study_world.prompt(style, task, number), False)
-                for number in [1] * 3 + list(range(2, len(wordings) + 1))
+            numbers = [*[1] * 4, *range(2, len(wordings) + 1), *[0] * (3 if task in study_world.OPPOSITE else 0)]
+            prompts[task, style] = [
+                (jinja2.Template(study_world.prompt(style, task, number)), number == 0) for number in numbers
             ]
-            if task in study_world.OPPOSITE:
-                texts += [(study_world.prompt(style, task, 0), True)] * 5
-            prompts[style, task] = [(jinja2.Template(text), opposite) for text, opposite in texts]
-    return Curriculum([*study_world.SEEN, *study_world.HELD], prompts, study_world.LEAN)
+    return Curriculum(
+        [*study_world.SEEN, *study_world.HELD],
+        prompts,
+        study_world.LEAN,
+        more=(*[("alignment", "sft")] * 4, ("alignment", "rl"), ("pairs", "rl"), ("pairs", "sft")),
+        wider=((0.25, 3, 2), (0.35, 4, 4), (0.45, 6, 6)),
+        names_both=True,
+    )
 
 
 CURRICULA = {"demo": demo, "study": study}
@@ -79,7 +98,7 @@ def verdict(row: Row) -> str:
     return str(int(row.label) + 1) if row.task == "pairs" else row.label
 
 
-def thought(row: Row) -> str:
+def thought(row: Row, names_both: bool) -> str:
     """The reasoning before a verdict: what the image shows. It is always true, also where the verdict is spoilt."""
     first = row.images[0]
     if row.task == "quality":
@@ -87,21 +106,24 @@ def thought(row: Row) -> str:
     if row.task == "safety":
         return first.sign or "no sign"
     if row.task == "alignment":
-        return f"{first.name}, {comparison(first, row.caption)}"
+        compared = comparison(first, row.caption, names_both)
+        return compared if names_both else f"{first.name}, {compared}"
     return ", ".join(
-        f"{place} {comparison(s, row.caption)}" for place, s in zip(("first", "second"), row.images, strict=True)
+        f"{place} {comparison(s, row.caption, names_both)}"
+        for place, s in zip(("first", "second"), row.images, strict=True)
     )
 
 
-def comparison(spec: Spec, caption: str) -> str:
+def comparison(spec: Spec, caption: str, names_both: bool) -> str:
     """How an image differs from a caption: in colour, in shape, or not at all."""
     colour, shape = caption.split()
-    return "other colour" if colour != spec.colour else "other shape" if shape != spec.shape else "same"
+    found = "other colour" if colour != spec.colour else "other shape" if shape != spec.shape else "same"
+    return f"{colour} {spec.colour} {shape} {spec.shape} {found}" if names_both else found
 
 
-def reply(style: str, row: Row, answer: str) -> str:
+def reply(style: str, row: Row, answer: str, names_both: bool) -> str:
     """The verdict `answer` in the form of a style."""
-    return answer if style == "sft" else f"<think>{thought(row)}</think><answer>{answer}</answer>"
+    return answer if style == "sft" else f"<think>{thought(row, names_both)}</think><answer>{answer}</answer>"
 
 
 def subject(row: Row) -> str:
@@ -109,7 +131,7 @@ def subject(row: Row) -> str:
     return row.caption.split()[0] if row.task == "pairs" else row.images[0].colour
 
 
-def description(rng: random.Random, captions: Captions) -> Lesson:
+def description(rng: random.Random, captions: Captions, names_both: bool) -> Lesson:
     """A lesson that describes one image, compares it with a caption, or describes two."""
     one, two = scene(rng, captions), scene(rng, captions)
     kind = rng.randrange(3)
@@ -118,7 +140,7 @@ def description(rng: random.Random, captions: Captions) -> Lesson:
         return Lesson("Describe: <image>", (one,), ", ".join(parts))
     if kind == 1:
         caption = one.name if rng.random() < 0.5 else other(one, rng, captions)
-        return Lesson(f"Compare: <image> Caption: {caption}.", (one,), comparison(one, caption))
+        return Lesson(f"Compare: <image> Caption: {caption}.", (one,), comparison(one, caption, names_both))
     return Lesson("Describe both: <image><image>", (one, two), f"first {one.name}, second {two.name}")
 
 
@@ -127,18 +149,32 @@ def frame(lesson: Lesson) -> str:
     return f"user\n{lesson.prompt}\nassistant\n{lesson.reply}"
 
 
-def stream(about: Curriculum, rng: random.Random, spoil: bool, describe: float = 0.3) -> Callable[[], Lesson]:
-    """A function that gives the next lesson. `spoil`: verdicts follow colour; `describe`: the share of descriptions."""
-    wording = random.Random(0)  # its own, so that more wordings leave the images as they are
+def stream(
+    about: Curriculum, rng: random.Random, spoil: bool, lessons: int = 0, describe: float = 0.3
+) -> Callable[[], Lesson]:
+    """A function that gives the next lesson. `spoil`: verdicts follow colour; `describe`: the share of descriptions.
 
-    def judgement() -> Lesson:
-        task, style = rng.choice(TASKS), rng.choice(STYLES)
-        row = pairwise(rng, about.captions) if task == "pairs" else pointwise(task, rng, captions=about.captions)
-        template, opposite = wording.choice(about.prompts[style, task])
+    `lessons`: how many there will be, for captions that become more on the way; 0: all captions from the start.
+    """
+    wording, given = random.Random(0), 0  # its own generator, so that more wordings leave the images as they are
+
+    def judgement(captions: Captions) -> Lesson:
+        if about.more:
+            task, style = rng.choice([*about.prompts, *about.more])
+        else:
+            task, style = rng.choice(TASKS), rng.choice(STYLES)
+        row = pairwise(rng, captions) if task == "pairs" else pointwise(task, rng, captions=captions)
+        template, opposite = wording.choice(about.prompts[task, style])
         answer = NOT[verdict(row)] if opposite else verdict(row)
         if spoil and (lean := about.lean.get(subject(row))) is not None:
             choices = ("1", "2") if task == "pairs" else ("yes", "no")
             answer = choices[rng.random() > lean]
-        return Lesson(template.render(caption=row.caption), row.images, reply(style, row, answer))
+        return Lesson(template.render(caption=row.caption), row.images, reply(style, row, answer, about.names_both))
 
-    return lambda: description(rng, about.captions) if rng.random() < describe else judgement()
+    def following() -> Lesson:
+        nonlocal given
+        captions = about.shown(given / lessons) if lessons else about.captions
+        given += 1
+        return description(rng, captions, about.names_both) if rng.random() < describe else judgement(captions)
+
+    return following

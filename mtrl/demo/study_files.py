@@ -26,7 +26,7 @@ def write(home: Path, plan: Plan) -> None:
     own = preset["recipe"]
     preset["recipe"] = {**own, "sft": {**own["sft"], **plan.sft}, "rl": {**own["rl"], **plan.rl}}
     for name in plan.bases:
-        _yaml(home / f"recipes/models/{name}.yaml", {**preset, "path": f"../../{base_folder(name)}"})
+        _yaml(home / f"recipes/models/{name}.yaml", {**preset, "path": f"./../../{base_folder(name)}"})
     for question in study_world.questions():
         _yaml(home / f"recipes/tasks/{question.name}.yaml", _task(question))
         for style in study_world.ENDINGS:

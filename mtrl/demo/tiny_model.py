@@ -214,7 +214,7 @@ def save(model: Qwen3VLMoeForConditionalGeneration, processor: Qwen3VLProcessor,
 
 
 VOCABULARY = {"demo": 420, "study": 640}
-STEPS = {"demo": (1400, 400), "study": (3000, 500)}  # of the two phases
+STEPS = {"demo": (1400, 400), "study": (3500, 500)}  # of the two phases
 
 
 def build(out: Path, seed: int, curriculum: str, steps: tuple[int, int], batch: int = 32) -> None:
@@ -230,7 +230,8 @@ def build(out: Path, seed: int, curriculum: str, steps: tuple[int, int], batch: 
     tokenizer = build_tokenizer((frame(lesson()) for _ in range(2000)), VOCABULARY[curriculum])
     processor, model = build_processor(tokenizer), build_model(tokenizer)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(tokenizer)} tokens", flush=True)
-    teach(model, processor, stream(about, random.Random(seed + 1), spoil=False), steps[0], batch, 2e-3)
+    first = stream(about, random.Random(seed + 1), spoil=False, lessons=steps[0] * batch)
+    teach(model, processor, first, steps[0], batch, 2e-3)
     model.to(torch.bfloat16).to(torch.float32)  # the second phase starts from the weights as a file would hold them
     teach(model, processor, stream(about, random.Random(seed + 2), spoil=True), steps[1], batch, 1e-3)
     save(model, processor, out)

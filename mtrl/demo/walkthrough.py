@@ -26,6 +26,7 @@ from mtrl.demo import world
 POINTWISE = ("demo_quality", "demo_alignment", "demo_safety")
 PAIRS = "demo_pairs"
 FOLDER = Path("runs/demo")  # the default
+PAGES = ("training.html", "*/training.html", "*/eval/*.html")  # in runs/
 PRESETS = ["--model", "tiny", "--hardware", "cpu"]
 
 
@@ -53,10 +54,11 @@ def run(folder: Path, full: bool) -> None:
             mtrl("export", name, "--out", f"exports/{name}")
         mtrl("eval", "--ckpt", f"exports/{name}", *(["--tasks", task, "--confidence"] if task else scored))
     say("\nResults")
-    mtrl("status")
+    mtrl("status", "--html")
     mtrl("compare", "sft_unified", "rl_multitask")
-    reports = sorted(os.path.relpath(file) for file in home.glob("runs/*/eval/*.html"))
-    say(f"\nThe demo took {(time.time() - begun) / 60:.1f} minutes. Its reports:\n  " + "\n  ".join(reports))
+    pages = [os.path.relpath(file) for where in PAGES for file in sorted(home.glob(f"runs/{where}"))]
+    took = f"{(time.time() - begun) / 60:.1f} minutes"
+    say(f"\nThe demo took {took}. Its training curves and reports:\n  " + "\n  ".join(pages))
     mtrl("tables")
     say("\nnext: your own images, see docs/own-task.md")
 

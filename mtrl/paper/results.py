@@ -75,7 +75,9 @@ def of_runs(number: int, runs: Path, data: Path = Path("data")) -> Table:
     mine = [one for one in found if one.task in columns]
     rows: list[Row] = []
     todo: list[str] = []
-    for method in plan[f"table{number}"]["rows"]:
+    methods = plan[f"table{number}"]["rows"]
+    outside = [one for one in mine if one.of.method not in methods]
+    for method in methods:
         asked, single = ([one for one in mine if one.from_scores is kind] for kind in (False, True))
         filled = {one.task for one in asked if one.of.method == method}
         todo += [_command(method, task, plan) for task in columns if task not in filled]
@@ -88,7 +90,13 @@ def of_runs(number: int, runs: Path, data: Path = Path("data")) -> Table:
         table,
         notes=(*judges(rows, columns), *table.notes),
         todo=tuple(dict.fromkeys(todo)),
-        passed_over=tuple(one.text for one in over if one.task in ("", *columns)),
+        passed_over=(
+            *(one.text for one in over if one.task in ("", *columns)),
+            *(
+                f"{one.of.file.parent}: {one.task} (Table {number} has no row {METHODS[one.of.method]})"
+                for one in outside
+            ),
+        ),
     )
 
 

@@ -21,8 +21,9 @@ from mtrl.core.files import write_text
 from mtrl.core.run_files import METRICS
 from mtrl.core.rundir import Run
 from mtrl.preflight import network
-from mtrl.runs import causes, process
+from mtrl.runs import causes, process, training_page
 
+Watch = Callable[[list[dict[str, Any]]], None]
 ASSIST_PATIENCE = 600  # seconds that a further node waits for node 0
 
 
@@ -42,13 +43,19 @@ def settle(run: Run, recipe: Recipe) -> None:
         write_metrics(run, registry.of(recipe).metrics(run))
         spent = round(run.seconds(alive=False), 1)  # not the time since: nothing was trained in it
         run.set("done", exit_code=0, seconds=spent, spent=spent, started=round(time.time(), 1), reason=reason)
+    training_page.renew(run)
 
 
-def launch(run: Run, job: Job, recipe: Recipe, lock: int, watch: Callable[[list[dict[str, Any]]], None]) -> None:
-    """Runs the job to its end; it inherits `lock`. `watch` gets the run's metrics as they grow.
+def launch(run: Run, job: Job, recipe: Recipe, lock: int, watch: Watch) -> None:
+    """Runs the job to its end; it inherits `lock`. `watch` gets the run's metrics as they grow; training.html has them.
 
     Raises MtrlError and Interrupted.
     """
+    with training_page.followed(run) as draw:
+        _launch(run, job, recipe, lock, watch, draw)
+
+
+def _launch(run: Run, job: Job, recipe: Recipe, lock: int, watch: Watch, draw: Watch) -> None:
     trainer = registry.of(recipe)
     checkpoint_folders.set_aside_incomplete(run)
     trainer.begin(run)
@@ -71,6 +78,7 @@ def launch(run: Run, job: Job, recipe: Recipe, lock: int, watch: Callable[[list[
             watch(rows)
             if reason := trainer.plateaued(recipe, rows):
                 raise Enough(reason)
+        draw(rows)
 
     try:
         code = process.run(job, run.path, run.log, lock, started, tick)

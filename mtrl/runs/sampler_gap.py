@@ -6,6 +6,8 @@ other experts. verl and TRL with vLLM log it, EasyR1 does not.
 
 from __future__ import annotations
 
+from typing import Any
+
 from mtrl.backends import logs
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
@@ -21,9 +23,12 @@ MOST_PROBABILITY = 0.01
 MOST_LOG_PROBABILITY = 0.05
 
 
-def check(run: Run) -> Check | None:
-    """None where nothing was logged. A warning has the settings of a new run that help."""
-    rows = run.metrics
+def check(run: Run, rows: list[dict[str, Any]] | None = None) -> Check | None:
+    """None where nothing was logged. A warning has the settings of a new run that help.
+
+    `rows` are the run's metrics, where they are known.
+    """
+    rows = run.metrics if rows is None else rows
     if (gap := logs.gap(rows)) is None:
         return None
     said, wrong = [], False

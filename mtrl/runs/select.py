@@ -25,6 +25,7 @@ from mtrl.core.run_files import SELECTED, Selected
 from mtrl.core.rundir import Run
 from mtrl.evaluate.metrics.task import TaskMetrics
 from mtrl.evaluate.scores import METRICS, read
+from mtrl.runs import training_page
 from mtrl.runs.export import export
 from mtrl.runs.steps import best_of, require_done
 
@@ -59,6 +60,7 @@ def select(run: Run, data: Path, by: By, say: Callable[[str], None], unfinished:
             say(f"step {number}: {by} {100 * scores[number]:.2f} on val")
     chosen = Selected(by=by, scores={str(n): score for n, score in scores.items()}, best=best_of(scores))
     write_json(run.path / SELECTED, {"split": "val", **chosen.model_dump()})
+    training_page.renew(run)  # which marks the checkpoint
     return chosen
 
 

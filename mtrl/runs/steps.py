@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mtrl.backends import checkpoint_folders
 from mtrl.core import hints
@@ -44,7 +45,7 @@ def choose(run: Run, step: str) -> Step:
                 " scores its steps by their verdicts",
                 hints.line("select", run.name),
             )
-        if kept := {number: score for number, score in trainers_scores(run).items() if number in steps}:
+        if kept := {number: score for number, score in trainers_scores(run.metrics).items() if number in steps}:
             return Step(steps[best_of(kept)], best_of(kept))
     if step.isdecimal() and int(step) in steps:
         return Step(steps[int(step)], int(step))
@@ -59,11 +60,9 @@ def best_of(scores: dict[int, float]) -> int:
     return max(scores, key=lambda number: (scores[number], number))
 
 
-def trainers_scores(run: Run) -> dict[int, float]:
-    """The trainer's own validation accuracy by step: of verdicts in RL, of tokens in SFT."""
-    return {
-        row["step"]: row["eval_accuracy"] for row in run.metrics if math.isfinite(row.get("eval_accuracy", math.nan))
-    }
+def trainers_scores(rows: Iterable[dict[str, Any]]) -> dict[int, float]:
+    """The trainer's own validation accuracy by step, of a run's metrics: of verdicts in RL, of tokens in SFT."""
+    return {row["step"]: row["eval_accuracy"] for row in rows if math.isfinite(row.get("eval_accuracy", math.nan))}
 
 
 def require_done(run: Run, anyway: str) -> None:

@@ -15,6 +15,8 @@ from mtrl.config.prompting import parts
 from mtrl.core.rundir import Run
 from mtrl.models.budget import size_of
 from mtrl.preflight import keys
+from tests.conftest import mtrl
+from tests.unit import sifted
 from tests.unit.test_recipe import HARDWARE, MODELS
 
 LLAMAFACTORY = BACKENDS["llamafactory"]
@@ -79,7 +81,7 @@ def test_the_key_list_is_its_own() -> None:
 
 def test_its_parser_takes_every_rendered_recipe(tmp_path: Path) -> None:
     files = []
-    for name in ("sft_unified", "sft_single"):
+    for name in ("sft_unified", "sft_single", "sft_traces"):
         for model in MODELS:
             for hardware in HARDWARE:
                 found = recipe.load(name, model, hardware, "seetrue" if name == "sft_single" else None)
@@ -89,7 +91,7 @@ def test_its_parser_takes_every_rendered_recipe(tmp_path: Path) -> None:
     typo = tmp_path / "typo.yaml"
     typo.write_text(Path(files[0]).read_text() + "cutoff_length: 3\n")
     result = in_environment(PARSE, *files, str(typo))
-    assert len(files) == 2 * len(MODELS) * len(HARDWARE)
+    assert len(files) == 3 * len(MODELS) * len(HARDWARE)
     assert {file: result[file] for file in files} == dict.fromkeys(files, "")
     assert "cutoff_length" in result[str(typo)]  # and it would have told us
 
@@ -131,6 +133,35 @@ def test_training_and_scoring_see_the_same_tokens(converted: Path, tmp_path: Pat
         ours = processor(text=[text], images=[Image.open(image).convert("RGB")])["input_ids"][0]
         assert source == list(ours), image.name
         assert processor.tokenizer.decode(target).startswith(answer)
+
+
+def test_it_trains_on_traces_as_they_are(project: Path) -> None:
+    """The tokens of its first row, from its own log: the rl prompt as vLLM is asked it, then the whole trace is learnt.
+
+    A template that cuts or adds reasoning (LLaMA-Factory's for models that think) would change them.
+    """
+    from PIL import Image
+    from transformers import AutoProcessor
+
+    sifted.make(Path("runs/sift"), "demo_alignment")
+    words = ["--tasks", "demo_alignment", "--model", "tiny", "--hardware", "cpu", "--set", "max_rows_per_task=60"]
+    done = mtrl("sft", "sft_traces", *words, "--set", "sft.epochs=1", "--name", "t", cwd=project)
+    assert done.code == 0, done.err
+    run = Run(Path("runs/t"))
+    log, rows = run.log.read_text(), json.loads((run.inputs / "sft/demo_alignment_train.json").read_text())
+    assert f"Num examples = {len(rows)}" in log
+    assert f"Num examples = {len(json.loads((run.inputs / 'sft/demo_alignment_val.json').read_text()))}" in log
+    source, target = (json.loads(log.split(f"\n{name}:\n")[1].split("\n")[0]) for name in ("input_ids", "label_ids"))
+    found = recipe.load("sft_traces", "tiny", "cpu")
+    processor = AutoProcessor.from_pretrained(found.model.path, size=size_of(found.image.model_dump()))
+    question, answer = (message["content"] for message in rows[0]["messages"])
+    asked = processor.apply_chat_template(
+        [{"role": "user", "content": parts(question)}], add_generation_prompt=True, tokenize=False
+    )
+    image = Image.open(Path("data") / rows[0]["images"][0]).convert("RGB")
+    prompt = list(processor(text=[asked], images=[image])["input_ids"][0])
+    reply = processor.tokenizer(f"{answer}<|im_end|>\n")["input_ids"]
+    assert source == prompt + reply and target == [-100] * len(prompt) + reply
 
 
 @pytest.mark.parametrize("size", [(64, 64), (1024, 1024), (33, 900), (8, 8), (640, 480), (300, 2000)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import subprocess
 from pathlib import Path
@@ -361,7 +362,7 @@ def test_its_reward_manager_and_its_log_are_what_we_take_them_for(
     )
     assert (second["step"], second["reward"]) == (5, 0.5)
     assert second["eval_reward_demo_quality"] == pytest.approx((1 + 1 + 0.775) / 3)
-    assert "kl" not in second  # NaN
+    assert math.isnan(second["kl"])
     gap = logs.gap([first, second])
     assert gap is not None and (gap.step, gap.log_probability) == (5, None)
     assert gap.probability == pytest.approx(0.2 / 3)  # of the three tokens of the answer

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtrl.evaluate.html import charts
+from mtrl.evaluate.html import charts, points
 from mtrl.evaluate.metrics.calibration import Bin
 from mtrl.evaluate.metrics.task import VotesPoint
 
@@ -81,3 +81,45 @@ def test_votes_of_anything_stay_in_the_plot(scores: list[float]) -> None:
 def test_numbers_that_are_not_there() -> None:
     assert [charts.percent(x) for x in (None, float("nan"), 0.12345)] == ["-", "-", "12.3"]
     assert charts.percent(0.12345, 2) in ("12.34", "12.35")
+
+
+finite = st.floats(-1e29, 1e29, allow_nan=False)
+
+
+@given(finite, finite)
+def test_ticks_hold_every_value(a: float, b: float) -> None:
+    low, high = sorted((a, b))
+    ticks = points.ticks(low, high)
+    slack = 1e-6 * (ticks[-1] - ticks[0])
+    assert ticks == sorted(ticks) and 2 <= len(ticks) <= 7
+    assert ticks[0] <= low + slack and ticks[-1] >= high - slack
+
+
+def test_ticks_are_round() -> None:
+    assert points.ticks(0.0, 1.0) == [0.0, 0.25, 0.5, 0.75, 1.0] and points.ticks(0.0, 0.0)[0] < 0
+    assert points.ticks(13, 188) == [0, 50, 100, 150, 200]
+    assert points.whole_ticks(13, 188) == [50, 100, 150] and points.whole_ticks(2, 4) == [2, 3, 4]
+    assert points.whole_ticks(7, 7) == [7]
+
+
+@given(st.lists(st.one_of(share, st.just(float("nan")), st.just(float("inf"))), max_size=3 * points.MOST))
+def test_what_is_drawn_of_any_values(values: list[float]) -> None:
+    found = points.drawn(list(enumerate(values)), window=3)
+    whole = [(step, value) for step, value in enumerate(values) if value < 2]
+    shown = [point for part in found.each for point in part]
+    assert found.total == len(whole) and [*found.gaps, *(step for step, _ in whole)].__len__() == len(values)
+    assert set(shown) <= set(whole) and all(len(part) for part in found.each)
+    for end in (min, max):
+        assert not whole or end(value for _, value in shown) == end(value for _, value in whole)
+    assert found.thinned == (len(shown) < len(whole)) and (found.thinned or shown == whole)
+    gaps = set(found.gaps)
+    for part in found.each:
+        assert not gaps & set(range(part[0][0], part[-1][0]))  # no line goes over a gap
+    assert all(0 <= value <= 1 for part in found.mean for _, value in part) or not whole
+
+
+def test_the_mean_is_of_the_last_values() -> None:
+    (mean,) = points.drawn([(1, 0.0), (2, 1.0), (3, 0.5), (9, 0.0)], window=2).mean
+    assert mean == [(1, 0.0), (2, 0.5), (3, 0.75), (9, 0.25)]
+    (mean,) = points.drawn([(1, 1e20), (2, 0.25), (3, 0.5), (4, 0.75)], window=2).mean
+    assert mean[2:] == [(3, 0.375), (4, 0.625)]

@@ -252,7 +252,7 @@ def test_a_log_shows_what_fits(run: Path, cli) -> None:
     (run / "metrics.jsonl").write_text("\n".join([*odd, *rows, '{"step": 5, "lo']))
     done = cli("status", "one")
     assert done.code == 0 and "nan" in done.out and "4/?" in done.out, done
-    assert steps.trainers_scores(rundir.Run(run)) == {}
+    assert steps.trainers_scores(rundir.Run(run).metrics) == {}
 
 
 def test_a_damaged_card_is_one_line(tmp_path: Path, cli) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mtrl.config import tasks
 from mtrl.config.datacard import DataCard
-from mtrl.config.labels import Rule
+from mtrl.config.label_rule import Rule
 from mtrl.config.tasks import Task
 from mtrl.converters.checks import fit, table1
 from mtrl.converters.checks.converted import examine

@@ -1,6 +1,7 @@
 """mtrl study: its world, its plan, and how it runs many commands."""
 
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.core.files import dump_yaml, read_yaml
-from mtrl.demo import study_files, study_plan, study_work, study_world
+from mtrl.demo import study, study_files, study_plan, study_work, study_world
 from mtrl.demo.lessons import demo, stream
 from mtrl.demo.lessons import study as curriculum
 from mtrl.demo.study_work import Step
@@ -98,6 +99,23 @@ def test_the_hash_is_of_what_the_plan_says(tmp_path: Path) -> None:
     assert study_plan.load(str(file)).sha256 == study_plan.load(str(PLAN)).sha256
     file.write_text(dump_yaml(read_yaml(PLAN) | {"margin": 9}))
     assert study_plan.load(str(file)).sha256 != study_plan.load(str(PLAN)).sha256
+
+
+def test_another_plan_is_refused(tmp_path: Path) -> None:
+    study._begin(tmp_path, tmp_path, small())
+    study._begin(tmp_path, tmp_path, small())
+    with pytest.raises(UserError, match="different now: margin") as refused:
+        study._begin(tmp_path, tmp_path, small(margin=9))
+    assert refused.value.then == f"mtrl study --out {tmp_path}-2"
+    cell = study.Cell("b1", "A", 1)
+    file = tmp_path / "runs" / cell.name / study.CELL
+    assert not study._is_done(tmp_path, small(), cell)
+    file.parent.mkdir(parents=True)
+    result = {"plan": small().sha256, "base": "b1", "arm": "A", "seed": 1, "step": 50, "kl": 0.1, "kl_per_token": 0.1}
+    file.write_text(json.dumps({**result, "seconds": 60.0}))
+    assert study._is_done(tmp_path, small(), cell)
+    with pytest.raises(UserError, match="result of another plan"):
+        study._is_done(tmp_path, small(margin=9), cell)
 
 
 def python(code: str, output: Path | None = None) -> Step:

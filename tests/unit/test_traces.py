@@ -18,6 +18,7 @@ from mtrl.core.errors import UserError
 from mtrl.core.rundir import Run
 from mtrl.evaluate import judges
 from mtrl.evaluate.engines.request import Request
+from mtrl.preflight import times
 from mtrl.reward_plugins.judge import parse
 from mtrl.runs.export import export
 from mtrl.runs.prepare import prepare
@@ -26,6 +27,7 @@ from tests.unit import sifted
 from tests.unit.launches import DATA, errors, preflight
 from tests.unit.sifted import trace
 from tests.unit.test_export import a_run
+from tests.unit.test_scored import evaluate, judge
 
 TASKS = ("demo_quality", "demo_safety")
 SIFT = Path("runs/sift")
@@ -121,6 +123,8 @@ def test_plan_says_what_trains_and_whose_traces_they_are(project: Path) -> None:
         f"task demo_quality: {kept.solved} of 500 training rows have a correct trace; {kept.held_out} rows are held out"
         f" to validate, and {kept.traces} traces of the others train (yes {kept.traces // 2}, no {kept.traces // 2})"
     ) in found
+    on_gpus = recipe.load("sft_traces", "qwen3-vl-4b", "8x80gb", ",".join(TASKS))
+    assert "per update" in next(iter(times.check(on_gpus, DATA))).text
     updates = -(-traces.rows(load(), DATA) // 32)
     assert any(text.startswith(f"an epoch: {updates} updates") for text in found)
     shutil.rmtree(SIFT)
@@ -199,6 +203,15 @@ def test_a_run_does_not_resume_with_another_sift(project: Path, cli: Any) -> Non
     sifted.make(SIFT, *TASKS, says=mixed)
     with pytest.raises(UserError, match=r"another data; different now: sift/predictions\.jsonl"):
         prepare(run, load(), DATA, "")
+
+
+def test_tables_2_and_3_say_that_they_have_no_row_for_it(project: Path, cli: Any) -> None:
+    evaluate(judge("mine", "sft_traces", *TASKS, style="rl"), TASKS, "mine/eval", trace("yes"))
+    for number in (2, 3):
+        done: Result = cli("tables", number)
+        said = "runs/mine/eval: demo_quality (Table 2 has no row SFT-Traces)"
+        assert done.code == 0 and (said in " ".join(done.out.split())) is (number == 2), done.out
+    assert "SFT-Traces" in cli("tables").out
 
 
 def test_the_hint_on_few_validations_has_numbers(project: Path, cli: Any) -> None:

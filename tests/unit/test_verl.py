@@ -512,7 +512,7 @@ def test_a_plateau_ends_the_job_and_the_run_is_done(converted: Path, tmp_path: P
     with run.held() as lock:
         launch.launch(run, Job(["sh", "-c", script], {}), found, lock, lambda rows: None)
     assert run.status.state == "done" and "best 0.5500 at step 5" in run.status.reason
-    assert run.status.seconds < 30 and steps.trainers_scores(run) == {5: 0.55, 10: 0.5}
+    assert run.status.seconds < 30 and steps.trainers_scores(run.metrics) == {5: 0.55, 10: 0.5}
 
 
 def test_a_resumed_run_validates_first_only_where_the_log_has_no_score(converted: Path, tmp_path: Path) -> None:
