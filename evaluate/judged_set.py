@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from mtrl.config.kinds import SKIPPED
+from mtrl.config.kinds import SKIPPED, UNDECIDED
 from mtrl.converters.pipeline.near import components
 from mtrl.converters.readers.tables import Record, read_table
 from mtrl.core.csv_files import of_cell
@@ -95,7 +95,7 @@ def read(path: Path, column: str | None = None) -> JudgedSet:
 def _of_file(path: Path, column: str | None) -> JudgedSet:
     _check_written(path)
     every: dict[str, list[Record]] = {}
-    places: dict[tuple[str, str], str] = {}
+    known: dict[tuple[str, str], Record] = {}
     skipped = 0
     for record in read_table(path):
         if any(not text(record.get(name)) for name in ("id", "task", "verdict", "asked")):
@@ -107,12 +107,14 @@ def _of_file(path: Path, column: str | None) -> JudgedSet:
             skipped += 1
             continue
         key = (text(record["task"]), _cell(record, "id"))
-        if key in places:
+        if key in known and known[key].get("escalated") != record.get("escalated"):  # not yet put into one row
+            raise UserError(f"{path}: mtrl judge was interrupted while it asked the larger judge", GOES_ON)
+        if key in known:
             raise UserError(
-                f"{places[key]} and {record.where} are both {key[1]!r} of task {key[0]}, so a label would be of either",
+                f"{known[key].where} and {record.where} are both {key[1]!r} of task {key[0]}: a label would be of both",
                 "judge the table again with another id in each row",
             )
-        places[key] = record.where
+        known[key] = record
         every.setdefault(key[0], []).append(record)
     if not every:
         raise UserError(f"{path} has no verdicts", "mtrl judge IMAGES --tasks NAME --ckpt PATH --out verdicts.csv")
@@ -124,7 +126,7 @@ def _of_file(path: Path, column: str | None) -> JudgedSet:
         first = components(_shared(record, column or CLUSTER) for record in records)
         ids = [_cell(record, "id") for record in records]
         tasks[name] = [
-            Judged(name, own, _names(record), text(record["verdict"]), text(record.get("label")), ids[joined])
+            Judged(name, own, _names(record), _verdict(record), text(record.get("label")), ids[joined])
             for own, record, joined in zip(ids, records, first, strict=True)
         ]
     return JudgedSet(path, tasks, skipped)
@@ -156,6 +158,12 @@ def _shared(record: Record, column: str) -> Iterator[tuple[str, str]]:
         yield from (("image", one) for one in content.split())
     else:
         yield from (("name", name) for name in _names(record))
+
+
+def _verdict(record: Record) -> str:
+    """Where it is undecided, what the judge said all the same: to an estimate that is worth something."""
+    verdict = text(record["verdict"])
+    return text(record.get("raw")) or verdict if verdict == UNDECIDED else verdict
 
 
 def _names(record: Record) -> tuple[str, ...]:

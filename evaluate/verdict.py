@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from mtrl.config.kinds import SKIPPED
+from mtrl.config.kinds import SKIPPED, UNDECIDED
 from mtrl.evaluate.image_items import Bad
 from mtrl.evaluate.metrics.prediction import Fraction
 
 COLUMNS = (
-    "id", "image", "image_2", "image_3", "image_4", "task", "verdict", "flipped", "label", "correct", "cluster",
-    "confidence", "probabilities", "reasoning", "response", "response_turned", "finish_reason", "skipped", "content",
-    "asked",
+    "id", "image", "image_2", "image_3", "image_4", "task", "verdict", "raw", "escalated", "judged_by", "flipped",
+    "label", "correct", "cluster", "confidence", "confidence_turned", "probabilities", "reasoning", "response",
+    "response_turned", "response_escalated", "finish_reason", "skipped", "content", "asked",
+)  # fmt: skip
+OPTIONAL = (
+    "image_2", "image_3", "image_4", "probabilities", "raw", "escalated", "judged_by", "confidence_turned",
+    "response_escalated",
 )  # fmt: skip
 
 
@@ -37,7 +41,14 @@ class Verdict:
     task: str
     """The task's name."""
     verdict: str
-    """The strict parse of the response, or INVALID."""
+    """The strict parse of the response, or INVALID. With a decision.json UNDECIDED below its threshold, and the larger
+    judge's with --escalate-to."""
+    raw: str | None = None
+    """What the judge itself said, where it has a decision.json: a verdict or INVALID."""
+    escalated: str | None = None
+    """What the larger judge said, where it was asked."""
+    judged_by: str | None = None
+    """Whose verdict it is, where it has a decision.json; "" where it is undecided."""
     flipped: bool | None = None
     """Of a pair: whether the two orders' answers contradict each other; None where one answer is invalid."""
     label: str = ""
@@ -46,12 +57,16 @@ class Verdict:
     """The item's, see image_items.py; "" where it is not known."""
     confidence: Fraction | None
     """How sure the judge was of the verdict; None where it is not known."""
+    confidence_turned: Fraction | None = None
+    """Of a pair: how sure the judge was of its verdict on the other order."""
     probabilities: dict[str, Fraction] | None = None
     """How sure it was of each verdict, of a task with more than two; None where it is not known."""
     response: str
     """The judge's text."""
     response_turned: str | None = None
     """Of a pair: the judge's text about the other order."""
+    response_escalated: str | None = None
+    """The larger judge's text, where it was asked."""
     finish_reason: str
     """How the response ended, see engines/base.py."""
     content: str = ""
@@ -62,6 +77,11 @@ class Verdict:
     @property
     def correct(self) -> bool:
         return self.verdict == self.label
+
+    @property
+    def as_said(self) -> Verdict:
+        """With the judge's own verdict, whatever a threshold or a larger judge made of it."""
+        return self if self.raw is None else replace(self, verdict=self.raw)
 
     @property
     def reasoning(self) -> str:
@@ -83,6 +103,6 @@ def row(judged: Verdict | Bad) -> dict[str, Any]:
     pair = judged.response_turned is not None
     has = {"flipped": pair, "response_turned": pair, "skipped": False}
     has |= {name: bool(getattr(judged, name)) for name in ("label", "cluster", "content")}
-    has |= {name: getattr(judged, name) is not None for name in ("image_2", "image_3", "image_4", "probabilities")}
-    has["correct"] = has["label"]
+    has |= {name: getattr(judged, name) is not None for name in OPTIONAL}
+    has["correct"] = has["label"] and judged.verdict != UNDECIDED
     return {name: getattr(judged, name) for name in COLUMNS if has.get(name, True)}

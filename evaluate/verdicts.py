@@ -1,6 +1,7 @@
 """`mtrl judge`: every item asked, a pair in both orders, and one verdict for each item.
 
-`Verdict.asked` is the hash of judge, prompt and images: the same command continues where it was interrupted.
+With thresholds (decision.json), a verdict below its task's is undecided, and a larger judge may be asked about it.
+`Verdict.asked` is the hash of judge, prompt, images and threshold: the same command continues where it was interrupted.
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mtrl.config.kinds import INVALID, OTHER, Pair
+from mtrl.config.kinds import INVALID, OTHER, UNDECIDED, Pair
 from mtrl.config.samples import Order
 from mtrl.core.files import sha256_file
+from mtrl.evaluate.decision import Decision
 from mtrl.evaluate.engines.base import Answer, Engine, Sampling
 from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.image_items import Bad, Item
@@ -24,6 +27,14 @@ from mtrl.models.integrity import watched
 from mtrl.reward_plugins import judge as parser
 
 
+@dataclass(frozen=True)
+class Larger:
+    """The judge that is asked about what the first one leaves undecided."""
+
+    judge: Subject
+    engine: Callable[[Subject, int], Engine]
+
+
 def run(
     judge: Subject,
     items: list[Item | Bad],
@@ -31,14 +42,24 @@ def run(
     engine: Callable[[Subject, int], Engine],
     tick: Callable[[int, int], None],
     page: Callable[[Path, Subject, list[Item | Bad], list[Verdict | Bad]], Path],
+    decisions: Mapping[str, Decision] | None = None,
+    larger: Larger | None = None,
 ) -> list[Verdict | Bad]:
     """The verdict on each item, in the order of the items; a bad item stays as it is. Raises UserError and MtrlError.
 
     `engine` makes the engine from the judge and the most images an item has; it is not called when nothing is left.
-    `page` writes the verdicts as an HTML page, where `out` is one. `tick` gets (answered, all).
+    `page` writes the verdicts as an HTML page, where `out` is one. `tick` gets (answered, all). `decisions` has the
+    threshold of every task, or is None; `larger` is then asked about what is undecided.
     """
+    limits = decisions or {}
+    by = [larger.judge.checkpoint] if larger else []
+    decided_by = {task: [decision.model_dump_json(), *by] for task, decision in limits.items()}
     known = {path: sha256_file(path) for item in items if isinstance(item, Item) for path in item.given.images}
-    keys = {index: _key(judge, item, known) for index, item in enumerate(items) if isinstance(item, Item)}
+    keys = {
+        index: _key(judge, item, known, decided_by.get(item.task.name, ()))
+        for index, item in enumerate(items)
+        if isinstance(item, Item)
+    }
     wanted = {keys[index]: item for index, item in enumerate(items) if isinstance(item, Item)}
     with VerdictFile(out, set(wanted)) if out else contextlib.nullcontext() as file:
         done = dict(file.verdicts) if file else {}
@@ -47,17 +68,44 @@ def run(
         if left:
             asked = engine(judge, max(item.task.images for item in left.values()))
             for verdict in _ask(judge, left, asked, known):
-                done[verdict.asked] = verdict
+                done[verdict.asked] = _decided(verdict, limits.get(verdict.task), judge.checkpoint)
                 if file:
-                    file.append(verdict)
+                    file.append(done[verdict.asked])
                 tick(len(done), len(wanted))
+        unsure = {k: wanted[k] for k, v in done.items() if v.verdict == UNDECIDED and v.escalated is None}
+        if larger and unsure:
+            asked = larger.engine(larger.judge, max(item.task.images for item in unsure.values()))
+            for number, verdict in enumerate(_ask(larger.judge, unsure, asked, known), start=1):
+                done[verdict.asked] = _escalated(done[verdict.asked], verdict, larger.judge.checkpoint)
+                if file:
+                    file.append(done[verdict.asked])
+                tick(number, len(unsure))
         judged = [item if isinstance(item, Bad) else done[keys[index]] for index, item in enumerate(items)]
         if file:
             file.finish(judged, lambda target: page(target, judge, items, judged))
     return judged
 
 
-def _key(judge: Subject, item: Item, known: dict[Path, str]) -> str:
+def _decided(said: Verdict, decision: Decision | None, judge: str) -> Verdict:
+    if decision is None:
+        return said
+    sure = decision.decides(said.confidence, said.confidence_turned, said.flipped)
+    return replace(said, verdict=said.verdict if sure else UNDECIDED, raw=said.verdict, judged_by=judge if sure else "")
+
+
+def _escalated(first: Verdict, second: Verdict, judge: str) -> Verdict:
+    """It stays undecided where the larger judge's answer is invalid, or its two orders contradict each other."""
+    sure = second.verdict != INVALID and (second.response_turned is None or second.flipped is False)
+    return replace(
+        first,
+        verdict=second.verdict if sure else UNDECIDED,
+        escalated=second.verdict,
+        judged_by=judge if sure else "",
+        response_escalated=second.response,
+    )
+
+
+def _key(judge: Subject, item: Item, known: Mapping[Path, str], decided_by: Sequence[str] = ()) -> str:
     """`known` has the sha256 of each image."""
     seen = [judge.fingerprint, judge.style, str(judge.max_new_tokens), judge.image.model_dump_json()]
     given = item.given
@@ -66,10 +114,11 @@ def _key(judge: Subject, item: Item, known: dict[Path, str]) -> str:
     seen += item.task.choices[2:]
     if item.task.pair not in (None, Pair(images=[1, 2])):  # else the key is as an older mtrl made it
         seen.append(str(item.task.pair))
+    seen += decided_by
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
-def _ask(judge: Subject, left: dict[str, Item], engine: Engine, known: dict[Path, str]) -> Iterator[Verdict]:
+def _ask(judge: Subject, left: dict[str, Item], engine: Engine, known: Mapping[Path, str]) -> Iterator[Verdict]:
     """The verdict on each item, once all its orders are answered."""
     requests = []
     for key, item in left.items():
@@ -90,10 +139,12 @@ def _ask(judge: Subject, left: dict[str, Item], engine: Engine, known: dict[Path
 def _verdict(key: str, item: Item, style: str, answers: dict[Order, Answer], content: str) -> Verdict:
     given, swapped = answers["given"], answers.get("turned")
     verdict = parser.parse(given.response, style, item.task.choices)
-    flipped = None
+    flipped = turned = None
     if swapped:  # with its sides swapped, the same judgement of a pair is the other number
         other = parser.parse(swapped.response, style, item.task.choices)
         flipped = None if verdict is None or other is None else verdict != OTHER[other]
+        shares = swapped.probabilities(style, other)
+        turned = shares[other] if shares and other else None
     sure = given.probabilities(style, verdict)
     names = item.given.names
     return Verdict(
@@ -106,6 +157,7 @@ def _verdict(key: str, item: Item, style: str, answers: dict[Order, Answer], con
         label=item.given.label,
         cluster=item.cluster,
         confidence=sure[verdict] if sure and verdict else None,
+        confidence_turned=turned,
         probabilities=sure if len(item.task.choices) > 2 else None,
         response=given.response,
         response_turned=swapped.response if swapped else None,

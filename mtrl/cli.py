@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperOption
 
 from mtrl import __version__
 from mtrl.commands import (
+    certify,
     check,
     compare,
     convert,
@@ -102,7 +103,10 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "tables": tables.command,
         "reward": reward.command,
     },
-    "Trust": {"estimate": estimate.command},
+    "Trust": {
+        "certify": certify.command,
+        "estimate": estimate.command,
+    },
     "Reproduce": {"reproduce": reproduce.command, "study": study.command, "demo": demo.command},
     "Setup": {"doctor": doctor.command},
 }

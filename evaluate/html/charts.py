@@ -15,9 +15,11 @@ from markupsafe import Markup, escape
 
 from mtrl.evaluate.html.points import FEW, Drawn, Point, whole_ticks
 from mtrl.evaluate.metrics.calibration import Bin
+from mtrl.evaluate.metrics.selective import RiskPoint
 from mtrl.evaluate.metrics.task import VotesPoint
 
 PLOT, LEFT, TOP = 180.0, 34.0, 8.0  # pixels: the plot's side, and the room for axis labels on the left and above
+FEW_DOTS = 20  # points of a curve; the dots of more are small
 COUNTS = 36.0  # height of the bars under the reliability diagram
 WIDE, TALL = 400.0, 190.0  # pixels of a line chart, and the room in it around the plot:
 ROOM_LEFT, ROOM_RIGHT, ROOM_TOP, ROOM_BELOW = 46.0, 10.0, 12.0, 32.0
@@ -96,6 +98,18 @@ def reliability(bins: Sequence[Bin]) -> Markup:
     parts.append(_line("axis", LEFT, bottom, LEFT + PLOT, bottom))
     parts.append(_text(LEFT + PLOT / 2, bottom + 13, "answers at each confidence", "middle"))
     return _svg(LEFT + PLOT + 16, bottom + 18, "share of right answers over confidence", parts, "chart")
+
+
+def risk(points: Sequence[RiskPoint]) -> Markup:
+    """The share of wrong verdicts over the share of items that are decided, from the surest on."""
+    high = max(0.05, math.ceil(max(p.error for p in points) * 20) / 20)  # whole steps of 5 per cent
+    places = [_at(p.coverage, p.error, 0, 1, 0, high) for p in points]
+    parts = _frame(0, 1, 0, high)
+    parts.append(f'<polyline class="curve" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>')
+    for one, (x, y) in zip(points, places, strict=True):
+        said = f"confidence from {one.confidence:.6g}: {percent(one.coverage)} decided, {percent(one.error)} wrong"
+        parts.append(_dot("dot", x, y, 4 if len(points) < FEW_DOTS else 1.5, said))
+    return _svg(LEFT + PLOT + 16, TOP + PLOT + 22, "share of wrong verdicts over share decided", parts, "chart")
 
 
 def votes(points: Sequence[VotesPoint]) -> Markup:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mtrl.config.kinds import INVALID
+from mtrl.config.kinds import INVALID, OTHER, UNDECIDED
 from mtrl.config.samples import Order
 from mtrl.evaluate import unreadable
 from mtrl.evaluate.html import page
@@ -33,12 +33,13 @@ from mtrl.evaluate.verdict import Verdict
 from mtrl.reward_plugins import judge
 
 LISTED = 100  # at most, of the items that could not be judged
+DECIDED = {"undecided": "undecided", "escalated": "asked of the larger judge"}  # filters
 TERMS = ("verdict", "label", "invalid", "confidence", "accuracy", "flipped")
 
 
 @dataclass(frozen=True)
 class Counts:
-    """One task's items, by verdict; and how many of those with a label got it."""
+    """One task's items, by verdict; and how many of those with a label and a decided verdict got it."""
 
     items: int
     verdicts: dict[str, int]
@@ -86,7 +87,7 @@ def write(
     return page.write(
         target,
         "judge.html.jinja",
-        Content(shown, tasks, {**{f"says_{choice}": f"verdict {choice}" for choice in verdicts}, **FILTERS}),
+        Content(shown, tasks, {**{f"says_{choice}": f"verdict {choice}" for choice in verdicts}, **FILTERS, **DECIDED}),
         target.parent,
         tick,
         upright,
@@ -95,7 +96,7 @@ def write(
         bad=bad[:LISTED],
         bad_total=len(bad),
         unread=unreadable.found(
-            [row for row in judged if isinstance(row, Verdict)],
+            [row.as_said for row in judged if isinstance(row, Verdict)],
             subject.style,
             {name: task.choices for name, task in tasks.items()},
             subject.max_new_tokens,
@@ -106,8 +107,8 @@ def write(
 
 def _counted(rows: list[Verdict], choices: tuple[str, ...]) -> Counts:
     found = Counter(row.verdict for row in rows)
-    labelled = [row for row in rows if row.label]
-    verdicts = {verdict: found[verdict] for verdict in (*choices, INVALID)}
+    labelled = [row for row in rows if row.label and row.verdict != UNDECIDED]
+    verdicts = {verdict: found[verdict] for verdict in (*choices, INVALID, *([UNDECIDED] if found[UNDECIDED] else []))}
     return Counts(len(rows), verdicts, sum(row.correct for row in labelled), len(labelled))
 
 
@@ -120,8 +121,18 @@ def _card(item: Item, row: Verdict, order: Order, style: str, question: str, fol
     answer = CardAnswer(verdict, why, row.confidence if given else None, [], [cut(response)], question)
     shown = item.orders[order]
     flipped = ["flipped"] if row.flipped else []
-    found_by = [*([f"says_{verdict}"] if verdict else []), *flags(answer, shown.label), *flipped]
+    counts = verdict if row.raw is None or row.verdict == INVALID else row.verdict if given else OTHER.get(row.verdict)
+    undecided = row.verdict == UNDECIDED
+    found_by = flags(replace(answer, verdict=counts), "" if undecided else shown.label)
+    found_by += [*([f"says_{counts}"] if counts in item.task.choices else []), *flipped]
+    found_by += [*(["undecided"] if undecided else []), *(["escalated"] if row.escalated is not None else [])]
     images = [os.path.relpath(path.absolute(), folder.resolve()) for path in shown.images]
     names = [] if " ".join(item.given.names) == item.id else list(shown.names)
-    fields = list(shown.fields.items())
+    fields = [*([("decision", _decision(row))] if row.raw is not None else []), *shown.fields.items()]
     return Card(item.task.name, item.id, order, shown.label, images, names, fields, "", [answer], found_by)
+
+
+def _decision(row: Verdict) -> str:
+    """What came of the judge's verdict, see Verdict."""
+    asked = "" if row.escalated is None else f"; the larger judge said {row.escalated}"
+    return f"{row.verdict}{f', by {row.judged_by}' if row.judged_by else ''}{asked}"

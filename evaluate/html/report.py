@@ -16,7 +16,7 @@ from mtrl.core.errors import UserError
 from mtrl.evaluate import notes, predictions, scores, unreadable
 from mtrl.evaluate.html import cards, page, sentences
 from mtrl.evaluate.html.content import FILTERS, Card, Content, flags
-from mtrl.evaluate.metrics import intervals
+from mtrl.evaluate.metrics import intervals, selective
 
 FILE = "report.html"
 TERMS = (
@@ -52,6 +52,7 @@ TERMS = (
     "constant answer",
     "ECE",
     "Brier",
+    "decided",
     "votes",
     "group",
     "right in both orders",
@@ -94,10 +95,18 @@ def write(out: Path, data: Path, tick: Callable[[int, int], None] = lambda done,
         identity=run.identity,
         metrics=result.tasks,
         mean=result.mean_macro_f1,
+        curves={name: _curve(run, name) for name in result.tasks},
         few=intervals.FEW,
         sentences=sentences,
         notes=notes,
     )
+
+
+def _curve(run: predictions.Evaluation, task: str) -> list[selective.RiskPoint]:
+    """Error over coverage, as mtrl certify reads confidence; empty where it does not."""
+    if run.identity.tasks[task].pointwise or run.identity.sampling.votes > 1:
+        return []
+    return selective.curve(selective.items(row for row in run.rows if row.task == task))
 
 
 def _flipped(found: list[Card]) -> list[Card]:

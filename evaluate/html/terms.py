@@ -60,6 +60,8 @@ TERMS = {
         "average. 0 is perfect."
     ),
     "Brier": "The mean squared error of the confidence. 0 is perfect, 0.25 is a coin toss.",
+    "decided": "Verdicts with at least some confidence, a pair only if both orders say the same. mtrl certify finds the"
+    " confidence from which they are right often enough.",
     "right in both orders": "Each pair is asked twice, the second time with its two sides swapped. The share of "
     "pairs with two"
     " right answers.",

@@ -51,7 +51,7 @@ def calibration(rows: Iterable[Prediction], choices: tuple[str, ...]) -> Calibra
         return None
     sure = np.array([row.confidence for row in known], dtype=float)
     right = np.array([row.correct for row in known])
-    shares = np.array([_shares(row, choices) for row in known], dtype=float)
+    given = np.array([shares(row, choices) for row in known], dtype=float)
     truth = np.array([[row.label == choice for choice in choices] for row in known])
     edges = np.linspace(0, 1, BINS + 1)
     place = np.searchsorted(edges[1:-1], sure)
@@ -69,13 +69,13 @@ def calibration(rows: Iterable[Prediction], choices: tuple[str, ...]) -> Calibra
     return Calibration(
         n=len(known),
         ece=sum(b.n * abs(b.accuracy - b.confidence) for b in bins) / len(known),
-        brier=float(((shares - truth) ** 2).sum(axis=1).mean() / 2),
+        brier=float(((given - truth) ** 2).sum(axis=1).mean() / 2),
         bins=bins,
     )
 
 
-def _shares(row: Prediction, choices: tuple[str, ...]) -> list[float]:
-    """P of each choice."""
+def shares(row: Prediction, choices: tuple[str, ...]) -> list[float]:
+    """P of each choice, of an answer with a confidence."""
     if row.probabilities:
         return [row.probabilities[choice] for choice in choices]
     sure = row.confidence or 0.0

@@ -122,6 +122,10 @@ $ mtrl reward answers.jsonl
 ...
 │ 1 │ demo_quality │ 1 │ 1 │ 1 │ right │
 │ 2 │ demo_quality │ 0 │ 0 │ 0 │ ... │""",
+    "certify": """\
+$ mtrl certify runs/mine/eval --write exports/mine
+...
+next: mtrl judge IMAGES --tasks demo_quality --ckpt exports/mine""",
     "estimate": """\
 $ mtrl estimate verdicts.jsonl --labels label.csv
 photo: 59.0% (95% interval 53.5 to 64.4) of the 5,000 images are yes;

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from mtrl.evaluate.image_items import Bad
     from mtrl.evaluate.verdict import Verdict
 
-COLUMNS = ("verdict", "flipped", "label", "confidence", "reasoning", "skipped")  # shown if an item has it
+COLUMNS = (
+    "verdict",
+    "raw",
+    "judged by",
+    "flipped",
+    "label",
+    "confidence",
+    "reasoning",
+    "skipped",
+)  # shown if an item has it
 SHOWN, LETTERS = 50, 300  # rows of the table on the terminal, and characters of a row's reasoning
 
 
@@ -41,6 +50,14 @@ def command(
         typer.Option(help="Prompt style. Default: the one that the judge was trained with."),
     ] = None,
     prompts: options.Prompts = "export",
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Do not use the thresholds of the judge's decision.json (mtrl certify).")
+    ] = False,
+    escalate_to: Annotated[
+        str | None,
+        typer.Option(help="The URL of a server with a larger judge, which is asked about undecided items only."),
+    ] = None,
+    escalate_model: Annotated[str | None, typer.Option(help="The name that this server knows it by.")] = None,
     tensor_parallel: Annotated[int, typer.Option(min=1, help="GPUs per copy of the model.")] = 1,
     recursive: Annotated[bool, typer.Option("--recursive", help="Read subfolders too.")] = False,
     skip_bad: Annotated[
@@ -57,7 +74,7 @@ def command(
     from mtrl.converters.pipeline import images as stored
     from mtrl.core.console import bar, check, say, say_unread
     from mtrl.core.errors import UserError
-    from mtrl.evaluate import image_items, image_sources, judges, unreadable, verdict_file, verdicts
+    from mtrl.evaluate import decision, image_items, image_sources, judges, unreadable, verdict_file, verdicts
     from mtrl.evaluate.html import judge_page
     from mtrl.evaluate.loading import Loader
     from mtrl.evaluate.verdict import Verdict
@@ -70,6 +87,17 @@ def command(
     judge = judges.named(ckpt, endpoint, served_model, style, prompts)
     given = image_items.read(images, tasks, judge.style, fields, recursive, skip_bad, judge.task)
     asked = {item.task.name: item.task for item in given.items if isinstance(item, image_items.Item)}
+    found = None if raw or not ckpt else decision.read(Path(ckpt))
+    limits = {name: found.of(task, judge.style, Path(ckpt)) for name, task in asked.items()} if found and ckpt else {}
+    if (escalate_to or escalate_model) and not (limits and escalate_to and escalate_model):
+        raise UserError(
+            "--escalate-to URL and --escalate-model NAME go together, with a --ckpt folder that has a decision.json:"
+            " without it nothing is undecided",
+            "mtrl certify EVALUATION --write FOLDER writes one",
+        )
+    larger = None
+    if escalate_to and escalate_model:
+        larger = verdicts.Larger(judges.served(escalate_model, style=judge.style), Loader(escalate_to))
     say(f"{judge.checkpoint}: style {judge.style}, by {judge.told_by}; {len(given.items)} items")
     for line in judge.remarks(asked):
         say(line)
@@ -77,18 +105,26 @@ def command(
         check("warning", f"{given.skipped.total():,} files left out: {image_sources.in_words(given.skipped)}")
     for name, number in given.rotated.items():
         check("warning", f"{number:,} items of task {name} have images with an {stored.ROTATED}", stored.upright(name))
+    for name, limit in limits.items():
+        say(
+            f"task {name}: undecided below a confidence of {limit.threshold:.6g}; of the others at least"
+            f" {100 * (1 - limit.alpha):g}% are right ({ckpt}/decision.json, delta {limit.delta:g})"
+        )
+    if limits and endpoint:
+        say("the thresholds are of the judge in this folder; that the server has the same weights cannot be checked")
     engine = Loader(endpoint, tensor_parallel)
     with bar("judge") as update:
-        judged = verdicts.run(judge, given.items, out, engine, update, judge_page.write)
-    _show(judged)
+        judged = verdicts.run(judge, given.items, out, engine, update, judge_page.write, limits, larger)
+    _show(judged, larger.judge.checkpoint if larger else "")
     answers = [one for one in judged if isinstance(one, Verdict)]
     choices = {name: task.choices for name, task in asked.items()}
-    say_unread(unreadable.found(answers, judge.style, choices, judge.max_new_tokens))
+    say_unread(unreadable.found([one.as_said for one in answers], judge.style, choices, judge.max_new_tokens))
     if out:
         say(f"written: {out}")
 
 
-def _show(judged: Sequence[Verdict | Bad]) -> None:
+def _show(judged: Sequence[Verdict | Bad], larger: str = "") -> None:
+    from mtrl.config.kinds import UNDECIDED
     from mtrl.core.console import check, say, table
     from mtrl.evaluate.verdict import Verdict
 
@@ -100,7 +136,12 @@ def _show(judged: Sequence[Verdict | Bad]) -> None:
     if len(judged) > SHOWN:
         say(f"and {len(judged) - SHOWN:,} more: pass --out FILE.jsonl, FILE.csv or FILE.html for all")
     answers = [one for one in judged if isinstance(one, Verdict)]
-    if labelled := [one for one in answers if one.label]:
+    if decided := [one for one in answers if one.raw is not None]:
+        undecided = sum(one.verdict == UNDECIDED for one in decided)
+        asked = sum(one.escalated is not None for one in decided)
+        by = f"; {larger} was asked about {asked:,}, and for its verdicts nothing is proven" if larger else ""
+        say(f"{undecided:,} of {len(decided):,} items are undecided{by}")
+    if labelled := [one for one in answers if one.label and one.verdict != UNDECIDED]:
         say(f"{sum(one.correct for one in labelled):,} of {len(labelled):,} verdicts are as labelled")
     if bad := [one for one in judged if not isinstance(one, Verdict)]:
         check("warning", f"{len(bad):,} of {len(judged):,} items were not judged; the first: {_plain(bad[0].reason)}")
@@ -120,6 +161,8 @@ def _cells(one: Verdict | Bad) -> dict[str, str]:
         "image": " | ".join(_plain(name) for name in (one.image, one.image_2, one.image_3, one.image_4) if name),
         "task": one.task,
         "verdict": one.verdict,
+        "raw": one.raw or "",
+        "judged by": one.judged_by or "" if one.escalated is not None else "",
         "flipped": "" if one.flipped is None else "yes" if one.flipped else "no",
         "label": one.label,
         "confidence": "" if one.confidence is None else f"{one.confidence:.3f}",

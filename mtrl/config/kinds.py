@@ -23,6 +23,7 @@ from mtrl.reward_plugins.judge import PAIRWISE, POINTWISE, TAGS, TIE
 Kind = Literal["pointwise", "pairwise", "choice", "score"]
 INVALID = "invalid"  # in place of the verdict of an answer that has none
 SKIPPED = "skipped"  # in place of the verdict on an item that was not asked
+UNDECIDED = "undecided"  # in place of a verdict whose confidence is below the threshold of decision.json
 OTHER = {"1": "2", "2": "1", TIE: TIE}  # the verdict on a pair whose two sides are swapped
 MOST_CHOICES = 26
 VALUES = (3, 101)  # of a scale: fewer are yes and no, more are no closed list
@@ -126,7 +127,7 @@ def _named(given: Any) -> tuple[str, ...]:
                 f"choices: {word!r} is not one lower-case word of at most {LETTERS} letters, digits, - and _ that "
                 "begins with a letter (for numbers write kind: score)"
             )
-        if word in (INVALID, SKIPPED) or any(word == tag.strip("</>") for tag in TAGS):
+        if word in (INVALID, SKIPPED, UNDECIDED) or any(word == tag.strip("</>") for tag in TAGS):
             raise ValueError(f"choices: {word!r} has a meaning of its own in mtrl; use another word")
     for one, other in itertools.permutations(words, 2):
         if one in other:

@@ -16,7 +16,7 @@ DATA = {
     **dict.fromkeys(
         ("check", "plan", "sft", "rl", "select", "eval", "sift", "score", "compare", "tables", "reproduce"), "--data"
     ),
-    **dict.fromkeys(("tasks", "prompts"), "--data"),
+    **dict.fromkeys(("tasks", "prompts", "certify"), "--data"),
     "convert": "--out",
 }
 RUNS = dict.fromkeys(

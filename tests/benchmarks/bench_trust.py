@@ -27,6 +27,47 @@ def of_command(*arguments: object, cwd: Path) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+def certify(folder: Path) -> dict[str, float]:
+    """10,000 labelled rows and pairs, each by itself and twelve per cluster."""
+    found = {}
+    for pair in (False, True):
+        for share in (1, 12):
+            _evaluation(folder, pair, share)
+            kind = "pairs in both orders" if pair else "rows"
+            took = of_command("certify", folder, "--alpha", 0.2, cwd=folder)
+            found[f"mtrl certify, {kind}, {share} per cluster"] = took
+    return found
+
+
+def _evaluation(folder: Path, pair: bool, share: int) -> None:
+    """An evaluation of ROWS items, `share` per cluster; confidence says how often it is right."""
+    draw = random.Random(0)
+    choices = ["1", "2"] if pair else ["yes", "no"]
+    with (folder / "predictions.jsonl").open("w") as file:
+        for n in range(ROWS):
+            label = draw.randrange(2)
+            sure = draw.betavariate(4, 1) / 2 + 0.5
+            right = draw.random() < sure
+            for swapped in range(1 + pair):
+                truth = label ^ swapped
+                verdict = choices[truth if right else 1 - truth]
+                line = {
+                    "id": str(n), "task": "t", "cluster": f"c{n // share}", "order": ("given", "turned")[swapped],
+                    "vote": 0, "response": verdict, "verdict": verdict, "lenient": verdict, "label": choices[truth],
+                    "confidence": round(sure, 12),
+                }  # fmt: skip
+                file.write(json.dumps(line) + "\n")
+    asked = {
+        "split": "test", "prompt_sha256": "0" * 64, "samples_sha256": "", "limit": None, "requests": ROWS * (1 + pair),
+        "choices": choices,
+    }  # fmt: skip
+    identity = {
+        "schema": 1, "path": "m", "method": "zero_shot", "style": "sft", "tasks": {"t": asked},
+        "sampling": {"votes": 1, "confidence": True},
+    }  # fmt: skip
+    (folder / "eval.json").write_text(json.dumps(identity))
+
+
 def estimate(folder: Path) -> dict[str, float]:
     """10,000 verdicts, every third image twice, in clusters of five; 1,000 labels."""
     draw = random.Random(0)
@@ -53,7 +94,7 @@ def estimate(folder: Path) -> dict[str, float]:
     return {"mtrl estimate --next 1000": drawn, "mtrl estimate, 1,000 labels": took}
 
 
-VERBS: list[Callable[[Path], dict[str, float]]] = [estimate]
+VERBS: list[Callable[[Path], dict[str, float]]] = [certify, estimate]
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mtrl.evaluate.html import charts, points
 from mtrl.evaluate.metrics.calibration import Bin
+from mtrl.evaluate.metrics.selective import RiskPoint
 from mtrl.evaluate.metrics.task import VotesPoint
 
 share = st.floats(0, 1)
@@ -81,6 +82,16 @@ def test_votes_of_anything_stay_in_the_plot(scores: list[float]) -> None:
 def test_numbers_that_are_not_there() -> None:
     assert [charts.percent(x) for x in (None, float("nan"), 0.12345)] == ["-", "-", "12.3"]
     assert charts.percent(0.12345, 2) in ("12.34", "12.35")
+
+
+@given(st.lists(st.tuples(share, share, share), min_size=1, max_size=40))
+def test_error_over_coverage_of_anything_stays_in_the_plot(found: list[tuple[float, float, float]]) -> None:
+    svg = parsed(charts.risk([RiskPoint(*point) for point in found]))
+    dots = of(svg, "circle", "dot")
+    assert len(dots) == len(found)
+    for dot in dots:
+        assert charts.LEFT - 0.1 <= float(dot.attrib["cx"]) <= charts.LEFT + charts.PLOT + 0.1
+        assert charts.TOP - 0.1 <= float(dot.attrib["cy"]) <= charts.TOP + charts.PLOT + 0.1
 
 
 finite = st.floats(-1e29, 1e29, allow_nan=False)

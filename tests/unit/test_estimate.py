@@ -249,6 +249,16 @@ def test_files_that_mtrl_judge_did_not_finish(cli, truth: dict[str, str]) -> Non
     twice = judged(images=3)[0]
     jsonl([*twice, twice[1]], "twice.jsonl")
     assert "row 2 and twice.jsonl, row 4 are both 'new/1.jpg' of task photo" in cli("estimate", "twice.jsonl").err
+    jsonl([*twice, {**twice[1], "escalated": "yes"}], "larger.jsonl")
+    assert "interrupted while it asked the larger judge" in cli("estimate", "larger.jsonl").err
+
+
+def test_an_undecided_verdict_is_what_the_judge_said(cli, truth: dict[str, str]) -> None:
+    whole = judged_set.read(Path("verdicts.jsonl")).tasks["photo"]
+    rows = [{**row, "verdict": "undecided", "raw": row["verdict"]} for row in judged()[0]]
+    assert judged_set.read(jsonl(rows, "unsure.jsonl")).tasks["photo"] == whole
+    larger = [{**row, "verdict": "yes", "escalated": "yes"} for row in rows]
+    assert {row.verdict for row in judged_set.read(jsonl(larger, "larger.jsonl")).tasks["photo"]} == {"yes"}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,19 @@ from mtrl.evaluate import judged_set, labelling
 from tests.unit.test_estimate import jsonl, judged, table
 
 VERBS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-TRAINED = {"sift", "sft", "status", "select", "export", "eval", "judge", "score", "compare", "demo"}  # need a model
+TRAINED = {
+    "sift",
+    "sft",
+    "status",
+    "select",
+    "export",
+    "eval",
+    "judge",
+    "score",
+    "compare",
+    "demo",
+    "certify",
+}  # need a model
 RUN = sorted(set(EXAMPLES) - TRAINED - {"doctor"})  # whose output is this machine's
 
 
