@@ -62,14 +62,12 @@ def untrainable(task: Task, data: Path, chosen: list[int], again: str) -> Iterat
         answers = [answer for (answer,) in samples.columns(data, task.name, split, "answer")]
         used = [answers[index] for index in chosen if index < len(answers)] if split == "train" else answers
         if lacking := lacks(count(used, task)):
-            capped = (
-                f"row of the {len(used)} that max_rows_per_task leaves of" if len(used) < len(answers) else "row of"
-            )
+            capped = f"row of the {len(used)} that the recipe draws of" if len(used) < len(answers) else "row of"
             yield Check(
                 "error",
                 f"task {task.name}: no {capped} {split} is {' or '.join(map(repr, lacking))}; "
                 f"training and validation need {'both' if len(task.choices) == 2 else 'each'}",
-                "pass a larger max_rows_per_task"
+                "pass a larger max_rows_per_task, or wider bounds of rl.keep_pass_rate"
                 if lacks(count(answers, task)) != lacking
                 else f"change label or split in recipes/tasks/{task.name}.yaml, then {again}",
             )

@@ -1,20 +1,20 @@
 """What is written into runs/<name>/inputs for a trainer: the model with the image budget, and training rows.
 
-Without a cap on rows, trainers read the converted files as they are: LLaMA-Factory by its registry, GRPO through a
-folder of links. With `max_rows_per_task` N, a seeded choice of N rows of each task's train split is written into the
-run; validation and test are never capped. The converted RL files have the prompts of style rl: for style sft, rows of
-both splits are written into the run with the task's sft prompt. verl reads other columns, so its files are always
-written into the run.
+Where every row is drawn once, trainers read the converted files as they are: LLaMA-Factory by its registry, GRPO
+through a folder of links. Else the rows of the plan (row_plan.py) are written into the run; validation and test are
+always whole. The converted RL files have the prompts of style rl: for style sft, rows of both splits are written into
+the run with the task's sft prompt. verl reads other columns, so its files are always written into the run.
 """
 
 from __future__ import annotations
 
 import json
-import random
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mtrl.backends import row_plan
 from mtrl.config import datacard, prompting, samples, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.converters.pipeline import exports
@@ -43,14 +43,6 @@ def rl_files(recipe: Recipe, data: Path) -> list[Path]:
     return [data / task / exports.RL.format(split) for task, split in splits] + prompts
 
 
-def chosen(total: int, recipe: Recipe, task: str) -> list[int]:
-    """Which rows of a task's train split are trained on, in file order."""
-    cap = recipe.max_rows_per_task
-    if cap is None or cap >= total:
-        return list(range(total))
-    return sorted(random.Random(f"{recipe.seed}/{task}").sample(range(total), cap))
-
-
 def sft_registry(recipe: Recipe, data: Path, folder: Path) -> Path:
     """The folder whose dataset_info.json LLaMA-Factory reads: the data folder, or with a cap `folder`, written here."""
     if recipe.max_rows_per_task is None:
@@ -60,7 +52,7 @@ def sft_registry(recipe: Recipe, data: Path, folder: Path) -> Path:
     entries = {}
     for task in recipe.tasks:
         rows = read_json(data / task / exports.SFT.format("train"), limit=LARGE)
-        kept = [rows[index] for index in chosen(len(rows), recipe, task)]
+        kept = [rows[row] for row in row_plan.of(recipe, data, task).rows]
         write_json(folder / f"{task}_train.json", kept)
         entries[f"{task}_train"] = {**registry[f"{task}_train"], "file_name": f"{task}_train.json"}
         entries[f"{task}_val"] = {**registry[f"{task}_val"], "file_name": str(data / task / exports.SFT.format("val"))}
@@ -77,7 +69,7 @@ def rl_folders(recipe: Recipe, data: Path, folder: Path) -> None:
             old.unlink()
         for task in recipe.tasks:
             source = (data / task / exports.RL.format(split)).resolve()
-            if recipe.style == "sft" or (split == "train" and recipe.max_rows_per_task is not None):
+            if recipe.style == "sft" or _drawn(recipe, data, task, split) is not None:
                 _write_rows(source, target / f"{task}.parquet", recipe, data, task, split)
             else:
                 symlink(source, target / f"{task}.parquet")
@@ -105,7 +97,8 @@ def _tables(source: Path, recipe: Recipe, data: Path, task: str, split: str) -> 
 
     file = pq.ParquetFile(source)
     total, first = file.metadata.num_rows, 0
-    among = set(chosen(total, recipe, task) if split == "train" else range(total))
+    rows = _drawn(recipe, data, task, split)
+    times = Counter(range(total) if rows is None else rows)
     asked = list(_prompts(data, task, split)) if recipe.style == "sft" else None
     for number in range(file.num_row_groups):
         table = file.read_row_group(number)
@@ -121,8 +114,33 @@ def _tables(source: Path, recipe: Recipe, data: Path, task: str, split: str) -> 
                 place, table.schema.field(place), pa.array([text for _, text in here], pa.string())
             )
         table = table.append_column("index", pa.array(index, pa.int64()))
-        if keep := [row for row, number in enumerate(index) if number in among]:
-            yield table.take(keep)
+        taken = [(row, copy) for row, number in enumerate(index) for copy in range(times[number])]
+        if taken:
+            yield _apart(table.take([row for row, _ in taken]), [copy for _, copy in taken])
+
+
+def _drawn(recipe: Recipe, data: Path, task: str, split: str) -> list[int] | None:
+    """The plan's row numbers; None where they are all rows once."""
+    rows = row_plan.of(recipe, data, task).rows if split == "train" else []
+    return None if split != "train" or rows == list(range(samples.count(data, task, split))) else rows
+
+
+def _apart(table: Any, copies: list[int]) -> Any:
+    """The second and further copies of a row get ids of their own in the ground truth: by it the reward function tells
+    which answers are of one group.
+    """
+    import pyarrow as pa
+
+    if not any(copies):
+        return table
+    answers = [
+        json.dumps({**(truth := json.loads(text)), "id": f"{truth['id']} ({copy + 1})"}, ensure_ascii=False)
+        if copy
+        else text
+        for text, copy in zip(table["answer"].to_pylist(), copies, strict=True)
+    ]
+    place = table.schema.get_field_index("answer")
+    return table.set_column(place, table.schema.field(place), pa.array(answers, pa.string()))
 
 
 def _prompts(data: Path, task: str, split: str) -> Iterator[tuple[str, str]]:
@@ -153,8 +171,8 @@ def _write_verl(target: Path, recipe: Recipe, data: Path, task: str, split: str)
     import pyarrow.parquet as pq
 
     source = (data / task / exports.RL.format(split)).resolve()
-    cap, stat = recipe.max_rows_per_task if split == "train" else None, source.stat()
-    made_from = [str(source), stat.st_size, stat.st_mtime_ns, cap, recipe.seed, recipe.image.model_dump()]
+    stat, drawn = source.stat(), row_plan.of(recipe, data, task).counts.sha256 if split == "train" else None
+    made_from = [str(source), stat.st_size, stat.st_mtime_ns, drawn, recipe.image.model_dump()]
     if recipe.style == "sft":
         made_from += [prompting.sha256(tasks.load(task), "sft"), samples.path_of(data, task, split).stat().st_mtime_ns]
     origin = json.dumps(made_from)

@@ -10,7 +10,6 @@ Written into the run: inputs/sft as LLaMA-Factory reads it, and inputs/traces.js
 
 from __future__ import annotations
 
-import functools
 import random
 from collections import Counter
 from pathlib import Path
@@ -18,19 +17,15 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from mtrl.backends import inputs
-from mtrl.config import prompting, samples, sizes, tasks
+from mtrl.backends import row_plan
+from mtrl.config import prompting, samples, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.converters.pipeline import exports
-from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, sha256_file, write_json
 from mtrl.core.rundir import Run
 from mtrl.core.schema import Stored, read
-from mtrl.evaluate import judges, predictions, sift
-from mtrl.evaluate.identity import IDENTITY
-from mtrl.evaluate.sift import Sifted
-from mtrl.reward_plugins import judge
+from mtrl.evaluate import judges, predictions
 
 FILE = "traces.json"
 HELD_OUT = 10  # one row in so many validates
@@ -88,7 +83,7 @@ class Traces(NamedTuple):
 
 def source(recipe: Recipe, data: Path) -> Source:
     """Raises UserError as `of_task` does."""
-    identity = _sifted(recipe, data).identity
+    identity = row_plan.sifted(recipe, data).identity
     kept = {name: of_task(recipe, data, name).kept for name in recipe.tasks}
     folder = str(Path(str(recipe.sift)).resolve())
     own = identity.checkpoint == judges.subject(recipe.model.path).fingerprint
@@ -102,13 +97,14 @@ def max_new_tokens(run: Run) -> int:
 
 def hashes(recipe: Recipe) -> dict[str, str]:
     """Of the sift that the recipe names: a run does not resume with another one."""
-    return {f"sift/{predictions.FILE}": sha256_file(Path(recipe.sift) / predictions.FILE)} if recipe.sift else {}
+    file = Path(str(recipe.sift)) / predictions.FILE
+    return {f"sift/{file.name}": sha256_file(file)} if recipe.sift and file.exists() else {}
 
 
 def rows(recipe: Recipe, data: Path) -> int:
-    """The number of rows that SFT or RL trains on: of traces, where it is on traces."""
+    """The number of rows that an epoch of SFT or RL draws: of traces, where it is on traces."""
     if not recipe.on_traces:
-        return sizes.rows(recipe, data)
+        return sum(found.drawn for found in row_plan.counts(recipe, data).values())
     return sum(of_task(recipe, data, name).kept.traces for name in recipe.tasks)
 
 
@@ -149,10 +145,10 @@ def write(recipe: Recipe, data: Path, folder: Path) -> None:
 def of_task(recipe: Recipe, data: Path, name: str) -> Traces:
     """Raises UserError where the sift does not fit the recipe, or has traces of one verdict alone."""
     assert recipe.sft and recipe.sft.traces_per_row
-    found, dropped = _sifted(recipe, data), Counter[str]()
+    found, dropped = row_plan.sifted(recipe, data), Counter[str]()
     votes = {row.id: row for row in found.rows[name]}
     ids = [row for (row,) in samples.columns(data, name, "train", "id")]
-    chosen = [ids[index] for index in inputs.chosen(len(ids), recipe, name)]
+    chosen = [ids[row] for row in row_plan.of(recipe, data, name).rows]
     by_row = {
         row: distinct
         for row in chosen
@@ -207,29 +203,3 @@ def _balanced(traces: list[Trace], pick: random.Random) -> list[Trace]:
     over = max(0, 2 * there - len(traces))
     gone = set(pick.sample([index for index, trace in enumerate(traces) if trace.label == most], over))
     return [trace for index, trace in enumerate(traces) if index not in gone]
-
-
-def _sifted(recipe: Recipe, data: Path) -> Sifted:
-    """The sift. Raises UserError where it did not ask what this recipe trains on; it may be of another model."""
-    folder = Path(str(recipe.sift))
-    if not (folder / IDENTITY).exists():
-        again = hints.line("sift", ckpt=recipe.model.path, tasks=",".join(recipe.tasks), out=folder)
-        raise UserError(f"{folder}, the recipe's sift:, is no folder of mtrl sift", again)
-    found = _read(folder, _changed(folder / predictions.FILE))
-    asked = {name: tasks.load(name) for name in recipe.tasks}
-    prompts = {name: prompting.sha256(task, recipe.style) for name, task in asked.items()}
-    sift.check(found, prompts, data, found.identity.checkpoint, recipe.style)
-    for name, task in asked.items():
-        if (then := found.identity.tasks[name].choices) != task.choices:
-            text = f"task {name} had the verdicts {judge.said(then)} in the sift {folder}, and now has"
-            raise UserError(f"{text} {judge.said(task.choices)}", "sift again with another --out")
-    return found
-
-
-def _changed(file: Path) -> int:
-    return file.stat().st_mtime_ns if file.exists() else 0
-
-
-@functools.lru_cache(maxsize=1)  # plan asks for it several times
-def _read(folder: Path, changed: int) -> Sifted:
-    return sift.load(folder)

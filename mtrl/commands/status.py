@@ -29,7 +29,7 @@ def command(
     from mtrl.core import hints, rundir
     from mtrl.core.console import check, say, table, then
     from mtrl.core.errors import UserError
-    from mtrl.runs import latest, sampler_gap, training_page
+    from mtrl.runs import latest, sampler_gap, training_page, validation
 
     if out and not html:
         raise UserError("--out is the page that --html writes", hints.line("status", *(run or []), html=True, out=out))
@@ -48,6 +48,8 @@ def command(
                 say(f"{found.name}: {found.status.reason}")
             if (gap := sampler_gap.check(found)) and (run or gap.level != "ok"):
                 check(*gap)
+            if fall := validation.opposed(found):
+                check(*fall)
         if html:
             say(f"page: {training_page.write(chosen, out)}")
         if not follow or all(found.status.state != "running" for found in chosen):

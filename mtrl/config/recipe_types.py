@@ -5,7 +5,7 @@ The shipped YAML files name the source of each value next to it.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
@@ -22,6 +22,10 @@ METHODS = {  # row of Table 2 -> its name there; and one that the paper does not
 
 Method = Literal["zero_shot", "sft_single", "sft_unified", "rl_single", "rl_multitask", "sft_traces"]
 Style = Literal["sft", "rl"]
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(gt=0, le=100)]
 
 
 class Image(Model):
@@ -79,6 +83,9 @@ class Rl(Model):
     length_cap: PositiveInt | None = None  # a response of as many tokens gets reward 0 (MR. Judge: 1024); paper: off
     validate_every: PositiveInt  # rollout steps; a checkpoint is saved each time
     patience: PositiveInt  # validations without improvement before training stops
+    # of a row's answers in the recipe's sift: only rows with a share of right ones in [lowest, highest] are trained on
+    keep_pass_rate: tuple[Share, Share] | None = None
+    mix: dict[str, Weight] | None = None  # {task: how often each of its rows is drawn per epoch}; default and paper: 1
 
     @model_validator(mode="before")
     @classmethod
@@ -89,6 +96,13 @@ class Rl(Model):
                 "form has a verdict"
             )
         return data
+
+    @field_validator("keep_pass_rate")
+    @classmethod
+    def _bounds(cls, bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+        if bounds and bounds[0] > bounds[1]:
+            raise ValueError(f"it should be [lowest, highest], and {bounds[0]:g} is more than {bounds[1]:g}")
+        return bounds
 
     @model_validator(mode="after")
     def _divides(self) -> Rl:
@@ -176,7 +190,7 @@ class Recipe(Model):
     backend: Literal["easyr1", "verl", "trl"] | None = None  # RL's trainer; None: that of the hardware preset
     image: Image
     seed: int = 42
-    sift: str | None = None  # a folder of mtrl sift: the answers that sft_traces trains on
+    sift: str | None = None  # a folder of mtrl sift, for sft_traces and rl.keep_pass_rate
     max_rows_per_task: PositiveInt | None = None  # of each task's train split; [O], the paper trains on all rows
     sft: Sft | None = None
     rl: Rl | None = None
@@ -202,11 +216,18 @@ class Recipe(Model):
             raise ValueError(
                 f"style: {self.style} does not go with method {self.method}, which trains on the {asked} prompts"
             )
-        for key, value in (("sift", self.sift), ("sft.traces_per_row", self.sft and self.sft.traces_per_row)):
-            if self.on_traces and value is None:
-                raise ValueError(f"method {self.method} needs {key}")
-            if value is not None and not self.on_traces:
-                raise ValueError(f"{key} is for method sft_traces, and method {self.method} does not use it")
+        traces, subset = self.sft and self.sft.traces_per_row, self.rl and self.rl.keep_pass_rate
+        for key, value, used in (
+            ("sift", self.sift, self.on_traces or subset),
+            ("sft.traces_per_row", traces, self.on_traces),
+        ):
+            if used and value is None:
+                raise ValueError(f"{f'method {self.method}' if self.on_traces else 'rl.keep_pass_rate'} needs {key}")
+            if value is not None and not used:
+                also = " and rl.keep_pass_rate" if key == "sift" else ""
+                raise ValueError(f"{key} is for method sft_traces{also}, and this {self.method} does not use it")
+        if gone := [task for task in ((self.rl and self.rl.mix) or {}) if task not in self.tasks]:
+            raise ValueError(f"rl.mix has {', '.join(gone)}, and the recipe's tasks are {', '.join(self.tasks)}")
         if self.backend and stage != "rl":
             raise ValueError(f"backend: {self.backend} is for RL, and method {self.method} is not")
         if self.method.endswith("_single") and len(self.tasks) != 1:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtrl.config import datacard, samples
+from mtrl.config import datacard, drawn, samples
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.schema import validate
@@ -54,10 +54,8 @@ class Schedule:
 
 
 def rows(recipe: Recipe, data: Path) -> int:
-    """The number of converted rows it trains on."""
-    counts = [samples.count(data, task, "train") for task in recipe.tasks]
-    cap = recipe.max_rows_per_task
-    return sum(counts if cap is None else (min(count, cap) for count in counts))
+    """The number of converted rows that an epoch draws; of a recipe with a sift: traces.rows of the backends."""
+    return sum(len(drawn.rows(range(samples.count(data, task, "train")), recipe, task)) for task in recipe.tasks)
 
 
 def schedule(recipe: Recipe, rows: int) -> Schedule:
@@ -91,9 +89,10 @@ def resolved(recipe: Recipe, autos: list[tuple[str, str]], data: Path) -> Recipe
     keys = [key for stage, key in autos if stage == recipe.stage]
     if not keys:
         return recipe
-    if recipe.on_traces:
-        text = f"sft.{keys[0]} is auto, and method {recipe.method} trains on as many rows as the sift has traces"
-        raise UserError(text, f"--set sft.{keys[0]}=N; without it, mtrl plan says how many traces there are")
+    if recipe.sift:
+        named = f"{recipe.stage}.{keys[0]}"
+        text = f"{named} is auto, and the recipe trains on as many rows as its sift leaves"
+        raise UserError(text, f"--set {named}=N; without it, mtrl plan says how many rows there are")
     for task in recipe.tasks:
         if not samples.count(data, task, "train"):
             named = f"{recipe.stage}.{keys[0]}"

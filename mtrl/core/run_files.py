@@ -53,10 +53,30 @@ class Status(Stored):
     """When this file was written."""
 
 
+class RowCounts(Stored):
+    """What a run draws of one task's training rows, by the rules in their order (backends/row_plan.py)."""
+
+    converted: int
+    """All rows of the train split."""
+    kept: int
+    """Within rl.keep_pass_rate."""
+    capped: int
+    """After max_rows_per_task."""
+    weight: float
+    """Of rl.mix."""
+    drawn: int
+    """Per epoch; a row that is drawn twice counts twice."""
+    sha256: str
+    """Of the row numbers."""
+
+
 class Inputs(Stored):
-    """inputs.json: {file that the run was started with: sha256}. Data files are named relative to the data folder."""
+    """inputs.json: {file that the run was started with: sha256}, and its rows. Data files are named relative to the
+    data folder."""
 
     __pydantic_extra__: dict[str, str]
+    rows: dict[str, RowCounts] = {}
+    """By task; an older mtrl did not record it."""
 
     @property
     def hashes(self) -> dict[str, str]:

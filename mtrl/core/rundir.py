@@ -14,7 +14,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import dump_yaml, read_jsonl, read_yaml, sha256_file, write_json, write_text
 from mtrl.core.locks import NoLocks, take
 from mtrl.core.nested import differing
-from mtrl.core.run_files import Environment, Inputs, Recorded, Selected, State, Status
+from mtrl.core.run_files import Environment, Inputs, Recorded, RowCounts, Selected, State, Status
 from mtrl.core.schema import read, validate
 
 NAME = r"\w[\w.-]{0,127}"  # a run's name: it becomes a folder, and files of other people may bring it
@@ -93,9 +93,13 @@ class Run:
         return read(Environment, self.path / run_files.ENVIRONMENT, RESTORE)
 
     @property
+    def started_with(self) -> Inputs:
+        return read(Inputs, self.path / run_files.INPUTS, RESTORE)
+
+    @property
     def hashes(self) -> dict[str, str]:
         """{file that it was started with: sha256}, see Inputs."""
-        return read(Inputs, self.path / run_files.INPUTS, RESTORE).hashes
+        return self.started_with.hashes
 
     @property
     def selected(self) -> Selected | None:
@@ -143,14 +147,23 @@ class Run:
                 f"pass another --name, or remove {self.path}",
             )
 
-    def claim(self, recipe: dict[str, Any], inputs: dict[str, str]) -> None:
-        """Makes the directory this recipe's. Raises UserError where it was started with another recipe or data."""
+    def claim(
+        self, recipe: dict[str, Any], inputs: dict[str, str], rows: Mapping[str, RowCounts] | None = None
+    ) -> None:
+        """Makes the directory this recipe's. Raises UserError where it was started with another recipe, data or rows.
+
+        `inputs` are the hashes of Inputs, `rows` its rows.
+        """
+        counts = {task: found.model_dump() for task, found in (rows or {}).items()}
         if (self.path / run_files.RECIPE).exists() and self.status.state != "planned":
             self.same_recipe(recipe)
-            self._same("data", self.hashes, inputs)
+            before = self.started_with
+            self._same("data", before.hashes, inputs)
+            if before.rows:
+                self._same("choice of rows", before.model_dump()["rows"], counts)
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.path / run_files.RECIPE, dump_yaml(recipe))
-        write_json(self.path / run_files.INPUTS, inputs)
+        write_json(self.path / run_files.INPUTS, {**inputs, **({"rows": counts} if counts else {})})
 
     @contextlib.contextmanager
     def held(self, lock: str = "lock") -> Iterator[int]:

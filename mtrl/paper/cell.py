@@ -12,8 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from mtrl.backends import checkpoint_folders
-from mtrl.config import sizes
+from mtrl.backends import checkpoint_folders, traces
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, read_jsonl
@@ -197,8 +196,8 @@ class Cell:
         return float(self.run.seconds() + others) / 3600
 
     def rows(self) -> int:
-        """The number of converted rows it trains on."""
-        return sizes.rows(self.recipe, self.place.data)
+        """The number of rows that an epoch draws."""
+        return traces.rows(self.recipe, self.place.data)
 
     def work(self) -> float:
         """Rows times epochs: training time is proportional to it within a stage."""

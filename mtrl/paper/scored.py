@@ -118,12 +118,14 @@ def everything(runs: Path, data: Path) -> tuple[list[Scored], list[PassedOver]]:
 
 def why_not(one: Scores, task: str) -> str:
     """Why a task's numbers may not be in a table, "" where they may: the whole test split, one greedy answer per item,
-    and of a single-task judge only the task that it was trained on."""
+    of RL with its reasoning, and of a single-task judge only the task that it was trained on."""
     if task in one.broken:
         return one.broken[task]
     numbers = one.tasks[task]
     if one.votes != 1 or numbers.split != "test" or numbers.limit is not None:
         return "part of a split, another split, or votes"
+    if one.method.startswith("rl") and one.style == "sft":
+        return f"{METHODS[one.method]} asked for the bare verdict: the paper's reasons first"
     if one.method.endswith("_single"):
         if one.judge is None or one.judge.trained_on is None:
             return "which task this judge was trained on is not recorded: run the same mtrl eval again"

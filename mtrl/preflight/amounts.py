@@ -66,7 +66,7 @@ def _auto(recipe: Recipe, rows: int) -> str:
         derived = sizes.derived(recipe, keys, rows)
         if sizes.schedule(derived, rows).enough:
             sizes_of = getattr(derived, stage)  # auto needs the number of rows without the sift
-            return " ".join(f"--set {stage}.{k}={getattr(sizes_of, k) if recipe.on_traces else 'auto'}" for k in keys)
+            return " ".join(f"--set {stage}.{k}={getattr(sizes_of, k) if recipe.sift else 'auto'}" for k in keys)
     return ""
 
 

@@ -15,7 +15,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from mtrl.backends import traces
+from mtrl.backends import row_plan, traces
 from mtrl.config import prompting, samples, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.config.samples import Sample
@@ -93,7 +93,7 @@ def means(recipe: Recipe, data: Path) -> Means:
         if not rows:
             continue
         found = list(lengths(recipe, data, name, ("train",), -(-rows // SAMPLED)))
-        weight = min(rows, recipe.max_rows_per_task or rows)
+        weight = rows if recipe.on_traces else row_plan.of(recipe, data, name).counts.drawn
         image += weight * sum(row.image for row in found) / len(found)
         text += weight * sum(row.text for row in found) / len(found)
         total += weight

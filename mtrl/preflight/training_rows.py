@@ -8,7 +8,7 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
-from mtrl.backends import inputs, traces
+from mtrl.backends import row_plan, traces
 from mtrl.config import datacard, prompting, samples, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.converters.checks.converted import altered
@@ -49,8 +49,8 @@ def _task(recipe: Recipe, data: Path, name: str, images: set[str]) -> Iterator[C
         test_only = len(empty) == len(SPLITS) and task.split.official  # converting again would change nothing
         then = "it is for mtrl eval; train on other tasks: --tasks A,B" if test_only else again
         yield Check("error", f"task {name} has no rows in {' and '.join(empty)}", then)
-    used = inputs.chosen(rows["train"], recipe, name)
-    yield from counts.untrainable(task, data, used, again)
+    used = row_plan.of(recipe, data, name).rows
+    yield from counts.untrainable(task, data, sorted(set(used)), again)
     files = [f"{name}/{(exports.SFT if recipe.sft else exports.RL).format(split)}" for split in SPLITS]
     if recipe.on_traces:
         files = [str(samples.path_of(Path(), name, "train"))]
@@ -61,6 +61,8 @@ def _task(recipe: Recipe, data: Path, name: str, images: set[str]) -> Iterator[C
     limited = f", at most {card.limit} per split" if card.limit else ""
     train = f"{len(used):,}" if len(used) == rows["train"] else f"{len(used):,} of {rows['train']:,}"
     yield Check("ok", f"task {name}: train {train}, val {rows['val']:,} rows{limited}")
+    if said := row_plan.said(recipe, data, name):
+        yield Check("ok", f"task {name}: {said}")
 
 
 def _source(recipe: Recipe, data: Path) -> Iterator[Check]:

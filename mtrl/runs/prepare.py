@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from mtrl import __version__
-from mtrl.backends import envs, registry, traces
+from mtrl.backends import envs, registry, row_plan, traces
 from mtrl.backends.base import Backend, Job
 from mtrl.config import task_files, tasks
 from mtrl.config.recipe_types import Recipe
@@ -31,8 +31,9 @@ def prepare(run: Run, recipe: Recipe, data: Path, config: str) -> Job:
     if run.status.state == "planned":  # afterwards, what it was trained with stays
         shutil.rmtree(home, ignore_errors=True)
         task_files.write(map(tasks.load, recipe.tasks), home)
+    rows = row_plan.counts(recipe, data)
     started_with = hashes(data, files) | task_files.hashes(home) | traces.hashes(recipe)
-    run.claim(recipe.model_dump(mode="json", exclude_none=True), started_with)
+    run.claim(recipe.model_dump(mode="json", exclude_none=True), started_with, rows)
     trainer.link_inputs(recipe, run, data.resolve())
     job = trainer.job(recipe, run)
     write_text(run.path / CONFIG, config)

@@ -265,7 +265,7 @@ def test_a_split_of_one_verdict_is_an_error(project: Path) -> None:
         pq.write_table(held.filter(pa.compute.equal(held["answer"], "yes")), path)
 
     capped = errors("sft_unified", "tasks=demo_quality", "max_rows_per_task=1", "sft.batch_size=1")
-    assert capped[0].startswith("task demo_quality: no row of the 1 that max_rows_per_task leaves of train is")
+    assert capped[0].startswith("task demo_quality: no row of the 1 that the recipe draws of train is")
     texts = [check.text for check in found("sft_unified", "tasks=demo_quality", "max_rows_per_task=16")]
     assert "task demo_quality: train 16 of 500, val 100 rows" in texts
     one_verdict("test")  # a test split is reported, and does not stop a training

@@ -196,6 +196,14 @@ def test_an_older_evaluation_says_how_to_complete_it(project: Path, cli) -> None
     assert row("RL-Single")["demo_quality"] == "-"  # nobody knows what it was trained on
 
 
+def test_rl_without_reasoning_is_not_the_papers_row(project: Path, cli) -> None:
+    evaluate(judge("bare", "rl_multitask", *DEMO), DEMO[:1], "bare")
+    assert row("MT-RL-Judge")["demo_quality"] == "-"
+    assert "MT-RL-Judge asked for the bare verdict: the paper's reasons first" in " ".join(cli("tables", 2).out.split())
+    evaluate(judge("thinks", "rl_multitask", *DEMO, style="rl"), DEMO[:1], "thinks")
+    assert row("MT-RL-Judge")["demo_quality"] != "-"
+
+
 def test_the_result_of_ones_own_task_is_shown(project: Path, cli) -> None:
     """mtrl tables shows what was just computed, and not the paper's commands in its place."""
     for kind in ("tasks", "prompts"):

@@ -43,6 +43,7 @@ OTHER: dict[str, Any] = {
     "kl_coef": 0.02, "clip_low": 0.1, "clip_high": 0.4, "ratio": "sequence", "temperature": 0.7, "top_p": 0.9,
     "max_prompt_length": 9000, "max_response_length": 1024, "format_weight": 0.25, "length_cap": 100,
     "router_replay": "rollout", "traces_per_row": 3, "score_reward": "linear",
+    "mix": {"demo_quality": 1.5}, "keep_pass_rate": [0.2, 0.8],
 }  # fmt: skip
 NAMES = {
     "name",
@@ -52,6 +53,7 @@ NAMES = {
 ELSEWHERE = {
     "model.merge_size": "plan and evaluation count image tokens by it",
     "verl hardware.gpu_memory": "plan does not count the memory of verl's Megatron, and says so",
+    "trl, cpu rl.mix": "the rows that are written into the run, and plan's lines on them",
     "trl, cpu rl.max_prompt_length": "plan compares it with the longest row",
     "hardware.env": "the environment of the job, which is built where the trainer is installed",
     **{f"{what} rl.patience": "mtrl itself ends a run of EasyR1 and verl by it" for what in RUNS if what[:3] != "trl"},
@@ -107,9 +109,10 @@ def test_every_field_is_used_or_refused(project: Path, what: str) -> None:
 @pytest.mark.parametrize("what", RUNS)
 def test_the_style_is_the_rewards_or_refused(project: Path, what: str) -> None:
     name, model, hardware, sets = RUNS[what]
-    if name == "sft_unified":
-        with pytest.raises(UserError, match="style: rl does not go with method sft_unified"):
-            recipe.load(name, model, hardware, sets=[TASKS, *sets, "style=rl"])
+    if not name.startswith("rl"):
+        other = "sft" if name == "sft_traces" else "rl"
+        with pytest.raises(UserError, match=f"style: {other} does not go with method {name}"):
+            recipe.load(name, model, hardware, sets=[TASKS, *sets, f"style={other}"])
         return
     plain, bare = (recipe.load(name, model, hardware, sets=[TASKS, *sets, *more]) for more in ([], ["style=sft"]))
     before, now = (Rendered(found, Run(Path("runs/x")), project / "data").text for found in (plain, bare))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mtrl.backends import inputs, registry, traces
+from mtrl.backends import registry, row_plan, traces
 from mtrl.config import prompting, recipe, samples, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
@@ -86,7 +86,7 @@ def test_so_many_traces_of_a_row_by_the_recipes_seed(project: Path, most: int) -
     rows = Counter(one.id for one in made.train)
     assert max(rows.values()) == most and len(made.val) == 4
     ids = [row for (row,) in samples.columns(DATA, "demo_quality", "train", "id")]
-    chosen = {ids[number] for number in inputs.chosen(len(ids), found, "demo_quality")}
+    chosen = {ids[number] for number in row_plan.of(found, Path("data"), "demo_quality").rows}
     assert rows.keys() | {one.id for one in made.val} <= chosen
     assert made == traces.of_task(load(*(f"sft.traces_per_row={most}", "max_rows_per_task=40")), DATA, "demo_quality")
     assert made.val != traces.of_task(load("seed=7", "max_rows_per_task=40"), DATA, "demo_quality").val
@@ -173,12 +173,16 @@ def test_a_task_with_traces_of_one_verdict_is_refused(project: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "sets", "message"),
     [
-        ("sft_unified", ["sift=runs/sift"], "sift is for method sft_traces, and method sft_unified does not use it"),
+        (
+            "sft_unified",
+            ["sift=runs/sift"],
+            "sift is for method sft_traces and rl.keep_pass_rate, and this sft_unified",
+        ),
         ("sft_unified", ["sft.traces_per_row=2"], "sft.traces_per_row is for method sft_traces"),
         ("sft_traces", ["sift=null"], "method sft_traces needs sift"),
         ("sft_traces", ["sft.traces_per_row=null"], "method sft_traces needs sft.traces_per_row"),
         ("sft_traces", ["style=sft"], "which trains on the rl prompts"),
-        ("sft_traces", ["sft.batch_size=auto"], "sft.batch_size is auto, and method sft_traces trains on as many rows"),
+        ("sft_traces", ["sft.batch_size=auto"], "sft.batch_size is auto, and the recipe trains on as many rows"),
     ],
 )
 def test_settings_that_do_not_go_together(name: str, sets: list[str], message: str) -> None:

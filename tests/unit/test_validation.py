@@ -10,11 +10,11 @@ from mtrl.core.files import write_json
 from mtrl.core.rundir import Run
 
 
-def begun(name: str, method: str, rows: list[dict]) -> Run:
+def begun(name: str, method: str, rows: list[dict], tasks: str = "demo_quality") -> Run:
     run = Run(Path("runs") / name)
-    found = recipe.load(method, "tiny", "cpu", None, ["tasks=demo_quality"])
+    found = recipe.load(method, "tiny", "cpu", None, [f"tasks={tasks}"])
     run.claim(found.model_dump(mode="json", exclude_none=True), {})
-    run.set("done", started=1.0)
+    run.set("done", started=1.0, data=str(Path("data").resolve()))
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return run
 
@@ -44,3 +44,36 @@ def test_no_runs_yet_names_a_command_that_works_here(cli, project: Path) -> None
     done = cli("status", "--runs", "my runs")
     assert done.code == 0 and "no runs in my runs/. next: mtrl tasks" in done.out
     assert "sft_unified" not in done.out  # which would be a training of a 30B on 8 GPUs
+
+
+def scored(*accuracies: tuple[float, ...]) -> list[dict]:
+    """Validations at steps 10, 20, ..., each of demo_quality and demo_safety."""
+    tasks = ("demo_quality", "demo_safety")
+    return [
+        {"step": 10 * n, **{f"eval_accuracy_{task}": x for task, x in zip(tasks, row, strict=True)}}
+        for n, row in enumerate(accuracies, 1)
+    ]
+
+
+def test_status_warns_where_a_task_falls_while_another_rises(cli, project: Path) -> None:
+    run = begun("one", "rl_multitask", [], "demo_quality,demo_safety")
+    for accuracies, warned in (
+        (((0.6, 0.9), (0.7, 0.95), (0.9, 0.7)), True),
+        (((0.6, 0.9), (0.7, 0.95), (0.7, 0.7)), False),  # nothing rises
+        (((0.6, 0.9), (0.7, 0.95), (0.9, 0.92)), False),  # within two standard errors
+        (((0.9, 0.6), (0.9, 0.95), (0.9, 1.0)), False),
+        (((0.6, 1.0), (1.0, 0.0)), True),
+        (((0.6, 0.9),), False),
+    ):
+        (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in scored(*accuracies)))
+        out = " ".join((done := cli("status", "one")).out.split())
+        assert done.code == 0 and ("while that of demo_quality rose" in out) is warned, out
+    (run.path / "metrics.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in scored((0.6, 0.9), (0.7, 0.95), (0.9, 0.7)))
+    )
+    out = " ".join(cli("status").out.split())
+    assert (
+        "warning one: from step 20 to 30 validation accuracy of demo_safety fell from 0.950 to 0.700, while that of "
+        "demo_quality rose from 0.700 to 0.900 (each by more than 2 standard errors)" in out
+    )
+    assert "next: mtrl select one, or train under another --name with --set rl.mix.demo_safety=2" in out

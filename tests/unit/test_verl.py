@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from mtrl.backends import checkpoint_folders, inputs, registry, verl_grpo
+from mtrl.backends import checkpoint_folders, inputs, registry, row_plan, verl_grpo
 from mtrl.backends.base import Job
 from mtrl.backends.registry import BACKENDS
 from mtrl.config import recipe
@@ -323,7 +323,7 @@ def test_its_parquet_is_derived_with_the_budget_and_kept(converted: Path, tmp_pa
         pq.read_table(file).to_pylist(),
         pq.read_table(converted / "data/demo_safety/rl_train.parquet").to_pylist(),
     )
-    assert [row["extra_info"]["index"] for row in rows] == inputs.chosen(len(source), found, "demo_safety")
+    assert [row["extra_info"]["index"] for row in rows] == row_plan.of(found, converted / "data", "demo_safety").rows
     for row in rows:
         whole = source[row["extra_info"]["index"]]
         assert row["prompt"] == [{"role": "user", "content": whole["problem"]}] and row["data_source"] == "demo_safety"
