@@ -68,14 +68,15 @@ def _task(recipe: Recipe, data: Path, name: str, images: set[str]) -> Iterator[C
 
 def _source(recipe: Recipe, data: Path) -> Iterator[Check]:
     """Whose traces they are."""
-    found = traces.source(recipe, data)
+    found = traces.recorded(recipe, data)
+    assert found
     own = f"of {recipe.model.path}, which is trained"
     other = f"of another model, {found.model}, than {recipe.model.path}, which is trained: this is distillation"
     yield Check("ok", f"sift {recipe.sift}: the traces are {own if found.own else other}")
 
 
 def _traces(recipe: Recipe, data: Path, name: str) -> Iterator[Check]:
-    kept = traces.of_task(recipe, data, name).kept
+    kept = traces.of_task(recipe, data, name).counts
     verdicts = ", ".join(f"{verdict} {count:,}" for verdict, count in kept.verdicts.items())
     text = f"task {name}: {kept.solved:,} of {kept.rows:,} training rows have a correct trace; {kept.held_out:,} rows"
     yield Check("ok", f"{text} are held out to validate, and {kept.traces:,} traces of the others train ({verdicts})")
