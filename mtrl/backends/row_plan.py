@@ -146,11 +146,11 @@ def _fingerprint(model: str) -> str:
 
 def _votes(recipe: Recipe, data: Path, task: str) -> list[RowVotes]:
     """Of each row of the train split, in file order."""
-    votes = sifted(recipe, data).rows[task]
+    votes = {row.id: row for row in sifted(recipe, data).rows[task]}
     ids = [row for (row,) in samples.columns(data, task, "train", "id")]
-    if [vote.id for vote in votes] != ids:
+    if votes.keys() != set(ids):
         raise UserError(f"the sift {recipe.sift} has other rows of task {task} than {data}", "sift again")
-    return votes
+    return [votes[row] for row in ids]
 
 
 def _equal(recipe: Recipe, votes: list[RowVotes], rows: list[int]) -> Equal:
