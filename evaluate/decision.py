@@ -121,10 +121,11 @@ def write(folder: Path, judge: str, tasks: dict[str, Decision]) -> Path:
     the folder does not hold the judge with this fingerprint."""
     if not (folder / "config.json").exists() or fingerprint(folder) != judge:
         raise UserError(
-            f"{folder} does not hold the judge that was scored", "pass --write with the folder that mtrl eval asked"
+            f"{folder} does not hold the judge that was scored",
+            "pass --write with the folder that mtrl eval asked as --ckpt (without --endpoint)",
         )
     file = folder / FILE
-    earlier = schema.read(Decisions, file) if file.exists() else None
+    earlier = schema.read(Decisions, file, f"remove {file}") if file.exists() else None
     kept = earlier.tasks if earlier and earlier.judge == judge else {}
     made = Decisions(schema=1, judge=judge, tasks={**kept, **tasks})
     write_json(file, made.model_dump(by_alias=True, mode="json", exclude_none=True))

@@ -24,7 +24,7 @@ class Rewarded(NamedTuple):
     """"right", the wrong verdict, or why there is no verdict."""
 
 
-def of_file(file: Path, format_weight: float, score_reward: str = "exact") -> list[Rewarded]:
+def of_file(file: Path, format_weight: float, score_reward: str = "exact", style: str = "rl") -> list[Rewarded]:
     """Lines of {"response", "ground_truth"}, or {"response", "task", "label"}; "choices" too where the verdicts are not
     yes and no, or 1 and 2. Raises UserError that names the line."""
     found = []
@@ -40,13 +40,13 @@ def of_file(file: Path, format_weight: float, score_reward: str = "exact") -> li
                     "choices": line.get("choices"),
                 }
             )
-            score = judge.score(line["response"], truth, format_weight=format_weight, score_reward=score_reward)
+            score = judge.score(line["response"], truth, format_weight, style=style, score_reward=score_reward)
             task, label, _, choices = judge.read_truth(truth)
         except KeyError as error:
             raise UserError(f"{file}, line {number}: the key {error} is missing") from None
         except (TypeError, ValueError) as error:
             raise UserError(f"{file}, line {number}: {error}") from None
-        reading = judge.read(line["response"], "rl", choices)
+        reading = judge.read(line["response"], style, choices)
         why = reading.reason or ("right" if score["accuracy"] else f"says {reading.verdict}, label {label}")
         found.append(Rewarded(number, task, score["overall"], score["accuracy"], score["format"], why))
     if not found:

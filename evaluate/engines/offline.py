@@ -89,6 +89,7 @@ class VllmEngine:
                 mm_processor_kwargs={"size": size_of({"min_pixels": model.min_pixels, "max_pixels": model.max_pixels})},
                 tensor_parallel_size=model.tensor_parallel,
                 enable_prefix_caching=True,
+                block_size=32 if on_cpu else None,  # whole blocks are shared; vLLM's 128 is longer than a small prompt
                 enforce_eager=on_cpu,
                 # with prompts in pieces, vLLM resets seeds, which torch's CPU generator cannot: --votes failed
                 enable_chunked_prefill=False if on_cpu else None,

@@ -121,10 +121,11 @@ def _card(item: Item, row: Verdict, order: Order, style: str, question: str, fol
     answer = CardAnswer(verdict, why, row.confidence if given else None, [], [cut(response)], question)
     shown = item.orders[order]
     flipped = ["flipped"] if row.flipped else []
-    counts = verdict if row.raw is None or row.verdict == INVALID else row.verdict if given else OTHER.get(row.verdict)
     undecided = row.verdict == UNDECIDED
-    found_by = flags(replace(answer, verdict=counts), "" if undecided else shown.label)
-    found_by += [*([f"says_{counts}"] if counts in item.task.choices else []), *flipped]
+    if row.raw is not None and not undecided:  # perhaps the larger judge's
+        verdict = row.verdict if given else OTHER.get(row.verdict)
+    found_by = flags(replace(answer, verdict=verdict), "" if undecided else shown.label)
+    found_by += [*([f"says_{verdict}"] if verdict and not undecided else []), *flipped]
     found_by += [*(["undecided"] if undecided else []), *(["escalated"] if row.escalated is not None else [])]
     images = [os.path.relpath(path.absolute(), folder.resolve()) for path in shown.images]
     names = [] if " ".join(item.given.names) == item.id else list(shown.names)

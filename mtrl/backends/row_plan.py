@@ -19,7 +19,7 @@ from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.core.run_files import RowCounts
 from mtrl.evaluate import judges, predictions, sift
-from mtrl.evaluate.identity import IDENTITY
+from mtrl.evaluate.identity import IDENTITY, read_identity
 from mtrl.evaluate.sift import RowVotes, Sifted
 from mtrl.reward_plugins import judge
 
@@ -81,10 +81,12 @@ def counts(recipe: Recipe, data: Path) -> dict[str, RowCounts]:
 
 
 def said(recipe: Recipe, data: Path, task: str) -> str:
-    """What the rules do to a task's rows, "" where every row is drawn once."""
+    """What the rules of RL do to a task's rows, "" where every row is drawn once."""
+    if not recipe.rl:
+        return ""
     plan = of(recipe, data, task)
     found, parts = plan.counts, []
-    if recipe.rl and recipe.rl.keep_pass_rate:
+    if recipe.rl.keep_pass_rate:
         parts.append(f"rl.keep_pass_rate {_said(recipe.rl.keep_pass_rate)} keeps {found.kept:,}")
     if found.capped < found.kept:
         parts.append(f"max_rows_per_task leaves {found.capped:,}")
@@ -111,10 +113,13 @@ def sifted(recipe: Recipe, data: Path) -> Sifted:
         raise UserError(
             f"{folder}, the recipe's sift:, is no folder of mtrl sift", hints.line("sift", **options, out=folder)
         )
-    found = _read(folder, _changed(folder / predictions.FILE))
+    try:
+        found = _read(folder, _changed(folder / predictions.FILE))
+    except UserError as error:
+        raise UserError(str(error), _continued(folder, data) if error.then == sift.AGAIN else error.then) from None
     asked = {name: tasks.load(name) for name in recipe.tasks}
     prompts = {name: prompting.sha256(task, recipe.style) for name, task in asked.items()}
-    model = found.identity.checkpoint if recipe.on_traces else judges.subject(recipe.model.path).fingerprint
+    model = found.identity.checkpoint if recipe.on_traces else _fingerprint(recipe.model.path)
     try:
         sift.check(found, prompts, data, model, recipe.style)
     except UserError as error:
@@ -127,13 +132,25 @@ def sifted(recipe: Recipe, data: Path) -> Sifted:
     return found
 
 
+def _continued(folder: Path, data: Path) -> str:
+    """The command that finishes a sift."""
+    of = read_identity(folder)
+    asked = {"ckpt": of.path, "tasks": ",".join(of.tasks), "votes": of.sampling.votes, "style": of.style}
+    return hints.line("sift", **asked, data=data, out=folder)
+
+
+@functools.cache  # plan asks for it several times; it reads the head of every weight file
+def _fingerprint(model: str) -> str:
+    return judges.subject(model).fingerprint
+
+
 def _votes(recipe: Recipe, data: Path, task: str) -> list[RowVotes]:
     """Of each row of the train split, in file order."""
-    votes = sifted(recipe, data).rows[task]
+    votes = {row.id: row for row in sifted(recipe, data).rows[task]}
     ids = [row for (row,) in samples.columns(data, task, "train", "id")]
-    if [vote.id for vote in votes] != ids:
+    if votes.keys() != set(ids):
         raise UserError(f"the sift {recipe.sift} has other rows of task {task} than {data}", "sift again")
-    return votes
+    return [votes[row] for row in ids]
 
 
 def _equal(recipe: Recipe, votes: list[RowVotes], rows: list[int]) -> Equal:

@@ -16,12 +16,13 @@ def command(
     score_reward: Annotated[
         Literal["exact", "linear"], typer.Option(help="Of a score: right or wrong, or 1 - |difference| / range.")
     ] = "exact",
+    style: Annotated[Literal["sft", "rl"], typer.Option(help="sft: the bare verdict; rl: reasoning first.")] = "rl",
 ) -> None:
     """Show the training reward of responses, and the reasons."""
     from mtrl.core.console import table
     from mtrl.evaluate import rewards
 
-    found = rewards.of_file(file, format_weight, score_reward)
+    found = rewards.of_file(file, format_weight, score_reward, style)
     rows = [[one.line, one.task, f"{one.reward:g}", f"{one.accuracy:g}", f"{one.format:g}", one.why] for one in found]
     table(str(file), ["line", "task", "reward", "accuracy", "format", "why"], rows)
     means = []

@@ -128,6 +128,6 @@ def _next(sifted: Sifted, folder: Path, served: bool) -> Iterator[str]:
         "rl_multitask",
         tasks=",".join(identity.tasks),
         model=identity.model or None,
-        hardware=told.recipe.hardware.name if told else None,
+        hardware=told.recipe.hardware.name if told and told.recipe.hardware else None,
         set=sets,
     )

@@ -49,8 +49,13 @@ class _Model(_Outside):
     merge_size: int = Field(ge=1, le=16)
 
 
+class _Hardware(_Outside):
+    name: str
+
+
 class _Recipe(_Outside):
     model: _Model
+    hardware: _Hardware | None = None
 
 
 class Card(_Outside):

@@ -81,7 +81,7 @@ def main() -> None:
     planted = json.loads((home / "planted.json").read_text())
     mtrl(home, "sft", "sft_unified", "--tasks", tasks, *walkthrough.PRESETS, "--name", "judge")
     if not (home / "exports").exists():
-        mtrl(home, "export", "judge", "--step", "best", "--out", "exports/judge")
+        mtrl(home, "export", "judge", "--out", "exports/judge")
     asked = ["--ckpt", "exports/judge", "--style", "sft", "--votes", str(options.votes), "--out", "sift"]
     mtrl(home, "sift", "--tasks", tasks, *asked)
     with (home / "sift" / "suspects.csv").open(newline="", encoding="utf-8") as file:

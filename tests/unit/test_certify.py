@@ -260,6 +260,7 @@ def test_below_the_threshold_it_is_undecided_and_a_larger_judge_is_asked(judge: 
         assert done.code == 0, done.err
         rows = read_jsonl(Path("v.jsonl"))
         assert len(server.asked) == 6
+        cli(*one, "--out", "v.html")
     assert sorted((row["confidence"] or 0, row["verdict"]) for row in rows) == [
         (0, "undecided"), (pytest.approx(0.55), "undecided"), (pytest.approx(0.6), "undecided"),
         (pytest.approx(0.62), "undecided"), (pytest.approx(0.9), "yes"), (pytest.approx(0.99), "yes"),
@@ -284,6 +285,8 @@ def test_below_the_threshold_it_is_undecided_and_a_larger_judge_is_asked(judge: 
     by = sorted((row["verdict"], row["judged_by"], row.get("escalated", "")) for row in rows)
     assert by == [("no", "big", "no")] * 3 + [("undecided", "", "invalid")] + [("yes", "m", "")] * 2
     assert "the larger judge said" in browse(Path("w.html"), "#show=escalated")
+    shown = browse(Path("v.html"), "#show=invalid")
+    assert "well" in shown and "undecided" in shown
     assert "1 of 6 items are undecided; big was asked about 4, and for its verdicts nothing is proven" in done.out
 
 

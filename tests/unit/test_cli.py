@@ -23,7 +23,7 @@ SETS = ["--model", "tiny", "--hardware", "cpu", "--set", "tasks=demo_quality,dem
 def test_help_groups_the_verbs(cli) -> None:
     shown = cli("--help").out
     titles = [shown.index(f"─ {panel} ─") for panel in ("Data", "Train", "Evaluate", "Trust", "Reproduce", "Setup")]
-    assert titles == sorted(titles)
+    assert titles == sorted(titles) and titles[3] < shown.index("│ estimate ") < titles[4]
     assert titles[1] < shown.index("│ sft ") < titles[2] < shown.index("│ judge ") < titles[3]
 
 
@@ -286,6 +286,8 @@ def test_reward_explains_each_response(cli, tmp_path: Path) -> None:
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = cli("reward", file)
     assert found.code == 0 and "right" in found.out and "<think> occurs 0 times" in found.out and "0.5000" in found.out
+    found = cli("reward", file, "--style", "sft")
+    assert found.code == 0 and "not a bare yes or no" in " ".join(found.out.split()) and "0.5000" in found.out
     file.write_text('{"response": "x", "label": "maybe"}\n')
     found = cli("reward", file)
     assert found.code == 2 and "line 1" in found.err

@@ -144,6 +144,7 @@ def test_the_numbers_need_no_script(folder: Path) -> None:
         for cell in next(iter(found.confusion.values())).values():
             assert f">{cell}</td>" in page
         assert f"ECE {100 * found.calibration.ece:.1f}" in page
+        assert "share of wrong verdicts over share decided" in page
     assert page.count('class="interval"') == 2 and page.count('aria-label="share of right answers') == 2
     assert "right in both orders" in page and "first chosen" in page and "Macro-F1 over votes" not in page
     pairs = result["demo_pairs"].pairwise  # no pair has two valid answers, so there is no rate

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -67,7 +69,11 @@ def test_the_seed_draws_other_rows() -> None:
 
 def test_the_sift_first_then_the_cap_then_the_mix(project: Path) -> None:
     make()
-    within = [n for n, row in enumerate(sift.load(SIFT).rows["demo_safety"]) if row.pass_rate == 0.5]
+    half = {row.id for row in sift.load(SIFT).rows["demo_safety"] if row.pass_rate == 0.5}
+    within = [n for n, (row,) in enumerate(samples.columns(DATA, "demo_safety", "train", "id")) if row in half]
+    lines = (SIFT / "predictions.jsonl").read_text().splitlines(keepends=True)
+    random.Random(1).shuffle(lines)  # vLLM finishes answers in an order of its own
+    (SIFT / "predictions.jsonl").write_text("".join(lines))
     assert 0 < len(within) < 500
     assert row_plan.of(load(*KEEP), DATA, "demo_safety").rows == within
     both = load(*KEEP, "max_rows_per_task=20", "rl.mix={demo_safety: 2.5}")
@@ -145,6 +151,21 @@ def test_a_run_records_its_rows_and_resumes_with_no_others(project: Path) -> Non
     (run.path / "inputs.json").write_text(json.dumps(recorded))
     with pytest.raises(UserError, match=r"another choice of rows; different now: demo_safety\.sha256"):
         prepare(run, found, DATA, "")
+    shutil.rmtree(run.path)
+    make()
+    prepare(run, load(*KEEP), DATA, "")
+    run.set("failed")
+    shutil.rmtree(SIFT)
+    make(lambda one: graded(one).replace("It looks", "That looks"))
+    with pytest.raises(UserError, match=r"another data; different now: sift/predictions\.jsonl"):
+        prepare(run, load(*KEEP), DATA, "")
+
+
+def test_a_run_of_an_earlier_mtrl_resumes(project: Path) -> None:
+    run, found = Run(Path("runs/x")), load("max_rows_per_task=30")
+    prepare(run, found, DATA, "")
+    run.set("failed")
+    recorded = read_json(run.path / "inputs.json")
     del recorded["rows"]  # as an earlier mtrl wrote it
     (run.path / "inputs.json").write_text(json.dumps(recorded))
     prepare(run, found, DATA, "")
@@ -217,7 +238,11 @@ def test_an_unfinished_sift_is_refused(project: Path) -> None:
     make()
     lines = (SIFT / "predictions.jsonl").read_text().splitlines(keepends=True)
     (SIFT / "predictions.jsonl").write_text("".join(lines[:-3]))
-    assert "is not finished" in plan_error(*KEEP)[0]
+    text, then = plan_error(*KEEP)
+    assert "runs/sift is not finished: 1,997 of 2,000 votes on task demo_safety are answered" in text
+    assert then.startswith("mtrl sift --ckpt ") and then.endswith(
+        "--tasks demo_quality,demo_safety --votes 4 --style rl --out runs/sift"
+    )
 
 
 def test_a_weight_that_draws_no_row_is_refused(project: Path) -> None:
