@@ -1,8 +1,8 @@
 """The user's own images as items to judge: each row checked, with its task, prompt and label.
 
-Next to its images, a row may have `task`, `id` and `label` (a verdict, or the task's own word for one). Any column may
-fill a field of the prompt. Everything is checked before a model is loaded, and all problems are reported at once; with
-`skip_bad` an item that has one becomes a `Bad` in its place instead.
+Next to its images, a row may have `task`, `id`, `label` (a verdict, or the task's own word for one) and `cluster`. Any
+column may fill a field of the prompt. Everything is checked before a model is loaded, and all problems are reported at
+once; with `skip_bad` an item that has one becomes a `Bad` in its place instead.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ class Item:
     task: Task
     orders: dict[Order, Shown]
     """As given; a pair also with its two sides swapped ("turned")."""
+    cluster: str = ""
+    """Items with the same one are not independent, such as images of one prompt; "" where it is not known."""
 
     @property
     def given(self) -> Shown:
@@ -84,8 +86,8 @@ class Given:
     """By task: items with an image whose EXIF asks for a rotation that the judge does not see."""
 
 
-class _Wrong(Exception):
-    pass
+class Wrong(Exception):
+    """What is wrong with a row, without its place."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def read(
         identity = _identity(row, taken)
         try:
             items.append(_item(row, identity, known[name], style, fields))
-        except _Wrong as why:
+        except Wrong as why:
             items.append(Bad(identity, name, row.names, f"{row.where}: {why}"))
     every = list(dict.fromkeys(path for item in items if isinstance(item, Item) for path in item.given.images))
     with ThreadPoolExecutor() as pool:
@@ -160,18 +162,18 @@ def _identity(row: Row, taken: Counter[str]) -> str:
 def _item(row: Row, identity: str, task: Task, style: str, fields: dict[str, str]) -> Item:
     if len(row.names) != task.images:
         columns = " and ".join(image_sources.columns(task.images))
-        raise _Wrong(f"task {task.name} takes {task.images} image(s) in {columns}, and {len(row.names)} are given")
+        raise Wrong(f"task {task.name} takes {task.images} image(s) in {columns}, and {len(row.names)} are given")
     filled = {}
     for name in prompting.fields(task, style):
         filled[name] = prompting.escape(text(row.columns.get(name)) or fields.get(name, ""))
         if not filled[name]:
-            raise _Wrong(f"task {task.name} needs the field {name}: --field {name}=..., or a column {name}")
-    label = _label(row.columns.get("label"), task)
+            raise Wrong(f"task {task.name} needs the field {name}: --field {name}=..., or a column {name}")
+    label = meant(row.columns.get("label"), task)
     sample = Sample(identity, task.name, task.kind, row.names, filled, label or task.choices[0], "")
     orders: dict[Order, Sample] = {"given": sample}
     if task.pair:
         if task.pair.fields and not task.pair.images and len({filled.get(name) for name in task.pair.fields}) == 1:
-            raise _Wrong(f"both texts of the pair ({' and '.join(task.pair.fields)}) are equal")
+            raise Wrong(f"both texts of the pair ({' and '.join(task.pair.fields)}) are equal")
         orders["turned"] = sample.swapped(task.pair)
     render = prompting.renderer(task, style)
     return Item(
@@ -187,34 +189,35 @@ def _item(row: Row, identity: str, task: Task, style: str, fields: dict[str, str
             )
             for order, shown in orders.items()
         },
+        text(row.columns.get("cluster")),
     )
 
 
-def _label(value: Any, task: Task) -> str:
+def meant(value: Any, task: Task) -> str:
     """The verdict that a label means: a verdict itself, or what the task's YAML says of this value.
 
-    "" for an empty cell, and where the YAML leaves such rows out. Raises _Wrong.
+    "" for an empty cell, and where the YAML leaves such rows out. Raises Wrong.
     """
     if not (word := text(value)):
         return ""
-    meant, own = {word.casefold()} & set(task.choices), ""
+    found, own = {word.casefold()} & set(task.choices), ""
     if not (task.label.rule and task.label.rule.when[0] not in "<>="):  # a rank has no meaning for one row
         try:
             by_yaml = task.verdicts([(value, "")])[0]
             if by_yaml not in task.choices:
                 return ""
-            meant.add(by_yaml)
+            found.add(by_yaml)
         except MtrlError:
             own = ", ".join(value for values in task.label.values.values() for value in values)
-    if len(meant) > 1:
-        raise _Wrong(
+    if len(found) > 1:
+        raise Wrong(
             f"label {word!r} is a verdict of task {task.name}, and its YAML (label.values) gives this word"
             " the other meaning; leave the column label out, or use another word"
         )
-    if not meant:
+    if not found:
         words = judge.said(task.choices) + (f" (or its own words: {own})" if own else "")
-        raise _Wrong(f"label {word.casefold()!r} is not a verdict of task {task.name}: {words}")
-    return meant.pop()
+        raise Wrong(f"label {word.casefold()!r} is not a verdict of task {task.name}: {words}")
+    return found.pop()
 
 
 def _sound(item: Item | Bad, seen: dict[Path, _Seen]) -> Item | Bad:

@@ -15,8 +15,8 @@ from mtrl.evaluate.metrics.prediction import Fraction
 
 COLUMNS = (
     "id", "image", "image_2", "image_3", "image_4", "task", "verdict", "raw", "escalated", "judged_by", "flipped",
-    "label", "correct", "confidence", "confidence_turned", "probabilities", "reasoning", "response", "response_turned",
-    "response_escalated", "finish_reason", "skipped", "asked",
+    "label", "correct", "cluster", "confidence", "confidence_turned", "probabilities", "reasoning", "response",
+    "response_turned", "response_escalated", "finish_reason", "skipped", "content", "asked",
 )  # fmt: skip
 OPTIONAL = (
     "image_2", "image_3", "image_4", "probabilities", "raw", "escalated", "judged_by", "confidence_turned",
@@ -53,6 +53,8 @@ class Verdict:
     """Of a pair: whether the two orders' answers contradict each other; None where one answer is invalid."""
     label: str = ""
     """The right verdict, "" where it is not known."""
+    cluster: str = ""
+    """The item's, see image_items.py; "" where it is not known."""
     confidence: Fraction | None
     """How sure the judge was of the verdict; None where it is not known."""
     confidence_turned: Fraction | None = None
@@ -67,6 +69,8 @@ class Verdict:
     """The larger judge's text, where it was asked."""
     finish_reason: str
     """How the response ended, see engines/base.py."""
+    content: str = ""
+    """The sha256 of each image file, joined by spaces; "" where it is not recorded."""
     asked: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """Hash of judge, prompt and images: the same command recognizes by it what is done."""
 
@@ -97,7 +101,8 @@ def row(judged: Verdict | Bad) -> dict[str, Any]:
         of |= {"task": judged.task, "verdict": SKIPPED, "skipped": judged.reason}
         return of | {"asked": hashlib.sha256(json.dumps(of).encode()).hexdigest()}
     pair = judged.response_turned is not None
-    has = {"flipped": pair, "response_turned": pair, "label": bool(judged.label), "skipped": False}
+    has = {"flipped": pair, "response_turned": pair, "skipped": False}
+    has |= {name: bool(getattr(judged, name)) for name in ("label", "cluster", "content")}
     has |= {name: getattr(judged, name) is not None for name in OPTIONAL}
     has["correct"] = has["label"] and judged.verdict != UNDECIDED
     return {name: getattr(judged, name) for name in COLUMNS if has.get(name, True)}

@@ -54,8 +54,9 @@ def run(
     limits = decisions or {}
     by = [larger.judge.checkpoint] if larger else []
     decided_by = {task: [decision.model_dump_json(), *by] for task, decision in limits.items()}
+    known = {path: sha256_file(path) for item in items if isinstance(item, Item) for path in item.given.images}
     keys = {
-        index: _key(judge, item, decided_by.get(item.task.name, ()))
+        index: _key(judge, item, known, decided_by.get(item.task.name, ()))
         for index, item in enumerate(items)
         if isinstance(item, Item)
     }
@@ -66,7 +67,7 @@ def run(
         tick(len(done), len(wanted))
         if left:
             asked = engine(judge, max(item.task.images for item in left.values()))
-            for verdict in _ask(judge, left, asked):
+            for verdict in _ask(judge, left, asked, known):
                 done[verdict.asked] = _decided(verdict, limits.get(verdict.task), judge.checkpoint)
                 if file:
                     file.append(done[verdict.asked])
@@ -74,7 +75,7 @@ def run(
         unsure = {k: wanted[k] for k, v in done.items() if v.verdict == UNDECIDED and v.escalated is None}
         if larger and unsure:
             asked = larger.engine(larger.judge, max(item.task.images for item in unsure.values()))
-            for number, verdict in enumerate(_ask(larger.judge, unsure, asked), start=1):
+            for number, verdict in enumerate(_ask(larger.judge, unsure, asked, known), start=1):
                 done[verdict.asked] = _escalated(done[verdict.asked], verdict, larger.judge.checkpoint)
                 if file:
                     file.append(done[verdict.asked])
@@ -104,10 +105,11 @@ def _escalated(first: Verdict, second: Verdict, judge: str) -> Verdict:
     )
 
 
-def _key(judge: Subject, item: Item, decided_by: Sequence[str] = ()) -> str:
+def _key(judge: Subject, item: Item, known: Mapping[Path, str], decided_by: Sequence[str] = ()) -> str:
+    """`known` has the sha256 of each image."""
     seen = [judge.fingerprint, judge.style, str(judge.max_new_tokens), judge.image.model_dump_json()]
     given = item.given
-    seen += [item.id, item.task.name, given.prompt, given.label, *given.names, *map(sha256_file, given.images)]
+    seen += [item.id, item.task.name, given.prompt, given.label, *given.names, *(known[path] for path in given.images)]
     seen += ["orient"] * item.task.orient
     seen += item.task.choices[2:]
     if item.task.pair not in (None, Pair(images=[1, 2])):  # else the key is as an older mtrl made it
@@ -116,7 +118,7 @@ def _key(judge: Subject, item: Item, decided_by: Sequence[str] = ()) -> str:
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
-def _ask(judge: Subject, left: dict[str, Item], engine: Engine) -> Iterator[Verdict]:
+def _ask(judge: Subject, left: dict[str, Item], engine: Engine, known: Mapping[Path, str]) -> Iterator[Verdict]:
     """The verdict on each item, once all its orders are answered."""
     requests = []
     for key, item in left.items():
@@ -130,10 +132,11 @@ def _ask(judge: Subject, left: dict[str, Item], engine: Engine) -> Iterator[Verd
         key = answer.request.id
         found[key][answer.request.order] = answer
         if len(found[key]) == len(left[key].orders):
-            yield _verdict(key, left[key], judge.style, found.pop(key))
+            content = " ".join(known[path] for path in left[key].given.images)
+            yield _verdict(key, left[key], judge.style, found.pop(key), content)
 
 
-def _verdict(key: str, item: Item, style: str, answers: dict[Order, Answer]) -> Verdict:
+def _verdict(key: str, item: Item, style: str, answers: dict[Order, Answer], content: str) -> Verdict:
     given, swapped = answers["given"], answers.get("turned")
     verdict = parser.parse(given.response, style, item.task.choices)
     flipped = turned = None
@@ -152,11 +155,13 @@ def _verdict(key: str, item: Item, style: str, answers: dict[Order, Answer]) -> 
         verdict=verdict or INVALID,
         flipped=flipped,
         label=item.given.label,
+        cluster=item.cluster,
         confidence=sure[verdict] if sure and verdict else None,
         confidence_turned=turned,
         probabilities=sure if len(item.task.choices) > 2 else None,
         response=given.response,
         response_turned=swapped.response if swapped else None,
         finish_reason=given.finish_reason,
+        content=content,
         asked=key,
     )

@@ -22,6 +22,7 @@ from mtrl.commands import (
     convert,
     demo,
     doctor,
+    estimate,
     evaluate,
     export,
     fetch,
@@ -104,6 +105,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
     },
     "Trust": {
         "certify": certify.command,
+        "estimate": estimate.command,
     },
     "Reproduce": {"reproduce": reproduce.command, "study": study.command, "demo": demo.command},
     "Setup": {"doctor": doctor.command},

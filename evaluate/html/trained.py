@@ -74,6 +74,7 @@ class Trained:
     unchosen: str
     """Why no checkpoint is chosen; empty where one is."""
     warnings: list[str]
+    """What `mtrl status` warns of; each names the run."""
 
     @property
     def ended(self) -> bool:

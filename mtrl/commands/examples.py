@@ -126,6 +126,14 @@ $ mtrl reward answers.jsonl
 $ mtrl certify runs/mine/eval --write exports/mine
 ...
 next: mtrl judge IMAGES --tasks demo_quality --ckpt exports/mine""",
+    "estimate": """\
+$ mtrl estimate verdicts.jsonl --labels label.csv
+photo: 59.0% (95% interval 53.5 to 64.4) of the 5,000 images are yes;
+the judge alone says 66.9%; labels alone 56.0% (49.1 to 62.7)
+...
+│ Rogan-Gladen │  63.2 │ 55.2 to 72.0 │ sensitivity 89.3, specificity 71.6 │
+...
+the labels are a random sample of the set, drawn with seed 0""",
     "reproduce": """\
 $ mtrl reproduce table2 --model tiny --hardware cpu --dry-run
 ...

@@ -28,3 +28,8 @@ def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def of_cell(text: str) -> str:
+    """The text that was written to a cell."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA) else text

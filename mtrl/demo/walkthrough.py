@@ -45,8 +45,8 @@ def run(folder: Path, full: bool) -> None:
     rows = [("sft", "sft_unified", ""), ("rl", "rl_multitask", "")]
     if full:
         rows += [(stage, f"{stage}_single", task) for stage in ("sft", "rl") for task in POINTWISE]
-    for stage, method, task in rows:
-        name = f"{method}-{task}" if task else method
+    named = [(f"{method}-{task}" if task else method, stage, method, task) for stage, method, task in rows]
+    for name, stage, method, task in named:
         wanted = ["--tasks", task] if task else ["--set", f"tasks={every}"]
         say(f"\n{METHODS[method]}: trained on {task or 'the three pointwise tasks'}")
         mtrl(stage, method, *PRESETS, *wanted, "--name", name)
@@ -54,7 +54,7 @@ def run(folder: Path, full: bool) -> None:
             mtrl("export", name, "--out", f"exports/{name}")
         mtrl("eval", "--ckpt", f"exports/{name}", *(["--tasks", task, "--confidence"] if task else scored))
     say("\nResults")
-    mtrl("status", "--html")
+    mtrl("status", *(name for name, *_ in named), "--html")
     mtrl("compare", "sft_unified", "rl_multitask")
     pages = [os.path.relpath(file) for where in PAGES for file in sorted(home.glob(f"runs/{where}"))]
     took = f"{(time.time() - begun) / 60:.1f} minutes"

@@ -82,7 +82,7 @@ def read(run: Run, rows: Rows | None = None) -> Trained:
     if selected := run.selected:
         found.insert(0, curves.of_select(selected))
     select = hints.line("select", run.asked_as)
-    gap = sampler_gap.check(run, merged)
+    checks = (sampler_gap.check(run, merged), validation.opposed(run, merged))
     return Trained(
         name=run.name,
         state=status.state,
@@ -96,7 +96,9 @@ def read(run: Run, rows: Rows | None = None) -> Trained:
         absent=curves.absent(found, stage) if merged else [],
         chosen=chosen,
         unchosen="" if chosen else f"{select} scores the kept checkpoints" if stage == "sft" else "no validation yet",
-        warnings=[gap.text] if gap and gap.level != "ok" else [],
+        warnings=[
+            f"{found.text}{found.then and '. Next: '}{found.then}" for found in checks if found and found.level != "ok"
+        ],
     )
 
 

@@ -8,6 +8,7 @@ rises.
 from __future__ import annotations
 
 from math import sqrt
+from typing import Any
 
 from mtrl.config import samples
 from mtrl.core import hints
@@ -39,14 +40,14 @@ def shown(run: Run) -> dict[str, str]:
     return found
 
 
-def opposed(run: Run) -> Check | None:
+def opposed(run: Run, rows: list[dict[str, Any]] | None = None) -> Check | None:
     """A warning where one task's verdict accuracy fell from its best validation to the last one, and another task's
     rose between the same two; of several, the largest fall and the largest rise. None without validations by task.
 
     A change counts if it is larger than ERRORS standard errors, with the rows of the task's split val: the best of
-    several validations is partly luck.
+    several validations is partly luck. `rows` are the run's metrics, where they are known.
     """
-    rows, data = run.metrics, run.data
+    rows, data = run.metrics if rows is None else rows, run.data
     by_task: dict[str, dict[int, float]] = {}
     for task in run.recipe["tasks"]:
         key = f"eval_accuracy_{task}"

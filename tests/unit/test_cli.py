@@ -23,7 +23,7 @@ SETS = ["--model", "tiny", "--hardware", "cpu", "--set", "tasks=demo_quality,dem
 def test_help_groups_the_verbs(cli) -> None:
     shown = cli("--help").out
     titles = [shown.index(f"─ {panel} ─") for panel in ("Data", "Train", "Evaluate", "Trust", "Reproduce", "Setup")]
-    assert titles == sorted(titles)
+    assert titles == sorted(titles) and titles[3] < shown.index("│ estimate ") < titles[4]
     assert titles[1] < shown.index("│ sft ") < titles[2] < shown.index("│ judge ") < titles[3]
 
 

@@ -13,6 +13,8 @@ import typer
 
 from mtrl.cli import app
 from mtrl.commands.examples import EXAMPLES
+from mtrl.evaluate import judged_set, labelling
+from tests.unit.test_estimate import jsonl, judged, table
 
 VERBS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 TRAINED = {
@@ -65,6 +67,9 @@ def answers(project: Path) -> None:
         )
     Path("photos").mkdir()
     Path("photos/labels.csv").write_text("image,label\na.jpg,good\nb.jpg,bad\n")
+    rows, truth = judged(images=5000)
+    drawn = labelling.order(judged_set.read(jsonl(rows)).tasks["photo"], 0)[:200]
+    table(((row.id, truth[row.id], 0) for row in drawn), ("id", "label", "seed"), "label.csv")
 
 
 @pytest.mark.parametrize("verb", [verb for verb in RUN if verb != "tables"])

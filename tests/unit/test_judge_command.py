@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mtrl.core.files import read_jsonl
+from mtrl.core.files import read_jsonl, sha256_file
+from mtrl.evaluate import judged_set
 from mtrl.evaluate.engines import endpoint
 from mtrl.evaluate.verdict import reasoning
 from tests.unit.standin import Reply, asked_text, completion, error, standin
@@ -54,6 +55,20 @@ def test_a_folder_and_a_task_of_ones_own(cli) -> None:
         "[image] here:  good? yes or no"
     ] * 3  # a field holds no marker
     assert done.out.count("│ pics/") == 3 and " yes " in done.out and " no " in done.out
+
+
+def test_clusters_and_contents_are_written_for_mtrl_estimate(cli) -> None:
+    Path("list.csv").write_text("image,where,cluster\npics/0.png,a,=p\npics/1.png,b,\npics/0.png,c,\n")
+    with standin(lambda n, asked: completion("yes")) as server:
+        for out in ("v.jsonl", "v.csv"):
+            done = judge(cli, server, "list.csv", "--tasks", "mine", "--out", out)
+            assert done.code == 0, done.err
+    rows = read_jsonl(Path("v.jsonl"))
+    assert [row.get("cluster") for row in rows] == ["=p", None, None]
+    assert [row["content"] for row in rows] == [sha256_file(Path(f"pics/{n}.png")) for n in (0, 1, 0)]
+    for out in ("v.jsonl", "v.csv"):
+        found = judged_set.read(Path(out)).tasks["mine"]
+        assert [row.cluster for row in found] == [found[0].id, found[1].id, found[0].id]
 
 
 def test_a_table_of_mixed_tasks_to_jsonl_and_csv(cli) -> None:

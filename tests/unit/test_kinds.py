@@ -403,14 +403,12 @@ def test_an_answer_as_a_number() -> None:
 
 
 def test_verdicts_of_another_pair_or_with_ties_are_asked_again(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(b"a")
     shown = Shown((tmp_path / "a.png",), ("a.png",), {}, "<image>", "")
     judged: Any = SimpleNamespace(fingerprint="f", style="sft", max_new_tokens=1, image=Pair(images=[1, 2]))
 
     def key(**keys: Any) -> str:
-        return verdicts._key(
-            judged, Item("1", task_of(**{"label": PAIR_LABEL, "kind": "pairwise"} | keys), {"given": shown})
-        )
+        item = Item("1", task_of(**{"label": PAIR_LABEL, "kind": "pairwise"} | keys), {"given": shown})
+        return verdicts._key(judged, item, {tmp_path / "a.png": sha256_bytes(b"a")})
 
     tasks = [
         {},

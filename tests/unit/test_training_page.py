@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mtrl.backends import easyr1_grpo, verl_grpo
+from mtrl.backends import easyr1_grpo, logs, verl_grpo
 from mtrl.backends.base import Job
 from mtrl.backends.jobs import grpo
 from mtrl.backends.registry import BACKENDS
@@ -197,6 +197,17 @@ def test_what_select_found_takes_precedence_under_its_own_name() -> None:
     assert of(run, "Validation verdict accuracy") == [(20, 0.7), (30, 0.8)]
     write_json(run.path / "select.json", {"by": "macro_f1", "scores": {"20": 0.5}, "best": 20})
     assert "its validation Macro-F1 of verdicts 50.0%" in words(training_page.write([run]))
+
+
+def test_what_status_warns_of_is_on_the_page(converted: Path) -> None:
+    run = begun("r", data=str(converted / "data"))
+    before, after = (
+        {"eval_accuracy_demo_quality": q, "eval_accuracy_demo_safety": s} for q, s in ((0.9, 0.5), (0.5, 0.9))
+    )
+    with_rows(run, {"step": 10, **before, logs.CORRELATION: 0.6}, {"step": 20, **after})
+    text = words(training_page.write([run]))
+    assert "validation accuracy of demo_quality fell from 0.900 to 0.500" in text
+    assert "sampler and trainer differ at step 10" in text
 
 
 # --- what is not drawn as it was logged --------------------------------------------------------------------------

@@ -1,0 +1,175 @@
+"""A set of judged images: what `mtrl judge` wrote as .csv or .jsonl, or an evaluation, as rows by task.
+
+Rows that share an image (by content where it is recorded, else by name) or a value of the cluster column are not
+independent, and have one cluster. Of an evaluation, only the given order counts, and clusters are its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from mtrl.config.kinds import SKIPPED, UNDECIDED
+from mtrl.converters.pipeline.near import components
+from mtrl.converters.readers.tables import Record, read_table
+from mtrl.core.csv_files import of_cell
+from mtrl.core.errors import UserError
+from mtrl.core.files import open_regular
+from mtrl.evaluate import predictions
+from mtrl.evaluate.identity import IDENTITY
+from mtrl.evaluate.image_sources import text
+from mtrl.evaluate.metrics.prediction import voted
+
+IMAGES = ("image", "image_2", "image_3", "image_4")
+CLUSTER = "cluster"
+GOES_ON = "run the same mtrl judge again: it continues"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One image of the set, or one item of several images, and what the judge said."""
+
+    task: str
+    id: str
+    names: tuple[str, ...]
+    """What the file calls its images; () in an evaluation."""
+    verdict: str
+    """One of the task's verdicts, or a word in place of one, such as INVALID."""
+    label: str
+    """The right verdict as the file has it, "" where it has none."""
+    cluster: str
+    """Rows of a task with the same one are not independent."""
+
+
+class Asked(NamedTuple):
+    """Which judge was asked about a task, and how."""
+
+    checkpoint: str
+    prompt_sha256: str
+
+
+@dataclass(frozen=True)
+class JudgedSet:
+    path: Path
+    tasks: dict[str, list[Judged]]
+    """Rows by task, in the order of the file."""
+    skipped: int = 0
+    """Rows that were not judged. They are not in `tasks`."""
+    asked: dict[str, Asked] | None = None
+    """By task; None where the file does not say."""
+    choices: dict[str, tuple[str, ...]] | None = None
+    """Each task's verdicts; None where the file does not say."""
+
+
+def read(path: Path, column: str | None = None) -> JudgedSet:
+    """`column` holds the clusters of a file; default: `cluster`, if it has one. Raises UserError."""
+    if not path.is_dir():
+        return _of_file(path, column)
+    if not (path / IDENTITY).exists() and (path / "eval" / IDENTITY).exists():
+        path = path / "eval"
+    if column:
+        raise UserError(f"--cluster is for a .csv or .jsonl; {path} has clusters of its own", "leave out --cluster")
+    found = predictions.load(path)
+    rows: dict[str, list[Judged]] = {}
+    for name, asked in found.identity.tasks.items():
+        own = found.of_task(name).rows
+        if len([row for row in found.rows if row.task == name]) < asked.requests:
+            raise UserError(
+                f"{path}: task {name} is not finished: {asked.requests:,} answers were asked for, and it has fewer",
+                "run the same mtrl eval again: it continues",
+            )
+        given = [one for one in voted(own) if one.order == "given"]
+        rows[name] = [Judged(name, one.id, (), one.verdict, one.label, one.unit) for one in given]
+    tasks = found.identity.tasks
+    return JudgedSet(
+        path,
+        rows,
+        asked={name: Asked(found.identity.checkpoint, one.prompt_sha256) for name, one in tasks.items()},
+        choices={name: found.of_task(name).choices for name in tasks},
+    )
+
+
+def _of_file(path: Path, column: str | None) -> JudgedSet:
+    _check_written(path)
+    every: dict[str, list[Record]] = {}
+    known: dict[tuple[str, str], Record] = {}
+    skipped = 0
+    for record in read_table(path):
+        if any(not text(record.get(name)) for name in ("id", "task", "verdict", "asked")):
+            raise UserError(
+                f"{record.where} is not a row of mtrl judge, which has id, task, verdict and asked",
+                "pass what mtrl judge --out wrote (.csv or .jsonl), or the folder of an evaluation",
+            )
+        if record["verdict"] == SKIPPED:
+            skipped += 1
+            continue
+        key = (text(record["task"]), _cell(record, "id"))
+        if key in known and known[key].get("escalated") != record.get("escalated"):  # not yet put into one row
+            raise UserError(f"{path}: mtrl judge was interrupted while it asked the larger judge", GOES_ON)
+        if key in known:
+            raise UserError(
+                f"{known[key].where} and {record.where} are both {key[1]!r} of task {key[0]}: a label would be of both",
+                "judge the table again with another id in each row",
+            )
+        known[key] = record
+        every.setdefault(key[0], []).append(record)
+    if not every:
+        raise UserError(f"{path} has no verdicts", "mtrl judge IMAGES --tasks NAME --ckpt PATH --out verdicts.csv")
+    columns = dict.fromkeys(name for records in every.values() for record in records for name in record)
+    if column and column not in columns:
+        raise UserError(f"{path} has no column {column!r}", f"pass --cluster with one of these: {', '.join(columns)}")
+    tasks = {}
+    for name, records in every.items():
+        first = components(_shared(record, column or CLUSTER) for record in records)
+        ids = [_cell(record, "id") for record in records]
+        tasks[name] = [
+            Judged(name, own, _names(record), _verdict(record), text(record.get("label")), ids[joined])
+            for own, record, joined in zip(ids, records, first, strict=True)
+        ]
+    return JudgedSet(path, tasks, skipped)
+
+
+def _check_written(path: Path) -> None:
+    """Raises UserError where `mtrl judge` is writing to the file, or was interrupted within a line."""
+    if path.suffix not in (".csv", ".jsonl"):
+        what = "is neither .csv nor .jsonl nor the folder of an evaluation" if path.exists() else "does not exist"
+        raise UserError(f"{path} {what}", "pass what mtrl judge --out wrote")
+    try:
+        with open_regular(path) as file:
+            if path.suffix == ".jsonl" and file.seek(0, 2):
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                file.seek(-1, 2)
+                if file.read(1) != b"\n":
+                    raise UserError(f"the last line of {path} is not complete: mtrl judge was interrupted", GOES_ON)
+    except BlockingIOError:
+        raise UserError(f"mtrl judge is writing to {path}", "wait for it") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def _shared(record: Record, column: str) -> Iterator[tuple[str, str]]:
+    """What rows that are not independent have in common."""
+    if value := _cell(record, column):
+        yield "cluster", value
+    if content := text(record.get("content")):
+        yield from (("image", one) for one in content.split())
+    else:
+        yield from (("name", name) for name in _names(record))
+
+
+def _verdict(record: Record) -> str:
+    """Where it is undecided, what the judge said all the same: to an estimate that is worth something."""
+    verdict = text(record["verdict"])
+    return text(record.get("raw")) or verdict if verdict == UNDECIDED else verdict
+
+
+def _names(record: Record) -> tuple[str, ...]:
+    return tuple(name for name in (_cell(record, column) for column in IMAGES) if name)
+
+
+def _cell(record: Record, column: str) -> str:
+    value = text(record.get(column))
+    return of_cell(value) if record.file.suffix == ".csv" else value
