@@ -53,7 +53,14 @@ def of_annotators(name: str, task: TaskMetrics) -> Iterator[str]:
             " annotators, and so no label; alpha counts them, and no other number does"
         )
     if task.annotators is None:
+        if task.agreement:
+            yield f"{name}: there is no human ceiling, since no item that was asked has labels of three annotators"
         return
+    if task.annotators.left_out:
+        yield (
+            f"{name}: {task.annotators.left_out:,} labels of annotators are not compared: another label would have made"
+            " the item a tie, which is left out, so that only agreement would count"
+        )
     test = task.annotators.alt_test
     if test.unmet:
         yield f"{name}: the alternative annotator test does not apply: {test.unmet}"

@@ -15,7 +15,8 @@ that are -1, 0 or 1 it does not test the mean, and of judges that are worse by e
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from mtrl.config.kinds import INVALID
 from mtrl.core.schema import Stored
@@ -41,34 +42,45 @@ class AltTest(Stored):
     """By annotator, then as winning_rate; before the correction."""
 
 
-def alt_test(
-    judge: Mapping[str, str],
-    people: Mapping[str, Mapping[str, str]],
-    choices: tuple[str, ...],
-    units: Mapping[str, str],
-) -> AltTest:
-    """`judge` and each of `people` have verdicts by item; `units` has the cluster of an item."""
+class Pair(NamedTuple):
+    """An annotator and the judge on one item."""
+
+    annotator: str
+    human: str
+    """The annotator's verdict."""
+    judge: str
+    others: list[str]
+    """The other annotators' verdicts, at least one."""
+    unit: str
+    """The item's cluster."""
+
+
+def alt_test(pairs: Sequence[Pair], choices: tuple[str, ...]) -> AltTest:
     import numpy as np
     from scipy.stats import false_discovery_control
 
-    compared = {name: _compared(name, judge, people, choices) for name in people}
-    tested = {name: rows for name, rows in compared.items() if len({units[item] for item in rows}) >= CLUSTERS}
+    by_name: dict[str, list[Pair]] = {pair.annotator: [] for pair in sorted(pairs)}
+    for pair in pairs:
+        by_name[pair.annotator].append(pair)
+    units = {name: [pair.unit for pair in its] for name, its in by_name.items()}
+    tested = [name for name, its in units.items() if len(set(its)) >= CLUSTERS]
     if len(tested) < ANNOTATORS:
-        independent = "items" if len(set(units.values())) == len(units) else "independent items (clusters)"
+        alone = all(len(set(its)) == len(its) for its in units.values())
+        items = "items" if alone else "independent items (clusters)"
         return AltTest(
-            unmet=f"it needs {ANNOTATORS} annotators with {CLUSTERS} {independent} each that another labelled too, and "
-            f"{len(tested)} of {len(people)} {'has' if len(tested) == 1 else 'have'} that many"
+            unmet=f"it needs {ANNOTATORS} annotators with {CLUSTERS} {items} each to compare with the other annotators,"
+            f" and {len(tested)} of {len(by_name)} {'has' if len(tested) == 1 else 'have'} that many"
         )
+    wins = {name: [_wins(pair, is_scale(choices)) for pair in by_name[name]] for name in tested}
     p_values: dict[str, dict[str, float]] = {name: {} for name in tested}
     rate = {}
     for who, epsilon in EPSILONS.items():
-        for name, rows in tested.items():
-            differences = [human - machine for machine, human in rows.values()]
-            p_values[name][who] = p_value(differences, [units[item] for item in rows], epsilon)
+        for name, its in wins.items():
+            p_values[name][who] = p_value([human - judge for human, judge in its], units[name], epsilon)
         corrected = false_discovery_control([its[who] for its in p_values.values()], method="by")
         rate[who] = float(np.mean(corrected <= FDR))
-    wins = [np.mean([machine for machine, _ in rows.values()]) for rows in tested.values()]
-    return AltTest(winning_rate=rate, advantage=float(np.mean(wins)), p_values=p_values)
+    advantage = float(np.mean([np.mean([judge for _, judge in its]) for its in wins.values()]))
+    return AltTest(winning_rate=rate, advantage=advantage, p_values=p_values)
 
 
 def p_value(differences: Sequence[int], units: Sequence[str], epsilon: float) -> float:
@@ -83,17 +95,10 @@ def p_value(differences: Sequence[int], units: Sequence[str], epsilon: float) ->
     return float(t.cdf((mean - epsilon) / error, clusters - 1)) if error else float(mean >= epsilon)
 
 
-def _compared(
-    name: str, judge: Mapping[str, str], people: Mapping[str, Mapping[str, str]], choices: tuple[str, ...]
-) -> dict[str, tuple[int, int]]:
-    """By item that this annotator and another labelled: whether the judge is at least as good, and the annotator."""
-    found = {}
-    for item, verdict in people[name].items():
-        others = [its[item] for other, its in people.items() if other != name and item in its]
-        if others and item in judge:
-            machine, human = (_score(said, others, is_scale(choices)) for said in (judge[item], verdict))
-            found[item] = int(machine >= human), int(human >= machine)
-    return found
+def _wins(pair: Pair, scale: bool) -> tuple[int, int]:
+    """Whether the annotator is at least as good as the judge, and the judge as the annotator."""
+    human, judge = (_score(verdict, pair.others, scale) for verdict in (pair.human, pair.judge))
+    return int(human >= judge), int(judge >= human)
 
 
 def _score(verdict: str, others: Sequence[str], scale: bool) -> float:

@@ -2,22 +2,26 @@
 
 Each annotator's verdicts are compared with what the other annotators say of the same items: their majority, of a scale
 their mean as a whole number. The judge is compared with the very same, item by item, so both are measured alike; its
-headline number, which is against all annotators, is not. The numbers are of all such pairs of annotator and item
-together. Items without a majority were left out by the conversion, and pairs whose others tie are left out here.
+headline number, which is against all annotators, is not. The numbers are of all such pairs of annotator and item.
+
+The conversion left out the items on which annotators tie. Where another verdict of an annotator would have made a tie,
+only agreement is left, and the ceiling would be too high: of two labels per item it would be 100%. Such pairs are not
+compared. Whether any other pair is here does not depend on what the annotator says.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from mtrl.config.kinds import INVALID
-from mtrl.config.majority import agreed
+from mtrl.config.majority import agreed, majority
 from mtrl.core.schema import Stored
-from mtrl.evaluate.metrics.alt_test import AltTest, alt_test
+from mtrl.evaluate.metrics.alt_test import AltTest, Pair, alt_test
 from mtrl.evaluate.metrics.classification import macro_f1, resampled, table
 from mtrl.evaluate.metrics.intervals import Estimate, estimate
 from mtrl.evaluate.metrics.prediction import Fraction, Prediction, Voted, voted
@@ -47,7 +51,9 @@ class Annotators(Stored):
     """Annotators and judge on one task. Of a scale, only items to which the judge's answer is valid."""
 
     n: PositiveInt
-    """Pairs of annotator and item."""
+    """Pairs of annotator and item, without those whose others tie."""
+    left_out: NonNegativeInt
+    """Labels that are not compared, since with another label of the annotator the item would have been a tie."""
     human: Side
     """The human ceiling."""
     judge: Side
@@ -57,7 +63,7 @@ class Annotators(Stored):
     alt_test: AltTest
 
 
-class Pair(NamedTuple):
+class Sides(NamedTuple):
     """An annotator and the judge on one item; `label` of both is what the other annotators say."""
 
     human: Voted
@@ -67,49 +73,51 @@ class Pair(NamedTuple):
 def annotators(rows: Sequence[Prediction], choices: tuple[str, ...]) -> Annotators | None:
     """`rows`: one task's, in one order. None where there is nothing to compare."""
     verdicts = {row.id: row.annotators for row in rows if row.annotators}
-    items = [item for item in voted(rows) if item.id in verdicts]
-    by_name: dict[str, list[Pair]] = {}
-    for item in items:
-        for name, pair in _pairs(item, verdicts[item.id], choices):
-            by_name.setdefault(name, []).append(pair)
-    pairs = [pair for its in by_name.values() for pair in its]
-    if not pairs:
+    pairs = [(item, pair) for item in voted(rows) for pair in _pairs(item, verdicts.get(item.id, {}), choices)]
+    free = [(item, pair) for item, pair in pairs if is_scale(choices) or _free(tuple(sorted(pair.others)), choices)]
+    by_name: dict[str, list[Sides]] = {}
+    for item, pair in sorted(free, key=lambda both: both[1].annotator):
+        if (label := agreed(pair.others, choices)) is not None:
+            sides = Sides(replace(item, label=label, verdict=pair.human), replace(item, label=label))
+            by_name.setdefault(pair.annotator, []).append(sides)
+    human = [sides.human for its in by_name.values() for sides in its]
+    judge = [sides.judge for its in by_name.values() for sides in its]
+    if not human:
         return None
-    human, judge = [pair.human for pair in pairs], [pair.judge for pair in pairs]
     drawn = resampled([human, judge], [item.unit for item in human], choices, _of_scale if is_scale(choices) else _both)
     a, b = _headline(human, choices), _headline(judge, choices)
     less = None if a is None or b is None else b - a
     one, other, between = [None] * 3 if drawn is None else drawn
     return Annotators(
-        n=len(pairs),
+        n=len(human),
+        left_out=len(pairs) - len(free),
         human=Side(headline=estimate(a, one), accuracy=_accuracy(human)),
         judge=Side(headline=estimate(b, other), accuracy=_accuracy(judge)),
         difference=estimate(less, between),
         by_name={
             name: Annotator(
                 n=len(its),
-                human=_headline([pair.human for pair in its], choices),
-                judge=_headline([pair.judge for pair in its], choices),
+                human=_headline([sides.human for sides in its], choices),
+                judge=_headline([sides.judge for sides in its], choices),
             )
-            for name, its in sorted(by_name.items())
+            for name, its in by_name.items()
         },
-        alt_test=alt_test(
-            {item.id: item.verdict for item in items},
-            {name: {i: its[name] for i, its in verdicts.items() if name in its} for name in sorted(by_name)},
-            choices,
-            {item.id: item.unit for item in items},
-        ),
+        alt_test=alt_test([pair for _, pair in free], choices),
     )
 
 
-def _pairs(item: Voted, verdicts: dict[str, str], choices: tuple[str, ...]) -> Iterator[tuple[str, Pair]]:
-    """By annotator."""
+def _pairs(item: Voted, verdicts: dict[str, str], choices: tuple[str, ...]) -> Iterator[Pair]:
     if is_scale(choices) and item.verdict == INVALID:
         return
     for name, verdict in verdicts.items():
-        label = agreed([said for other, said in verdicts.items() if other != name], choices)
-        if label is not None:
-            yield name, Pair(replace(item, label=label, verdict=verdict), replace(item, label=label))
+        if others := [said for other, said in verdicts.items() if other != name]:
+            yield Pair(name, verdict, item.verdict, others, item.unit)
+
+
+@functools.cache
+def _free(others: tuple[str, ...], choices: tuple[str, ...]) -> bool:
+    """Whether the item has a majority whatever one more annotator says."""
+    return all(majority([*others, choice]) for choice in choices)
 
 
 def _headline(items: Sequence[Voted], choices: tuple[str, ...]) -> float | None:

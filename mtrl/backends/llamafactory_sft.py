@@ -35,7 +35,7 @@ class LlamaFactory(HuggingFaceTrainer):
         """inputs/model: the model with the recipe's image budget in its processor. inputs/sft: the rows, if they are
         capped, or traces."""
         if recipe.on_traces:
-            traces.write(recipe, data, run.inputs)
+            traces.write(recipe, data, run.inputs / "sft")
         else:
             inputs.sft_registry(recipe, data, run.inputs / "sft")
         inputs.budgeted_model(recipe, run)

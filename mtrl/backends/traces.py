@@ -5,7 +5,7 @@ out with one trace, for LLaMA-Factory's token accuracy; of the others at most `s
 verdict of a task has more traces than its other verdicts together: a model that prefers a verdict is right more often
 on its rows, and would learn to prefer it more. All choices follow from the recipe's seed.
 
-Written into the run: inputs/sft as LLaMA-Factory reads it, and inputs/traces.json with what was kept and dropped.
+Written into the run's inputs/sft, as LLaMA-Factory reads it; inputs.json has what was kept and dropped.
 """
 
 from __future__ import annotations
@@ -15,19 +15,15 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import Field
-
 from mtrl.backends import row_plan
 from mtrl.config import prompting, samples, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.converters.pipeline import exports
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_json, sha256_file, write_json
-from mtrl.core.rundir import Run
-from mtrl.core.schema import Stored, read
+from mtrl.core.run_files import TraceCounts, Traces
 from mtrl.evaluate import judges, predictions
 
-FILE = "traces.json"
 HELD_OUT = 10  # one row in so many validates
 
 
@@ -42,57 +38,23 @@ class Trace(NamedTuple):
     """Reasoning and verdict."""
 
 
-class Kept(Stored):
-    """What a task's traces come to, in traces.json."""
-
-    rows: int
-    """Of its train split, after max_rows_per_task."""
-    solved: int
-    """Of them with a correct trace."""
-    held_out: int
-    """Of those held out for validation."""
-    traces: int
-    """Trained on."""
-    verdicts: dict[str, int]
-    """{verdict: traces trained on}."""
-    dropped: dict[str, int]
-    """{why: correct answers that are not trained on}."""
-
-
-class Source(Stored):
-    """traces.json: whose traces a run is trained on, and how many."""
-
-    sift: str
-    """The sift's folder, absolute."""
-    model: str
-    """What was asked there."""
-    own: bool
-    """Whether that is the model that is trained. If not, this is distillation."""
-    max_tokens: int = Field(ge=1)
-    """Most tokens of an answer there: what evaluation allows the trained model too."""
-    tasks: dict[str, Kept]
-
-
-class Traces(NamedTuple):
+class OfTask(NamedTuple):
     """A task's traces and their numbers."""
 
     train: list[Trace]
     val: list[Trace]
-    kept: Kept
+    counts: TraceCounts
 
 
-def source(recipe: Recipe, data: Path) -> Source:
-    """Raises UserError as `of_task` does."""
+def recorded(recipe: Recipe, data: Path) -> Traces | None:
+    """For inputs.json; None of a recipe that is not on traces. Raises UserError as `of_task` does."""
+    if not recipe.on_traces:
+        return None
     identity = row_plan.sifted(recipe, data).identity
-    kept = {name: of_task(recipe, data, name).kept for name in recipe.tasks}
+    found = {name: of_task(recipe, data, name).counts for name in recipe.tasks}
     folder = str(Path(str(recipe.sift)).resolve())
     own = identity.checkpoint == judges.subject(recipe.model.path).fingerprint
-    return Source(sift=folder, model=identity.path, own=own, max_tokens=identity.sampling.max_tokens, tasks=kept)
-
-
-def max_new_tokens(run: Run) -> int:
-    """Of a run on traces: as many tokens as the sift allowed an answer, so that no trace is longer."""
-    return read(Source, run.inputs / FILE, "train again under another --name").max_tokens
+    return Traces(sift=folder, model=identity.path, own=own, max_tokens=identity.sampling.max_tokens, tasks=found)
 
 
 def hashes(recipe: Recipe) -> dict[str, str]:
@@ -105,7 +67,7 @@ def rows(recipe: Recipe, data: Path) -> int:
     """The number of rows that an epoch of SFT or RL draws: of traces, where it is on traces."""
     if not recipe.on_traces:
         return sum(found.drawn for found in row_plan.counts(recipe, data).values())
-    return sum(of_task(recipe, data, name).kept.traces for name in recipe.tasks)
+    return sum(of_task(recipe, data, name).counts.traces for name in recipe.tasks)
 
 
 def replies(recipe: Recipe, data: Path, task: str) -> dict[str, list[str]]:
@@ -118,8 +80,8 @@ def replies(recipe: Recipe, data: Path, task: str) -> dict[str, list[str]]:
 
 
 def write(recipe: Recipe, data: Path, folder: Path) -> None:
-    """inputs/traces.json and the folder inputs/sft of the run whose inputs are `folder`."""
-    write_json(folder / FILE, source(recipe, data).model_dump())
+    """The folder whose dataset_info.json LLaMA-Factory reads."""
+    folder.mkdir(parents=True, exist_ok=True)
     registry, entries = read_json(data / exports.REGISTRY), {}
     for name in recipe.tasks:
         made, task = of_task(recipe, data, name), tasks.load(name)
@@ -135,14 +97,13 @@ def write(recipe: Recipe, data: Path, folder: Path) -> None:
                     {"role": "assistant", "content": trace.text},
                 ]
                 content.append({"messages": messages, "images": list(row.images), "id": row.id, "task": name})
-            file = folder / "sft" / f"{name}_{split}.json"
-            file.parent.mkdir(parents=True, exist_ok=True)
+            file = folder / f"{name}_{split}.json"
             write_json(file, content)
             entries[f"{name}_{split}"] = {**registry[f"{name}_train"], "file_name": file.name}
-    write_json(folder / "sft" / exports.REGISTRY, entries)
+    write_json(folder / exports.REGISTRY, entries)
 
 
-def of_task(recipe: Recipe, data: Path, name: str) -> Traces:
+def of_task(recipe: Recipe, data: Path, name: str) -> OfTask:
     """Raises UserError where the sift does not fit the recipe, or has traces of one verdict alone."""
     assert recipe.sft and recipe.sft.traces_per_row
     found, dropped = row_plan.sifted(recipe, data), Counter[str]()
@@ -170,7 +131,7 @@ def of_task(recipe: Recipe, data: Path, name: str) -> Traces:
             "sift with more --votes or another --ckpt, or leave the task out by --tasks",
         )
     verdicts = Counter(trace.label for trace in balanced)
-    kept = Kept(
+    counts = TraceCounts(
         rows=len(chosen),
         solved=len(by_row),
         held_out=len(held),
@@ -178,7 +139,7 @@ def of_task(recipe: Recipe, data: Path, name: str) -> Traces:
         verdicts={verdict: verdicts[verdict] for verdict in found.identity.tasks[name].choices},
         dropped=dict(dropped),
     )
-    return Traces(balanced, val, kept)
+    return OfTask(balanced, val, counts)
 
 
 def _distinct(answers: list[str], label: str, row: str, dropped: Counter[str]) -> list[Trace]:

@@ -256,7 +256,7 @@ class Recipe(Model):
     @property
     def max_new_tokens(self) -> int:
         """Tokens that evaluation may generate: 16 for a bare verdict, rl.max_response_length for reasoning. Of a run on
-        traces: backends/traces.py."""
+        traces: runs/export.py."""
         return self.rl.max_response_length if self.style == "rl" and self.rl else 16
 
     @property

@@ -70,13 +70,46 @@ class RowCounts(Stored):
     """Of the row numbers."""
 
 
+class TraceCounts(Stored):
+    """What a run of sft_traces takes of one task's answers in the sift (backends/traces.py)."""
+
+    rows: int
+    """Of its train split, after max_rows_per_task."""
+    solved: int
+    """Of them with a correct trace."""
+    held_out: int
+    """Of those held out for validation."""
+    traces: int
+    """Trained on."""
+    verdicts: dict[str, int]
+    """{verdict: traces trained on}."""
+    dropped: dict[str, int]
+    """{why: correct answers that are not trained on}."""
+
+
+class Traces(Stored):
+    """Whose traces a run of sft_traces is trained on, and how many."""
+
+    sift: str
+    """The sift's folder, absolute."""
+    model: str
+    """What was asked there."""
+    own: bool
+    """Whether that is the model that is trained. If not, this is distillation."""
+    max_tokens: int = Field(ge=1)
+    """Most tokens of an answer there: what evaluation allows the trained model too."""
+    tasks: dict[str, TraceCounts]
+
+
 class Inputs(Stored):
-    """inputs.json: {file that the run was started with: sha256}, and its rows. Data files are named relative to the
-    data folder."""
+    """inputs.json: {file that the run was started with: sha256}, its rows and traces. Data files are named relative to
+    the data folder."""
 
     __pydantic_extra__: dict[str, str]
     rows: dict[str, RowCounts] = {}
     """By task; an older mtrl did not record it."""
+    traces: Traces | None = None
+    """Of sft_traces."""
 
     @property
     def hashes(self) -> dict[str, str]:

@@ -23,7 +23,7 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import dump_yaml, read_jsonl, read_yaml, sha256_file, write_json, write_text
 from mtrl.core.locks import NoLocks, take
 from mtrl.core.nested import differing
-from mtrl.core.run_files import Environment, Inputs, Recorded, RowCounts, Selected, State, Status
+from mtrl.core.run_files import Environment, Inputs, Recorded, RowCounts, Selected, State, Status, Traces
 from mtrl.core.schema import read, validate
 
 NAME = r"\w[\w.-]{0,127}"  # a run's name: it becomes a folder, and files of other people may bring it
@@ -148,22 +148,29 @@ class Run:
             )
 
     def claim(
-        self, recipe: dict[str, Any], inputs: dict[str, str], rows: Mapping[str, RowCounts] | None = None
+        self,
+        recipe: dict[str, Any],
+        inputs: dict[str, str],
+        rows: Mapping[str, RowCounts] | None = None,
+        traces: Traces | None = None,
     ) -> None:
-        """Makes the directory this recipe's. Raises UserError where it was started with another recipe, data or rows.
-
-        `inputs` are the hashes of Inputs, `rows` its rows.
+        """Makes the directory this recipe's. Raises UserError where it was started with another recipe, data, rows or
+        traces. `inputs` are the hashes of Inputs, `rows` and `traces` its own.
         """
         counts = {task: found.model_dump() for task, found in (rows or {}).items()}
+        taken = traces.model_dump() if traces else {}
         if (self.path / run_files.RECIPE).exists() and self.status.state != "planned":
             self.same_recipe(recipe)
             before = self.started_with
             self._same("data", before.hashes, inputs)
             if before.rows:
                 self._same("choice of rows", before.model_dump()["rows"], counts)
+            if before.traces:
+                self._same("choice of traces", before.traces.model_dump(), taken)
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.path / run_files.RECIPE, dump_yaml(recipe))
-        write_json(self.path / run_files.INPUTS, {**inputs, **({"rows": counts} if counts else {})})
+        more = {"rows": counts, "traces": taken}
+        write_json(self.path / run_files.INPUTS, {**inputs, **{k: v for k, v in more.items() if v}})
 
     @contextlib.contextmanager
     def held(self, lock: str = "lock") -> Iterator[int]:

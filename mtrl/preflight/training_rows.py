@@ -49,8 +49,8 @@ def _task(recipe: Recipe, data: Path, name: str, images: set[str]) -> Iterator[C
         test_only = len(empty) == len(SPLITS) and task.split.official  # converting again would change nothing
         then = "it is for mtrl eval; train on other tasks: --tasks A,B" if test_only else again
         yield Check("error", f"task {name} has no rows in {' and '.join(empty)}", then)
-    used = row_plan.of(recipe, data, name).rows
-    yield from counts.untrainable(task, data, sorted(set(used)), again)
+    plan = row_plan.of(recipe, data, name)
+    yield from counts.untrainable(task, data, sorted(set(plan.rows)), again)
     files = [f"{name}/{(exports.SFT if recipe.sft else exports.RL).format(split)}" for split in SPLITS]
     if recipe.on_traces:
         files = [str(samples.path_of(Path(), name, "train"))]
@@ -59,7 +59,8 @@ def _task(recipe: Recipe, data: Path, name: str, images: set[str]) -> Iterator[C
         yield from _traces(recipe, data, name)
         return
     limited = f", at most {card.limit} per split" if card.limit else ""
-    train = f"{len(used):,}" if len(used) == rows["train"] else f"{len(used):,} of {rows['train']:,}"
+    left = plan.counts.capped  # of which the mix draws some more or less often
+    train = f"{left:,}" if left == rows["train"] else f"{left:,} of {rows['train']:,}"
     yield Check("ok", f"task {name}: train {train}, val {rows['val']:,} rows{limited}")
     if said := row_plan.said(recipe, data, name):
         yield Check("ok", f"task {name}: {said}")
@@ -67,14 +68,15 @@ def _task(recipe: Recipe, data: Path, name: str, images: set[str]) -> Iterator[C
 
 def _source(recipe: Recipe, data: Path) -> Iterator[Check]:
     """Whose traces they are."""
-    found = traces.source(recipe, data)
+    found = traces.recorded(recipe, data)
+    assert found
     own = f"of {recipe.model.path}, which is trained"
     other = f"of another model, {found.model}, than {recipe.model.path}, which is trained: this is distillation"
     yield Check("ok", f"sift {recipe.sift}: the traces are {own if found.own else other}")
 
 
 def _traces(recipe: Recipe, data: Path, name: str) -> Iterator[Check]:
-    kept = traces.of_task(recipe, data, name).kept
+    kept = traces.of_task(recipe, data, name).counts
     verdicts = ", ".join(f"{verdict} {count:,}" for verdict, count in kept.verdicts.items())
     text = f"task {name}: {kept.solved:,} of {kept.rows:,} training rows have a correct trace; {kept.held_out:,} rows"
     yield Check("ok", f"{text} are held out to validate, and {kept.traces:,} traces of the others train ({verdicts})")

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from mtrl import __version__
-from mtrl.backends import checkpoint_folders, registry, traces
+from mtrl.backends import checkpoint_folders, registry
 from mtrl.config import task_files
 from mtrl.config.recipe_types import Recipe
 from mtrl.core import hints, staging
 from mtrl.core.errors import MtrlError, UserError, remedy
 from mtrl.core.files import sha256_file, write_json
 from mtrl.core.nested import differing
-from mtrl.core.run_files import RECIPE
+from mtrl.core.run_files import INPUTS, RECIPE
 from mtrl.core.rundir import Run
 from mtrl.core.schema import validate
 from mtrl.models import hub_folder
@@ -49,7 +49,7 @@ def export(run: Run, step: str, target: Path, unfinished: bool = False) -> dict[
                 "style": recipe["style"],
                 "tasks": recipe["tasks"],
                 "image": recipe["image"],
-                "max_new_tokens": traces.max_new_tokens(run) if resolved.on_traces else resolved.max_new_tokens,
+                "max_new_tokens": _longest_answer(run, resolved),
                 "base_model": recipe["model"]["path"],
                 "run": run.name,
                 "step": number,
@@ -65,6 +65,16 @@ def export(run: Run, step: str, target: Path, unfinished: bool = False) -> dict[
     except OSError as error:
         raise MtrlError(f"writing {target} failed: {error.strerror or error}", remedy(error, "export again")) from error
     return card
+
+
+def _longest_answer(run: Run, recipe: Recipe) -> int:
+    """In tokens. Of a run on traces as long as the sift allowed, so that no trace is longer."""
+    if not recipe.on_traces:
+        return recipe.max_new_tokens
+    if (traces := run.started_with.traces) is None:
+        file = run.path / INPUTS
+        raise UserError(f"{file} does not say how long the traces may be", "train again under another --name")
+    return traces.max_tokens
 
 
 def _carry(run: Run, home: Path) -> dict[str, str]:

@@ -33,7 +33,7 @@ def prepare(run: Run, recipe: Recipe, data: Path, config: str) -> Job:
         task_files.write(map(tasks.load, recipe.tasks), home)
     rows = row_plan.counts(recipe, data)
     started_with = hashes(data, files) | task_files.hashes(home) | traces.hashes(recipe)
-    run.claim(recipe.model_dump(mode="json", exclude_none=True), started_with, rows)
+    run.claim(recipe.model_dump(mode="json", exclude_none=True), started_with, rows, traces.recorded(recipe, data))
     trainer.link_inputs(recipe, run, data.resolve())
     job = trainer.job(recipe, run)
     write_text(run.path / CONFIG, config)

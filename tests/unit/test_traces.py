@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mtrl.backends import registry, row_plan, traces
+from mtrl.backends import row_plan, traces
 from mtrl.config import prompting, recipe, samples, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.core.errors import UserError
@@ -50,10 +50,10 @@ def mixed(request: Request) -> str:
 def test_right_answers_once_each_balanced_and_apart_from_what_validates(project: Path) -> None:
     sifted.make(SIFT, *TASKS, says=mixed)
     found, run = load("sft.traces_per_row=2"), Run(Path("runs/x"))
-    registry.of(found).link_inputs(found, run, DATA.resolve())
+    prepare(run, found, DATA, "")
     known = json.loads((run.inputs / "sft/dataset_info.json").read_text())
     assert set(known) == {f"{name}_{split}" for name in TASKS for split in ("train", "val")}
-    written = json.loads((run.inputs / "traces.json").read_text())
+    written = json.loads((run.path / "inputs.json").read_text())["traces"]
     assert (written["max_tokens"], written["own"]) == (16, False)
     for name in TASKS:
         rows = {row.id: row for row in samples.read(DATA, name, "train")}
@@ -110,7 +110,7 @@ def test_a_trace_with_a_control_token_is_dropped(project: Path) -> None:
     sifted.make(SIFT, *TASKS, says=lambda one: trace(one.label, says[one.vote]))
     made = traces.of_task(load(), DATA, "demo_quality")
     assert {one.text for one in made.train} == {trace("yes", "plain"), trace("no", "plain")}
-    assert made.kept.dropped["control token"] == 1000 and made.kept.dropped["repeated"] == 500
+    assert made.counts.dropped["control token"] == 1000 and made.counts.dropped["repeated"] == 500
 
 
 def test_plan_says_what_trains_and_whose_traces_they_are(project: Path) -> None:
@@ -118,7 +118,7 @@ def test_plan_says_what_trains_and_whose_traces_they_are(project: Path) -> None:
     found = {check.text for check in preflight(load()) if check.level != "error"}
     other = [text for text in found if text.startswith("sift runs/sift: the traces are of another model, m, than ")]
     assert len(other) == 1 and other[0].endswith("this is distillation")
-    kept = traces.of_task(load(), DATA, "demo_quality").kept
+    kept = traces.of_task(load(), DATA, "demo_quality").counts
     assert (
         f"task demo_quality: {kept.solved} of 500 training rows have a correct trace; {kept.held_out} rows are held out"
         f" to validate, and {kept.traces} traces of the others train (yes {kept.traces // 2}, no {kept.traces // 2})"
@@ -193,7 +193,11 @@ def test_settings_that_do_not_go_together(name: str, sets: list[str], message: s
 def test_the_export_may_answer_as_long_as_the_sift(project: Path, tmp_path: Path) -> None:
     sifted.make(SIFT, *TASKS, of=judges.subject(load().model.path, "rl"))
     run = a_run(tmp_path, "sft_traces", [5])
-    registry.of(load()).link_inputs(load(), run, DATA.resolve())
+    with pytest.raises(UserError, match="does not say how long the traces may be"):
+        export(run, "last", tmp_path / "out")
+    run.set("planned")
+    prepare(run, load(), DATA, "")
+    run.set("done")
     card = export(run, "last", tmp_path / "out")
     assert (card["method"], card["style"], card["max_new_tokens"]) == ("sft_traces", "rl", 32)
 
