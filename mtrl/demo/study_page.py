@@ -65,8 +65,7 @@ def _lines(results: Results, plan: Plan, pilot: Needed) -> Iterator[str]:
     yield from ("### Comparisons", "")
     found = study_analysis.comparisons(results, plan, scope.bases)
     claims = [study_verdict.claim(one, plan) for one in found if one.arms == plan.primary]
-    claim = claims[0] if scope.finished else "There are no verdicts before one base is finished."
-    yield from _text(f"**{claim}**")
+    yield from _text(claims[0] if scope.finished else "**There are no verdicts before one base is finished.**")
     yield from _table(
         ("X - Y", "difference", "95% interval", "p", "Holm's p", "in-domain", "units", "verdict"),
         (_compared(one, plan, scope.finished) for one in found),

@@ -119,7 +119,7 @@ def claim(primary: Comparison, plan: Plan) -> str:
         "opposite": f"The data contradict the claim in this world: {y} has more unseen pairs right than {x}.",
         "not shown": f"The data do not show the claim: what {x} and {y} differ by on unseen pairs may be chance.",
     }[primary.verdict]
-    return " ".join([text, *_guarded(primary, plan)])
+    return " ".join([f"**{text}**", *_guarded(primary, plan)])
 
 
 def points(value: float, sign: str = "") -> str:
