@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from mtrl.backends import row_plan
+from mtrl.commands.sift import _next
 from mtrl.config import prompting, samples, task_files
 from mtrl.core.errors import UserError
 from mtrl.evaluate import predictions, run, sift, suspects
@@ -222,6 +224,10 @@ def test_a_sift_of_the_first_rows_does_not_fit_all_rows(project: Path) -> None:
     ask("demo_quality")
     with pytest.raises(UserError, match="with --limit 20: the other rows have no votes"):
         sift.check(sift.load(OUT), prompts("demo_quality"), DATA, "m", "rl")
+    (line,) = _next(sift.load(OUT), OUT, False, DATA)
+    assert line.startswith("mtrl sift --ckpt m --tasks demo_quality --votes ") and line.endswith(f" --out {OUT}-2")
+    assert "--limit" not in line
+    assert " --limit 20 " in row_plan._continued(OUT, DATA)
 
 
 def test_the_command_asks_and_says_what_it_found(project: Path, cli) -> None:
