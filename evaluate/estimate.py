@@ -128,6 +128,11 @@ def of_evaluation(found: JudgedSet, name: str, of: tuple[str, ...], other: Judge
         raise UserError(
             f"{other.path} has no task {name}", f"pass --tasks with one that it has: {', '.join(other.tasks)}"
         )
+    if name in found.escalated:
+        raise UserError(
+            f"{found.path} has verdicts of two judges for task {name} (--escalate-to), and {other.path} is of one",
+            labelling.draw_first(found.path),
+        )
     if found.asked and other.asked and found.asked[name] != other.asked[name]:
         raise UserError(
             f"{found.path} and {other.path} are of different judges or prompts, so one says nothing about the other",

@@ -62,6 +62,8 @@ class JudgedSet:
     """By task; None where the file does not say."""
     choices: dict[str, tuple[str, ...]] | None = None
     """Each task's verdicts; None where the file does not say."""
+    escalated: frozenset[str] = frozenset()
+    """Tasks of which some verdicts are a larger judge's."""
 
 
 def read(path: Path, column: str | None = None) -> JudgedSet:
@@ -129,7 +131,8 @@ def _of_file(path: Path, column: str | None) -> JudgedSet:
             Judged(name, own, _names(record), _verdict(record), text(record.get("label")), ids[joined])
             for own, record, joined in zip(ids, records, first, strict=True)
         ]
-    return JudgedSet(path, tasks, skipped)
+    larger = (name for name, records in every.items() if any(text(one.get("escalated")) for one in records))
+    return JudgedSet(path, tasks, skipped, escalated=frozenset(larger))
 
 
 def _check_written(path: Path) -> None:

@@ -133,7 +133,7 @@ def _next(sifted: Sifted, folder: Path, served: bool, data: Path) -> Iterator[st
     sets = [f"sift={folder}", "rl.keep_pass_rate=[0.1,0.9]"]
     if identity.style != "rl":
         sets.append(f"style={identity.style}")
-    if told:
+    if told or not identity.model:
         sets.append(f"model.path={identity.path}")
     yield hints.line(
         "plan",

@@ -20,7 +20,7 @@ from mtrl.core.files import parse_yaml, read_yaml
 from mtrl.core.nested import merge
 from mtrl.core.schema import validate
 
-TABLES = ("paper", "published", "releases", "gpus", "measured")  # what is in recipes/ and is not a recipe
+TABLES = ("paper", "published", "releases", "gpus", "measured", "study")  # what is in recipes/ and is not a recipe
 
 __all__ = ["Recipe", "load"]
 

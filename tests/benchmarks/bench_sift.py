@@ -19,13 +19,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from mtrl.config.recipe_types import Style
+
 sys.path.insert(0, str(Path(__file__).parent))
 from bench_replicas import TASKS, project
 
 WAYS = {"one request, n answers": 1, "a request per answer": -1}
 
 
-def measure(step: int, rows: int, votes: int, model: str, side: int | None) -> None:
+def measure(step: int, rows: int, votes: int, model: str, side: int | None, style: Style) -> None:
     """Prints [seconds, seconds of processor, answers, tokens]. `step` -1: an item's votes are asked from the last to
     the first, which the engine does not put together."""
     from mtrl.config import tasks
@@ -35,9 +37,9 @@ def measure(step: int, rows: int, votes: int, model: str, side: int | None) -> N
     from mtrl.evaluate.engines.request import Items
     from mtrl.evaluate.judges import subject
 
-    judge, data = subject(model, "rl"), Path("data")
+    judge, data = subject(model, style), Path("data")
     each = -(-rows // len(TASKS))
-    built = [r for name in TASKS for r in requests.build(tasks.load(name), "rl", data, "train", votes, each)]
+    built = [r for name in TASKS for r in requests.build(tasks.load(name), style, data, "train", votes, each)]
     asked = [request for item in list(Items(built))[:rows] for request in item[::step]]
     if side:
         asked = [replace(request, images=tuple(enlarged(image, side) for image in request.images)) for request in asked]
@@ -67,16 +69,18 @@ def main() -> None:
     parser.add_argument("--votes", type=int, default=8)
     parser.add_argument("--ckpt", default=str(tiny()), help="another model")
     parser.add_argument("--side", type=int, help="pixels")
+    parser.add_argument("--style", choices=["rl", "sft"], default="rl")
     parser.add_argument("--way", choices=list(WAYS))
     options = parser.parse_args()
     if options.way:
-        measure(WAYS[options.way], options.rows, options.votes, options.ckpt, options.side)
+        measure(WAYS[options.way], options.rows, options.votes, options.ckpt, options.side, options.style)
         return
     took = {}
     with tempfile.TemporaryDirectory() as name:
         project(Path(name))
         for way in WAYS:
             more = ["--rows", str(options.rows), "--votes", str(options.votes), "--ckpt", os.path.abspath(options.ckpt)]
+            more += ["--style", options.style]
             more += ["--side", str(options.side)] if options.side else []
             command = [sys.executable, __file__, "--way", way, *more]
             done = subprocess.run(command, cwd=name, capture_output=True, text=True)

@@ -340,6 +340,15 @@ def test_labels_of_an_evaluation_of_other_images(cli, truth: dict[str, str]) -> 
     assert said["rogan_gladen"]["formula"] == pytest.approx(corrected)
 
 
+def test_a_set_with_verdicts_of_a_larger_judge_needs_labels_of_its_own(cli, truth: dict[str, str]) -> None:
+    rows, right = judged(images=200, seed=1)
+    evaluation("one/eval", rows, right)
+    jsonl([{**row, "escalated": "no" if number % 7 == 0 else None} for number, row in enumerate(rows)], "two.jsonl")
+    done = cli("estimate", "two.jsonl", "--labels", "one")
+    assert done.code == 2 and "has verdicts of two judges for task photo (--escalate-to)" in done.err
+    assert "mtrl estimate two.jsonl --next 200 --out label1.csv" in done.err
+
+
 def test_an_evaluation_with_another_share_leaves_rogan_and_gladen(cli, truth: dict[str, str]) -> None:
     rows, right = judged("photo", images=600, share=0.2, seed=2)
     right = {f"old/{name}": label for name, label in right.items()}

@@ -12,7 +12,7 @@ from mtrl.config import recipe
 from mtrl.core import search_path
 from mtrl.core.errors import UserError
 from mtrl.core.rundir import Run
-from mtrl.preflight import keys
+from mtrl.preflight import keys, plan
 from mtrl.preflight.rendered import Rendered
 from tests.conftest import ROOT
 
@@ -227,3 +227,14 @@ def test_a_hostile_template_is_one_line_of_error(template: Path, text: str) -> N
     with pytest.raises(UserError) as error:
         filled(template, "a: b\n" + text)
     assert str(template) in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 700
+
+
+def test_an_export_as_the_base_is_found_by_trainers_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They run in the run directory, so its path is absolute; a hub id stays as it is."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "exports/x").mkdir(parents=True)
+    (tmp_path / "exports/x/config.json").write_text("{}")
+    for given, path in (("exports/x", str(tmp_path / "exports/x")), ("Qwen/Other", "Qwen/Other")):
+        assert recipe.load("rl_multitask", "tiny", "cpu", sets=[f"model.path={given}"]).model.path == path
+    gone = recipe.load("rl_multitask", "tiny", "cpu", sets=["model.path=exports/gone"])
+    assert [found.level for found in plan._model(gone)] == ["error"]  # it is no hub id next to other exports

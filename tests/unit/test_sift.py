@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +14,15 @@ from typing import Any
 import pytest
 
 from mtrl.backends import row_plan
-from mtrl.commands.sift import _next
+from mtrl.commands import sift as sift_command
 from mtrl.config import prompting, samples, task_files
 from mtrl.core.errors import UserError
-from mtrl.evaluate import predictions, run, sift, suspects
+from mtrl.demo.walkthrough import tiny
+from mtrl.evaluate import judges, predictions, run, sift, suspects
 from mtrl.evaluate.engines.base import Answer, Sampling
 from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.html import suspects_page
+from tests.conftest import mtrl
 from tests.unit.standin import completion, standin
 from tests.unit.test_scored import judge
 
@@ -224,10 +227,25 @@ def test_a_sift_of_the_first_rows_does_not_fit_all_rows(project: Path) -> None:
     ask("demo_quality")
     with pytest.raises(UserError, match="with --limit 20: the other rows have no votes"):
         sift.check(sift.load(OUT), prompts("demo_quality"), DATA, "m", "rl")
-    (line,) = _next(sift.load(OUT), OUT, False, DATA)
+    (line,) = sift_command._next(sift.load(OUT), OUT, False, DATA)
     assert line.startswith("mtrl sift --ckpt m --tasks demo_quality --votes ") and line.endswith(f" --out {OUT}-2")
     assert "--limit" not in line
     assert " --limit 20 " in row_plan._continued(OUT, DATA)
+
+
+def test_the_next_command_plans_rl_on_the_rows_in_between(project: Path) -> None:
+    engine = Votes()
+    tiny_model = judges.subject(str(tiny()), "rl")
+    run.ask(
+        tiny_model, ["demo_quality"], DATA, "train", OUT, VOTES, None, lambda *_: engine, lambda *_: None, sift=True
+    )
+    (line,) = sift_command._next(sift.load(OUT), OUT, served=False, data=DATA)
+    assert line.startswith("mtrl plan rl_multitask --tasks demo_quality --model tiny")
+    words = shlex.split(line)[1:]
+    done = mtrl(*words, "--hardware", "cpu", cwd=project)
+    assert done.code == 0, done.out + done.err
+    assert "rl.keep_pass_rate 0.1 to 0.9 keeps" in done.out
+    assert not list(sift_command._next(sift.load(OUT), OUT, served=True, data=DATA))
 
 
 def test_the_command_asks_and_says_what_it_found(project: Path, cli) -> None:

@@ -105,6 +105,7 @@ KEYS = {  # a word of a label in the docs, and the keys of its task
     "defect": "kind: choice\nchoices: [sharp, blurry, noisy]\n",
     "column: stars}": "kind: score\nrange: [1, 5]\n",
     "mean_rating": "kind: score\nrange: [1, 5]\n",
+    "cem], round": "kind: score\nrange: [1, 5]\n",
 }
 
 
