@@ -13,7 +13,7 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from mtrl.config import drawn, prompting, samples, tasks
+from mtrl.config import drawn, prompting, samples, task_files, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.core import hints
 from mtrl.core.errors import UserError
@@ -94,7 +94,7 @@ def said(recipe: Recipe, data: Path, task: str) -> str:
         parts.append(f"rl.mix {found.weight:g} draws {found.drawn:,}")
     if not parts:
         return ""
-    text = f"of {found.converted:,} rows {', '.join(parts)}: {found.drawn / found.converted:.0%} of the rollouts"
+    text = f"of {found.converted:,} rows {', '.join(parts)}: {found.drawn / found.converted:.0%} of the rollouts of all"
     if plan.equal:
         before, after, votes = plan.equal
         text += (
@@ -109,6 +109,8 @@ def sifted(recipe: Recipe, data: Path) -> Sifted:
     folder = Path(str(recipe.sift))
     style = None if recipe.style == "rl" else recipe.style
     options = {"ckpt": recipe.model.path, "tasks": ",".join(recipe.tasks), "style": style, "data": data}
+    if (Path(recipe.model.path) / task_files.FOLDER).is_dir():  # an export: its own prompts may be others
+        options["prompts"] = "local"
     if not (folder / IDENTITY).exists():
         raise UserError(
             f"{folder}, the recipe's sift:, is no folder of mtrl sift", hints.line("sift", **options, out=folder)
@@ -136,6 +138,8 @@ def _continued(folder: Path, data: Path) -> str:
     """The command that finishes a sift."""
     of = read_identity(folder)
     asked = {"ckpt": of.path, "tasks": ",".join(of.tasks), "votes": of.sampling.votes, "style": of.style}
+    asked["limit"] = next(iter(of.tasks.values())).limit
+    asked["prompts"] = "local" if of.prompts == "local" else None
     return hints.line("sift", **asked, data=data, out=folder)
 
 

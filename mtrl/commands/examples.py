@@ -52,9 +52,9 @@ A match has the same colour and shape. <image> Caption: green circle. Does it
 match? Reply <think>why</think><answer>yes or no</answer>.""",
     "sift": """\
 $ mtrl sift --ckpt exports/mine --tasks demo_quality --votes 8
-exports/mine: method sft_unified, style rl, by exports/mine/mtrl.json
+exports/mine: method rl_multitask, by exports/mine/mtrl.json; asked in the style rl
 ...
-written: runs/mine/sift""",
+labels that may be wrong: runs/mine/sift/suspects.csv""",
     "plan": """\
 $ mtrl plan sft_unified --tasks demo_quality --model tiny --hardware cpu
 ...

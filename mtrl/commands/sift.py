@@ -57,7 +57,7 @@ def command(
     names = [name.strip() for name in tasks.split(",")] if tasks else list(judge.trained)
     if not names:
         raise UserError(f"{judge.checkpoint} does not say which tasks to sift", "pass --tasks A,B")
-    say(f"{judge.checkpoint}: method {judge.method}, style {judge.style}, by {judge.told_by}")
+    say(f"{judge.checkpoint}: method {judge.method}, by {judge.told_by}; asked in the style {judge.style}")
     for line in judge.remarks(names):
         say(line)
     engine = Loader(endpoint, tensor_parallel, replicas, ray_address, data, folder / "log.txt")
@@ -70,7 +70,7 @@ def command(
     with bar("thumbnails") as update:
         page = suspects_page.write(folder, run, sifted, data, update)
     say(f"the same rows with images and answers: {page}")
-    for line in _next(sifted, folder, bool(endpoint)):
+    for line in _next(sifted, folder, bool(endpoint), data):
         then(line)
 
 
@@ -109,13 +109,25 @@ def _cells(name: str, of: Summary) -> list[str]:
     ]
 
 
-def _next(sifted: Sifted, folder: Path, served: bool) -> Iterator[str]:
-    """RL on the rows that are sometimes right, of the model that was asked."""
+def _next(sifted: Sifted, folder: Path, served: bool, data: Path) -> Iterator[str]:
+    """RL on the rows that are sometimes right, of the model that was asked. After --limit: the sift of all rows."""
+    from mtrl.config import samples
     from mtrl.core import hints
     from mtrl.models import card
 
     identity = sifted.identity
     if served:  # that the server has this model cannot be checked, so RL would not take the sift
+        return
+    if any(len(rows) < samples.count(data, name, "train") for name, rows in sifted.rows.items()):  # RL needs all rows
+        yield hints.line(
+            "sift",
+            ckpt=identity.path,
+            tasks=",".join(identity.tasks),
+            votes=identity.sampling.votes,
+            style=identity.style,
+            prompts="local" if identity.prompts == "local" else None,
+            out=hints.free(str(folder.parent), folder.name),
+        )
         return
     told = card.read(Path(identity.path)) if Path(identity.path).exists() else None
     sets = [f"sift={folder}", "rl.keep_pass_rate=[0.1,0.9]"]

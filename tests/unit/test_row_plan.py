@@ -129,7 +129,7 @@ def test_plan_says_what_the_subset_saves(project: Path, cli) -> None:
     assert (
         f"task demo_safety: of 500 rows rl.keep_pass_rate 0.25 to 0.75 keeps {kept}, rl.mix 2 draws {2 * kept}" in said
     )
-    assert f"{share:.0%} of the rollouts; groups of equal rewards, expected from 4 votes per row:" in said
+    assert f"{share:.0%} of the rollouts of all; groups of equal rewards, expected from 4 votes per row:" in said
     assert f"{plan.equal.before:.0%} before, 12% after" in said
     total = sum(row_plan.of(found, DATA, task).counts.drawn for task in found.tasks)
     assert f"an epoch: {total // 8} rollouts" in said
@@ -224,6 +224,13 @@ def test_a_sift_that_does_not_fit_is_refused(project: Path) -> None:
     with (project / "prompts/rl/demo_quality.jinja").open("a") as prompt:
         prompt.write(" Think.")
     assert any("task demo_quality was asked with another prompt" in text for text in errors(preflight(load(*KEEP))))
+
+
+def test_the_next_command_after_a_sift_of_an_export_asks_with_the_local_prompts(project: Path) -> None:
+    (project / "exports/x/task_files").mkdir(parents=True)
+    with pytest.raises(UserError) as refused:
+        row_plan.sifted(load(*KEEP, "model.path=exports/x"), DATA)
+    assert "--prompts local" in str(refused.value.then)
 
 
 def test_a_sift_of_other_labels_is_refused(project: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from mtrl.backends import row_plan
 from mtrl.commands import sift as sift_command
 from mtrl.config import prompting, samples, task_files
 from mtrl.core.errors import UserError
@@ -226,6 +227,10 @@ def test_a_sift_of_the_first_rows_does_not_fit_all_rows(project: Path) -> None:
     ask("demo_quality")
     with pytest.raises(UserError, match="with --limit 20: the other rows have no votes"):
         sift.check(sift.load(OUT), prompts("demo_quality"), DATA, "m", "rl")
+    (line,) = sift_command._next(sift.load(OUT), OUT, False, DATA)
+    assert line.startswith("mtrl sift --ckpt m --tasks demo_quality --votes ") and line.endswith(f" --out {OUT}-2")
+    assert "--limit" not in line
+    assert " --limit 20 " in row_plan._continued(OUT, DATA)
 
 
 def test_the_next_command_plans_rl_on_the_rows_in_between(project: Path) -> None:
@@ -234,13 +239,13 @@ def test_the_next_command_plans_rl_on_the_rows_in_between(project: Path) -> None
     run.ask(
         tiny_model, ["demo_quality"], DATA, "train", OUT, VOTES, None, lambda *_: engine, lambda *_: None, sift=True
     )
-    (line,) = sift_command._next(sift.load(OUT), OUT, served=False)
+    (line,) = sift_command._next(sift.load(OUT), OUT, served=False, data=DATA)
     assert line.startswith("mtrl plan rl_multitask --tasks demo_quality --model tiny")
     words = shlex.split(line)[1:]
     done = mtrl(*words, "--hardware", "cpu", cwd=project)
     assert done.code == 0, done.out + done.err
     assert "rl.keep_pass_rate 0.1 to 0.9 keeps" in done.out
-    assert not list(sift_command._next(sift.load(OUT), OUT, served=True))
+    assert not list(sift_command._next(sift.load(OUT), OUT, served=True, data=DATA))
 
 
 def test_the_command_asks_and_says_what_it_found(project: Path, cli) -> None:
