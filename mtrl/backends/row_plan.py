@@ -107,14 +107,9 @@ def sifted(recipe: Recipe, data: Path) -> Sifted:
     """The recipe's sift. Raises UserError where it did not ask what this recipe trains on. That of sft_traces may be of
     another model."""
     folder = Path(str(recipe.sift))
-    style = None if recipe.style == "rl" else recipe.style
-    options = {"ckpt": recipe.model.path, "tasks": ",".join(recipe.tasks), "style": style, "data": data}
-    if (Path(recipe.model.path) / task_files.FOLDER).is_dir():  # an export: its own prompts may be others
-        options["prompts"] = "local"
     if not (folder / IDENTITY).exists():
-        raise UserError(
-            f"{folder}, the recipe's sift:, is no folder of mtrl sift", hints.line("sift", **options, out=folder)
-        )
+        text = f"{folder}, the recipe's sift:, is no folder of mtrl sift"
+        raise UserError(text, _asked(recipe, data, recipe.model.path, folder))
     try:
         found = _read(folder, _changed(folder / predictions.FILE))
     except UserError as error:
@@ -125,13 +120,27 @@ def sifted(recipe: Recipe, data: Path) -> Sifted:
     try:
         sift.check(found, prompts, data, model, recipe.style)
     except UserError as error:
-        other = hints.free(str(folder.parent), folder.name)
-        raise UserError(f"{folder}: {error}", hints.line("sift", **options, out=other)) from None
+        raise UserError(f"{folder}: {error}", _again(recipe, data, found)) from None
     for name, task in asked.items():
         if (then := found.identity.tasks[name].choices) != task.choices:
             text = f"task {name} had the verdicts {judge.said(then)} in the sift {folder}, and now has"
-            raise UserError(f"{text} {judge.said(task.choices)}", "sift again with another --out")
+            raise UserError(f"{text} {judge.said(task.choices)}", _again(recipe, data, found))
     return found
+
+
+def _asked(recipe: Recipe, data: Path, model: str, out: Path) -> str:
+    """The command of a sift that fits the recipe."""
+    options = {"ckpt": model, "tasks": ",".join(recipe.tasks), "style": None if recipe.style == "rl" else recipe.style}
+    if (Path(model) / task_files.FOLDER).is_dir():  # an export: its own prompts may be others
+        options["prompts"] = "local"
+    return hints.line("sift", **options, data=data, out=out)
+
+
+def _again(recipe: Recipe, data: Path, found: Sifted) -> str:
+    """The command that sifts again, to another folder. For sft_traces the model stays that of the sift."""
+    folder = Path(str(recipe.sift))
+    model = found.identity.path if recipe.on_traces else recipe.model.path
+    return _asked(recipe, data, model, hints.free(str(folder.parent), folder.name))
 
 
 def _continued(folder: Path, data: Path) -> str:
@@ -150,10 +159,12 @@ def _fingerprint(model: str) -> str:
 
 def _votes(recipe: Recipe, data: Path, task: str) -> list[RowVotes]:
     """Of each row of the train split, in file order."""
-    votes = {row.id: row for row in sifted(recipe, data).rows[task]}
+    found = sifted(recipe, data)
+    votes = {row.id: row for row in found.rows[task]}
     ids = [row for (row,) in samples.columns(data, task, "train", "id")]
     if votes.keys() != set(ids):
-        raise UserError(f"the sift {recipe.sift} has other rows of task {task} than {data}", "sift again")
+        text = f"the sift {recipe.sift} has other rows of task {task} than {data}"
+        raise UserError(text, _again(recipe, data, found))
     return [votes[row] for row in ids]
 
 

@@ -45,7 +45,7 @@ def command(
     """Ask a judge about every training row several times: the share of right answers per row.
 
     The same command again continues: it asks only what is not answered yet."""
-    from mtrl.core.console import bar, say, then
+    from mtrl.core.console import bar, check, say, then
     from mtrl.core.errors import UserError
     from mtrl.evaluate import judges, predictions, sift, suspects
     from mtrl.evaluate.html import suspects_page
@@ -60,6 +60,9 @@ def command(
     say(f"{judge.checkpoint}: method {judge.method}, by {judge.told_by}; asked in the style {judge.style}")
     for line in judge.remarks(names):
         say(line)
+    if judge.run and (own := judges.named(ckpt, endpoint, served_model, None, prompts).style) != style:
+        text = f"the judge was trained in the style {own}: in the style {style} it may be wrong about right labels"
+        check("warning", text, f"--style {own}, unless a training in the style {style} needs this sift")
     engine = Loader(endpoint, tensor_parallel, replicas, ray_address, data, folder / "log.txt")
     with bar(f"sift {folder}") as update:
         ask(judge, names, data, "train", folder, votes, limit, engine, update, sift=True)

@@ -15,7 +15,7 @@ def command(
 ) -> None:
     """Compare SFT and RL on an unseen format: base models, five arms, several seeds (docs/study.md).
 
-    The same command again continues."""
+    Some hours on two processor cores. The same command again continues."""
     import os
 
     from mtrl.core import hints

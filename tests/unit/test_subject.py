@@ -73,3 +73,12 @@ def test_what_is_served_is_asked_as_its_folder_says(exported: Path) -> None:
     assert (told.checkpoint, told.fingerprint, told.method) == ("mine", "mine", "sft_unified")
     assert told.image.max_pixels == 2048 and told.told_by.endswith("mtrl.json")
     assert served("Qwen/Qwen2.5-VL-7B-Instruct").side == 28  # another patch
+
+
+@pytest.mark.parametrize(("style", "warned"), [("rl", True), ("sft", False)])
+def test_a_sift_in_another_style_than_the_training_is_warned_of(
+    exported: Path, cli, tmp_path: Path, style: str, warned: bool
+) -> None:
+    done = cli("sift", "--ckpt", exported, "--tasks", "seetrue", "--style", style, "--data", tmp_path / "none")
+    assert done.code == 2  # nothing is converted
+    assert ("the judge was trained in the style sft: in the style rl it may be wrong" in done.out) is warned
