@@ -29,6 +29,7 @@ TRAINED = {
     "compare",
     "demo",
     "certify",
+    "study",
 }  # need a model
 RUN = sorted(set(EXAMPLES) - TRAINED - {"doctor"})  # whose output is this machine's
 
