@@ -52,7 +52,7 @@ A match has the same colour and shape. <image> Caption: green circle. Does it
 match? Reply <think>why</think><answer>yes or no</answer>.""",
     "sift": """\
 $ mtrl sift --ckpt exports/mine --tasks demo_quality --votes 8
-exports/mine: method rl_multitask, by exports/mine/mtrl.json; asked in the style rl
+exports/mine: method rl_multitask, ...; asked in the style rl
 ...
 labels that may be wrong: runs/mine/sift/suspects.csv""",
     "plan": """\

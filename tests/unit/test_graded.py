@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 import warnings
@@ -24,6 +25,7 @@ NAMES = ("auc", "average_precision", "srcc", "plcc", "pair_accuracy")
 
 @pytest.fixture(autouse=True)
 def no_warning() -> Iterator[None]:
+    gc.collect()  # what other tests left open is not a warning of these
     with warnings.catch_warnings(action="error"):
         yield
 
