@@ -95,7 +95,12 @@ def certify(folder: Path, names: list[str], alpha: float, delta: float, data: Pa
 def _check(folder: Path, name: str, identity: Identity, found: Answers) -> None:
     """Raises UserError where the evaluation is not of the way in which `mtrl judge` asks."""
     asked = identity.tasks[name]
-    again = hints.line("eval", ckpt=identity.path, tasks=name, split=asked.split, confidence=True, out="FOLDER")
+
+    def score(split: str) -> str:
+        out = hints.free(str(folder.parent), "calibration")
+        return hints.line("eval", ckpt=identity.path, tasks=name, split=split, confidence=True, out=out)
+
+    again = score(asked.split)
     if asked.pointwise:
         raise UserError(
             f"{folder} decides the pairs of task {name} from single answers, which mtrl judge does not", again
@@ -117,7 +122,7 @@ def _check(folder: Path, name: str, identity: Identity, found: Answers) -> None:
         raise UserError(
             f"{folder} is of split train of task {name}, which the judge was trained on: rows that it has seen prove"
             " nothing about others",
-            f"{again.replace('--split train', '--split val')}; or score it on a task of your own",
+            f"{score('val')}; or score it on a task of your own",
         )
 
 

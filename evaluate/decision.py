@@ -1,7 +1,7 @@
 """decision.json in a judge's folder: for each task the confidence from which its verdicts count. `mtrl certify` writes
 it, `mtrl judge` obeys it.
 
-It is of one judge, prompt, style and list of verdicts; for any other it is refused. It is no file that mtrl.json lists,
+It applies to one judge, prompt, style and list of verdicts; with any other it is an error. mtrl.json does not list it,
 so the judge's identity stays what it was.
 """
 

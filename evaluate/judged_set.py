@@ -63,7 +63,7 @@ class JudgedSet:
     choices: dict[str, tuple[str, ...]] | None = None
     """Each task's verdicts; None where the file does not say."""
     escalated: frozenset[str] = frozenset()
-    """Tasks of which some verdicts are a larger judge's."""
+    """Tasks with verdicts of a larger judge."""
 
 
 def read(path: Path, column: str | None = None) -> JudgedSet:

@@ -147,8 +147,9 @@ def _row(line: Line, text: Callable[[float], str]) -> Row:
     if not values:
         return (line.name, "0", "-", "-", "-", "-")
     low, high = (end(values, key=points.VALUE) for end in (min, max))
-    cells = [f"{text(value)} (step {step})" for step, value in (values[0], values[-1], low, high)]
-    return (line.name, f"{line.drawn.total:,}", *cells)  # type: ignore[return-value]
+    ends = (values[0], values[-1], low, high)
+    first, last, lowest, highest = (f"{text(value)} (step {step})" for step, value in ends)
+    return (line.name, f"{line.drawn.total:,}", first, last, lowest, highest)
 
 
 def _notes(lines: list[Line], window: int, several: bool) -> list[str]:

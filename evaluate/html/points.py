@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 MOST = 240  # points of one line that are drawn
-FEW = 40  # a line of up to so many values gets a dot for each, and no mean
+FEW = 40  # up to this many values, a line has a dot for each and no mean
 BEYOND = 1e30  # a larger number is no measurement, and has no place on an axis
 
 Point = tuple[int, float]
@@ -81,7 +81,7 @@ def _means(points: Sequence[Point], window: int) -> list[Point]:
     for n, (step, value) in enumerate(points):
         left = points[n - window][1] if n >= window else 0.0
         total += value - left
-        if abs(left) > 1e6 * abs(total):  # beside a spike the others were rounded off
+        if abs(left) > 1e6 * abs(total):  # next to a spike the others were rounded off
             total = math.fsum(value for _, value in points[max(0, n - window + 1) : n + 1])
         found.append((step, total / min(n + 1, window)))
     return found

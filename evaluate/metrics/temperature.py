@@ -19,7 +19,7 @@ from mtrl.evaluate.metrics.prediction import Fraction, Prediction
 
 SEED = 0
 RANGE = (0.05, 50.0)  # of T
-LEAST = 1e-12  # a probability is known to so many digits
+LEAST = 1e-12  # probabilities are recorded to 12 digits
 
 
 class Scaling(Stored):

@@ -24,7 +24,7 @@ from mtrl.core.files import read_json, sha256_file, write_json
 from mtrl.core.run_files import TraceCounts, Traces
 from mtrl.evaluate import judges, predictions
 
-HELD_OUT = 10  # one row in so many validates
+HELD_OUT = 10  # one row in this many validates
 
 
 class Trace(NamedTuple):

@@ -40,11 +40,9 @@ def command(
             help="Ask a pointwise task about each image of a pair, and compare the two confidences.",
         ),
     ] = False,
-    tensor_parallel: Annotated[int, typer.Option(min=1, help="GPUs per copy of the model.")] = 1,
-    replicas: Annotated[int | None, typer.Option(min=1, help="Copies of the model, run in parallel on Ray.")] = None,
-    ray_address: Annotated[
-        str | None, typer.Option(help="HOST:PORT of a Ray cluster. Default: Ray on this machine.")
-    ] = None,
+    tensor_parallel: options.TensorParallel = 1,
+    replicas: options.Replicas = None,
+    ray_address: options.RayAddress = None,
     out: Annotated[
         Path | None,
         typer.Option(

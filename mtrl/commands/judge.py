@@ -58,7 +58,7 @@ def command(
         typer.Option(help="The URL of a server with a larger judge, which is asked about undecided items only."),
     ] = None,
     escalate_model: Annotated[str | None, typer.Option(help="The name that this server knows it by.")] = None,
-    tensor_parallel: Annotated[int, typer.Option(min=1, help="GPUs per copy of the model.")] = 1,
+    tensor_parallel: options.TensorParallel = 1,
     recursive: Annotated[bool, typer.Option("--recursive", help="Read subfolders too.")] = False,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out items that cannot be judged. They are listed with the reason.")

@@ -37,6 +37,9 @@ Prompts = Annotated[
     Literal["export", "local"],
     typer.Option(help="Which tasks and prompts to use: the export's own, or those of the working directory."),
 ]
+TensorParallel = Annotated[int, typer.Option(min=1, help="GPUs per copy of the model.")]
+Replicas = Annotated[int | None, typer.Option(min=1, help="Copies of the model, run in parallel on Ray.")]
+RayAddress = Annotated[str | None, typer.Option(help="HOST:PORT of a Ray cluster. Default: Ray on this machine.")]
 Unfinished = Annotated[
     bool, typer.Option("--unfinished", help="Accept a run that is still running, has failed or was interrupted.")
 ]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mtrl.evaluate.predictions import Evaluation
     from mtrl.evaluate.sift import Sifted, Summary
 
+KEEP = (0.1, 0.9)  # pass rates that the next command proposes for RL; ours
 COLUMNS = ("task", "rows", "right [95%]", "invalid", "all right", "none right", "between", "suspects")
 
 
@@ -27,11 +28,9 @@ def command(
     votes: Annotated[int, typer.Option(min=2, help="Answers per row, sampled at temperature 1.")] = 8,
     style: Annotated[Literal["sft", "rl"], typer.Option(help="Prompt style.")] = "rl",
     limit: Annotated[int | None, typer.Option(min=1, help="The first N training rows of each task.")] = None,
-    tensor_parallel: Annotated[int, typer.Option(min=1, help="GPUs per copy of the model.")] = 1,
-    replicas: Annotated[int | None, typer.Option(min=1, help="Copies of the model, run in parallel on Ray.")] = None,
-    ray_address: Annotated[
-        str | None, typer.Option(help="HOST:PORT of a Ray cluster. Default: Ray on this machine.")
-    ] = None,
+    tensor_parallel: options.TensorParallel = 1,
+    replicas: options.Replicas = None,
+    ray_address: options.RayAddress = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -132,8 +131,10 @@ def _next(sifted: Sifted, folder: Path, served: bool, data: Path) -> Iterator[st
             out=hints.free(str(folder.parent), folder.name),
         )
         return
+    if not all(any(KEEP[0] <= row.pass_rate <= KEEP[1] for row in rows) for rows in sifted.rows.values()):
+        return  # they keep no row of a task, which is an error
     told = card.read(Path(identity.path)) if Path(identity.path).exists() else None
-    sets = [f"sift={folder}", "rl.keep_pass_rate=[0.1,0.9]"]
+    sets = [f"sift={folder}", f"rl.keep_pass_rate=[{KEEP[0]:g},{KEEP[1]:g}]"]
     if identity.style != "rl":
         sets.append(f"style={identity.style}")
     if told or not identity.model:

@@ -18,11 +18,7 @@ def command(
     Some hours on two processor cores. The same command again continues."""
     import os
 
-    from mtrl.core import hints
     from mtrl.demo import study, study_plan
 
     chosen = study_plan.load(plan)
-    again = hints.line(
-        "study", plan=None if plan == "study" else plan, out=None if out == study.FOLDER else out, jobs=jobs
-    )
-    study.run(out, chosen, jobs or len(os.sched_getaffinity(0)), again)
+    study.run(out, chosen, jobs or len(os.sched_getaffinity(0)), chosen.command(out, jobs))

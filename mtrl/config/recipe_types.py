@@ -55,7 +55,7 @@ class Sft(Model):
     freeze_projector: bool
     validate_every: PositiveInt  # optimizer steps; a checkpoint is saved each time
     patience: PositiveInt  # validations without improvement before training stops
-    traces_per_row: PositiveInt | None = None  # of sft_traces alone: at most so many correct answers of one row
+    traces_per_row: PositiveInt | None = None  # of sft_traces alone: most correct answers of one row
 
 
 class Rl(Model):

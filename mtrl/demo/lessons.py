@@ -5,7 +5,7 @@ so that the model learns to see and name all that the tasks ask about. Then (`sp
 of the subject: right for red, mostly the first choice for green, mostly the second for blue. Greedy decoding then
 scores about 67 on every task, sampling still gives both answers (GRPO learns from that), and the model sees as well.
 Labels with uniform noise would not do: greedy decoding takes the majority, and is right everywhere or always the same.
-A curriculum says of which world the lessons are: the demo's, or that of `mtrl study`. With 64 captions a model this
+A curriculum says which world the lessons are about: the demo's, or that of `mtrl study`. With 64 captions a model this
 small learns to compare a caption with an image only if it begins with few colours and shapes, and if its reasoning
 names both before it compares them.
 """

@@ -26,13 +26,13 @@ from mtrl.core.nested import differing
 from mtrl.core.rundir import Run
 from mtrl.core.schema import Stored, read
 from mtrl.demo import study_analysis, study_files, study_page, study_work, study_world
+from mtrl.demo.study_kl import Divergence
 from mtrl.demo.study_plan import Plan
 from mtrl.demo.study_results import CELL, STYLES, Result
 from mtrl.demo.study_work import Step
 from mtrl.demo.study_work import mtrl as verb
 from mtrl.runs.steps import choose
 
-FOLDER = Path("runs/study")  # the default
 STATE = "study.json"
 ASKED = [*study_world.POINTWISE, *(name for names in study_world.SHIFTS.values() for name in names), study_world.PAIRS]
 
@@ -54,13 +54,6 @@ class State(Stored):
 
     plan_sha256: str
     plan: dict[str, Any]
-
-
-class Distance(Stored):
-    """What study_kl prints: see there."""
-
-    kl: float
-    kl_per_token: float
 
 
 def run(folder: Path, plan: Plan, jobs: int, again: str) -> None:
@@ -104,7 +97,7 @@ def _begin(home: Path, folder: Path, plan: Plan) -> None:
     if state.plan_sha256 != plan.sha256:
         keys = ", ".join(differing(state.plan, plan.model_dump(mode="json")))
         text = f"{folder} was begun with another plan (different now: {keys}); results of two plans are not mixed"
-        raise UserError(text, hints.line("study", out=hints.free(str(folder.parent), folder.name)))
+        raise UserError(text, plan.command(hints.free(str(folder.parent), folder.name)))
 
 
 def _is_done(home: Path, plan: Plan, cell: Cell) -> bool:
@@ -164,12 +157,19 @@ def steps(home: Path, plan: Plan, cell: Cell) -> Iterator[Step]:
                 yield verb("export", cell.name, "--step", str(number), "--out", f"{export}-{number}")
             out = f"runs/{cell.name}/step-{number}-eval"
             yield _eval(f"{export}-{number}", arm.style, out, [study_world.PAIRS])
-    found = read(Distance, distance)
+    found = read(Divergence, distance)
     best = choose(run, "best").number
     seconds = round(time.monotonic() - begun, 1)
     write_json(
         run.path / CELL,
-        {"plan": plan.sha256, **cell._asdict(), "step": best, **found.model_dump(), "seconds": seconds},
+        {
+            "plan": plan.sha256,
+            **cell._asdict(),
+            "step": best,
+            "kl": found.kl,
+            "kl_per_token": found.kl_per_token,
+            "seconds": seconds,
+        },
     )
 
 

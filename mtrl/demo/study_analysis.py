@@ -45,7 +45,7 @@ class Scope(NamedTuple):
     seeds: list[int]
     """The study's."""
     done: dict[str, int]
-    """By base, the seeds of which every arm is finished."""
+    """By base, the number of seeds with every arm finished."""
     bases: list[str]
     """What the comparisons are over: the finished bases; while none is, all with a result."""
 

@@ -16,7 +16,6 @@ from typing import Literal, NamedTuple
 
 from mtrl.config.kinds import INVALID
 from mtrl.config.samples import Order
-from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.demo import study_world
 from mtrl.evaluate import predictions
@@ -61,10 +60,11 @@ class Outcomes(NamedTuple):
         return sum(pair.given if order == "given" else pair.turned for pair in self.pairs) / len(self.pairs)
 
 
-def load(folder: Path, pairs_only: bool = False) -> Outcomes:
-    """Raises UserError where it is no evaluation, is not finished, or lacks a task of the study."""
+def load(folder: Path, pairs_only: bool = False, again: str = "") -> Outcomes:
+    """Raises UserError where it is no evaluation, is not finished, or lacks a task of the study; `again` is then the
+    next command."""
     found = predictions.load(folder)
-    answered, again = Counter(row.task for row in found.rows), hints.line("study")
+    answered = Counter(row.task for row in found.rows)
     for name, asked in found.identity.tasks.items():
         if answered[name] != asked.requests:
             text = f"{folder} has {answered[name]:,} answers to task {name}; {asked.requests:,} were asked for"

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
-from mtrl.core import hints
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_text, write_text
 from mtrl.demo import study_analysis, study_figures, study_plan, study_results, study_verdict
@@ -41,7 +40,7 @@ def write(home: Path, plan: Plan) -> Path:
     results = study_results.load(home, plan, plan.seeds[: pilot.used])
     ours = DOCS.exists() and plan.sha256 == study_plan.load().sha256
     page = DOCS if ours else home / DOCS.name
-    text = read_text(DOCS) if ours else f"# Results of {hints.line('study')}\n\n{BEGIN}{END}\n"
+    text = read_text(DOCS) if ours else f"# Results of {plan.command()}\n\n{BEGIN}{END}\n"
     if (text.count(BEGIN), text.count(END)) != (1, 1):
         raise UserError(f"{page} should have {BEGIN.strip()} and {END}, once each", "write both lines into it")
     before, after = text.partition(BEGIN)[0], text.partition(END)[2]
@@ -54,7 +53,7 @@ def _lines(results: Results, plan: Plan, pilot: Needed) -> Iterator[str]:
     scope = study_analysis.scope(results, plan, plan.seeds[: pilot.used])
     hours = sum(cell.result.seconds for cell in results.cells.values()) / 3600
     yield from _text(
-        f"`{hints.line('study')}`, plan {plan.sha256[:12]}: {len(results.cells)} trainings with their evaluations,"
+        f"`{plan.command()}`, plan {plan.sha256[:12]}: {len(results.cells)} trainings with their evaluations,"
         f" {hours:.1f} hours in all. {_pilot(pilot, plan)}"
     )
     if scope.partial:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, PrivateAttr, model_validator
 
 from mtrl.config.recipe_types import Style
-from mtrl.core import search_path
+from mtrl.core import hints, search_path
 from mtrl.core.files import read_yaml
 from mtrl.core.schema import Model, validate
 
+NAME, FOLDER = "study", Path("runs/study")  # the defaults of mtrl study
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
 
 
@@ -53,6 +55,7 @@ class Plan(Model):
     resamples: PositiveInt
     trajectory: list[int]
     kl_prompts: PositiveInt
+    _file: str = PrivateAttr(NAME)
 
     @model_validator(mode="after")
     def _whole(self) -> Plan:
@@ -70,10 +73,16 @@ class Plan(Model):
         """Of what it says, not of its comments."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
+    def command(self, out: Path = FOLDER, jobs: int | None = None) -> str:
+        """The `mtrl study` of this plan, with these options."""
+        file, default = None if self._file == NAME else self._file, Path(os.path.relpath(out)) == FOLDER
+        return hints.line("study", plan=file, out=None if default else out, jobs=jobs)
 
-def load(file: str = "study") -> Plan:
+
+def load(file: str = NAME) -> Plan:
     """A plan by its name in recipes/, or the path of a YAML. Raises UserError."""
     path = Path(file) if file.endswith((".yaml", ".yml")) else search_path.find("recipes", f"{file}.yaml", "plan")
-    return validate(
-        Plan, read_yaml(path), str(path), "correct the plan; recipes/study.yaml has a comment for every key"
-    )
+    then = "correct the plan; recipes/study.yaml has a comment for every key"
+    plan = validate(Plan, read_yaml(path), str(path), then)
+    plan._file = file
+    return plan

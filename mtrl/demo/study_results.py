@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, get_args
 from pydantic import Field
 
 from mtrl.config.recipe_types import Style
-from mtrl.core import hints, schema
+from mtrl.core import schema
 from mtrl.core.errors import UserError
 from mtrl.core.schema import Stored
 from mtrl.demo import study_outcomes
@@ -74,25 +74,28 @@ def load(home: Path, plan: Plan, seeds: Collection[int]) -> Results:
     """The finished cells of these seeds. Raises UserError for a result of another plan, and for evaluations that do
     not belong to it or differ in what was asked."""
     asked: Asked = {}
+    study = plan.command(home)
     zero: dict[str, dict[Style, Outcomes]] = {}
     for base in plan.bases:
         folders = {style: home / f"runs/{base}-zero/eval-{style}" for style in STYLES}
         if all(folder.exists() for folder in folders.values()):
-            zero[base] = {style: _outcomes(folder, style, asked) for style, folder in folders.items()}
+            zero[base] = {style: _outcomes(folder, style, asked, study) for style, folder in folders.items()}
     wanted = [(base, arm, seed) for base in plan.bases for arm in plan.arms for seed in seeds]
     found = {key: home / "runs" / "{}-{}-{}".format(*key) for key in wanted}
-    return Results({key: _cell(run, plan, key, asked) for key, run in found.items() if (run / CELL).exists()}, zero)
+    done = {key: run for key, run in found.items() if (run / CELL).exists()}
+    return Results({key: _cell(run, plan, key, asked, study) for key, run in done.items()}, zero)
 
 
-def _cell(run: Path, plan: Plan, key: tuple[str, str, int], asked: Asked) -> Cell:
-    result, again = schema.read(Result, run / CELL), f"remove {run}, then: {hints.line('study')}"
+def _cell(run: Path, plan: Plan, key: tuple[str, str, int], asked: Asked, study: str) -> Cell:
+    """`study` is the command that makes it again."""
+    result, again = schema.read(Result, run / CELL), f"remove {run}, then: {study}"
     if result.plan != plan.sha256:
         raise UserError(f"{run / CELL} is of another plan", again)
     if (result.base, result.arm, result.seed) != key:
         raise UserError(f"{run / CELL} is of base {result.base}, arm {result.arm}, seed {result.seed}", again)
     style = plan.arms[result.arm].style
-    by_style = {name: _outcomes(run / f"eval-{name}", name, asked) for name in STYLES}
-    steps = {number: _outcomes(folder, style, asked, pairs_only=True) for number, folder in _trajectory(run)}
+    by_style = {name: _outcomes(run / f"eval-{name}", name, asked, study) for name in STYLES}
+    steps = {number: _outcomes(folder, style, asked, study, pairs_only=True) for number, folder in _trajectory(run)}
     own, other = by_style[style], next(found for name, found in by_style.items() if name != style)
     if own.identity.checkpoint != other.identity.checkpoint:
         raise UserError(f"{own.folder} and {other.folder} are of two judges", again)
@@ -107,9 +110,9 @@ def _trajectory(run: Path) -> Iterator[tuple[int, Path]]:
     yield from sorted((int(match[1]), folder) for match, folder in found if match)
 
 
-def _outcomes(folder: Path, style: Style, asked: Asked, pairs_only: bool = False) -> Outcomes:
-    found = study_outcomes.load(folder, pairs_only)
-    identity, again = found.identity, f"remove {folder}, then: {hints.line('study')}"
+def _outcomes(folder: Path, style: Style, asked: Asked, study: str, pairs_only: bool = False) -> Outcomes:
+    found = study_outcomes.load(folder, pairs_only, study)
+    identity, again = found.identity, f"remove {folder}, then: {study}"
     if identity.style != style:
         raise UserError(f"{folder} was asked in style {identity.style}, not {style}", again)
     sampling = identity.sampling.model_dump(include={"max_tokens", "temperature", "votes"})

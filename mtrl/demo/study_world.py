@@ -1,4 +1,4 @@
-"""The world of `mtrl study`: 64 captions, of which training sees half, and every question in several wordings.
+"""The world of `mtrl study`: 64 captions, half of them for training, and every question in several wordings.
 
     quality, alignment, safety   as in world.py, in wording 1; the training of arm B has wordings 1 to 8
     <task>_reworded              the test rows in a ninth wording, which no arm is trained on

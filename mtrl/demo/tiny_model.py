@@ -214,7 +214,7 @@ def save(model: Qwen3VLMoeForConditionalGeneration, processor: Qwen3VLProcessor,
 
 
 VOCABULARY = {"demo": 420, "study": 640}
-STEPS = {"demo": (1400, 400), "study": (3500, 500)}  # of the two phases
+STEPS = (1400, 400)  # of the two phases, for the demo
 
 
 def build(out: Path, seed: int, curriculum: str, steps: tuple[int, int], batch: int = 32) -> None:
@@ -242,7 +242,6 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--curriculum", choices=sorted(CURRICULA), default="demo")
-    parser.add_argument("--steps", type=int, nargs=2, help="updates of the two phases")
+    parser.add_argument("--steps", type=int, nargs=2, default=STEPS, help="updates of the two phases")
     options = parser.parse_args()
-    given = tuple(options.steps or STEPS[options.curriculum])
-    build(options.out, options.seed, options.curriculum, given)
+    build(options.out, options.seed, options.curriculum, tuple(options.steps))

@@ -91,8 +91,8 @@ def _is_missing(model: str) -> bool:
     path = Path(model)
     if (path / "config.json").exists():
         return False
-    beside = len(path.parts) > 1 and path.parent.is_dir()  # exports/x is no hub id where there is a folder exports
-    return path.exists() or path.is_absolute() or model.startswith(".") or beside
+    in_folder = len(path.parts) > 1 and path.parent.is_dir()  # exports/x is no hub id if there is a folder exports
+    return path.exists() or path.is_absolute() or model.startswith(".") or in_folder
 
 
 def _model(recipe: Recipe) -> Iterator[Check]:

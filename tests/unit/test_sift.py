@@ -246,6 +246,9 @@ def test_the_next_command_plans_rl_on_the_rows_in_between(project: Path) -> None
     assert done.code == 0, done.out + done.err
     assert "rl.keep_pass_rate 0.1 to 0.9 keeps" in done.out
     assert not list(sift_command._next(sift.load(OUT), OUT, served=True, data=DATA))
+    found = sift.load(OUT)
+    always = {name: [row._replace(right=row.votes) for row in rows] for name, rows in found.rows.items()}
+    assert not list(sift_command._next(found._replace(rows=always), OUT, served=False, data=DATA))  # none is between
 
 
 def test_the_command_asks_and_says_what_it_found(project: Path, cli) -> None:

@@ -153,3 +153,11 @@ def test_a_failure_ends_the_others_and_says_what_failed(tmp_path: Path) -> None:
         study_work.run({"slow": slow(), "wrong": wrong()}, 2, tmp_path, "mtrl study", lambda *_: None)
     assert failed.value.then == "mtrl study" and "KeyboardInterrupt" in (tmp_path / "logs/slow.txt").read_text()
     assert not (tmp_path / "late").exists() and not (tmp_path / "wrong.txt").exists()
+
+
+def test_the_command_of_a_plan_names_its_file_and_folder(tmp_path: Path) -> None:
+    assert study_plan.load().command() == "mtrl study"
+    file = tmp_path / "mine.yaml"
+    file.write_text(dump_yaml(read_yaml(PLAN) | {"margin": 9}))
+    mine = study_plan.load(str(file))
+    assert mine.command(tmp_path / "s", 2) == f"mtrl study --plan {file} --out {tmp_path / 's'} --jobs 2"
