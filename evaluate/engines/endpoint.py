@@ -16,19 +16,18 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import openai
 
 from mtrl.config.prompting import parts
+from mtrl.converters.pipeline import images
 from mtrl.converters.readers.picture import Rejected
 from mtrl.core.errors import MtrlError, UserError
-from mtrl.evaluate.engines import replies
+from mtrl.evaluate.engines import image_url, replies
 from mtrl.evaluate.engines.base import CONTINUES, Answer, Sampling
 from mtrl.evaluate.engines.confidence import ALTERNATIVES
-from mtrl.evaluate.engines.image_url import data_url
 from mtrl.evaluate.engines.request import Request
 
 # All ours. Five retries are about 15 s of the client's own backoff, or as long as the server's Retry-After says.
@@ -41,31 +40,47 @@ OPTIONAL = ("logprobs", "max_tokens", "temperature", "top_p", "seed")  # what so
 LATER = f"when it answers again, {CONTINUES}"
 
 
+class TimedOut(MtrlError):
+    """The endpoint gave no answer in time."""
+
+
 class EndpointEngine:
     """Asks `model` at `url`. In style rl, reasoning that a server took out of an answer is put back into it."""
 
     def __init__(
-        self, url: str, model: str, style: str, image: dict[str, int], side: int, say: Callable[[str], None]
+        self,
+        url: str,
+        model: str,
+        style: str,
+        image: dict[str, int],
+        side: int,
+        say: Callable[[str], None],
+        key: str = "",
+        retries: int | None = None,
+        timeout: float | None = None,
     ) -> None:
         """`image` {min_pixels, max_pixels} and `side` are the judge's, see image_url.py. `say` gets notes for the user.
+        `key` "" is OPENAI_API_KEY. The client tries a request again `retries` times (None: RETRIES), and each try ends
+        after `timeout` seconds (None: TIMEOUT).
 
         Raises UserError and MtrlError where nothing answers at `url`, or not to this key.
         """
-        http = replies.client(url, openai.Timeout(TIMEOUT, connect=10.0))
+        retries, timeout = RETRIES if retries is None else retries, timeout or TIMEOUT
+        http = replies.client(url, openai.Timeout(timeout, connect=10.0))
         address = urlsplit(url)
         if address.username or address.password or address.query:
             raise UserError(
                 "--endpoint has more than an address", "pass the address only; the key goes into OPENAI_API_KEY"
             )
-        self._key = os.environ.get("OPENAI_API_KEY", "").strip() or NO_KEY
+        self._key = key or os.environ.get("OPENAI_API_KEY", "").strip() or NO_KEY
         if not (self._key.isascii() and self._key.isprintable()):  # else the HTTP client fails, and quotes the key
             raise UserError("OPENAI_API_KEY has characters that no key has", "set it again, in plain ASCII")
         self._url, self._model, self._style, self._say = url.rstrip("/"), model, style, say
-        self._image, self._side = image, side
+        self._image, self._side, self._timeout, self._retries = image, side, timeout, retries
         self._client = openai.OpenAI(
             base_url=self._url,
             api_key=self._key,
-            max_retries=RETRIES,
+            max_retries=retries,
             http_client=http,
         )
         self._without: set[str] = set()
@@ -137,17 +152,27 @@ class EndpointEngine:
             raise MtrlError(f"{self._url} finished no answer in {PATIENCE / 60:.0f} minutes", LATER) from None
 
     def _ask(self, request: Request, sampling: Sampling) -> Answer:
-        pictures = iter(request.images)
-        begun = time.monotonic()
-        url = partial(data_url, image=self._image, side=self._side, orient=request.orient)
         try:
-            content = [
-                {"type": "image_url", "image_url": {"url": url(next(pictures))}} if part["type"] == "image" else part
-                for part in parts(request.prompt)
-            ]
-            reply = self._create(content, sampling.seed_of(request), sampling)
+            urls = [self.url(images.read(path), request.orient) for path in request.images]
         except (Rejected, OSError) as error:
             return Answer(request, "", 0, f"rejected: {error}", 0.0)
+        return self.ask(request, urls, sampling)
+
+    def url(self, image: bytes, orient: bool) -> str:
+        """An image file's content as it is sent, see image_url.py. Raises Rejected."""
+        return image_url.url(image, self._image, self._side, orient)
+
+    def ask(self, request: Request, urls: Iterable[str], sampling: Sampling) -> Answer:
+        """The answer to one request, whose images are `urls`; its files are not read. May be called in several threads
+        at once. Raises TimedOut, UserError where the endpoint denies access, and MtrlError where it fails otherwise.
+        """
+        pictures, begun = iter(urls), time.monotonic()
+        content = [
+            {"type": "image_url", "image_url": {"url": next(pictures)}} if part["type"] == "image" else part
+            for part in parts(request.prompt)
+        ]
+        try:
+            reply = self._create(content, sampling.seed_of(request), sampling)
         except openai.APIStatusError as error:
             if error.status_code in (400, 413, 422):
                 return Answer(request, "", 0, f"rejected: {self._quote(_message(error), 300)}", 0.0)
@@ -211,7 +236,7 @@ class EndpointEngine:
         if isinstance(error, replies.Refused):
             raise MtrlError(f"{self._url} {self._quote(str(error), 300)}", then) from None
         if isinstance(error, openai.APITimeoutError):
-            raise MtrlError(f"{self._url} gave no answer in time ({TIMEOUT:.0f} s at most)", then) from None
+            raise TimedOut(f"{self._url} gave no answer in time ({self._timeout:.0f} s at most)", then) from None
         if isinstance(error, openai.APIConnectionError):
             raise MtrlError(
                 f"{self._url} does not answer: {self._quote(str(error.__cause__ or error))}", then
@@ -232,7 +257,7 @@ class EndpointEngine:
                 f"then {CONTINUES}",
             ) from None
         if error.status_code == 429:
-            raise MtrlError(f"{self._url} still asks to slow down after {RETRIES} retries: {said}", LATER) from None
+            raise MtrlError(f"{self._url} still asks to slow down after {self._retries} retries: {said}", LATER) from None
         raise MtrlError(f"{self._url} fails with status {error.status_code}: {said}", LATER) from None
 
     def _quote(self, text: str, length: int = 80) -> str:
