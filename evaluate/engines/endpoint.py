@@ -21,13 +21,11 @@ from urllib.parse import urlsplit
 
 import openai
 
-from mtrl.config.prompting import parts
-from mtrl.converters.pipeline import images
 from mtrl.converters.readers.picture import Rejected
 from mtrl.core.errors import MtrlError, UserError
-from mtrl.evaluate.engines import image_url, replies
+from mtrl.evaluate.engines import chat, replies
 from mtrl.evaluate.engines.base import CONTINUES, Answer, Sampling
-from mtrl.evaluate.engines.confidence import ALTERNATIVES
+from mtrl.evaluate.engines.image_url import data_url
 from mtrl.evaluate.engines.request import Request
 
 # All ours. Five retries are about 15 s of the client's own backoff, or as long as the server's Retry-After says.
@@ -40,47 +38,31 @@ OPTIONAL = ("logprobs", "max_tokens", "temperature", "top_p", "seed")  # what so
 LATER = f"when it answers again, {CONTINUES}"
 
 
-class TimedOut(MtrlError):
-    """The endpoint gave no answer in time."""
-
-
 class EndpointEngine:
     """Asks `model` at `url`. In style rl, reasoning that a server took out of an answer is put back into it."""
 
     def __init__(
-        self,
-        url: str,
-        model: str,
-        style: str,
-        image: dict[str, int],
-        side: int,
-        say: Callable[[str], None],
-        key: str = "",
-        retries: int | None = None,
-        timeout: float | None = None,
+        self, url: str, model: str, style: str, image: dict[str, int], side: int, say: Callable[[str], None]
     ) -> None:
         """`image` {min_pixels, max_pixels} and `side` are the judge's, see image_url.py. `say` gets notes for the user.
-        `key` "" is OPENAI_API_KEY. The client tries a request again `retries` times (None: RETRIES), and each try ends
-        after `timeout` seconds (None: TIMEOUT).
 
         Raises UserError and MtrlError where nothing answers at `url`, or not to this key.
         """
-        retries, timeout = RETRIES if retries is None else retries, timeout or TIMEOUT
-        http = replies.client(url, openai.Timeout(timeout, connect=10.0))
+        http = replies.client(url, openai.Timeout(TIMEOUT, connect=10.0))
         address = urlsplit(url)
         if address.username or address.password or address.query:
             raise UserError(
                 "--endpoint has more than an address", "pass the address only; the key goes into OPENAI_API_KEY"
             )
-        self._key = key or os.environ.get("OPENAI_API_KEY", "").strip() or NO_KEY
+        self._key = os.environ.get("OPENAI_API_KEY", "").strip() or NO_KEY
         if not (self._key.isascii() and self._key.isprintable()):  # else the HTTP client fails, and quotes the key
             raise UserError("OPENAI_API_KEY has characters that no key has", "set it again, in plain ASCII")
         self._url, self._model, self._style, self._say = url.rstrip("/"), model, style, say
-        self._image, self._side, self._timeout, self._retries = image, side, timeout, retries
+        self._image, self._side = image, side
         self._client = openai.OpenAI(
             base_url=self._url,
             api_key=self._key,
-            max_retries=retries,
+            max_retries=RETRIES,
             http_client=http,
         )
         self._without: set[str] = set()
@@ -152,27 +134,12 @@ class EndpointEngine:
             raise MtrlError(f"{self._url} finished no answer in {PATIENCE / 60:.0f} minutes", LATER) from None
 
     def _ask(self, request: Request, sampling: Sampling) -> Answer:
+        begun = time.monotonic()
         try:
-            urls = [self.url(images.read(path), request.orient) for path in request.images]
+            urls = [data_url(path, self._image, self._side, request.orient) for path in request.images]
+            reply = self._create(chat.messages(request.prompt, urls), chat.options(request, sampling, self._is_vllm))
         except (Rejected, OSError) as error:
             return Answer(request, "", 0, f"rejected: {error}", 0.0)
-        return self.ask(request, urls, sampling)
-
-    def url(self, image: bytes, orient: bool) -> str:
-        """An image file's content as it is sent, see image_url.py. Raises Rejected."""
-        return image_url.url(image, self._image, self._side, orient)
-
-    def ask(self, request: Request, urls: Iterable[str], sampling: Sampling) -> Answer:
-        """The answer to one request, whose images are `urls`; its files are not read. May be called in several threads
-        at once. Raises TimedOut, UserError where the endpoint denies access, and MtrlError where it fails otherwise.
-        """
-        pictures, begun = iter(urls), time.monotonic()
-        content = [
-            {"type": "image_url", "image_url": {"url": next(pictures)}} if part["type"] == "image" else part
-            for part in parts(request.prompt)
-        ]
-        try:
-            reply = self._create(content, sampling.seed_of(request), sampling)
         except openai.APIStatusError as error:
             if error.status_code in (400, 413, 422):
                 return Answer(request, "", 0, f"rejected: {self._quote(_message(error), 300)}", 0.0)
@@ -188,26 +155,18 @@ class EndpointEngine:
                 f"check the address: it usually ends in /v1; {LATER}",
             ) from None
 
-    def _create(self, content: list[dict[str, Any]], seed: int, sampling: Sampling) -> bytes:
+    def _create(self, messages: Any, wanted: dict[str, Any]) -> bytes:
         """The body of the endpoint's reply. A parameter that it does not take is left out from then on."""
         while True:
-            options: dict[str, Any] = {
-                "max_tokens": sampling.max_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p,
-            }  # fmt: skip
-            if sampling.temperature:
-                options["seed"] = seed
-            if sampling.confidence:
-                options["logprobs"] = True
+            options = dict(wanted)
             for name in self._without & set(options):
                 if name == "max_tokens":
-                    options["max_completion_tokens"] = sampling.max_tokens  # its newer name
+                    options["max_completion_tokens"] = options[name]  # its newer name
                 del options[name]
-            if "logprobs" in options:
-                options["top_logprobs"] = ALTERNATIVES
-            if self._is_vllm:
-                options["extra_body"] = {"top_k": -1, "repetition_penalty": 1.0}
+            if "logprobs" not in options:
+                options.pop("top_logprobs", None)
+            options["extra_body"] = {name: options.pop(name) for name in chat.VLLM if name in options}
             try:
-                messages: Any = [{"role": "user", "content": content}]
                 asking = self._client.chat.completions.with_raw_response
                 return asking.create(model=self._model, messages=messages, **options).content
             except openai.BadRequestError as error:
@@ -236,7 +195,7 @@ class EndpointEngine:
         if isinstance(error, replies.Refused):
             raise MtrlError(f"{self._url} {self._quote(str(error), 300)}", then) from None
         if isinstance(error, openai.APITimeoutError):
-            raise TimedOut(f"{self._url} gave no answer in time ({self._timeout:.0f} s at most)", then) from None
+            raise MtrlError(f"{self._url} gave no answer in time ({TIMEOUT:.0f} s at most)", then) from None
         if isinstance(error, openai.APIConnectionError):
             raise MtrlError(
                 f"{self._url} does not answer: {self._quote(str(error.__cause__ or error))}", then
@@ -257,7 +216,7 @@ class EndpointEngine:
                 f"then {CONTINUES}",
             ) from None
         if error.status_code == 429:
-            raise MtrlError(f"{self._url} still asks to slow down after {self._retries} retries: {said}", LATER) from None
+            raise MtrlError(f"{self._url} still asks to slow down after {RETRIES} retries: {said}", LATER) from None
         raise MtrlError(f"{self._url} fails with status {error.status_code}: {said}", LATER) from None
 
     def _quote(self, text: str, length: int = 80) -> str:
