@@ -244,6 +244,9 @@ def test_without_a_key_only_this_machines_names_are_answered() -> None:
     }.items():
         with TestClient(app(), base_url="http://localhost") as client:
             assert client.post("/read", json={}, headers={"host": host}).status_code == status, host
+    for origin, status in {"http://localhost:3000": 200, "https://evil.example": 403, "null": 403}.items():
+        with TestClient(app(), base_url="http://localhost") as client:
+            assert client.post("/read", json={}, headers={"origin": origin}).status_code == status, origin
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com", "", "127.0.0.1.example.com"])
