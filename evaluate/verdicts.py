@@ -145,7 +145,7 @@ def verdict_of(key: str, item: Item, style: str, answers: Mapping[Order, Answer]
     """The verdict that the answers to `requests_of` mean. `content` is as in Verdict."""
     given, swapped = answers["given"], answers.get("turned")
     verdict = parser.parse(given.response, style, item.task.choices)
-    flipped = turned = None
+    flipped = turned = shares = None
     if swapped:  # with its sides swapped, the same judgement of a pair is the other number
         other = parser.parse(swapped.response, style, item.task.choices)
         flipped = None if verdict is None or other is None else verdict != OTHER[other]
@@ -165,6 +165,7 @@ def verdict_of(key: str, item: Item, style: str, answers: Mapping[Order, Answer]
         confidence=sure[verdict] if sure and verdict else None,
         confidence_turned=turned,
         probabilities=sure if len(item.task.choices) > 2 else None,
+        probabilities_turned=shares if len(item.task.choices) > 2 else None,
         response=given.response,
         response_turned=swapped.response if swapped else None,
         finish_reason=given.finish_reason,
