@@ -218,7 +218,7 @@ class External:
         return 5
 
     def alive(self) -> bool:
-        """Not every endpoint lists its models: any answer is a sign of life but a failure, and that the key is wrong."""
+        """Not every endpoint lists its models: any answer is one but a failure, and that the key is wrong."""
         found = status(f"{self.address}/models", self.key)
         return 0 < found < 500 and found not in (401, 403)
 

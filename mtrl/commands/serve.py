@@ -48,8 +48,8 @@ def command(
 
     if endpoint and (cache or tensor_parallel > 1):
         raise UserError(
-            "--cache and --tensor-parallel have no effect with --endpoint: its server has options of its own, and may be"
-            " given another model, so verdicts are kept in memory only",
+            "--cache and --tensor-parallel have no effect with --endpoint: its server has options of its own, and may"
+            " get another model, so verdicts are kept in memory only",
             "leave them out",
         )
     judge = judges.named(ckpt, endpoint, served_model, style, prompts)
