@@ -5,8 +5,6 @@ The shipped YAML files name the source of each value next to it.
 
 from __future__ import annotations
 
-import json
-import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,12 +29,6 @@ Style = Literal["sft", "rl"]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 KEEP = (0.1, 0.9)  # rl.keep_pass_rate as messages propose it; ours
-
-
-def _set(key: str, value: Any) -> str:
-    """The option that changes a key, quoted."""
-    written = json.dumps(value, separators=(",", ":"))
-    return f"--set {shlex.quote(f'{key}={written}')}"
 
 
 class Image(Model):
@@ -113,7 +105,7 @@ class Rl(Model):
     def _bounds(cls, bounds: tuple[float, float] | None) -> tuple[float, float] | None:
         if bounds and bounds[0] > bounds[1]:
             text = f"it should be [lowest, highest], and {bounds[0]:g} is more than {bounds[1]:g}"
-            raise Mistake(text, _set("rl.keep_pass_rate", [bounds[1], bounds[0]]))
+            raise Mistake(text, hints.setting("rl.keep_pass_rate", [bounds[1], bounds[0]]))
         return bounds
 
     @field_validator("mix")
@@ -123,7 +115,7 @@ class Rl(Model):
             if not 0 < weight <= 100:
                 text = f"the weight of {task} is {weight:g}, and should be greater than 0 and at most 100"
                 without = "to leave the task out, name the others by --tasks and remove it from rl.mix"
-                raise Mistake(text, _set(f"rl.mix.{task}", 1) + f"; {without}")
+                raise Mistake(text, hints.setting(f"rl.mix.{task}", 1) + f"; {without}")
         return mix
 
     @model_validator(mode="after")
@@ -245,18 +237,18 @@ class Recipe(Model):
         ):
             if used and value is None:
                 text = f"{f'method {self.method}' if self.on_traces else 'rl.keep_pass_rate'} needs {key}"
-                raise Mistake(text, self.sift_command() if key == "sift" else _set(key, 1))
+                raise Mistake(text, self.sift_command() if key == "sift" else hints.setting(key, 1))
             if value is not None and not used:
                 also = " and rl.keep_pass_rate" if key == "sift" else ""
                 text = f"{key} is for method sft_traces{also}, and this {self.method} does not use it"
-                use = f", or {_set('rl.keep_pass_rate', KEEP)}" if key == "sift" and self.rl else ""
-                raise Mistake(text, _set(key, None) + use)
+                use = f", or {hints.setting('rl.keep_pass_rate', KEEP)}" if key == "sift" and self.rl else ""
+                raise Mistake(text, hints.setting(key, None) + use)
         mix = (self.rl and self.rl.mix) or {}
         if gone := [task for task in mix if task not in self.tasks]:
             text = f"rl.mix has {', '.join(gone)}, and the recipe's tasks are {', '.join(self.tasks)}"
             more = "" if self.method.endswith("_single") else f"--tasks {','.join([*self.tasks, *gone])}, or "
             left = {task: weight for task, weight in mix.items() if task in self.tasks}
-            raise Mistake(text, more + _set("rl.mix", left or None))
+            raise Mistake(text, more + hints.setting("rl.mix", left or None))
         if self.backend and stage != "rl":
             raise ValueError(f"backend: {self.backend} is for RL, and method {self.method} is not")
         if self.method.endswith("_single") and len(self.tasks) != 1:
