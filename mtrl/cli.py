@@ -31,6 +31,7 @@ from mtrl.commands import (
     new_task,
     options,
     plan,
+    probe,
     prompts,
     reproduce,
     reward,
@@ -106,6 +107,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Trust": {
         "certify": certify.command,
         "estimate": estimate.command,
+        "probe": probe.command,
     },
     "Reproduce": {"reproduce": reproduce.command, "study": study.command, "demo": demo.command},
     "Setup": {"doctor": doctor.command},

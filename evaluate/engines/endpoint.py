@@ -85,6 +85,11 @@ class EndpointEngine:
         except (openai.OpenAIError, UserError):
             return [], False  # not every endpoint lists its models; the first request shows what is wrong
 
+    @property
+    def continues(self) -> bool:
+        """Only vLLM's server does; others would answer anew, after what has begun."""
+        return self._is_vllm
+
     def describe(self) -> dict[str, Any]:
         """For eval.json; `left_out` names the sampling parameters that the endpoint does not take."""
         return {
@@ -145,7 +150,7 @@ class EndpointEngine:
                 {"type": "image_url", "image_url": {"url": url(next(pictures))}} if part["type"] == "image" else part
                 for part in parts(request.prompt)
             ]
-            reply = self._create(content, sampling.seed_of(request), sampling)
+            reply = self._create(content, request, sampling)
         except (Rejected, OSError) as error:
             return Answer(request, "", 0, f"rejected: {error}", 0.0)
         except openai.APIStatusError as error:
@@ -163,14 +168,14 @@ class EndpointEngine:
                 f"check the address: it usually ends in /v1; {LATER}",
             ) from None
 
-    def _create(self, content: list[dict[str, Any]], seed: int, sampling: Sampling) -> bytes:
+    def _create(self, content: list[dict[str, Any]], request: Request, sampling: Sampling) -> bytes:
         """The body of the endpoint's reply. A parameter that it does not take is left out from then on."""
         while True:
             options: dict[str, Any] = {
                 "max_tokens": sampling.max_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p,
             }  # fmt: skip
             if sampling.temperature:
-                options["seed"] = seed
+                options["seed"] = sampling.seed_of(request)
             if sampling.confidence:
                 options["logprobs"] = True
             for name in self._without & set(options):
@@ -183,6 +188,9 @@ class EndpointEngine:
                 options["extra_body"] = {"top_k": -1, "repetition_penalty": 1.0}
             try:
                 messages: Any = [{"role": "user", "content": content}]
+                if request.prefix:
+                    messages.append({"role": "assistant", "content": request.prefix})
+                    options["extra_body"] |= {"add_generation_prompt": False, "continue_final_message": True}
                 asking = self._client.chat.completions.with_raw_response
                 return asking.create(model=self._model, messages=messages, **options).content
             except openai.BadRequestError as error:
@@ -203,6 +211,8 @@ class EndpointEngine:
             if not self._warned:
                 self._warned = True
                 self._say(f"answers without a confidence: the endpoint's {self._quote(str(error), 200)}")
+        if request.prefix:  # the reply has only what comes after it
+            text = request.prefix + text.removeprefix("<think>")
         ended = self._quote(reply.choices[0].finish_reason or "")
         return Answer(request, text, reply.tokens(), ended, latency, steps)
 
