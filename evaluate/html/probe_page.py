@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mtrl.config import task_files
 from mtrl.core import targets
 from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.html import page, thumbnails
@@ -20,10 +21,12 @@ from mtrl.evaluate.predictions import Evaluation
 from mtrl.evaluate.probing import effects, findings, perturbations
 from mtrl.evaluate.probing.asked import Plan
 from mtrl.evaluate.probing.effects import Pair, TaskProbe
+from mtrl.evaluate.probing.perturbations import Expected
 
 FILE = "probe.html"
 EXAMPLES = 20  # of each perturbation of a task
 LONG = 2000  # characters of an answer that are shown
+COLOURS = {("same", True): "wrong", ("same", False): "right", ("opposite", True): "right", ("opposite", False): "wrong"}
 MOVES = {"same": "no", "opposite": "yes", "look": "if it looks", "depends": "perhaps"}
 TERMS = ("verdict", "label", "invalid", "n", "flips", "should move", "95% interval", "cluster", "accuracy")
 
@@ -39,6 +42,8 @@ class Example:
     after: str
     """The verdicts; of a pair in the other order, as of the order as it is."""
     flipped: bool
+    colour: str
+    """A class of the page's CSS: whether it moved as it should, "open" where that is not known."""
     label: str
     right: str
     """What is right after the change, in the order that was asked."""
@@ -61,14 +66,17 @@ def write(
 ) -> Path:
     """Writes `folder`/probe.html; `run` has the answers to all that `plan` asked. Raises UserError and MtrlError."""
     targets.check_file(folder / FILE)
+    tasks = {name: task_files.load(name, run.home) for name in found}
     chosen = {name: _chosen(run, name, plan.probed.seed) for name in found}
     shown = [pair for task in chosen.values() for its in task.values() for pair in its]
     thumbs = _thumbnails(plan, shown, tick)
     examples = {
-        name: {of: [_example(pair, plan, thumbs) for pair in its] for of, its in task.items()}
+        name: {
+            of: [_example(pair, perturbations.ALL[of].expected_of(tasks[name]), plan, thumbs) for pair in its]
+            for of, its in task.items()
+        }
         for name, task in chosen.items()
     }
-    blurred = {name for name, of in found.items() if _safety(run, name)}
     pieces = page.environment().get_template("probe.html.jinja").generate(
         identity=run.identity,
         probed=plan.probed,
@@ -77,17 +85,11 @@ def write(
         moves=MOVES,
         perturbations=perturbations.ALL,
         examples=examples,
-        blurred=blurred,
+        blurred={name for name, task in tasks.items() if task.capability == "safety"},
         few=effects.FEW,
         terms=TERMS,
     )  # fmt: skip
     return page.save(folder / FILE, pieces)
-
-
-def _safety(run: Evaluation, name: str) -> bool:
-    from mtrl.config import task_files
-
-    return task_files.load(name, run.home).capability == "safety"
 
 
 def _chosen(run: Evaluation, task: str, seed: int) -> dict[str, list[Pair]]:
@@ -105,7 +107,7 @@ def _chosen(run: Evaluation, task: str, seed: int) -> dict[str, list[Pair]]:
 
 def _thumbnails(plan: Plan, shown: list[Pair], tick: Callable[[int, int], None]) -> dict[Path, str]:
     """A base64 JPEG for each image of these rows, as they are and changed."""
-    asked = dict.fromkeys(side.key for pair in shown for side in pair)
+    asked = dict.fromkeys(side.key for pair in shown for side in pair[:2])
     requests = [plan.asked[key] for key in asked]
     as_they_are = [file for pair in shown for file in plan.asked[pair.before.key].images]
     side, made, done = thumbnails.side_for(as_they_are * 2), dict[Path, str](), 0
@@ -125,7 +127,7 @@ def _of_part(part: list[Request], side: int, made: dict[Path, str]) -> Iterator[
         yield names[name], encoded
 
 
-def _example(pair: Pair, plan: Plan, thumbs: dict[Path, str]) -> Example:
+def _example(pair: Pair, expected: Expected, plan: Plan, thumbs: dict[Path, str]) -> Example:
     before, after = plan.asked[pair.before.key], plan.asked[pair.after.key]
     of, level = perturbations.LEVELS[after.variant]
     said = pair.verdicts
@@ -135,6 +137,7 @@ def _example(pair: Pair, plan: Plan, thumbs: dict[Path, str]) -> Example:
         before=said[0],
         after=said[1],
         flipped=pair.flipped,
+        colour=COLOURS.get((expected, pair.flipped), "open"),
         label=before.label,
         right=after.label,
         images=[thumbs[file] for file in before.images],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,8 +76,8 @@ class Plan:
         self._drawings: dict[Path, Drawing] = {}
 
     def requests(self, tasks: Mapping[str, Task], style: str) -> dict[str, list[Request]]:
-        """Of each task, row by row: as it is, then its changes. Raises UserError for a perturbation that was named and
-        that no task can have."""
+        """Of each task, all rows as they are, then change by change. Raises UserError for a perturbation that was named
+        and that no task can have."""
         found = {name: self._of_task(task, style) for name, task in tasks.items()}
         self.asked = {request.key: request for its in found.values() for request in its}
         for name in self.probed.only if self._named else ():
@@ -123,9 +123,10 @@ class Plan:
             if one.name not in unfit and not there & {*one.variants} and rows:
                 unfit[one.name] = NONE.get(one.name, "no row can be changed so")
         self.drawn[task.name], self.left_out[task.name] = {row.id: row for row in rows}, unfit
-        return found
+        place = {variant: number for number, variant in enumerate(["", *perturbations.LEVELS])}
+        return sorted(found, key=lambda request: place[request.variant])
 
-    def parts(self, asked: Iterable[Request]) -> Iterator[list[Request]]:
+    def parts(self, asked: Iterable[Request]) -> Generator[list[Request], None, None]:
         """The requests in parts. The changed images of a part exist until the next is taken. Close it at the end."""
         shutil.rmtree(self._images, ignore_errors=True)  # a killed probe may have left some
         try:

@@ -1,7 +1,8 @@
 """What each change does to a judge's verdicts: flips, their direction, accuracy; and whether the judge looks at all.
 
 A flip is a verdict that differs from the one on the same row as it is; an invalid answer is one more verdict, as
-everywhere. Of a pair in the other order, the verdict is first read in the order as it is.
+everywhere. Of a pair in the other order, the verdict is first read in the order as it is. On a scale, only a step of
+more than NEAR of its range is a flip; where the image is gone, any is.
 
 A judge is called blind where two things are proven, each by the upper end of a 95% interval: a grey image, and the
 image of another row with another label, change fewer than FEW of its verdicts. A judge that always says the same is
@@ -29,9 +30,11 @@ from mtrl.evaluate.metrics.prediction import Fraction, Prediction
 from mtrl.evaluate.predictions import Evaluation
 from mtrl.evaluate.probing import perturbations
 from mtrl.evaluate.probing.perturbations import Expected
+from mtrl.reward_plugins import judge
 
 FILE = "probe.json"
 FEW = 0.05  # of the verdicts; ours
+NEAR = 0.1  # of a scale: of 1 to 5 every step is a flip, of 0 to 100 one of 11; ours
 Looks = Literal["blind", "looks", "unknown"]
 
 
@@ -53,7 +56,7 @@ class Effect(Stored):
     flip_rate: Estimate
     """Flips of the n rows; the interval is by clusters."""
     moves: dict[str, int]
-    """Flips by direction: "yes to no", the most frequent first."""
+    """Flips by direction, the most frequent first: "yes to no", on a scale "higher" and "lower"."""
     accuracy_before: Fraction
     """Of the same rows as they are."""
     accuracy_after: Fraction
@@ -81,6 +84,8 @@ class Pair(NamedTuple):
 
     before: Prediction
     after: Prediction
+    room: int = 0
+    """The most steps of a scale that are no flip; 0 for other verdicts."""
 
     @property
     def verdicts(self) -> tuple[str, str]:
@@ -93,7 +98,16 @@ class Pair(NamedTuple):
     @property
     def flipped(self) -> bool:
         before, after = self.verdicts
+        if self.room and INVALID not in (before, after):
+            return abs(int(before) - int(after)) > self.room
         return before != after
+
+    @property
+    def direction(self) -> str:
+        before, after = self.verdicts
+        if self.room and INVALID not in (before, after):
+            return "higher" if int(after) > int(before) else "lower"
+        return f"{before} to {after}"
 
 
 def pairs(run: Evaluation, task: str) -> dict[str, list[Pair]]:
@@ -103,10 +117,13 @@ def pairs(run: Evaluation, task: str) -> dict[str, list[Pair]]:
         what = f"{len(rows):,} of {wanted:,} requests on task {task} are answered"
         raise UserError(f"the probe is not finished: {what}", "run the same mtrl probe again: it continues")
     plain = {row.id: row for row in rows if not row.variant}
+    choices = run.identity.tasks[task].choices
+    near = int(NEAR * (int(choices[-1]) - int(choices[0]))) if judge.is_scale(choices) else 0
     found: dict[str, list[Pair]] = {variant: [] for variant in perturbations.LEVELS}
     for row in rows:
         if row.variant in found:
-            found[row.variant].append(Pair(plain[row.id], row))
+            look = perturbations.LEVELS[row.variant][0].expected == "look"
+            found[row.variant].append(Pair(plain[row.id], row, 0 if look else near))
     return {variant: its for variant, its in found.items() if its}
 
 
@@ -142,10 +159,13 @@ def _effect(variant: str, name: str, level: str, expected: Expected, found: Sequ
 
     clusters = [pair.before.cluster or pair.before.id for pair in found]
     flips = [pair.flipped for pair in found]
-    before, after = (np.array([side.correct for side in sides], dtype=float) for sides in zip(*found, strict=True))
+    before, after = (
+        np.array([side.correct for side in sides], dtype=float)
+        for sides in zip(*(pair[:2] for pair in found), strict=True)
+    )
     change = after - before
     drawn = intervals.of_weights(lambda weights: weights @ change / weights.sum(axis=-1), clusters)
-    moves = Counter("{} to {}".format(*pair.verdicts) for pair in found if pair.flipped)
+    moves = Counter(pair.direction for pair in found if pair.flipped)
     return Effect(
         variant=variant,
         perturbation=name,

@@ -29,6 +29,8 @@ pytestmark = pytest.mark.e2e
 
 EVAL = ("eval", "--ckpt", tiny(), "--tasks", "demo_alignment,demo_pairs", "--limit", 20, "--confidence")
 JUDGE = ("judge", "list.jsonl", "--ckpt", tiny(), "--style", "rl", "--field", "caption=red square")
+PROBE = ("probe", "--ckpt", tiny(), "--tasks", "demo_alignment,demo_pairs", "--rows", 4, "--style", "rl")
+PROBE += ("--only", "blank,order,caption,prefill")
 BOTH = """
 import json, sys
 from mtrl.cli import main
@@ -68,6 +70,7 @@ def served(home: Path) -> Iterator[tuple[str, str]]:
         server = subprocess.Popen(command, env={**os.environ, **quiet}, stdout=log, stderr=log)
     try:
         commands = [[*map(str, EVAL), "--out", "offline"], [*map(str, JUDGE), "--out", "offline.jsonl"]]
+        commands.append([*map(str, PROBE), "--out", "probed"])
         done = subprocess.run(
             [sys.executable, "-c", BOTH, json.dumps(commands)], cwd=home, capture_output=True, text=True, timeout=600
         )
@@ -84,6 +87,30 @@ def served(home: Path) -> Iterator[tuple[str, str]]:
     finally:
         server.terminate()
         server.wait(60)
+
+
+def test_a_probe_is_the_same_offline_and_served_and_continues_after_a_kill(home: Path, served: tuple[str, str]) -> None:
+    asked = [*PROBE, "--endpoint", served[0], "--served-model", "judge"]
+    file = home / "runs" / "probe-judge" / "predictions.jsonl"
+    with (home / "probe.log").open("w") as log:
+        killed = subprocess.Popen([sys.executable, "-m", "mtrl", *map(str, asked)], cwd=home, stdout=log, stderr=log)
+    while killed.poll() is None and not (file.exists() and file.stat().st_size):
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait(60)
+    done = mtrl(*asked, cwd=home)
+    assert done.code == 0, done.err
+    offline, online = (
+        {(r["task"], r["id"], r["order"], r.get("variant", "")): r["response"] for r in read_jsonl(one)}
+        for one in (home / "probed" / "predictions.jsonl", file)
+    )
+    assert offline == online  # also what was continued after "Wait, let me look again."
+    begun = [response for (_, _, _, variant), response in online.items() if variant == "prefill"]
+    assert len(begun) == 8 and all(response.startswith("<think>Wait, let me look again.") for response in begun)
+    assert {variant for _, _, _, variant in online} == {"", "blank", "order", "caption", "prefill"}
+    for folder in (file.parent, home / "probed"):
+        assert (folder / "probe.json").exists() and (folder / "probe.html").exists()
+        assert not (folder / ".images").exists()
 
 
 def test_an_evaluation_is_the_same_offline_and_served(home: Path, served: tuple[str, str]) -> None:

@@ -25,9 +25,10 @@ from mtrl.evaluate.engines.base import Answer
 from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.html import probe_page
 from mtrl.evaluate.metrics import shares
+from mtrl.evaluate.metrics.prediction import Prediction
 from mtrl.evaluate.probing import effects, findings, perturbations, pictures, words
 from mtrl.evaluate.probing.asked import FOLDER, Plan
-from mtrl.evaluate.probing.effects import TaskProbe
+from mtrl.evaluate.probing.effects import Pair, TaskProbe
 from tests.unit.standin import completion, standin
 from tests.unit.test_scored import judge
 
@@ -81,7 +82,11 @@ def probe(
 ) -> tuple[TaskProbe, Plan, Engine]:  # fmt: skip
     plan, engine = Plan(DATA, "test", OUT, rows, seed, only), engine or Engine(says)
     subject = judge(of, style=style)
-    run.ask(subject, [name], DATA, "test", OUT, 1, None, lambda *_: engine, lambda *_: None, probe=plan)
+    loaded = []
+    run.ask(
+        subject, [name], DATA, "test", OUT, 1, None, lambda *_: loaded.append(1) or engine, lambda *_: None, probe=plan
+    )
+    assert len(loaded) <= 1  # one engine for all changes
     return effects.of_task(predictions.load(OUT, purpose="probe"), name, plan.left_out[name]), plan, engine
 
 
@@ -163,7 +168,7 @@ def test_the_changed_images_have_the_size_and_are_gone_afterwards(here: Path) ->
         for file in images:
             with Image.open(io.BytesIO(file)) as opened:
                 assert opened.size == (64, 64)
-                    assert opened.format == "JPEG" or not variant.startswith("jpeg")
+                assert opened.format == "JPEG" or not variant.startswith("jpeg")
     shutil.rmtree(OUT)
     assert probe("demo_pairs", rows=3)[2].images == engine.images  # seeded
     shutil.rmtree(OUT)
@@ -237,7 +242,7 @@ def test_what_cannot_be_told_is_not_told(here: Path) -> None:
 def test_page_and_manifest(here: Path) -> None:
     evil = "<script>alert(1)</script>"
     found, plan, _ = probe(
-        "demo_alignment", says=lambda request: evil if request.variant == "hue-1" else right(request)
+        "demo_alignment", rows=24, says=lambda request: evil if request.variant == "hue-1" else right(request)
     )
     seen = predictions.load(OUT, purpose="probe")
     page = probe_page.write(OUT, seen, {"demo_alignment": found}, plan)
@@ -288,6 +293,19 @@ def test_the_interval_of_a_share() -> None:
         low, high = shares.interval([flip for flip in flips for _ in range(5)], [str(k // 5) for k in range(200)]) or ()
         inside += low <= 0.1 <= high
     assert inside >= 0.93 * 400
+
+
+def test_a_flip_on_a_scale_is_more_than_a_tenth_of_it() -> None:
+    def said(verdict: str | None) -> Prediction:
+        return Prediction(
+            id="a", task="t", order="given", vote=0, response="", verdict=verdict, lenient=verdict, label="50"
+        )
+
+    for after, flipped, direction in (("60", False, "higher"), ("61", True, "higher"), ("39", True, "lower")):
+        pair = Pair(said("50"), said(after), room=10)
+        assert (pair.flipped, pair.direction) == (flipped, direction)
+    assert Pair(said("50"), said(None), room=10).flipped and Pair(said("50"), said("51")).direction == "50 to 51"
+    assert not Pair(said(None), said(None), room=10).flipped
 
 
 def test_changes_of_words() -> None:
