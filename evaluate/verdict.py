@@ -15,12 +15,12 @@ from mtrl.evaluate.metrics.prediction import Fraction
 
 COLUMNS = (
     "id", "image", "image_2", "image_3", "image_4", "task", "verdict", "raw", "escalated", "judged_by", "flipped",
-    "label", "correct", "cluster", "confidence", "confidence_turned", "probabilities", "reasoning", "response",
-    "response_turned", "response_escalated", "finish_reason", "skipped", "content", "asked",
+    "label", "correct", "cluster", "confidence", "confidence_turned", "probabilities", "probabilities_turned",
+    "reasoning", "response", "response_turned", "response_escalated", "finish_reason", "skipped", "content", "asked",
 )  # fmt: skip
 OPTIONAL = (
-    "image_2", "image_3", "image_4", "probabilities", "raw", "escalated", "judged_by", "confidence_turned",
-    "response_escalated",
+    "image_2", "image_3", "image_4", "probabilities", "probabilities_turned", "raw", "escalated", "judged_by",
+    "confidence_turned", "response_escalated",
 )  # fmt: skip
 
 
@@ -61,6 +61,8 @@ class Verdict:
     """Of a pair: how sure the judge was of its verdict on the other order."""
     probabilities: dict[str, Fraction] | None = None
     """How sure it was of each verdict, of a task with more than two; None where it is not known."""
+    probabilities_turned: dict[str, Fraction] | None = None
+    """The same of a pair's other order, as that order's verdicts."""
     response: str
     """The judge's text."""
     response_turned: str | None = None

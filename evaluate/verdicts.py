@@ -139,7 +139,7 @@ def _ask(judge: Subject, left: dict[str, Item], engine: Engine, known: Mapping[P
 def _verdict(key: str, item: Item, style: str, answers: dict[Order, Answer], content: str) -> Verdict:
     given, swapped = answers["given"], answers.get("turned")
     verdict = parser.parse(given.response, style, item.task.choices)
-    flipped = turned = None
+    flipped = turned = shares = None
     if swapped:  # with its sides swapped, the same judgement of a pair is the other number
         other = parser.parse(swapped.response, style, item.task.choices)
         flipped = None if verdict is None or other is None else verdict != OTHER[other]
@@ -159,6 +159,7 @@ def _verdict(key: str, item: Item, style: str, answers: dict[Order, Answer], con
         confidence=sure[verdict] if sure and verdict else None,
         confidence_turned=turned,
         probabilities=sure if len(item.task.choices) > 2 else None,
+        probabilities_turned=shares if len(item.task.choices) > 2 else None,
         response=given.response,
         response_turned=swapped.response if swapped else None,
         finish_reason=given.finish_reason,

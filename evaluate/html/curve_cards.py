@@ -137,7 +137,7 @@ def _tick(curve: Curve) -> Callable[[float], str]:
 def _ticks(curve: Curve, shown: list[float]) -> list[float]:
     low, high = min(shown), max(shown)
     found = points.ticks(min(0.0, low) if curve.from_zero else low, high)
-    if curve.unit == "per cent" and low >= 0 and high <= 1:
+    if (curve.bounded or curve.unit == "per cent") and low >= 0 and high <= 1:
         return [tick for tick in found if -1e-9 < tick < 1 + 1e-9]
     return found
 

@@ -28,6 +28,8 @@ class Curve(NamedTuple):
     """Whether its axis begins at 0."""
     exact: bool = False
     """Whether no mean is drawn: the values have no noise, or are few."""
+    bounded: bool = False
+    """Whether values are from 0 to 1, as those in per cent are: the axis does not go beyond."""
 
 
 class Values(NamedTuple):

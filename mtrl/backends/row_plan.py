@@ -13,7 +13,7 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from mtrl.config import drawn, prompting, samples, task_files, tasks
+from mtrl.config import drawn, prompting, samples, tasks
 from mtrl.config.recipe_types import Recipe
 from mtrl.core import hints
 from mtrl.core.errors import UserError
@@ -109,7 +109,7 @@ def sifted(recipe: Recipe, data: Path) -> Sifted:
     folder = Path(str(recipe.sift))
     if not (folder / IDENTITY).exists():
         text = f"{folder}, the recipe's sift:, is no folder of mtrl sift"
-        raise UserError(text, _asked(recipe, data, recipe.model.path, folder))
+        raise UserError(text, recipe.sift_command(data=data, out=folder))
     try:
         found = _read(folder, _changed(folder / predictions.FILE))
     except UserError as error:
@@ -128,19 +128,11 @@ def sifted(recipe: Recipe, data: Path) -> Sifted:
     return found
 
 
-def _asked(recipe: Recipe, data: Path, model: str, out: Path) -> str:
-    """The command of a sift that fits the recipe."""
-    options = {"ckpt": model, "tasks": ",".join(recipe.tasks), "style": None if recipe.style == "rl" else recipe.style}
-    if (Path(model) / task_files.FOLDER).is_dir():  # an export: its own prompts may be others
-        options["prompts"] = "local"
-    return hints.line("sift", **options, data=data, out=out)
-
-
 def _again(recipe: Recipe, data: Path, found: Sifted) -> str:
     """The command that sifts again, to another folder. For sft_traces the model stays that of the sift."""
     folder = Path(str(recipe.sift))
     model = found.identity.path if recipe.on_traces else recipe.model.path
-    return _asked(recipe, data, model, hints.free(str(folder.parent), folder.name))
+    return recipe.sift_command(model, data=data, out=hints.free(str(folder.parent), folder.name))
 
 
 def _continued(folder: Path, data: Path) -> str:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from mtrl.evaluate.predictions import Evaluation
     from mtrl.evaluate.sift import Sifted, Summary
 
-KEEP = (0.1, 0.9)  # pass rates that the next command proposes for RL; ours
 COLUMNS = ("task", "rows", "right [95%]", "invalid", "all right", "none right", "between", "suspects")
 
 
@@ -114,6 +113,7 @@ def _cells(name: str, of: Summary) -> list[str]:
 def _next(sifted: Sifted, folder: Path, served: bool, data: Path) -> Iterator[str]:
     """RL on the rows that are sometimes right, of the model that was asked. After --limit: the sift of all rows."""
     from mtrl.config import samples
+    from mtrl.config.recipe_types import KEEP
     from mtrl.core import hints
     from mtrl.models import card
 

@@ -90,10 +90,11 @@ def _train(
     errors = [found for found in checks if found.level == "error"]
     if errors and not dry:
         raise UserError(f"nothing was started: {errors[0].text}", errors[0].then)
+    config = rendered.text  # where it fails, there is no run directory
     with run.held() as lock:
-        job = prepare(run, recipe, data, rendered.text)
+        job = prepare(run, recipe, data, config)
         if dry:
-            say(dump_yaml(recipe.model_dump(mode="json", exclude_none=True)) + "---\n" + rendered.text + "---")
+            say(dump_yaml(recipe.model_dump(mode="json", exclude_none=True)) + "---\n" + config + "---")
             say((run.path / COMMAND).read_text())
             say(f"planned in {run.path}")
             return

@@ -5,11 +5,14 @@ The shipped YAML files name the source of each value next to it.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from mtrl.core.schema import Model
+from mtrl.config import task_files
+from mtrl.core import hints
+from mtrl.core.schema import Mistake, Model
 
 METHODS = {  # row of Table 2 -> its name there; and one that the paper does not have
     "zero_shot": "Off-the-shelf",
@@ -25,7 +28,7 @@ Style = Literal["sft", "rl"]
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Weight = Annotated[float, Field(gt=0, le=100)]
+KEEP = (0.1, 0.9)  # rl.keep_pass_rate as messages propose it; ours
 
 
 class Image(Model):
@@ -85,7 +88,7 @@ class Rl(Model):
     patience: PositiveInt  # validations without improvement before training stops
     # of a row's answers in the recipe's sift: only rows with a share of right ones in [lowest, highest] are trained on
     keep_pass_rate: tuple[Share, Share] | None = None
-    mix: dict[str, Weight] | None = None  # {task: how often each of its rows is drawn per epoch}; default and paper: 1
+    mix: dict[str, float] | None = None  # {task: how often each of its rows is drawn per epoch}; default and paper: 1
 
     @model_validator(mode="before")
     @classmethod
@@ -101,8 +104,19 @@ class Rl(Model):
     @classmethod
     def _bounds(cls, bounds: tuple[float, float] | None) -> tuple[float, float] | None:
         if bounds and bounds[0] > bounds[1]:
-            raise ValueError(f"it should be [lowest, highest], and {bounds[0]:g} is more than {bounds[1]:g}")
+            text = f"it should be [lowest, highest], and {bounds[0]:g} is more than {bounds[1]:g}"
+            raise Mistake(text, hints.setting("rl.keep_pass_rate", [bounds[1], bounds[0]]))
         return bounds
+
+    @field_validator("mix")
+    @classmethod
+    def _weights(cls, mix: dict[str, float] | None) -> dict[str, float] | None:
+        for task, weight in (mix or {}).items():
+            if not 0 < weight <= 100:
+                text = f"the weight of {task} is {weight:g}, and should be greater than 0 and at most 100"
+                without = "to leave the task out, name the others by --tasks and remove it from rl.mix"
+                raise Mistake(text, hints.setting(f"rl.mix.{task}", 1) + f"; {without}")
+        return mix
 
     @model_validator(mode="after")
     def _divides(self) -> Rl:
@@ -222,12 +236,19 @@ class Recipe(Model):
             ("sft.traces_per_row", traces, self.on_traces),
         ):
             if used and value is None:
-                raise ValueError(f"{f'method {self.method}' if self.on_traces else 'rl.keep_pass_rate'} needs {key}")
+                text = f"{f'method {self.method}' if self.on_traces else 'rl.keep_pass_rate'} needs {key}"
+                raise Mistake(text, self.sift_command() if key == "sift" else hints.setting(key, 1))
             if value is not None and not used:
                 also = " and rl.keep_pass_rate" if key == "sift" else ""
-                raise ValueError(f"{key} is for method sft_traces{also}, and this {self.method} does not use it")
-        if gone := [task for task in ((self.rl and self.rl.mix) or {}) if task not in self.tasks]:
-            raise ValueError(f"rl.mix has {', '.join(gone)}, and the recipe's tasks are {', '.join(self.tasks)}")
+                text = f"{key} is for method sft_traces{also}, and this {self.method} does not use it"
+                use = f", or {hints.setting('rl.keep_pass_rate', KEEP)}" if key == "sift" and self.rl else ""
+                raise Mistake(text, hints.setting(key, None) + use)
+        mix = (self.rl and self.rl.mix) or {}
+        if gone := [task for task in mix if task not in self.tasks]:
+            text = f"rl.mix has {', '.join(gone)}, and the recipe's tasks are {', '.join(self.tasks)}"
+            more = "" if self.method.endswith("_single") else f"--tasks {','.join([*self.tasks, *gone])}, or "
+            left = {task: weight for task, weight in mix.items() if task in self.tasks}
+            raise Mistake(text, more + hints.setting("rl.mix", left or None))
         if self.backend and stage != "rl":
             raise ValueError(f"backend: {self.backend} is for RL, and method {self.method} is not")
         if self.method.endswith("_single") and len(self.tasks) != 1:
@@ -237,6 +258,14 @@ class Recipe(Model):
     @property
     def stage(self) -> Literal["sft", "rl"] | None:
         return None if self.method == "zero_shot" else "sft" if self.method.startswith("sft") else "rl"
+
+    def sift_command(self, model: str | None = None, **options: Any) -> str:
+        """The command of a sift that fits this recipe, of its model or another one, with more of its options."""
+        of = model or self.model.path
+        told = (Path(of) / task_files.FOLDER).is_dir()  # an export: its own prompts may be others
+        style = None if self.style == "rl" else self.style
+        asked = {"ckpt": of, "tasks": ",".join(self.tasks), "style": style, "prompts": "local" if told else None}
+        return hints.line("sift", **asked, **options)
 
     @property
     def on_traces(self) -> bool:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -43,6 +44,11 @@ def line(verb: str, *words: object, **options: object) -> str:
 def typed(words: Iterable[str]) -> str:
     """The command line of the words after `mtrl`."""
     return f"mtrl {shlex.join(words)}"
+
+
+def setting(key: str, value: Any) -> str:
+    """`--set KEY=VALUE`, quoted."""
+    return shlex.join(["--set", f"{key}={json.dumps(value, separators=(',', ':'))}"])
 
 
 def free(folder: str, name: str, otherwise: str = "-2") -> Path:

@@ -27,6 +27,14 @@ class Stored(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
 
+class Mistake(ValueError):
+    """What a validator raises where it knows the next step."""
+
+    def __init__(self, text: str, then: str) -> None:
+        super().__init__(text)
+        self.then = then
+
+
 M = TypeVar("M")
 SHOWN, IN_LINE = 20, 3  # mistakes that one error lists: one per line for a Model, all in one line for other types
 
@@ -37,17 +45,22 @@ def read(model: type[M], path: Path, then: str = "") -> M:
 
 
 def validate(model: type[M], data: Any, file: str, then: str = "") -> M:
-    """`data` as a `model`. Raises one UserError that lists the mistakes in `file` ("": not named)."""
+    """`data` as a `model`. Raises one UserError that lists the mistakes in `file` ("": not named).
+
+    Its next step is `then`, or that of the first Mistake.
+    """
     by_line = issubclass(model, BaseModel) and not issubclass(model, Stored)
     try:
         return cast(M, _adapter(cast(Any, model)).validate_python(data))
     except ValidationError as error:
         shown = SHOWN if by_line else IN_LINE
-        lines = [_line(model, mistake) for mistake in error.errors(include_url=False)[:shown]]
+        mistakes = error.errors(include_url=False)
+        lines = [_line(model, mistake) for mistake in mistakes[:shown]]
         if (more := error.error_count() - shown) > 0:
             lines.append(f"and {more:,} more")
         said = "\n  - ".join(["", *lines]) if by_line and len(lines) > 1 else "; ".join(lines)
-        raise UserError(f"{file}: {said}" if file else said, then) from None
+        own = (getattr(mistake.get("ctx", {}).get("error"), "then", "") for mistake in mistakes)
+        raise UserError(f"{file}: {said}" if file else said, then or next(filter(None, own), "")) from None
 
 
 @functools.cache  # making one takes longer than using it

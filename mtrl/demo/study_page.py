@@ -54,7 +54,7 @@ def _lines(results: Results, plan: Plan, pilot: Needed) -> Iterator[str]:
     hours = sum(cell.result.seconds for cell in results.cells.values()) / 3600
     yield from _text(
         f"`{plan.command()}`, plan {plan.sha256[:12]}: {len(results.cells)} trainings with their evaluations,"
-        f" {hours:.1f} hours in all. {_pilot(pilot, plan)}"
+        f" {hours:.1f} hours in all, of a resumed one those of its last call. {_pilot(pilot, plan)}"
     )
     if scope.partial:
         done = ", ".join(f"{count} of {len(scope.seeds)} seeds on {base}" for base, count in scope.done.items())

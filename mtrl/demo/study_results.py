@@ -43,7 +43,7 @@ class Result(Stored):
     """From the base model, see study_kl.py."""
     kl_per_token: float = Field(ge=0)
     seconds: float = Field(ge=0)
-    """That the cell took."""
+    """That its last call took. Of a resumed cell: without what earlier calls did."""
 
 
 class Cell(NamedTuple):

@@ -59,9 +59,10 @@ def _task(recipe: Recipe, data: Path, name: str, images: set[str]) -> Iterator[C
         yield from _traces(recipe, data, name)
         return
     limited = f", at most {card.limit} per split" if card.limit else ""
-    left = plan.counts.capped  # of which the mix draws some more or less often
+    left, drawn = len(set(plan.rows)), plan.counts.drawn
     train = f"{left:,}" if left == rows["train"] else f"{left:,} of {rows['train']:,}"
-    yield Check("ok", f"task {name}: train {train}, val {rows['val']:,} rows{limited}")
+    times = "" if drawn == left else f" ({drawn:,} draws per epoch)"
+    yield Check("ok", f"task {name}: train {train}{times}, val {rows['val']:,} rows{limited}")
     if said := row_plan.said(recipe, data, name):
         yield Check("ok", f"task {name}: {said}")
 

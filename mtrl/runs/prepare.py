@@ -14,26 +14,38 @@ from mtrl.backends import envs, registry, row_plan, traces
 from mtrl.backends.base import Backend, Job
 from mtrl.config import task_files, tasks
 from mtrl.config.recipe_types import Recipe
+from mtrl.core.errors import MtrlError
 from mtrl.core.files import write_json, write_text
 from mtrl.core.run_files import COMMAND, CONFIG, ENVIRONMENT, Environment
 from mtrl.core.rundir import Run, hashes
 
 
 def prepare(run: Run, recipe: Recipe, data: Path, config: str) -> Job:
-    """Claims the run directory, which the caller holds, and writes all that a launch needs into it. Raises UserError.
+    """Claims the run directory, which the caller holds, and writes all that a launch needs into it. Raises UserError;
+    then a directory that had nothing but its lock is removed.
 
     `config` is the text of upstream.yaml. The run is then "planned", which never blocks a later start; a run that was
     started before keeps its state.
     """
+    fresh = not run.path.exists() or not {file.name for file in run.path.iterdir()} - {"lock"}
+    try:
+        return _prepare(run, recipe, data, config)
+    except MtrlError:
+        if fresh:
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
+
+
+def _prepare(run: Run, recipe: Recipe, data: Path, config: str) -> Job:
     trainer = registry.of(recipe)
+    rows, taken = row_plan.counts(recipe, data), traces.recorded(recipe, data)  # refused before anything is written
     files = [file for file in trainer.data_files(recipe, data) if file.exists()]
     home = run.inputs / task_files.FOLDER
     if run.status.state == "planned":  # afterwards, what it was trained with stays
         shutil.rmtree(home, ignore_errors=True)
         task_files.write(map(tasks.load, recipe.tasks), home)
-    rows = row_plan.counts(recipe, data)
     started_with = hashes(data, files) | task_files.hashes(home) | traces.hashes(recipe)
-    run.claim(recipe.model_dump(mode="json", exclude_none=True), started_with, rows, traces.recorded(recipe, data))
+    run.claim(recipe.model_dump(mode="json", exclude_none=True), started_with, rows, taken)
     trainer.link_inputs(recipe, run, data.resolve())
     job = trainer.job(recipe, run)
     write_text(run.path / CONFIG, config)

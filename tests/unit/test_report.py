@@ -225,6 +225,7 @@ def test_every_filter_finds_its_own(project: Path) -> None:
     assert "the reasoning does not end" in opened and "&lt;/think&gt; occurs 0 times, not once" in opened
     folded = browse(page, "#search=number 5 and&task=demo_safety")
     assert folded.count("<article") == 1 and "<summary>reasoning, 2,0" in folded
+    assert "<b>Reasoning: </b>" in opened
 
 
 def test_votes(project: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import shlex
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -172,28 +174,74 @@ def test_a_run_of_an_earlier_mtrl_resumes(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sets", "message"),
+    ("sets", "message", "then"),
     [
-        (["rl.keep_pass_rate=[0.2,0.8]"], "rl.keep_pass_rate needs sift"),
+        (["rl.keep_pass_rate=[0.2,0.8]"], "rl.keep_pass_rate needs sift", "mtrl sift --ckpt "),
         (
             [f"sift={SIFT}"],
             "sift is for method sft_traces and rl.keep_pass_rate, and this rl_multitask does not use it",
+            "--set sift=null, or --set 'rl.keep_pass_rate=[0.1,0.9]'",
         ),
-        ([KEEP[0], "rl.keep_pass_rate=[0.8,0.2]"], "0.8 is more than 0.2"),
-        ([KEEP[0], "rl.keep_pass_rate=[0,1.5]"], "less than or equal to 1"),
-        ([KEEP[0], "rl.keep_pass_rate=0.5"], "rl.keep_pass_rate"),
-        (["rl.mix.demo_pairs=2"], "rl.mix has demo_pairs, and the recipe's tasks are demo_quality, demo_safety"),
-        (["rl.mix.demo_safety=0"], "greater than 0"),
-        (["rl.mix.demo_safety=1000"], "less than or equal to 100"),
+        ([KEEP[0], "rl.keep_pass_rate=[0.8,0.2]"], "0.8 is more than 0.2", "--set 'rl.keep_pass_rate=[0.2,0.8]'"),
+        ([KEEP[0], "rl.keep_pass_rate=[0,1.5]"], "less than or equal to 1", ""),
+        ([KEEP[0], "rl.keep_pass_rate=0.5"], "rl.keep_pass_rate", ""),
+        (
+            ["rl.mix.demo_pairs=2", "rl.mix.demo_safety=2"],
+            "rl.mix has demo_pairs, and the recipe's tasks are demo_quality, demo_safety",
+            "--tasks demo_quality,demo_safety,demo_pairs, or --set 'rl.mix={\"demo_safety\":2.0}'",
+        ),
+        (["rl.mix.demo_pairs=2"], "rl.mix has demo_pairs", "or --set rl.mix=null"),
+        (["rl.mix.demo_safety=0"], "greater than 0", "--set rl.mix.demo_safety=1; to leave the task out"),
+        (["rl.mix.demo_safety=-1"], "demo_safety is -1", "--set rl.mix.demo_safety=1"),
+        (["rl.mix.demo_safety=1000"], "at most 100", "--set rl.mix.demo_safety=1"),
         (
             [*KEEP, "rl.batch_size=auto"],
             "rl.batch_size is auto, and the recipe trains on as many rows as its sift leaves",
+            "--set rl.batch_size=N",
         ),
     ],
 )
-def test_settings_that_do_not_go_together(sets: list[str], message: str) -> None:
-    with pytest.raises(UserError, match=message.replace("[", r"\[")):
+def test_settings_that_do_not_go_together(sets: list[str], message: str, then: str) -> None:
+    with pytest.raises(UserError) as refused:
         load(*sets)
+    assert message in str(refused.value) and then in refused.value.then
+    ways = [shlex.split(way)[:2] for way in re.split(", or |; ", refused.value.then)]
+    for way in ways:
+        if way and way[0] in ("--set", "--tasks") and "=N" not in way[1]:
+            load(*sets, way[1] if way[0] == "--set" else f"tasks={way[1]}")  # as printed, it helps
+
+
+def test_the_next_command_of_settings_of_sft() -> None:
+    for name, sets, then in (
+        ("sft_unified", [f"sift={SIFT}"], "--set sift=null"),
+        ("sft_unified", ["sft.traces_per_row=2"], "--set sft.traces_per_row=null"),
+        ("sft_traces", [f"sift={SIFT}", "sft.traces_per_row=null"], "--set sft.traces_per_row=1"),
+        ("sft_traces", ["sift=null"], f"mtrl sift --ckpt {load().model.path} --tasks demo_quality,demo_safety"),
+    ):
+        with pytest.raises(UserError) as refused:
+            load(*sets, name=name)
+        assert refused.value.then == then
+
+
+def test_a_refused_dry_run_leaves_nothing(project: Path, cli) -> None:
+    presets = ["--model", "tiny", "--hardware", "cpu", "--tasks", "demo_quality", "--dry-run", "--name", "x"]
+    kept = [part for one in KEEP for part in ("--set", one)]
+    refused = cli("rl", "rl_multitask", *presets, *kept)
+    assert refused.code == 2 and "is no folder of mtrl sift" in refused.err and not Path("runs/x").exists()
+    assert cli("rl", "rl_multitask", *presets).code == 0
+    before = {file: file.read_bytes() for file in Path("runs/x").rglob("*") if file.is_file()}
+    assert cli("rl", "rl_multitask", *presets, *kept).code == 2
+    assert {file: file.read_bytes() for file in Path("runs/x").rglob("*") if file.is_file()} == before
+
+
+def test_plan_says_what_is_drawn(project: Path) -> None:
+    def said(*sets: str) -> str:
+        return next(one.text for one in preflight(load(*sets)) if one.text.startswith("task demo_safety: train"))
+
+    assert said("rl.mix.demo_safety=0.5") == "task demo_safety: train 250 of 500, val 100 rows"
+    assert said("rl.mix.demo_safety=2") == "task demo_safety: train 500 (1,000 draws per epoch), val 100 rows"
+    both = said("max_rows_per_task=60", "rl.mix.demo_safety=1.5")
+    assert both == "task demo_safety: train 60 of 500 (90 draws per epoch), val 100 rows"
 
 
 def test_sft_has_no_mix() -> None:

@@ -281,6 +281,12 @@ def test_several_runs_have_the_same_axes_and_a_colour_each(cli) -> None:
     assert "mtrl status one two sft --html" in text and one.name == "one"
 
 
+def test_the_axis_of_a_reward_ends_at_1() -> None:
+    run = with_rows(begun("r"), {"step": 1, "eval_reward": 1.0, "reward": 0.97}, {"step": 2, "eval_reward": 1.0})
+    labels = [e.text for chart in pictures(training_page.write([run])) for e in chart.iter("text")]
+    assert "1" in labels and not {"1.1", "1.05", "1.02"} & set(labels)
+
+
 def test_where_it_goes_and_how_many_fit(cli) -> None:
     for n in range(9):
         with_rows(begun(f"r{n}"), {"step": 1, "reward": 0.5})
