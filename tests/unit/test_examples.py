@@ -31,6 +31,7 @@ TRAINED = {
     "certify",
     "study",
     "probe",
+    "serve",
 }  # need a model
 RUN = sorted(set(EXAMPLES) - TRAINED - {"doctor"})  # whose output is this machine's
 
