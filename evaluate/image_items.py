@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import stat
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mtrl.config import prompting, tasks
 from mtrl.config.samples import Order, Sample
@@ -90,6 +90,16 @@ class Wrong(Exception):
     """What is wrong with a row, without its place."""
 
 
+class Asked(NamedTuple):
+    """A task in the style that it is asked in, with its prompt read once."""
+
+    task: Task
+    fields: tuple[str, ...]
+    """The fields that the prompt uses."""
+    render: Callable[[Sample], str]
+    """From a sample to its prompt."""
+
+
 @dataclass(frozen=True)
 class _Seen:
     """One image file."""
@@ -116,7 +126,7 @@ def read(
     skipped: Counter[str] = Counter()
     files = any(path.suffix.lower() not in image_sources.TABLES for path in paths)
     rows = image_sources.rows(paths, load(task) if files and task else None, recursive, skipped)
-    known: dict[str, Task] = {}
+    known: dict[str, Asked] = {}
     items: list[Item | Bad] = []
     taken: Counter[str] = Counter()
     for row in rows:
@@ -126,10 +136,10 @@ def read(
                 f"{row.where}: its task is not known", "pass --tasks NAME, or add a column task (mtrl tasks)"
             )
         if name not in known:
-            known[name] = load(name)
+            known[name] = asked(load(name), style)
         identity = _identity(row, taken)
         try:
-            items.append(_item(row, identity, known[name], style, fields))
+            items.append(of_row(row, identity, known[name], fields))
         except Wrong as why:
             items.append(Bad(identity, name, row.names, f"{row.where}: {why}"))
     every = list(dict.fromkeys(path for item in items if isinstance(item, Item) for path in item.given.images))
@@ -159,12 +169,20 @@ def _identity(row: Row, taken: Counter[str]) -> str:
     return name if taken[name] == 1 else f"{name} ({row.where})"
 
 
-def _item(row: Row, identity: str, task: Task, style: str, fields: dict[str, str]) -> Item:
+def asked(task: Task, style: str) -> Asked:
+    """Raises UserError for a task without a prompt of this style, or with one that cannot be used."""
+    return Asked(task, tuple(prompting.fields(task, style)), prompting.renderer(task, style))
+
+
+def of_row(row: Row, identity: str, asked: Asked, fields: Mapping[str, str]) -> Item:
+    """The item of a row; its images are not looked at. `fields` has texts for fields that the row has no value for.
+    Raises Wrong, and UserError for a prompt that does not fit."""
+    task = asked.task
     if len(row.names) != task.images:
         columns = " and ".join(image_sources.columns(task.images))
         raise Wrong(f"task {task.name} takes {task.images} image(s) in {columns}, and {len(row.names)} are given")
     filled = {}
-    for name in prompting.fields(task, style):
+    for name in asked.fields:
         filled[name] = prompting.escape(text(row.columns.get(name)) or fields.get(name, ""))
         if not filled[name]:
             raise Wrong(f"task {task.name} needs the field {name}: --field {name}=..., or a column {name}")
@@ -175,7 +193,6 @@ def _item(row: Row, identity: str, task: Task, style: str, fields: dict[str, str
         if task.pair.fields and not task.pair.images and len({filled.get(name) for name in task.pair.fields}) == 1:
             raise Wrong(f"both texts of the pair ({' and '.join(task.pair.fields)}) are equal")
         orders["turned"] = sample.swapped(task.pair)
-    render = prompting.renderer(task, style)
     return Item(
         identity,
         task,
@@ -184,7 +201,7 @@ def _item(row: Row, identity: str, task: Task, style: str, fields: dict[str, str
                 tuple(row.folder / name for name in shown.images),
                 shown.images,
                 shown.fields,
-                render(shown),
+                asked.render(shown),
                 shown.answer if label else "",
             )
             for order, shown in orders.items()

@@ -56,7 +56,7 @@ def run(
     decided_by = {task: [decision.model_dump_json(), *by] for task, decision in limits.items()}
     known = {path: sha256_file(path) for item in items if isinstance(item, Item) for path in item.given.images}
     keys = {
-        index: _key(judge, item, known, decided_by.get(item.task.name, ()))
+        index: key_of(judge, item, known, decided_by.get(item.task.name, ()))
         for index, item in enumerate(items)
         if isinstance(item, Item)
     }
@@ -68,7 +68,7 @@ def run(
         if left:
             asked = engine(judge, max(item.task.images for item in left.values()))
             for verdict in _ask(judge, left, asked, known):
-                done[verdict.asked] = _decided(verdict, limits.get(verdict.task), judge.checkpoint)
+                done[verdict.asked] = decided(verdict, limits.get(verdict.task), judge.checkpoint)
                 if file:
                     file.append(done[verdict.asked])
                 tick(len(done), len(wanted))
@@ -86,7 +86,8 @@ def run(
     return judged
 
 
-def _decided(said: Verdict, decision: Decision | None, judge: str) -> Verdict:
+def decided(said: Verdict, decision: Decision | None, judge: str) -> Verdict:
+    """The verdict, or UNDECIDED where it is below the threshold; `judge` is the checkpoint whose verdict it is."""
     if decision is None:
         return said
     sure = decision.decides(said.confidence, said.confidence_turned, said.flipped)
@@ -105,8 +106,9 @@ def _escalated(first: Verdict, second: Verdict, judge: str) -> Verdict:
     )
 
 
-def _key(judge: Subject, item: Item, known: Mapping[Path, str], decided_by: Sequence[str] = ()) -> str:
-    """`known` has the sha256 of each image."""
+def key_of(judge: Subject, item: Item, known: Mapping[Path, str], decided_by: Sequence[str] = ()) -> str:
+    """The hash of all that the item's verdict depends on. `known` has the sha256 of each image; `decided_by` is further
+    text that the verdict depends on, such as the threshold."""
     seen = [judge.fingerprint, judge.style, str(judge.max_new_tokens), judge.image.model_dump_json()]
     given = item.given
     seen += [item.id, item.task.name, given.prompt, given.label, *given.names, *(known[path] for path in given.images)]
@@ -120,23 +122,27 @@ def _key(judge: Subject, item: Item, known: Mapping[Path, str], decided_by: Sequ
 
 def _ask(judge: Subject, left: dict[str, Item], engine: Engine, known: Mapping[Path, str]) -> Iterator[Verdict]:
     """The verdict on each item, once all its orders are answered."""
-    requests = []
-    for key, item in left.items():
-        task = item.task
-        requests += [
-            Request(key, task.name, order, 0, s.prompt, s.images, s.label, task.choices, orient=task.orient)
-            for order, s in item.orders.items()
-        ]
+    requests = [request for key, item in left.items() for request in requests_of(key, item)]
     found: dict[str, dict[Order, Answer]] = {key: {} for key in left}
     for answer in watched(engine.answers(requests, Sampling(judge.max_new_tokens, confidence=True)), judge.check):
         key = answer.request.id
         found[key][answer.request.order] = answer
         if len(found[key]) == len(left[key].orders):
             content = " ".join(known[path] for path in left[key].given.images)
-            yield _verdict(key, left[key], judge.style, found.pop(key), content)
+            yield verdict_of(key, left[key], judge.style, found.pop(key), content)
 
 
-def _verdict(key: str, item: Item, style: str, answers: dict[Order, Answer], content: str) -> Verdict:
+def requests_of(key: str, item: Item) -> list[Request]:
+    """What is asked about an item: one request, of a pair one in each order. Their id is `key`."""
+    task = item.task
+    return [
+        Request(key, task.name, order, 0, s.prompt, s.images, s.label, task.choices, orient=task.orient)
+        for order, s in item.orders.items()
+    ]
+
+
+def verdict_of(key: str, item: Item, style: str, answers: Mapping[Order, Answer], content: str) -> Verdict:
+    """The verdict that the answers to `requests_of` mean. `content` is as in Verdict."""
     given, swapped = answers["given"], answers.get("turned")
     verdict = parser.parse(given.response, style, item.task.choices)
     flipped = turned = shares = None

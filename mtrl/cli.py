@@ -36,6 +36,7 @@ from mtrl.commands import (
     reward,
     score,
     select,
+    serve,
     sift,
     status,
     study,
@@ -106,6 +107,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Trust": {
         "certify": certify.command,
         "estimate": estimate.command,
+        "serve": serve.command,
     },
     "Reproduce": {"reproduce": reproduce.command, "study": study.command, "demo": demo.command},
     "Setup": {"doctor": doctor.command},

@@ -16,18 +16,15 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import openai
 
-from mtrl.config.prompting import parts
 from mtrl.converters.readers.picture import Rejected
 from mtrl.core.errors import MtrlError, UserError
-from mtrl.evaluate.engines import replies
+from mtrl.evaluate.engines import chat, replies
 from mtrl.evaluate.engines.base import CONTINUES, Answer, Sampling
-from mtrl.evaluate.engines.confidence import ALTERNATIVES
 from mtrl.evaluate.engines.image_url import data_url
 from mtrl.evaluate.engines.request import Request
 
@@ -137,15 +134,10 @@ class EndpointEngine:
             raise MtrlError(f"{self._url} finished no answer in {PATIENCE / 60:.0f} minutes", LATER) from None
 
     def _ask(self, request: Request, sampling: Sampling) -> Answer:
-        pictures = iter(request.images)
         begun = time.monotonic()
-        url = partial(data_url, image=self._image, side=self._side, orient=request.orient)
         try:
-            content = [
-                {"type": "image_url", "image_url": {"url": url(next(pictures))}} if part["type"] == "image" else part
-                for part in parts(request.prompt)
-            ]
-            reply = self._create(content, sampling.seed_of(request), sampling)
+            urls = [data_url(path, self._image, self._side, request.orient) for path in request.images]
+            reply = self._create(chat.messages(request.prompt, urls), chat.options(request, sampling, self._is_vllm))
         except (Rejected, OSError) as error:
             return Answer(request, "", 0, f"rejected: {error}", 0.0)
         except openai.APIStatusError as error:
@@ -163,26 +155,18 @@ class EndpointEngine:
                 f"check the address: it usually ends in /v1; {LATER}",
             ) from None
 
-    def _create(self, content: list[dict[str, Any]], seed: int, sampling: Sampling) -> bytes:
+    def _create(self, messages: Any, wanted: dict[str, Any]) -> bytes:
         """The body of the endpoint's reply. A parameter that it does not take is left out from then on."""
         while True:
-            options: dict[str, Any] = {
-                "max_tokens": sampling.max_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p,
-            }  # fmt: skip
-            if sampling.temperature:
-                options["seed"] = seed
-            if sampling.confidence:
-                options["logprobs"] = True
+            options = dict(wanted)
             for name in self._without & set(options):
                 if name == "max_tokens":
-                    options["max_completion_tokens"] = sampling.max_tokens  # its newer name
+                    options["max_completion_tokens"] = options[name]  # its newer name
                 del options[name]
-            if "logprobs" in options:
-                options["top_logprobs"] = ALTERNATIVES
-            if self._is_vllm:
-                options["extra_body"] = {"top_k": -1, "repetition_penalty": 1.0}
+            if "logprobs" not in options:
+                options.pop("top_logprobs", None)
+            options["extra_body"] = {name: options.pop(name) for name in chat.VLLM if name in options}
             try:
-                messages: Any = [{"role": "user", "content": content}]
                 asking = self._client.chat.completions.with_raw_response
                 return asking.create(model=self._model, messages=messages, **options).content
             except openai.BadRequestError as error:

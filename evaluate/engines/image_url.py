@@ -20,13 +20,16 @@ AS_STORED = ("jpg", "png", "webp")  # formats that every endpoint reads
 
 
 def data_url(path: Path, image: dict[str, int], side: int, orient: bool = False) -> str:
-    """With `orient` rotated by its EXIF. `image` {min_pixels, max_pixels} and `side`: see budget.fitted.
+    """The URL of an image file, as `url`. Raises Rejected and OSError."""
+    return url(images.read(path), image, side, orient)
 
-    Raises Rejected and OSError.
+
+def url(data: bytes, image: dict[str, int], side: int, orient: bool = False) -> str:
+    """The URL of an image file's content. With `orient` it is rotated by its EXIF. `image` {min_pixels, max_pixels} and
+    `side`: see budget.fitted. Raises Rejected.
     """
     from PIL import Image
 
-    data = images.read(path)
     extension, known = images.check(data)
     picture = images.load_rgb(io.BytesIO(data), orient) if known.notes or extension not in AS_STORED else None
     with contextlib.nullcontext(picture) if picture else Image.open(io.BytesIO(data)) as opened:

@@ -46,6 +46,36 @@ class VllmModel:
     """GPUs that share the model."""
 
 
+def arguments(model: VllmModel, config: Any, on_cpu: bool) -> dict[str, Any]:
+    """vLLM's engine arguments, the same in this process and in its server. `config` is transformers'. On a CPU the size
+    of the KV cache is put into the environment, if it is not there."""
+    vision, text = config.vision_config, getattr(config, "text_config", config)
+    tokens = model.images * -(-model.max_pixels // (vision.patch_size * vision.spatial_merge_size) ** 2)
+    longest = min(tokens + TEXT_TOKENS + model.max_tokens, text.max_position_embeddings)
+    found = {
+        "model": model.checkpoint,
+        "trust_remote_code": False,  # a model brings weights, never code that is run
+        "load_format": "safetensors",  # a pickle can run code
+        "max_model_len": longest,
+        "limit_mm_per_prompt": {"image": model.images, "video": 0},
+        "mm_processor_kwargs": {"size": size_of({"min_pixels": model.min_pixels, "max_pixels": model.max_pixels})},
+        "tensor_parallel_size": model.tensor_parallel,
+        "enable_prefix_caching": True,
+        "seed": 0,
+    }
+    if not on_cpu:
+        return found
+    free = cpu.free_memory()
+    size = str(cpu.cache_gib(text, longest, cpu.weights(model.checkpoint, config), free))
+    os.environ.setdefault(cpu.VARIABLE, size)
+    return found | {
+        "block_size": 32,  # whole blocks are shared; vLLM's 128 is longer than a small prompt
+        "enforce_eager": True,
+        # with prompts in pieces, vLLM resets seeds, which torch's CPU generator cannot: --votes failed
+        "enable_chunked_prefill": False,
+    }
+
+
 class VllmEngine:
     """Loads a model. Raises MtrlError with vLLM's reason, in one line, where it fails."""
 
@@ -73,29 +103,8 @@ class VllmEngine:
             os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # one process fewer to start
         try:
             config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
-            vision, text = config.vision_config, getattr(config, "text_config", config)
-            tokens = model.images * -(-model.max_pixels // (vision.patch_size * vision.spatial_merge_size) ** 2)
-            longest = min(tokens + TEXT_TOKENS + model.max_tokens, text.max_position_embeddings)
-            if on_cpu:
-                weights = cpu.weights(checkpoint, config)
-                self.note = cpu.note(weights)
-                os.environ.setdefault(cpu.VARIABLE, str(cpu.cache_gib(text, longest, weights, cpu.free_memory())))
-            self._llm = vllm.LLM(
-                model=checkpoint,
-                trust_remote_code=False,  # a model brings weights, never code that is run
-                load_format="safetensors",  # a pickle can run code
-                max_model_len=longest,
-                limit_mm_per_prompt={"image": model.images, "video": 0},
-                mm_processor_kwargs={"size": size_of({"min_pixels": model.min_pixels, "max_pixels": model.max_pixels})},
-                tensor_parallel_size=model.tensor_parallel,
-                enable_prefix_caching=True,
-                block_size=32 if on_cpu else None,  # whole blocks are shared; vLLM's 128 is longer than a small prompt
-                enforce_eager=on_cpu,
-                # with prompts in pieces, vLLM resets seeds, which torch's CPU generator cannot: --votes failed
-                enable_chunked_prefill=False if on_cpu else None,
-                disable_log_stats=True,
-                seed=0,
-            )
+            self.note = cpu.note(cpu.weights(checkpoint, config)) if on_cpu else ""
+            self._llm = vllm.LLM(**arguments(model, config, on_cpu), disable_log_stats=True)
         except Exception as error:  # vLLM raises whatever its dependencies raise
             raise MtrlError(
                 f"vLLM cannot load {checkpoint}: {one_line(error)}", likely_cause(checkpoint, str(error), on_cpu)

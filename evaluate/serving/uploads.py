@@ -87,12 +87,12 @@ async def read(request: Request, limits: Limits) -> Body:
         )
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Problem(415, "unsupported_encoding", "the body is compressed: send it as it is")
-    body = await _whole(request, limits)
+    body = await whole(request, limits)
     return await asyncio.to_thread(_of_json if kind == JSON else _of_form, body, given, limits)
 
 
-async def _whole(request: Request, limits: Limits) -> bytes:
-    """The body. A Content-Length is believed only where it is too large."""
+async def whole(request: Request, limits: Limits) -> bytes:
+    """The body. A Content-Length is believed only where it is too large. Raises Problem (408, 413)."""
     length, body = request.headers.get("content-length", ""), bytearray()
     too_large = Problem(
         413, "body_too_large", f"the body has more than {limits.body_bytes:,} bytes", {"Connection": "close"}
@@ -115,6 +115,15 @@ async def _whole(request: Request, limits: Limits) -> bytes:
 
 
 def _of_json(body: bytes, _: str, limits: Limits) -> Body:
+    fields = parsed(body)
+    given = fields.pop("images", [])
+    if not isinstance(given, list) or not all(isinstance(image, str) for image in given):
+        raise Problem(400, "invalid_images", '"images" is not a list of texts, each an image in base64')
+    return Body(fields, of_base64(given, len(body), limits))
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    """A body that is a JSON object. Raises Problem (400, 413)."""
     if sum(map(body.count, (b",", b"[", b"{"))) > NODES:  # before it is parsed: `{},` of 3 bytes becomes 72
         raise Problem(413, "too_many_values", f"the JSON has more than {NODES:,} values")
     try:
@@ -123,13 +132,15 @@ def _of_json(body: bytes, _: str, limits: Limits) -> Body:
         raise Problem(400, "invalid_json", str(error)) from None
     if not isinstance(fields, dict):
         raise Problem(400, "invalid_json", 'the body is not a JSON object, such as {"task": ..., "images": [...]}')
-    given = fields.pop("images", [])
-    if not isinstance(given, list) or not all(isinstance(image, str) for image in given):
-        raise Problem(400, "invalid_images", '"images" is not a list of texts, each an image in base64')
-    _check_text(len(body) - sum(map(len, given)), limits)
+    return fields
+
+
+def of_base64(given: list[str], size: int, limits: Limits) -> list[Upload]:
+    """The images of a JSON body of `size` bytes, each in base64 or a data: URL. Raises Problem (400, 413, 422)."""
+    _check_text(size - sum(map(len, given)), limits)
     _check_count(len(given), limits)
     found = [_from_base64(text, f"image {number}", limits) for number, text in enumerate(given, start=1)]
-    return Body(fields, [_checked(name, content, limits) for name, content in found])
+    return [_checked(name, content, limits) for name, content in found]
 
 
 def _from_base64(text: str, name: str, limits: Limits) -> tuple[str, bytes]:

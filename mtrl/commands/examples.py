@@ -134,6 +134,12 @@ the judge alone says 66.9%; labels alone 56.0% (49.1 to 62.7)
 │ Rogan-Gladen │  63.2 │ 55.2 to 72.0 │ sensitivity 89.3, specificity 71.6 │
 ...
 the labels are a random sample of the set, drawn with seed 0""",
+    "serve": """\
+$ mtrl serve --ckpt exports/mine
+...
+serving mine at http://127.0.0.1:8080 (Ctrl-C ends it). For example:
+  curl http://127.0.0.1:8080/v1/judge -F task=demo_quality -F images=@IMAGE
+...""",
     "reproduce": """\
 $ mtrl reproduce table2 --model tiny --hardware cpu --dry-run
 ...

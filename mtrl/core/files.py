@@ -130,6 +130,12 @@ def _lines(path: Path, then: str = "") -> Iterator[tuple[int, bytes]]:
             yield number, line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"")
 
 
+def user_cache() -> Path:
+    """The user's own folder for what mtrl may lose: nobody else's files bring anything into it. It may be missing.
+    Raises RuntimeError where the user has no home."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mtrl"
+
+
 @contextlib.contextmanager
 def written(path: Path, folder: Path | None = None) -> Iterator[Path]:
     """Yields a temporary name next to `path`, or in `folder`; it becomes `path` if the block succeeds, else is removed.

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mtrl.core.errors import UserError
-from mtrl.core.files import read_json, sha256_bytes, write_json
+from mtrl.core.files import read_json, sha256_bytes, user_cache, write_json
 
 EVERY = 10.0  # seconds between two checks while a judge is asked; loading a model takes longer
 FRESH = 2.0  # seconds; a file that was changed less long ago could change again and keep its time
@@ -109,8 +109,7 @@ def _sha256(file: Path, read: Callable[[int], None]) -> str:
 
 
 def _memory(folder: Path) -> Path:
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "mtrl" / "verified" / f"{sha256_bytes(str(folder.resolve()).encode())}.json"
+    return user_cache() / "verified" / f"{sha256_bytes(str(folder.resolve()).encode())}.json"
 
 
 def _cached(folder: Path) -> dict[str, tuple[Stat, str]]:

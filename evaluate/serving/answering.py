@@ -1,0 +1,136 @@
+"""One item of a request to its verdict: the same prompt, parser and threshold as `mtrl judge`, and a cache in front.
+
+A pair is asked in both orders, at once. A verdict is kept under the hash of all that it depends on: the judge, the
+prompt, the images' content, the threshold, and the versions of mtrl and of vLLM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mtrl import __version__
+from mtrl.converters.readers.picture import Rejected
+from mtrl.core.errors import UserError, nearest
+from mtrl.evaluate import image_items, verdicts
+from mtrl.evaluate.decision import Decision
+from mtrl.evaluate.engines import image_url
+from mtrl.evaluate.engines.base import Sampling
+from mtrl.evaluate.engines.request import Request
+from mtrl.evaluate.image_items import Asked, Item, Wrong
+from mtrl.evaluate.image_sources import Row, text
+from mtrl.evaluate.serving.asking import SECONDS, Asking
+from mtrl.evaluate.serving.cache import Cache
+from mtrl.evaluate.serving.problem import Problem, quoted
+from mtrl.evaluate.serving.uploads import Upload
+from mtrl.evaluate.subject import Subject
+from mtrl.evaluate.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Answering:
+    """A judge that is served."""
+
+    judge: Subject
+    tasks: Mapping[str, Asked]
+    """By name: what it is asked, with the prompts as they were at the start."""
+    asking: Asking
+    cache: Cache
+    engine: str
+    """The model server's name and version, "" where it is not known."""
+    decisions: Mapping[str, Decision] | None = None
+    """The threshold of each of the tasks; None where none is used."""
+
+    def task(self, name: Any) -> Asked:
+        """Raises Problem (404) for a task that is not served."""
+        if not isinstance(name, str) or name not in self.tasks:
+            known = nearest(name[:80], self.tasks) if isinstance(name, str) else f" Known: {', '.join(self.tasks)}."
+            raise Problem(404, "unknown_task", f"task {quoted(name)} is not served here.{known}")
+        return self.tasks[name]
+
+    async def judged(self, name: Any, images: Sequence[Upload], fields: Mapping[str, str]) -> tuple[Verdict, bool]:
+        """The verdict on one item, and whether it was in the cache. A request that the model server rejects is one with
+        the finish_reason "rejected: why", and is not kept. Raises Problem."""
+        item = _item(self.task(name), images, fields)
+        content = {path: image.sha256 for path, image in zip(item.given.images, images, strict=True)}
+        decision = self.decisions[name] if self.decisions is not None else None
+        by = [f"mtrl {__version__}", self.engine, *([decision.model_dump_json()] if decision else [])]
+        key = verdicts.key_of(self.judge, item, content, by)
+        if found := await asyncio.to_thread(self.cache.get, key):
+            return found, True
+        said = await self._ask(key, item, images, " ".join(content.values()))
+        verdict = verdicts.decided(said, decision, self.judge.checkpoint)
+        if not verdict.finish_reason.startswith("rejected"):
+            await asyncio.to_thread(self.cache.put, key, verdict)
+        return verdict, False
+
+    async def _ask(self, key: str, item: Item, images: Sequence[Upload], content: str) -> Verdict:
+        sampling = Sampling(self.judge.max_new_tokens, confidence=True)
+        if problem := self.asking.server.problem():  # before the images are made ready
+            raise self.asking.unavailable(problem)
+        sent = await asyncio.to_thread(self._urls, item, images)
+        requests = verdicts.requests_of(key, item)
+        try:
+            async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as group:
+                under_way = [
+                    group.create_task(self.asking.ask(request, _shown(request, sent), sampling)) for request in requests
+                ]
+        except TimeoutError:
+            raise Problem(504, "timeout", f"the model gave no answer in {SECONDS:g} s") from None
+        except ExceptionGroup as group_of:
+            raise group_of.exceptions[0] from None
+        answers = [one.result() for one in under_way]
+        rejected = next((one for one in answers if one.finish_reason.startswith("rejected")), None)
+        verdict = verdicts.verdict_of(key, item, self.judge.style, {one.request.order: one for one in answers}, content)
+        if rejected:
+            return replace(verdict, finish_reason=rejected.finish_reason)
+        return verdict
+
+    def _urls(self, item: Item, images: Sequence[Upload]) -> dict[Path, str]:
+        ranged, side, orient = self.judge.image.model_dump(), self.judge.side, item.task.orient
+        try:
+            return {
+                path: image_url.url(image.content, ranged, side, orient)
+                for path, image in zip(item.given.images, images, strict=True)
+            }
+        except Rejected as why:
+            raise Problem(422, "bad_image", str(why)) from None
+
+
+def loaded(judge: Subject, names: Iterable[str]) -> dict[str, Asked]:
+    """The tasks as the judge is to be asked them, by name. Raises UserError."""
+    return {name: image_items.asked(judge.task(name), judge.style) for name in names}
+
+
+def shares(choices: Sequence[str], verdict: str, sure: float | None, known: dict[str, float] | None) -> Any:
+    """The probability of each verdict, from what a Verdict has; None where it is not known."""
+    if len(choices) > 2 or sure is None:
+        return known
+    return {choice: sure if choice == verdict else 1 - sure for choice in choices}
+
+
+def _shown(request: Request, sent: Mapping[Path, str]) -> list[str]:
+    return [sent[path] for path in request.images]
+
+
+def _item(asked: Asked, images: Sequence[Upload], fields: Mapping[str, str]) -> Item:
+    """The same images in the same places are the same item, whatever the client calls them."""
+    task = asked.task
+    if len(images) != task.images:
+        raise Problem(
+            422, "wrong_images", f"task {task.name} takes {task.images} image(s) per item, and {len(images)} are given"
+        )
+    if strange := fields.keys() - set(asked.fields):
+        known = nearest(min(strange)[:80], asked.fields) if asked.fields else " Its prompt has no fields."
+        raise Problem(400, "unknown_field", f"task {task.name} has no field {quoted(min(strange))}.{known}")
+    clean = {name: text(value) for name, value in fields.items()}
+    if missing := [name for name in asked.fields if not clean.get(name)]:
+        raise Problem(422, "missing_field", f"task {task.name} needs the field {missing[0]}: a text that is not empty")
+    names = tuple(str(place) for place in range(1, task.images + 1))
+    try:
+        return image_items.of_row(Row("the request", Path(), names, {}), "", asked, clean)
+    except (Wrong, UserError) as why:
+        raise Problem(422, "bad_item", str(why)) from None

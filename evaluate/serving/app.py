@@ -1,0 +1,179 @@
+"""The app in front of the model server: its paths, from a request's body to its reply's JSON.
+
+Every reply but a stream is JSON or plain text; an error has the form of problem.py. `/healthz` needs no key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from pydantic import BaseModel
+
+from mtrl import __version__
+from mtrl.config.kinds import UNDECIDED
+from mtrl.core import schema
+from mtrl.core.errors import UserError
+from mtrl.evaluate.serving import auth, decisions, passing, problem, uploads
+from mtrl.evaluate.serving.answering import Answering, shares
+from mtrl.evaluate.serving.counting import TYPE, Counting, Counts
+from mtrl.evaluate.serving.problem import Problem, quoted
+from mtrl.evaluate.serving.uploads import Limits
+from mtrl.evaluate.verdict import Verdict
+
+JSON_BODY = {"task": "photos", "images": ["<base64, or a data: URL>"], "fields": {"caption": "a red square"}}
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"example": JSON_BODY}, "multipart/form-data": {"schema": {"type": "object"}}},
+    }
+}
+
+
+class Wanted(schema.Model):
+    """The request next to its images."""
+
+    task: str
+    fields: dict[str, str] = {}
+    """The texts that the task's prompt needs."""
+
+
+class Judged(BaseModel):
+    """The reply of `/v1/judge`."""
+
+    task: str
+    verdict: str
+    """One of the task's verdicts; "invalid": the answer cannot be read; "undecided": below the threshold."""
+    raw: str | None
+    """What the judge said, where there is a threshold."""
+    decided: bool | None
+    """Whether the verdict is above the threshold; null where the judge has none, so that nothing is promised."""
+    confidence: float | None
+    """The probability of the verdict that the judge said; null where it is not known."""
+    probabilities: dict[str, float] | None
+    """Of each verdict."""
+    flipped: bool | None
+    """Of a pair: whether the answers to its two orders contradict each other; null where one cannot be read."""
+    confidence_turned: float | None
+    """Of a pair: the confidence in the other order."""
+    reasoning: str
+    response: str
+    """The judge's whole text."""
+    response_turned: str | None
+    """Of a pair: its text in the other order."""
+    finish_reason: str
+    """"stop", or "length" where it had no tokens left."""
+    cached: bool
+    versions: dict[str, str]
+    """Of the judge (its fingerprint), its prompt's style, mtrl, and the model server."""
+
+
+def application(answering: Answering, key: str | None, limits: Limits = Limits()) -> FastAPI:  # noqa: B008 - frozen
+    """`key` is the one that clients must send, None: none."""
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await answering.asking.close()
+
+    app = FastAPI(
+        title="mtrl serve", version=__version__, summary=f"The judge {answering.judge.name}", lifespan=life,
+        docs_url=None, redoc_url=None,  # their pages load scripts from another server; /docs is a text
+    )  # fmt: skip
+    problem.install(app)
+    counts = Counts(answering.cache, answering.asking.server)
+    guarded = APIRouter(dependencies=[Depends(auth.guard(key))])
+    _judging(guarded, answering, counts, limits)
+    _about(app, guarded, answering, counts)
+    app.include_router(guarded)
+    if answering.asking.own:
+        app.include_router(passing.router(answering.asking, limits), dependencies=[Depends(auth.guard(key))])
+    paths = frozenset(path for path in app.openapi()["paths"])
+    app.add_middleware(Counting, counts=counts, paths=paths)
+    return app
+
+
+def _judging(router: APIRouter, answering: Answering, counts: Counts, limits: Limits) -> None:
+    versions = {
+        "judge": answering.judge.fingerprint, "checkpoint": answering.judge.name, "style": answering.judge.style,
+        "mtrl": __version__, "model_server": answering.engine,
+    }  # fmt: skip
+
+    @router.post("/v1/judge", response_model=Judged, openapi_extra=BODY, summary="The verdict on an image, or a pair")
+    async def judge(request: Request) -> Response:
+        body = await uploads.read(request, limits)
+        try:
+            wanted = schema.validate(Wanted, body.fields, "")
+        except UserError as error:
+            raise Problem(400, "invalid_request", str(error)) from None
+        verdict, cached = await answering.judged(wanted.task, body.images, wanted.fields)
+        if verdict.finish_reason.startswith("rejected"):
+            why = verdict.finish_reason.removeprefix("rejected: ")
+            raise Problem(422, "rejected", f"the model server does not take it: {why}")
+        counts.count(verdict)
+        choices = answering.tasks[wanted.task].task.choices
+        return JSONResponse(_judged(verdict, choices, cached) | {"versions": versions})
+
+    @router.post("/v1/decisions", summary="OpenAI's Decisions API: instructions is the name of a task")
+    async def decide(request: Request) -> Response:
+        body = await uploads.whole(request, limits)
+        wanted, given = decisions.read(await asyncio.to_thread(uploads.parsed, body))
+        if wanted.model != answering.judge.name:
+            raise Problem(404, "model_not_found", f"model {quoted(wanted.model)}; here it is {answering.judge.name}")
+        images = await asyncio.to_thread(uploads.of_base64, given.images, len(body), limits)
+        asked = [answering.task(question.instructions) for question in wanted.questions]
+        for question, of in zip(wanted.questions, asked, strict=True):
+            decisions.check(question, of)
+        fields = [given.fields_of(of) for of in asked]
+        found = await asyncio.gather(
+            *(answering.judged(of.task.name, images, own) for of, own in zip(asked, fields, strict=True))
+        )
+        for verdict, _ in found:
+            if verdict.finish_reason.startswith("rejected"):
+                raise Problem(422, "rejected", f"the model server does not take it: {verdict.finish_reason}")
+            counts.count(verdict)
+        replies = [decisions.answer(*one) for one in zip(wanted.questions, asked, (v for v, _ in found), strict=True)]
+        return JSONResponse(decisions.reply(wanted.model, replies))
+
+
+def _judged(verdict: Verdict, choices: tuple[str, ...], cached: bool) -> dict[str, Any]:
+    """The fields of Judged but the versions."""
+    said = verdict.as_said
+    same = ("task", "verdict", "raw", "confidence", "flipped", "confidence_turned", "reasoning", "response")
+    return {
+        **{name: getattr(verdict, name) for name in (*same, "response_turned", "finish_reason")},
+        "decided": None if verdict.raw is None else verdict.verdict != UNDECIDED,
+        "probabilities": shares(choices, said.verdict, said.confidence, said.probabilities),
+        "cached": cached,
+    }
+
+
+def _about(app: FastAPI, guarded: APIRouter, answering: Answering, counts: Counts) -> None:
+    @app.get("/healthz", summary="200 if the model server answers, else 503")
+    async def health() -> Response:
+        server = answering.asking.server
+        if await asyncio.to_thread(server.alive):
+            return JSONResponse({"status": "ok"})
+        raise answering.asking.unavailable(server.problem() or "the model server does not answer")
+
+    @guarded.get("/metrics", summary="Numbers for Prometheus")
+    async def metrics() -> Response:
+        return PlainTextResponse(counts.page(), media_type=TYPE)
+
+    @guarded.get("/docs", summary="This list; /openapi.json says it for programs")
+    async def docs() -> Response:
+        lines = [
+            f"{method.upper():5} {path:21} {about['summary']}"
+            for path, methods in app.openapi()["paths"].items()
+            for method, about in methods.items()
+        ]
+        named = [
+            f"{name}: {one.task.images} image(s); fields: {', '.join(one.fields) or 'none'};"
+            f" verdicts: {', '.join(one.task.choices)}"
+            for name, one in answering.tasks.items()
+        ]
+        return PlainTextResponse("\n".join([*lines, "", "Tasks", *named, ""]))

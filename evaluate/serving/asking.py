@@ -1,0 +1,113 @@
+"""One request to the model server, without waiting in a thread: any number are under way, and vLLM batches them.
+
+What is sent, and how the reply is read, is as with an endpoint (engines/chat.py, engines/replies.py). Nothing is tried
+again here: the client is told when to come back.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import httpx2
+
+from mtrl.core.errors import UserError, printable
+from mtrl.evaluate.engines import chat, replies
+from mtrl.evaluate.engines.base import Answer, Sampling
+from mtrl.evaluate.engines.request import Request
+from mtrl.evaluate.serving.model_server import Served
+from mtrl.evaluate.serving.problem import Problem
+
+SECONDS = 300.0  # for one answer; ours, as of an endpoint
+REJECTED = (400, 413, 422)
+
+
+def client(own: bool) -> httpx2.AsyncClient:
+    """`own`: the server is of this machine, so no proxy is asked."""
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=256)
+    timeout = httpx2.Timeout(SECONDS, connect=10.0, pool=None)
+    headers = {"Accept-Encoding": "identity"}
+    return httpx2.AsyncClient(limits=limits, timeout=timeout, trust_env=not own, headers=headers)
+
+
+class Asking:
+    """Asks the model that `server` has under the name `model`. `own`: it is mtrl's own, of this machine."""
+
+    def __init__(self, server: Served, model: str, style: str, own: bool) -> None:
+        self.server, self.own, self._model, self._style = server, own, model, style
+        self.http = client(own)
+
+    async def ask(self, request: Request, urls: Iterable[str], sampling: Sampling) -> Answer:
+        """The answer to one request, whose images are `urls`; one that the server rejects is "rejected: why". Raises
+        Problem: 502 for a reply that is none, 503 where the server cannot be asked, 504 where it takes too long."""
+        body = {"model": self._model, "messages": chat.messages(request.prompt, urls)}
+        begun = time.monotonic()
+        status, reply = await self._post("/chat/completions", body | chat.options(request, sampling, vllm=True))
+        if status in REJECTED:
+            return Answer(request, "", 0, f"rejected: {_message(reply)}", 0.0)
+        if status in (401, 403, 404):
+            raise Problem(502, "model_server_denies", f"the model server denies access: {_message(reply)}")
+        if status != 200:
+            raise self.unavailable(f"the model server fails with status {status}")
+        try:
+            found = replies.completion(reply)
+        except UserError as error:
+            raise Problem(502, "model_server_reply", f"the model server's reply is not an answer: {error}") from None
+        try:
+            steps = found.steps()
+        except UserError:
+            steps = None  # no confidence
+        text = found.text(self._style).encode("utf-8", "replace").decode()
+        ended = found.choices[0].finish_reason or ""
+        return Answer(request, text, found.tokens(), ended, time.monotonic() - begun, steps)
+
+    async def _post(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
+        if problem := self.server.problem():
+            raise self.unavailable(problem)
+        request = self.request("POST", path, json.dumps(body, ensure_ascii=False).encode())
+        try:
+            response = await self.http.send(request, stream=True)
+            try:
+                return response.status_code, b"".join([piece async for piece in bounded(response)])
+            finally:
+                await response.aclose()
+        except httpx2.TimeoutException:
+            raise Problem(504, "timeout", f"the model gave no answer in {SECONDS:g} s") from None
+        except httpx2.HTTPError as error:
+            why = self.server.problem() or f"the model server does not answer ({type(error).__name__})"
+            raise self.unavailable(why) from None
+
+    def request(self, method: str, path: str, body: bytes | None = None) -> httpx2.Request:
+        """A request to the model server, with its key."""
+        headers = {"Authorization": f"Bearer {self.server.key}", "Content-Type": "application/json"}
+        return self.http.build_request(method, self.server.address + path, content=body, headers=headers)
+
+    def unavailable(self, why: str) -> Problem:
+        """503, with the time after which to try again."""
+        return Problem(503, "model_server_unavailable", why, {"Retry-After": str(self.server.wait())})
+
+    async def close(self) -> None:
+        await self.http.aclose()
+
+
+async def bounded(response: httpx2.Response) -> AsyncIterator[bytes]:
+    """A reply's body as it comes. Raises Problem (502) for one of more than replies.BODY bytes."""
+    size = 0
+    async for piece in response.aiter_raw():
+        size += len(piece)
+        if size > replies.BODY:
+            raise Problem(502, "model_server_reply", f"the model server sends more than {replies.BODY:,} bytes")
+        yield piece
+
+
+def _message(reply: bytes) -> str:
+    """The message of a server's JSON error, or the beginning of its text; printable and cut."""
+    text = reply[:2000].decode(errors="replace")
+    try:
+        error = json.loads(reply)["error"]
+        text = str(error["message"] if isinstance(error, dict) else error)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        pass
+    return " ".join(printable(text).split())[:300]

@@ -1,0 +1,89 @@
+"""`mtrl serve --ckpt PATH`: a judge as a web server, in front of vLLM's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mtrl.commands import options
+
+if TYPE_CHECKING:
+    from mtrl.evaluate.image_items import Asked
+    from mtrl.evaluate.subject import Subject
+
+
+def command(
+    ckpt: options.Checkpoint = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="The tasks that are served, comma-separated. Default: those that the judge was trained on."),
+    ] = None,
+    endpoint: options.Endpoint = None,
+    served_model: options.ServedModel = None,
+    host: Annotated[
+        str, typer.Option(help="The address to listen at. For any but this machine's own, clients need MTRL_API_KEY.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8080,
+    style: Annotated[
+        Literal["sft", "rl"] | None,
+        typer.Option(help="Prompt style. Default: the one that the judge was trained with."),
+    ] = None,
+    prompts: options.Prompts = "export",
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Do not use the thresholds of the judge's decision.json (mtrl certify).")
+    ] = False,
+    tensor_parallel: options.TensorParallel = 1,
+    cache: Annotated[
+        Path | None, typer.Option(help="File of the cache of verdicts. Default: one in the user's cache folder.")
+    ] = None,
+    cache_mb: Annotated[int, typer.Option(min=0, help="Size of the cache in MB. 0: no cache.")] = 256,
+) -> None:
+    """Serve a judge over HTTP: /v1/judge, with a cache, metrics and a key, in front of vLLM's own server."""
+    from mtrl.core.console import check, say
+    from mtrl.core.errors import UserError
+    from mtrl.evaluate import decision, judges
+    from mtrl.evaluate.serving import answering, running
+
+    if endpoint and (cache or tensor_parallel > 1):
+        raise UserError(
+            "--cache and --tensor-parallel have no effect with --endpoint: its server has options of its own, and may"
+            " get another model, so verdicts are kept in memory only",
+            "leave them out",
+        )
+    judge = judges.named(ckpt, endpoint, served_model, style, prompts)
+    names = [name.strip() for name in (tasks or ",".join(judge.trained)).split(",") if name.strip()]
+    if not names:
+        raise UserError(
+            f"mtrl did not train {judge.checkpoint}, so it is not known which tasks to serve",
+            "pass --tasks NAME,NAME (mtrl tasks)",
+        )
+    asked = answering.loaded(judge, dict.fromkeys(names))
+    say(f"{judge.checkpoint}: style {judge.style}, by {judge.told_by}; {len(asked)} tasks: {', '.join(asked)}")
+    for line in judge.remarks(asked):
+        say(line)
+    found = None if raw or not ckpt else decision.read(Path(ckpt))
+    limits = None
+    if found and ckpt:
+        limits = {name: found.of(one.task, judge.style, Path(ckpt)) for name, one in asked.items()}
+        for name, limit in limits.items():
+            say(f"task {name}: undecided below a confidence of {limit.threshold:.6g} ({ckpt}/decision.json)")
+    if ckpt and endpoint:
+        check("warning", f"that {endpoint} has the weights of {ckpt} cannot be checked")
+    wanted = running.Wanted(judge, asked, limits, endpoint, tensor_parallel, host, port, cache, cache_mb)
+    running.run(wanted, say, lambda address: _ready(address, judge, asked))
+
+
+def _ready(address: str, judge: Subject, asked: dict[str, Asked]) -> None:
+    """What a user does next: a request that works as it is printed, once there is an image."""
+    from mtrl.core.console import say
+
+    name, one = next(iter(asked.items()))
+    words = [f"-F images=@IMAGE{place if one.task.images > 1 else ''}" for place in range(1, one.task.images + 1)]
+    if one.fields:
+        inner = ", ".join(f'"{field}": "..."' for field in one.fields)
+        words.append(f"-F 'fields={{{inner}}}'")
+    say(f"serving {judge.name} at {address} (Ctrl-C ends it). For example:")
+    say(f"  curl {address}/v1/judge -F task={name} {' '.join(words)}")
+    say(f"more: {address}/docs")
