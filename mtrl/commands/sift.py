@@ -64,7 +64,7 @@ def command(
     engine = Loader(endpoint, tensor_parallel, replicas, ray_address, data, folder / "log.txt")
     with bar(f"sift {folder}") as update:
         ask(judge, names, data, "train", folder, votes, limit, engine, update, sift=True)
-    run = predictions.load(folder, sift=True)
+    run = predictions.load(folder, purpose="sift")
     sifted = sift.of(run, folder)
     _show(run, sifted)
     say(f"labels that may be wrong: {suspects.write(folder, sifted, data)}")
