@@ -14,9 +14,10 @@ import requests
 from PIL import Image
 
 BATCH = 16  # images per request
-SESSION = requests.Session()  # 503: the judge is starting again; the server says when to come back
-RETRY = requests.adapters.Retry(8, backoff_factor=1, status_forcelist=[503], allowed_methods=None)
-SESSION.mount("http", requests.adapters.HTTPAdapter(pool_maxsize=64, max_retries=RETRY))
+SESSION = requests.Session()
+for scheme in ("http://", "https://"):  # 503: the judge is starting again, and the server says when to come back
+    retry = requests.adapters.Retry(8, backoff_factor=1, status_forcelist=[503], allowed_methods=None)
+    SESSION.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=64, max_retries=retry))
 
 
 def png(image):

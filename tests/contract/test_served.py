@@ -216,6 +216,26 @@ def test_64_clients_get_the_verdicts_of_the_evaluation(home: Path, served: Serve
             assert found["confidence_turned"] == pytest.approx(turned["confidence"], abs=0.03)
 
 
+def test_rewards_are_the_probabilities_of_the_evaluation(home: Path, served: Served) -> None:
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in read_jsonl(home / "offline" / "predictions.jsonl"):
+        rows.setdefault(f"{row['task']} {row['id']}", []).append(row)
+    for task, first, what in (("demo_alignment", "yes", "P(yes)"), ("demo_pairs", "1", "P(first)")):
+        bodies = {name: body for name, body in asked(home).items() if body["task"] == task}
+        readable = [name for name in bodies if all(row["verdict"] for row in rows[name])]
+        fields = {key: [bodies[name]["fields"][key] for name in readable] for key in bodies[readable[0]]["fields"]}
+        images = [image for name in readable for image in bodies[name]["images"]]
+        body = {"task": task, "images": images, "fields": fields}
+        found = httpx2.post(f"{served.address}/reward", json=body, timeout=300, trust_env=False).json()
+        assert found["what"] == what and len(found["rewards"]) == len(readable) > 10
+        for name, reward in zip(readable, found["rewards"], strict=True):
+            sure = [(row["verdict"] == first) == (row["order"] == "given") for row in rows[name]]
+            shares = [
+                row["confidence"] if yes else 1 - row["confidence"] for yes, row in zip(sure, rows[name], strict=True)
+            ]
+            assert reward == pytest.approx(sum(shares) / len(shares), abs=0.03)
+
+
 def test_the_model_server_killed_under_load_comes_back(home: Path, served: Served) -> None:
     """Every reply is a verdict, or 503 with the time to come back."""
     body = next(iter(asked(home).values()))
