@@ -25,8 +25,8 @@ def png(image):
         image = image.detach().cpu()
         image = (image.float() * 255).round().clamp(0, 255).byte() if image.is_floating_point() else image
         image = image.permute(1, 2, 0).numpy()
-    buffer = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).convert("RGB").save(buffer, "PNG")
+    buffer, image = io.BytesIO(), image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image.convert("RGB").save(buffer, "PNG", compress_level=1)  # a quarter of the time, a sixth more bytes
     return buffer.getvalue()
 
 
