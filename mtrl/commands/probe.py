@@ -19,20 +19,19 @@ def command(
     ckpt: options.Checkpoint = None,
     endpoint: options.Endpoint = None,
     served_model: options.ServedModel = None,
-    tasks: Annotated[
-        str | None, typer.Option(help="Tasks, comma-separated. Default: those that the judge was trained on.")
-    ] = None,
+    tasks: options.TrainedTasks = None,
     split: Annotated[
         Literal["train", "val", "test"], typer.Option(help="The split that rows are drawn from.")
     ] = "test",
     rows: Annotated[int, typer.Option(min=1, help="The most rows of a task, drawn by --seed.")] = 200,
     only: Annotated[
-        str | None, typer.Option(help="Changes, comma-separated, such as blank,blur. Default: all that fit the task.")
+        str | None,
+        typer.Option(
+            help="Changes, comma-separated: blank, other, order, blur, jpeg, resize, crop, rotate, hue, grey, written,"
+            " caption, authority, paraphrase, invert, prefill. Default: all that fit the task."
+        ),
     ] = None,
-    style: Annotated[
-        Literal["sft", "rl"] | None,
-        typer.Option(help="Prompt style. Default: the one that the judge was trained with."),
-    ] = None,
+    style: options.Style = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the rows and the changes.")] = 0,
     tensor_parallel: options.TensorParallel = 1,
     out: Annotated[

@@ -21,9 +21,7 @@ def command(
     ckpt: options.Checkpoint = None,
     endpoint: options.Endpoint = None,
     served_model: options.ServedModel = None,
-    tasks: Annotated[
-        str | None, typer.Option(help="Tasks, comma-separated. Default: those that the judge was trained on.")
-    ] = None,
+    tasks: options.TrainedTasks = None,
     votes: Annotated[int, typer.Option(min=2, help="Answers per row, sampled at temperature 1.")] = 8,
     style: Annotated[Literal["sft", "rl"], typer.Option(help="Prompt style.")] = "rl",
     limit: Annotated[int | None, typer.Option(min=1, help="The first N training rows of each task.")] = None,

@@ -29,7 +29,7 @@ from mtrl.evaluate.metrics.prediction import Prediction
 from mtrl.evaluate.probing import effects, findings, perturbations, pictures, words
 from mtrl.evaluate.probing.asked import FOLDER, Plan
 from mtrl.evaluate.probing.effects import Pair, TaskProbe
-from tests.unit.standin import completion, standin
+from tests.unit.standin import MODELS, Reply, completion, standin
 from tests.unit.test_scored import judge
 
 Says = Callable[[Request], str]
@@ -232,7 +232,7 @@ def test_prefill_is_refused_where_the_engine_cannot_and_then_left_out(here: Path
 
 
 def test_what_cannot_be_told_is_not_told(here: Path) -> None:
-    assert "cannot be told from 10 rows" in said(probe(says=blind, rows=10)[0])
+    assert "cannot be told from 10 rows (to prove that it does not takes 72" in said(probe(says=blind, rows=10)[0])
     shutil.rmtree(OUT)
     assert "cannot be told: other: not asked (--only)" in said(probe(says=blind, only=["blank"])[0])
     shutil.rmtree(OUT)
@@ -273,8 +273,29 @@ def test_the_command(here: Path, cli) -> None:
     assert "demo_quality: This judge is BLIND" in shown and "It says yes to every row" in shown
     assert Path("runs/probe-m/probe.html").exists() and Path("runs/probe-m/probe.json").exists()
     assert cli("score", "runs/probe-m").code == 2
-    done = cli("probe", "--ckpt", "nowhere", "--tasks", "demo_quality", "--rows", 0)
-    assert done.code == 2
+    assert cli("probe", "--ckpt", "nowhere", "--tasks", "demo_quality", "--rows", 0).code == 2
+    named = " ".join(cli("probe", "--help").out.replace("│", " ").split())
+    assert ", ".join(perturbations.ALL) in named
+
+
+def test_only_vllms_server_is_asked_to_continue_an_answer(here: Path, cli) -> None:
+    def answered(number: int, body: dict[str, Any]) -> Reply:
+        return completion(f"{'' if len(body['messages']) > 1 else '<think>'}It is.</think><answer>yes</answer>")
+
+    asked = ("probe", "--served-model", "m", "--tasks", "demo_quality", "--rows", 2, "--style", "rl", "--endpoint")
+    with standin(answered) as server:
+        done = cli(*asked, server.url)
+        assert done.code == 2 and "cannot continue an answer that has begun" in done.err
+        only = done.err.split("--only ")[1].split()[0]
+        assert cli(*asked, server.url, "--only", only).code == 0  # in the same folder: nothing was asked before
+        assert all(len(body["messages"]) == 1 for body in server.asked)
+    with standin(answered, (*MODELS[:2], MODELS[2].replace("me", "vllm"))) as server:
+        assert cli(*asked, server.url, "--only", "prefill", "--out", "p").code == 0
+        begun = [body for body in server.asked if len(body["messages"]) > 1]
+        assert len(begun) == 2 and all(body["continue_final_message"] for body in begun)
+        assert begun[0]["messages"][1] == {"role": "assistant", "content": words.AGAIN}
+    rows = [row for row in predictions.load(Path("p"), purpose="probe").rows if row.variant]
+    assert all(row.response == f"{words.AGAIN}It is.</think><answer>yes</answer>" for row in rows) and len(rows) == 2
 
 
 def test_the_interval_of_a_share() -> None:
@@ -286,6 +307,8 @@ def test_the_interval_of_a_share() -> None:
         values = [True] * hits + [False] * (n - hits)
         found = shares.interval(values, list(map(str, range(n))))
         assert found == pytest.approx([exact.low, exact.high], abs=0.002)
+    none, ids = [False] * findings.FEWEST, list(map(str, range(findings.FEWEST)))
+    assert shares.interval(none, ids)[1] < effects.FEW < shares.interval(none[1:], ids[1:])[1]
     assert shares.interval([True, False], ["a", "a"]) is None
     chance, inside = Random(0), 0
     for _ in range(400):  # 40 clusters of 5 rows that flip together, each with probability 0.1
