@@ -57,6 +57,8 @@ class Changed:
     """Changes the images at `places`."""
     places: tuple[int, ...] = ()
     """Of the sample's images, from 0."""
+    shown: str = ""
+    """The cluster of the row whose images are shown in place of the row's own; "" where they are its own."""
 
 
 @dataclass(frozen=True)
@@ -106,14 +108,19 @@ def _written(row: Row, level: int) -> Changed:
 
 
 def _other(row: Row, level: int) -> Changed | None:
-    """The images of another row, with another label and of another cluster. The label that is kept is this row's."""
+    """The images of another row, with another label and of another cluster. All such rows are taken in turn, so that
+    few images do not speak for many rows. The label that is kept is this row's."""
     own = row.sample
     found = [
         other
         for other in row.drawn
         if other.answer != own.answer and row.clusters[other.id] != row.clusters[own.id] and other.images != own.images
     ]
-    return Changed(replace(own, images=row.chance.choice(found).images), row.prompt) if found else None
+    if not found:
+        return None
+    alike = [other.id for other in row.drawn if other.answer == own.answer]
+    taken = found[alike.index(own.id) % len(found)]
+    return Changed(replace(own, images=taken.images), row.prompt, shown=row.clusters[taken.id])
 
 
 def _order(row: Row, level: int) -> Changed:
