@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtrl.config import tasks
+from mtrl.config import task_files
 from mtrl.config.kinds import INVALID
 from mtrl.config.tasks import Task
 from mtrl.core.errors import UserError
@@ -25,6 +25,7 @@ from mtrl.evaluate.metrics.prevalence import Sample, Share
 from mtrl.reward_plugins import judge
 
 LEAST = 10  # clusters of labels; ours
+CORRECT = "correct the label, and run the same command again"
 UNLIKE = 0.001  # p of the verdicts on labelled images, from which they are no random sample; ours
 
 
@@ -58,12 +59,15 @@ class TaskShare(Stored):
 
 def choices(found: JudgedSet, name: str) -> tuple[tuple[str, ...], Task | None]:
     """The verdicts of a task, and the task itself where it is known here. Raises UserError."""
-    if found.choices:
-        return found.choices[name], None
     seen = {row.verdict for row in found.tasks[name]} - {INVALID}
     try:
-        task = tasks.load(name)
+        task = task_files.load(name, found.home)
     except UserError:  # the export has it, and this folder does not
+        task = None
+    if found.choices:
+        known = found.choices[name]
+        return known, task if task and task.choices == known else None
+    if task is None:
         kinds = (judge.POINTWISE, judge.PAIRWISE, (*judge.PAIRWISE, judge.TIE))
         return next((kind for kind in kinds if seen <= set(kind)), tuple(sorted(seen))), None
     if strange := seen - set(task.choices):
@@ -97,9 +101,9 @@ def read_labels(found: JudgedSet, names: Sequence[str], file: Path | None) -> La
             try:
                 return image_items.meant(word, task)
             except image_items.Wrong as why:
-                raise UserError(str(why)) from None
+                raise UserError(str(why), CORRECT) from None
         if word.casefold() not in known:
-            raise UserError(f"label {word!r} is not a verdict of task {name}: {judge.said(known)}")
+            raise UserError(f"label {word!r} is not a verdict of task {name}: {judge.said(known)}", CORRECT)
         return word.casefold()
 
     if file:

@@ -17,6 +17,8 @@ from mtrl.core.files import read_object, write_json
 from mtrl.core.schema import Stored, validate
 
 IDENTITY = "eval.json"
+Purpose = Literal["eval", "sift", "probe"]  # the command that asked
+WORDS = {"eval": "an evaluation", "sift": "a sift of training rows", "probe": "a probe"}
 OTHER = "score it again by mtrl eval, with another --out; another version of mtrl may have written it"
 
 
@@ -57,6 +59,16 @@ class AskedTask(Stored):
     """What was asked about each image of a pair, where it was `--pairs-from-scores`; prompt and verdicts are its."""
 
 
+class Probed(Stored):
+    """What `mtrl probe` changes in each row."""
+
+    rows: PositiveInt
+    """The most rows of a task, drawn by the seed."""
+    seed: Annotated[int, Field(ge=0)]
+    only: list[str]
+    """The perturbations, by name."""
+
+
 class Identity(Stored):
     """eval.json. Fields with a default are missing in files that an older mtrl wrote; further keys are kept."""
 
@@ -83,6 +95,8 @@ class Identity(Stored):
     sampling: AskedWith
     sift: bool = False
     """Whether `mtrl sift` asked: training rows, and of a pair only the order "given", as it is trained."""
+    probe: Probed | None = None
+    """What `mtrl probe` changed; None where it did not ask."""
     tasks: dict[Annotated[str, Field(pattern=f"^{tasks.NAME}$")], AskedTask]
     """By name."""
     engine: dict[str, Any] = {}
@@ -93,12 +107,15 @@ class Identity(Stored):
     def write(self, folder: Path) -> None:
         write_json(folder / IDENTITY, self.recorded)
 
-    def check_sift(self, sift: bool, folder: Path) -> None:
-        """Raises UserError where this is a sift and `sift` is False, or the other way round."""
-        if self.sift and not sift:
-            raise UserError(f"{folder} is a sift of training rows, not an evaluation", "name another folder (--out)")
-        if sift and not self.sift:
-            raise UserError(f"{folder} is an evaluation, not a sift", "name a folder that mtrl sift wrote")
+    @property
+    def purpose(self) -> Purpose:
+        return "sift" if self.sift else "probe" if self.probe else "eval"
+
+    def check_purpose(self, wanted: Purpose, folder: Path) -> None:
+        """Raises UserError where another command asked than `wanted`."""
+        if self.purpose != wanted:
+            then = "name another folder (--out)" if wanted == "eval" else f"name a folder that mtrl {wanted} wrote"
+            raise UserError(f"{folder} is {WORDS[self.purpose]}, not {WORDS[wanted]}", then)
 
     @property
     def recorded(self) -> dict[str, Any]:

@@ -64,6 +64,8 @@ class JudgedSet:
     """Each task's verdicts; None where the file does not say."""
     escalated: frozenset[str] = frozenset()
     """Tasks with verdicts of a larger judge."""
+    home: Path | None = None
+    """The folder with the tasks as they were asked (task_files.py); None where the set has none."""
 
 
 def read(path: Path, column: str | None = None) -> JudgedSet:
@@ -91,6 +93,7 @@ def read(path: Path, column: str | None = None) -> JudgedSet:
         rows,
         asked={name: Asked(found.identity.checkpoint, one.prompt_sha256) for name, one in tasks.items()},
         choices={name: found.of_task(name).choices for name in tasks},
+        home=found.home,
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from mtrl.config import recipe, task_files
 from mtrl.config.recipe_types import Style
 from mtrl.core import rundir, search_path
 from mtrl.core.errors import UserError
 from mtrl.core.files import read_yaml
+from mtrl.evaluate.identity import Purpose
 from mtrl.evaluate.subject import Subject, fingerprint
 from mtrl.models import card, experts, integrity, model_folder
 
@@ -71,10 +71,11 @@ def named(
 
 
 def evaluation_folder(
-    ckpt: str | None, served_model: str | None, from_scores: bool = False, kind: Literal["eval", "sift"] = "eval"
+    ckpt: str | None, served_model: str | None, from_scores: bool = False, kind: Purpose = "eval"
 ) -> Path:
     """Where an evaluation is written by default, below the folder of runs: RUN/eval, or eval-NAME of a foreign
-    model; with -from-scores after it where pairs are decided from single answers. A sift has `sift` for eval.
+    model; with -from-scores after it where pairs are decided from single answers. A sift and a probe have their own
+    word for eval.
     """
     end = "-from-scores" if from_scores else ""
     if not served_model and ckpt and Path(ckpt).exists():

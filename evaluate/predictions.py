@@ -14,13 +14,13 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import json_lines, write_text
 from mtrl.core.schema import validate
 from mtrl.evaluate.engines.base import Answer
-from mtrl.evaluate.identity import IDENTITY, Identity, read_identity
+from mtrl.evaluate.identity import IDENTITY, Identity, Purpose, read_identity
 from mtrl.evaluate.metrics import from_scores
 from mtrl.evaluate.metrics.prediction import Prediction
 from mtrl.reward_plugins import judge
 
 FILE = "predictions.jsonl"
-OPTIONAL = ("probabilities", "group", "score", "annotators")  # keys that only some tasks have
+OPTIONAL = ("variant", "probabilities", "group", "score", "annotators")  # keys that only some tasks have
 SUM = 0.001  # how far recorded probabilities, which are rounded, may be from 1 in all
 SCORE_FIRST = "score a judge first: mtrl eval --ckpt PATH"
 
@@ -50,15 +50,15 @@ class Evaluation(NamedTuple):
         return Answers(from_scores.decided(rows, asked.choices, asked.pointwise), judge.PAIRWISE)
 
 
-def load(folder: Path, file: str = FILE, sift: bool = False) -> Evaluation:
-    """Raises UserError where there is no evaluation (or no sift), or a line is not one of its predictions."""
+def load(folder: Path, file: str = FILE, purpose: Purpose = "eval") -> Evaluation:
+    """Raises UserError where there is no evaluation (or sift, or probe), or a line is not one of its predictions."""
     if not (folder / IDENTITY).exists():
         raise UserError(
             f"{folder} is not an evaluation: it has no {IDENTITY}",
             SCORE_FIRST,
         )
     identity = read_identity(folder)
-    identity.check_sift(sift, folder)
+    identity.check_purpose(purpose, folder)
     rows = {row.key: row for row in rows_of(folder / file, identity)}
     home = folder / task_files.FOLDER
     return Evaluation(identity, list(rows.values()), home if home.is_dir() else None)
@@ -80,6 +80,8 @@ def rows_of(file: Path, identity: Identity) -> Iterator[Prediction]:
             raise UserError(f"{where} answers another prompt of task {row.task} than the one in {IDENTITY}", then)
         if row.vote >= identity.sampling.votes:
             raise UserError(f"{where} is vote {row.vote}; {IDENTITY} has {identity.sampling.votes} votes, from 0", then)
+        if row.variant and not identity.probe:
+            raise UserError(f"{where} is of a probe ({row.variant}), and {IDENTITY} is not", then)
         words = {*asked.choices}
         if {row.label, *row.annotators.values()} - words or {row.verdict, row.lenient} - {*words, None}:
             raise UserError(f"{where} has a label or verdict that is not {judge.said(asked.choices)}", then)
@@ -106,6 +108,7 @@ def of_answer(answer: Answer, style: str, prompt_sha256: str) -> Prediction:
         verdict=verdict,
         lenient=judge.parse_lenient(answer.response, style, request.choices),
         label=request.label,
+        variant=request.variant,
         confidence=sure[verdict] if sure and verdict else None,
         probabilities=sure if len(request.choices) > 2 else None,
         group=request.group,
@@ -155,4 +158,4 @@ def rewrite(file: Path, rows: Iterable[Prediction]) -> None:
 
 
 def _key(line: dict[str, Any]) -> Key:
-    return Key(line["task"], line["id"], line["order"], line["vote"])
+    return Key(line["task"], line["id"], line["order"], line["vote"], line.get("variant", ""))

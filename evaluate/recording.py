@@ -37,7 +37,9 @@ class Recording:
         self._stream = self.file.open("a+", encoding="utf-8")
         try:
             if not take(self._stream.fileno()):
-                raise UserError(f"another mtrl eval is writing to {folder}", "wait for it, or pass another --out")
+                raise UserError(
+                    f"another mtrl {identity.purpose} is writing to {folder}", "wait for it, or pass another --out"
+                )
             self.identity = self._identified(identity)
             self.identity.write(folder)
             self._drop_torn_line()
@@ -58,7 +60,9 @@ class Recording:
                 )
             return new
         old = read_identity(self.folder)
-        old.check_sift(new.sift, self.folder)
+        old.check_purpose(new.purpose, self.folder)
+        if new.probe and not self.file.stat().st_size:
+            return new  # nothing was asked yet, such as by an engine that cannot ask all of it
         before, now = old.recorded, new.recorded
         differing = [key for key in now if key not in UNCOMPARED and before.get(key) != now[key]]
         differing += [
@@ -68,8 +72,9 @@ class Recording:
             if name in old.tasks and key not in UNCOMPARED_OF_TASK and before["tasks"][name].get(key) != task[key]
         ]
         if differing:
+            what = "probe" if new.probe else "evaluation"
             raise UserError(
-                f"{self.folder} has another evaluation; different now: {', '.join(differing)}",
+                f"{self.folder} has another {what}; different now: {', '.join(differing)}",
                 f"pass another --out, or remove {self.folder}",
             )
         return Identity.model_validate({**before, **now, "tasks": {**before["tasks"], **now["tasks"]}})

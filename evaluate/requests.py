@@ -6,7 +6,7 @@ a pointwise task (`--pairs-from-scores`), each order asks that task about its fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -34,29 +34,28 @@ def build(
 ) -> Iterator[Request]:
     """The requests of one task in file order, of the first `limit` samples. `single`: the pointwise task that is asked
     in place of a pairwise one. `turned`: pairs are asked in that order too. Raises UserError."""
-    _check_unchanged(task, data, split, limit)
+    check_unchanged(task, data, split, islice(samples.read(data, task.name, split), limit))
     asked = single or task
     render = prompting.renderer(asked, style)
     cluster_of = groups.of_split(data, task.name, split, task.split.texts)
     for sample in islice(samples.read(data, task.name, split), limit):
-        if sample.kind != task.kind or sample.answer not in task.choices:
-            raise UserError(
-                f"task {task.name} of this judge is {task.kind} with verdicts {judge.said(task.choices)}, but sample"
-                f" {sample.id} in {data} is {sample.kind} and labelled {sample.answer}",
-                "use data converted by the task that the judge was trained with, or pass --prompts local",
-            )
+        check_kind(task, sample, data)
         shown_as: dict[Order, Sample] = {"given": sample}
         if task.pair and turned:
             shown_as["turned"] = sample.swapped(task.pair)
         for order, shown in shown_as.items():
             shown = first_image(shown, task, single) if single else shown
-            images = tuple(data / name for name in shown.images)
+            request = of_sample(shown, task, order, render(shown), data, cluster_of[sample.id])
             for vote in range(votes):
-                yield Request(
-                    sample.id, task.name, order, vote, render(shown), images, shown.answer, asked.choices,
-                    cluster=cluster_of[sample.id], orient=task.orient, group=sample.group, score=shown.score,
-                    annotators=shown.annotators,
-                )  # fmt: skip
+                yield replace(request, vote=vote, choices=asked.choices)
+
+
+def of_sample(shown: Sample, task: Task, order: Order, prompt: str, data: Path, cluster: str) -> Request:
+    """The first vote on a sample, as it is shown in this order."""
+    return Request(
+        shown.id, task.name, order, 0, prompt, tuple(data / name for name in shown.images), shown.answer, task.choices,
+        cluster=cluster, orient=task.orient, group=shown.group, score=shown.score, annotators=shown.annotators,
+    )  # fmt: skip
 
 
 def first_image(shown: Sample, task: Task, single: Task) -> Sample:
@@ -70,9 +69,19 @@ def first_image(shown: Sample, task: Task, single: Task) -> Sample:
     return replace(shown, kind=single.kind, images=(image,), answer=answer, score=None, annotators=annotators)
 
 
-def _check_unchanged(task: Task, data: Path, split: str, limit: int | None) -> None:
-    """Raises UserError where a file that will be read is not as it was converted."""
-    asked = (image for sample in islice(samples.read(data, task.name, split), limit) for image in sample.images)
+def check_kind(task: Task, sample: Sample, data: Path) -> None:
+    """Raises UserError where a sample is not of this task."""
+    if sample.kind != task.kind or sample.answer not in task.choices:
+        raise UserError(
+            f"task {task.name} of this judge is {task.kind} with verdicts {judge.said(task.choices)}, but sample"
+            f" {sample.id} in {data} is {sample.kind} and labelled {sample.answer}",
+            "use data converted by the task that the judge was trained with, or pass --prompts local",
+        )
+
+
+def check_unchanged(task: Task, data: Path, split: str, rows: Iterable[Sample]) -> None:
+    """Raises UserError where the samples' file, or an image of these rows, is not as it was converted."""
+    asked = (image for sample in rows for image in sample.images)
     files = chain([f"{task.name}/samples_{split}.parquet"], dict.fromkeys(asked))
     for name in unchanged.altered(data, task.name, files):
         what = "has changed since it was converted" if (data / name).exists() else "is gone"

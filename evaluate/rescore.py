@@ -14,6 +14,7 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import open_regular
 from mtrl.core.locks import take
 from mtrl.evaluate import predictions
+from mtrl.evaluate.identity import Purpose
 from mtrl.evaluate.metrics.prediction import Prediction
 from mtrl.reward_plugins import judge
 
@@ -29,7 +30,7 @@ class Reread(NamedTuple):
     """Those with another lenient verdict."""
 
 
-def reread(folder: Path, file: str = predictions.FILE, sift: bool = False) -> Reread:
+def reread(folder: Path, file: str = predictions.FILE, purpose: Purpose = "eval") -> Reread:
     """Raises UserError where there are no predictions, a line is not one, or an evaluation is writing to the file."""
     path = folder / file
     empty = UserError(f"there are no predictions in {path} yet", predictions.SCORE_FIRST)
@@ -38,7 +39,7 @@ def reread(folder: Path, file: str = predictions.FILE, sift: bool = False) -> Re
     with open_regular(path) as held:
         if not take(held.fileno()):
             raise UserError(f"an mtrl eval is writing to {path}", "wait for it, then run mtrl score again")
-        identity, before, _ = predictions.load(folder, file, sift)
+        identity, before, _ = predictions.load(folder, file, purpose)
         if not before:
             raise empty
         now = [_read(row, identity.style, identity.tasks[row.task].choices) for row in before]

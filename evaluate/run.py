@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mtrl.config import datacard, prompting, samples, task_files
@@ -11,8 +12,10 @@ from mtrl.config.samples import SplitName
 from mtrl.core.errors import UserError
 from mtrl.core.files import sha256_file
 from mtrl.evaluate import predictions, requests, rescore, scores
-from mtrl.evaluate.engines.base import Engine, Sampling
+from mtrl.evaluate.engines.base import Answer, Engine, Sampling
+from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.identity import AskedTask, AskedWith, Identity
+from mtrl.evaluate.probing.asked import Plan
 from mtrl.evaluate.recording import Recording
 from mtrl.evaluate.subject import Subject
 from mtrl.models import integrity
@@ -49,6 +52,7 @@ def ask(
     confidence: bool = False,
     pairs_from_scores: bool = False,
     sift: bool = False,
+    probe: Plan | None = None,
 ) -> None:
     """Asks what is not yet answered in `out`. Raises MtrlError.
 
@@ -56,14 +60,19 @@ def ask(
     samples. `engine` makes the engine from the judge and the largest number of images in a request; it is not called
     where nothing is left to ask. `tick` gets (answered, total). `pairs_from_scores`: pairwise tasks are asked as their
     pointwise ones, with confidence. `sift`: pairs are asked in the order "given" only.
+    `probe`: what is asked in place of the split's samples.
     """
     chosen = {name: judge.task(name) for name in names}
     single = {name: judge.pointwise_of(task) for name, task in chosen.items()} if pairs_from_scores else {}
     confidence = confidence or pairs_from_scores
-    asked = {
-        name: list(requests.build(task, judge.style, data, split, votes, limit, single.get(name), not sift))
-        for name, task in chosen.items()
-    }
+    asked = (
+        probe.requests(chosen, judge.style)
+        if probe
+        else {
+            name: list(requests.build(task, judge.style, data, split, votes, limit, single.get(name), not sift))
+            for name, task in chosen.items()
+        }
+    )
     if empty := [name for name, found in asked.items() if not found]:
         raise UserError(f"task {empty[0]} has no rows in split {split}", f"mtrl check {empty[0]}")
     sampling = Sampling(judge.max_new_tokens, 1.0 if votes > 1 else 0.0, confidence=confidence)
@@ -87,6 +96,7 @@ def ask(
             max_tokens=sampling.max_tokens, temperature=sampling.temperature, votes=votes, confidence=confidence
         ),
         sift=sift,
+        probe=probe.probed if probe else None,
         tasks={
             name: AskedTask(
                 split=split,
@@ -112,10 +122,22 @@ def ask(
         if left:
             images = max(len(request.images) for request in left)
             asked_of = engine(judge, images)
+            if probe:
+                probe.check(asked_of, left)
             recording.note(engine=asked_of.describe())
-            answers = integrity.watched(asked_of.answers(left, sampling), judge.check)
+            answers = integrity.watched(_answers(asked_of, left, sampling, probe), judge.check)
             rows = (predictions.of_answer(a, judge.style, prompt_hash[a.request.task]) for a in answers)
             for done, _ in enumerate(recording.append(rows), start=total - len(left) + 1):
                 tick(done, total)
             recording.note(engine=asked_of.describe())  # with what the endpoint would not take
-    rescore.reread(out, sift=sift)  # earlier answers may have been read by an older parser
+    rescore.reread(out, purpose=identity.purpose)  # earlier answers may have been read by an older parser
+
+
+def _answers(engine: Engine, left: list[Request], sampling: Sampling, probe: Plan | None) -> Iterator[Answer]:
+    """Of a probe part by part, since its images are there only while they are asked about."""
+    if not probe:
+        yield from engine.answers(left, sampling)
+        return
+    with contextlib.closing(probe.parts(left)) as parts:
+        for part in parts:
+            yield from engine.answers(part, sampling)

@@ -119,7 +119,7 @@ def needed(votes: int) -> int | None:
 
 def load(folder: Path) -> Sifted:
     """Raises UserError where there is no sift, or it is not finished."""
-    return of(predictions.load(folder, sift=True), folder)
+    return of(predictions.load(folder, purpose="sift"), folder)
 
 
 def of(run: Evaluation, folder: Path) -> Sifted:

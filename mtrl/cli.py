@@ -31,6 +31,7 @@ from mtrl.commands import (
     new_task,
     options,
     plan,
+    probe,
     prompts,
     reproduce,
     reward,
@@ -107,6 +108,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Trust": {
         "certify": certify.command,
         "estimate": estimate.command,
+        "probe": probe.command,
         "serve": serve.command,
     },
     "Reproduce": {"reproduce": reproduce.command, "study": study.command, "demo": demo.command},

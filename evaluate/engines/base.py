@@ -64,6 +64,10 @@ class Sampling:
 class Engine(Protocol):
     """offline.py, replicas.py and endpoint.py have one each."""
 
+    @property
+    def continues(self) -> bool:
+        """Whether it can continue an answer that has begun (`Request.prefix`)."""
+
     def answers(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Answer]:
         """One answer for every request, as they finish. Raises MtrlError where the engine fails."""
 

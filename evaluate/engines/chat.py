@@ -12,15 +12,19 @@ from mtrl.evaluate.engines.request import Request
 
 VLLM = {"top_k": -1, "repetition_penalty": 1.0}  # else a model's generation_config.json may set them; vLLM's own
 
+CONTINUED = {"add_generation_prompt": False, "continue_final_message": True}  # the last message; vLLM's own
 
-def messages(prompt: str, urls: Iterable[str]) -> list[dict[str, Any]]:
-    """One message of the user: the prompt, with the images in the places of its markers."""
+
+def messages(prompt: str, urls: Iterable[str], prefix: str = "") -> list[dict[str, Any]]:
+    """One message of the user: the prompt, with the images in the places of its markers; and what has begun of the
+    answer, where `prefix` is not ""."""
     pictures = iter(urls)
     content = [
         {"type": "image_url", "image_url": {"url": next(pictures)}} if part["type"] == "image" else part
         for part in parts(prompt)
     ]
-    return [{"role": "user", "content": content}]
+    begun = [{"role": "assistant", "content": prefix}] if prefix else []
+    return [{"role": "user", "content": content}, *begun]
 
 
 def options(request: Request, sampling: Sampling, vllm: bool) -> dict[str, Any]:
@@ -34,4 +38,4 @@ def options(request: Request, sampling: Sampling, vllm: bool) -> dict[str, Any]:
         found["seed"] = sampling.seed_of(request)
     if sampling.confidence:
         found |= {"logprobs": True, "top_logprobs": ALTERNATIVES}
-    return found | (VLLM if vllm else {})
+    return found | (VLLM if vllm else {}) | (CONTINUED if request.prefix else {})

@@ -82,6 +82,11 @@ class EndpointEngine:
         except (openai.OpenAIError, UserError):
             return [], False  # not every endpoint lists its models; the first request shows what is wrong
 
+    @property
+    def continues(self) -> bool:
+        """Only vLLM's server does; others would answer anew, after what has begun."""
+        return self._is_vllm
+
     def describe(self) -> dict[str, Any]:
         """For eval.json; `left_out` names the sampling parameters that the endpoint does not take."""
         return {
@@ -137,7 +142,9 @@ class EndpointEngine:
         begun = time.monotonic()
         try:
             urls = [data_url(path, self._image, self._side, request.orient) for path in request.images]
-            reply = self._create(chat.messages(request.prompt, urls), chat.options(request, sampling, self._is_vllm))
+            reply = self._create(
+                chat.messages(request.prompt, urls, request.prefix), chat.options(request, sampling, self._is_vllm)
+            )
         except (Rejected, OSError) as error:
             return Answer(request, "", 0, f"rejected: {error}", 0.0)
         except openai.APIStatusError as error:
@@ -165,7 +172,7 @@ class EndpointEngine:
                 del options[name]
             if "logprobs" not in options:
                 options.pop("top_logprobs", None)
-            options["extra_body"] = {name: options.pop(name) for name in chat.VLLM if name in options}
+            options["extra_body"] = {name: options.pop(name) for name in chat.VLLM | chat.CONTINUED if name in options}
             try:
                 asking = self._client.chat.completions.with_raw_response
                 return asking.create(model=self._model, messages=messages, **options).content
@@ -187,6 +194,8 @@ class EndpointEngine:
             if not self._warned:
                 self._warned = True
                 self._say(f"answers without a confidence: the endpoint's {self._quote(str(error), 200)}")
+        if request.prefix:  # the reply has only what comes after it
+            text = request.prefix + text.removeprefix("<think>")
         ended = self._quote(reply.choices[0].finish_reason or "")
         return Answer(request, text, reply.tokens(), ended, latency, steps)
 

@@ -79,6 +79,7 @@ def arguments(model: VllmModel, config: Any, on_cpu: bool) -> dict[str, Any]:
 class VllmEngine:
     """Loads a model. Raises MtrlError with vLLM's reason, in one line, where it fails."""
 
+    continues = True
     note = ""
     """What the user should know before a long wait."""
 
@@ -147,7 +148,9 @@ class VllmEngine:
                         latency = time.monotonic() - begun
                         steps = _steps(one.token_ids, one.logprobs) if one.logprobs else None
                         request = left.pop(one.index)
-                        yield Answer(request, one.text, len(one.token_ids), one.finish_reason, latency, steps)
+                        yield Answer(
+                            request, request.prefix + one.text, len(one.token_ids), one.finish_reason, latency, steps
+                        )
                 if output.finished:
                     del flying[output.request_id]
 
@@ -156,7 +159,7 @@ class VllmEngine:
             [{"role": "user", "content": parts(request.prompt)}], add_generation_prompt=True, tokenize=False
         )
         return {
-            "prompt": text,
+            "prompt": text + request.prefix,
             "multi_modal_data": {"image": [load_rgb(path, request.orient) for path in request.images]},
         }
 

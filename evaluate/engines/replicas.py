@@ -101,6 +101,8 @@ class _Slot:
 class Replicas:
     """`count` replicas of the model, on `tensor_parallel` GPUs each, or CPUs where the cluster has no GPU."""
 
+    continues = True
+
     def __init__(
         self,
         count: int,

@@ -40,6 +40,11 @@ class Request:
     """The sample's, in this order: each annotator's verdict."""
     orient: bool = False
     """Whether images are rotated by their EXIF before they are sent, as the task says."""
+    variant: str = ""
+    """What a probe changed in it, such as "blur-2"; "" where nothing is."""
+    prefix: str = ""
+    """How the judge's answer begins; the engine continues it, and it is a part of the response. See Engine.continues.
+    """
 
     def __post_init__(self) -> None:
         if self.prompt.count(prompting.MARKER) != len(self.images):  # vLLM would answer it without an error
@@ -52,7 +57,7 @@ class Request:
 
     @property
     def key(self) -> Key:
-        return Key(self.task, self.id, self.order, self.vote)
+        return Key(self.task, self.id, self.order, self.vote, self.variant)
 
 
 class Items:

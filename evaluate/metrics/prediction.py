@@ -38,6 +38,8 @@ class Prediction:
     """The lenient parse of the response."""
     label: str
     """The right verdict for this order."""
+    variant: str = ""
+    """What `mtrl probe` changed in the request, such as "blur-2"; "" where nothing is."""
     cluster: str = ""
     """Samples with the same cluster are not independent, see groups.py; "" where it is not recorded."""
     prompt_sha256: str | None = None
@@ -61,7 +63,7 @@ class Prediction:
 
     @property
     def key(self) -> Key:
-        return Key(self.task, self.id, self.order, self.vote)
+        return Key(self.task, self.id, self.order, self.vote, self.variant)
 
     @property
     def correct(self) -> bool:

@@ -54,7 +54,7 @@ class Answering:
     async def judged(self, name: Any, images: Sequence[Upload], fields: Mapping[str, str]) -> tuple[Verdict, bool]:
         """The verdict on one item, and whether it was in the cache. A request that the model server rejects is one with
         the finish_reason "rejected: why", and is not kept. Raises Problem."""
-        item = _item(self.task(name), images, fields)
+        item = item_of(self.task(name), images, fields)
         content = {path: image.sha256 for path, image in zip(item.given.images, images, strict=True)}
         decision = self.decisions[name] if self.decisions is not None else None
         by = [f"mtrl {__version__}", self.engine, *([decision.model_dump_json()] if decision else [])]
@@ -116,8 +116,9 @@ def _shown(request: Request, sent: Mapping[Path, str]) -> list[str]:
     return [sent[path] for path in request.images]
 
 
-def _item(asked: Asked, images: Sequence[Upload], fields: Mapping[str, str]) -> Item:
-    """The same images in the same places are the same item, whatever the client calls them."""
+def item_of(asked: Asked, images: Sequence[Upload], fields: Mapping[str, str]) -> Item:
+    """The same images in the same places are the same item, whatever the client calls them. Raises Problem (400, 422)
+    where images or fields are not those of the task."""
     task = asked.task
     if len(images) != task.images:
         raise Problem(

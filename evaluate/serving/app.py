@@ -17,21 +17,24 @@ from pydantic import BaseModel
 from mtrl import __version__
 from mtrl.config.kinds import UNDECIDED
 from mtrl.core import schema
-from mtrl.core.errors import UserError
-from mtrl.evaluate.serving import auth, decisions, passing, problem, uploads
+from mtrl.evaluate.serving import auth, decisions, passing, problem, rewarding, uploads
 from mtrl.evaluate.serving.answering import Answering, shares
 from mtrl.evaluate.serving.counting import TYPE, Counting, Counts
-from mtrl.evaluate.serving.problem import Problem, quoted
+from mtrl.evaluate.serving.problem import Problem, quoted, validated
 from mtrl.evaluate.serving.uploads import Limits
 from mtrl.evaluate.verdict import Verdict
 
 JSON_BODY = {"task": "photos", "images": ["<base64, or a data: URL>"], "fields": {"caption": "a red square"}}
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"example": JSON_BODY}, "multipart/form-data": {"schema": {"type": "object"}}},
-    }
-}
+REWARD_JSON = {"task": "photos", "images": ["<base64>", "<base64>"], "fields": {"caption": ["a red square", "a dog"]}}
+
+
+def _described(example: dict[str, Any]) -> dict[str, Any]:
+    """A body for OpenAPI."""
+    content = {"application/json": {"example": example}, "multipart/form-data": {"schema": {"type": "object"}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+BODY, REWARD_BODY = _described(JSON_BODY), _described(REWARD_JSON)
 
 
 class Wanted(schema.Model):
@@ -106,10 +109,7 @@ def _judging(router: APIRouter, answering: Answering, counts: Counts, limits: Li
     @router.post("/v1/judge", response_model=Judged, openapi_extra=BODY, summary="The verdict on an image, or a pair")
     async def judge(request: Request) -> Response:
         body = await uploads.read(request, limits)
-        try:
-            wanted = schema.validate(Wanted, body.fields, "")
-        except UserError as error:
-            raise Problem(400, "invalid_request", str(error)) from None
+        wanted = validated(Wanted, body.fields)
         verdict, cached = await answering.judged(wanted.task, body.images, wanted.fields)
         if verdict.finish_reason.startswith("rejected"):
             why = verdict.finish_reason.removeprefix("rejected: ")
@@ -117,6 +117,17 @@ def _judging(router: APIRouter, answering: Answering, counts: Counts, limits: Li
         counts.count(verdict)
         choices = answering.tasks[wanted.task].task.choices
         return JSONResponse(_judged(verdict, choices, cached) | {"versions": versions})
+
+    @router.post(
+        "/v1/reward", openapi_extra=REWARD_BODY, summary="A number per image, or pair, for training a generator"
+    )
+    async def reward(request: Request) -> Response:
+        asked = rewarding.batch(await uploads.read(request, limits), answering.task)
+        name = asked.task.name
+        found = await asyncio.gather(*(answering.judged(name, images, fields) for images, fields in asked.items))
+        for verdict, _ in found:
+            counts.count(verdict)
+        return JSONResponse(rewarding.reply(asked, [verdict for verdict, _ in found], {"versions": versions}))
 
     @router.post("/v1/decisions", summary="OpenAI's Decisions API: instructions is the name of a task")
     async def decide(request: Request) -> Response:

@@ -1,8 +1,8 @@
 """Who may ask: the key in MTRL_API_KEY, which a client sends as `Authorization: Bearer KEY`.
 
 A server that other machines can reach needs one. Without a key, the server answers requests to this machine's own
-names only: else a web page, by a name of its own for 127.0.0.1, could ask from the user's browser. The key is compared
-in constant time, and is in no log, page or message.
+names only, and none that a page of another server makes (Origin): a web page could else ask from the user's browser.
+The key is compared in constant time, and is in no log, page or message.
 """
 
 from __future__ import annotations
@@ -60,11 +60,13 @@ def guard(key: str | None) -> Callable[[Request], Awaitable[None]]:
 
     async def allowed(request: Request) -> None:
         if expected is None:
-            if not is_loopback(_host(request.headers.get("host", ""))):
+            named = [_host(request.headers.get("host", "")), *map(_host, request.headers.getlist("origin"))]
+            if not all(map(is_loopback, named)):
                 raise Problem(
                     403,
                     "forbidden_host",
-                    f"this server has no key, so it answers requests to 127.0.0.1 or localhost only ({VARIABLE})",
+                    "this server has no key, so it answers requests to 127.0.0.1 or localhost only, and none of other"
+                    f" servers' pages ({VARIABLE})",
                 )
             return
         given = request.headers.getlist("authorization")
@@ -82,8 +84,9 @@ def guard(key: str | None) -> Callable[[Request], Awaitable[None]]:
 
 
 def _host(header: str) -> str:
+    """Of a Host, or an Origin."""
     try:
-        return urlsplit(f"//{header}").hostname or ""
+        return urlsplit(header if "://" in header else f"//{header}").hostname or ""
     except ValueError:
         return ""
 

@@ -23,10 +23,9 @@ from pydantic import Field
 
 from mtrl.config.kinds import INVALID, UNDECIDED
 from mtrl.core import schema
-from mtrl.core.errors import UserError
 from mtrl.evaluate.image_items import Asked
 from mtrl.evaluate.serving.answering import shares
-from mtrl.evaluate.serving.problem import Problem, quoted
+from mtrl.evaluate.serving.problem import Problem, quoted, validated
 from mtrl.evaluate.verdict import Verdict
 from mtrl.reward_plugins import judge
 
@@ -95,10 +94,7 @@ class Given:
 
 def read(body: Any) -> tuple[Wanted, Given]:
     """Raises Problem (400), also for a key that would not be used."""
-    try:
-        wanted = schema.validate(Wanted, body, "")
-    except UserError as error:
-        raise Problem(400, "invalid_request", str(error)) from None
+    wanted = validated(Wanted, body)
     content = wanted.input[0].content
     parts = [Part(type="input_text", text=content)] if isinstance(content, str) else content
     images, texts, fields = list[str](), list[str](), dict[str, str]()

@@ -15,7 +15,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from mtrl.core.errors import printable
+from mtrl.core import schema
+from mtrl.core.errors import UserError, printable
+from mtrl.core.schema import M
 
 SHOWN = 80  # characters of the client's own text that a message repeats
 
@@ -51,6 +53,14 @@ def quoted(text: object) -> str:
     """What a client sent, as a message shows it: printable, in quotes and cut."""
     line = " ".join(printable(str(text)[: 2 * SHOWN]).split())
     return repr(line if len(line) <= SHOWN else line[: SHOWN - 3] + "...")
+
+
+def validated(model: type[M], data: Any) -> M:
+    """A part of a request as `model`. Raises Problem (400), with all mistakes in one line."""
+    try:
+        return schema.validate(model, data, "")
+    except UserError as error:
+        raise Problem(400, "invalid_request", "; ".join(str(error).removeprefix("\n  - ").split("\n  - "))) from None
 
 
 def install(app: FastAPI) -> None:

@@ -20,8 +20,9 @@ from typing import Any
 from mtrl.config.kinds import INVALID, OTHER
 from mtrl.config.tasks import Task
 from mtrl.core import schema
-from mtrl.core.errors import UserError, nearest
-from mtrl.evaluate.serving.problem import Problem, quoted
+from mtrl.evaluate.image_items import Asked
+from mtrl.evaluate.serving.answering import item_of, shares
+from mtrl.evaluate.serving.problem import Problem, quoted, validated
 from mtrl.evaluate.serving.uploads import Body, Upload
 from mtrl.evaluate.verdict import Verdict
 from mtrl.reward_plugins import judge
@@ -60,34 +61,29 @@ class Batch:
         return f"P({'second' if self.of == '2' else 'first'}){half}"
 
 
-def batch(body: Body, load: Callable[[str], tuple[Task, Sequence[str]]]) -> Batch:
-    """The items of a request: `task.images` images each, in order. `load` gives a task and the fields of its prompt,
-    or raises Problem. Raises Problem (400)."""
-    try:
-        wanted = schema.validate(Wanted, body.fields, "")
-    except UserError as error:
-        raise Problem(400, "invalid_request", str(error)) from None
-    task, names = load(wanted.task)
-    each = task.images
+def batch(body: Body, load: Callable[[str], Asked]) -> Batch:
+    """The items of a request: `task.images` images each, in order. `load` gives the task of a name, or raises Problem.
+    Raises Problem (400, 422), before anything is asked."""
+    wanted = validated(Wanted, body.fields)
+    asked = load(wanted.task)
+    each = asked.task.images
     count, left = divmod(len(body.images), each)
     if left or not count:
         raise Problem(
-            400, "wrong_images", f"task {task.name} takes {each} image(s) per item, and {len(body.images)} are given"
+            422, "wrong_images", f"task {wanted.task} takes {each} image(s) per item, and {len(body.images)} are given"
         )
-    if strange := wanted.fields.keys() - set(names):
-        known = nearest(min(strange), names) if names else " Its prompt has no fields."
-        raise Problem(400, "unknown_field", f"task {task.name} has no field {quoted(min(strange))}.{known}")
-    for name in names:
-        texts = wanted.fields.get(name, "")
+    for name, texts in wanted.fields.items():
         if isinstance(texts, list) and len(texts) != count:
-            raise Problem(400, "wrong_fields", f"field {name} has {len(texts)} texts, and there are {count} items")
-        if not texts or not all(text.strip() for text in texts):
-            raise Problem(400, "missing_field", f"task {task.name} needs the field {name}: a text, or one per item")
+            raise Problem(
+                422, "wrong_fields", f"field {quoted(name)} has {len(texts)} texts, and there are {count} items"
+            )
     items = []
     for n in range(count):
         fields = {name: text if isinstance(text, str) else text[n] for name, text in wanted.fields.items()}
-        items.append((tuple(body.images[n * each : (n + 1) * each]), fields))
-    return Batch(task, _of(task, wanted.of), items)
+        images = tuple(body.images[n * each : (n + 1) * each])
+        item_of(asked, images, fields)
+        items.append((images, fields))
+    return Batch(asked.task, _of(asked.task, wanted.of), items)
 
 
 def _of(task: Task, given: str | None) -> str | None:
@@ -130,34 +126,27 @@ def _item(verdict: Verdict, asked: Batch) -> dict[str, Any]:
         return _error(
             "unreadable_answer", f"the answer to the swapped pair is not {words}: {quoted(said.response_turned)}"
         )
-    orders = [_shares(said.verdict, said.confidence, said.probabilities, asked.task)]
+    choices = asked.task.choices
+    orders = [shares(choices, said.verdict, said.confidence, said.probabilities)]
     if asked.task.pair:
         turned = said.verdict if said.flipped else OTHER[said.verdict]
-        swapped = _shares(turned, said.confidence_turned, said.probabilities_turned, asked.task)
+        swapped = shares(choices, turned, said.confidence_turned, said.probabilities_turned)
         orders.append(swapped and {OTHER[choice]: share for choice, share in swapped.items()})
-    known = [shares for shares in orders if shares]
+    known = [one for one in orders if one]
     if len(known) < len(orders):
         return _error("unknown_probability", "the log-probabilities of the answer do not tell the verdicts apart")
-    reward = sum(_value(shares, asked) for shares in known) / len(known)
+    reward = sum(_value(one, asked) for one in known) / len(known)
     flipped = {"flipped": said.flipped} if asked.task.pair else {}
     return {"reward": reward, "verdict": said.verdict, "confidence": said.confidence, **flipped}
 
 
-def _shares(
-    verdict: str, confidence: float | None, probabilities: dict[str, float] | None, task: Task
-) -> dict[str, float] | None:
-    """The probability of each verdict in one order; None where it is not known."""
-    if len(task.choices) > 2 or confidence is None:
-        return probabilities
-    return {choice: confidence if choice == verdict else 1 - confidence for choice in task.choices}
-
-
-def _value(shares: Mapping[str, float], asked: Batch) -> float:
+def _value(known: Mapping[str, float], asked: Batch) -> float:
+    """`known`: the probability of each verdict."""
     if asked.of:
-        return shares[asked.of]
+        return known[asked.of]
     if asked.task.kind == "score":
-        return sum(int(score) * share for score, share in shares.items())
-    return shares["1"] + shares.get(judge.TIE, 0.0) / 2
+        return sum(int(score) * share for score, share in known.items())
+    return known["1"] + known.get(judge.TIE, 0.0) / 2
 
 
 def _error(code: str, message: str) -> dict[str, Any]:

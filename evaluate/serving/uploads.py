@@ -49,6 +49,8 @@ class Limits:
     """Bytes of one image, as JPEG, PNG or WebP."""
     side_px: int = 8192
     """Pixels of an image's longer side."""
+    pixels: int = 1 << 28
+    """Pixels of all images together: a few seconds of decoding, whatever the images are."""
     seconds: float = 60.0
     """Seconds until the whole body has come."""
 
@@ -140,7 +142,7 @@ def of_base64(given: list[str], size: int, limits: Limits) -> list[Upload]:
     _check_text(size - sum(map(len, given)), limits)
     _check_count(len(given), limits)
     found = [_from_base64(text, f"image {number}", limits) for number, text in enumerate(given, start=1)]
-    return [_checked(name, content, limits) for name, content in found]
+    return _checked(found, limits)
 
 
 def _from_base64(text: str, name: str, limits: Limits) -> tuple[str, bytes]:
@@ -178,7 +180,9 @@ def _of_form(body: bytes, content_type: str, limits: Limits) -> Body:
             raise Problem(400, "invalid_part", f"the part {quoted(part.name)} is not UTF-8") from None
         except UserError as error:
             raise Problem(400, "invalid_json", str(error)) from None
-    return Body(fields, [_checked(_name(part.file, n), part.content, limits) for n, part in enumerate(files, start=1)])
+    return Body(
+        fields, _checked([(_name(part.file, n), part.content) for n, part in enumerate(files, start=1)], limits)
+    )
 
 
 def _name(given: str | None, number: int) -> str:
@@ -200,25 +204,37 @@ def _too_large(name: str, limits: Limits) -> Problem:
     return Problem(413, "image_too_large", f"{name} has more than {limits.image_bytes:,} bytes")
 
 
-def _checked(name: str, content: bytes, limits: Limits) -> Upload:
-    """Its header first, so that nothing large is decoded; then whole, as `images.check` does."""
+def _checked(given: list[tuple[str, bytes]], limits: Limits) -> list[Upload]:
+    """The images by name, once their headers are read, so that nothing too large is decoded, and then all of them."""
+    if sum(_pixels(name, content, limits) for name, content in given) > limits.pixels:
+        raise Problem(413, "too_many_pixels", f"the images have more than {limits.pixels:,} pixels together")
+    for name, content in given:
+        try:
+            images.check(content)
+        except Rejected as why:
+            raise _bad(name, why) from None
+    return [Upload(name, content, sha256_bytes(content)) for name, content in given]
+
+
+def _pixels(name: str, content: bytes, limits: Limits) -> int:
+    """As the image's header says."""
     from PIL import Image
 
     if len(content) > limits.image_bytes:
         raise _too_large(name, limits)
+    if not content:
+        raise _bad(name, "empty file")
     try:
-        if not content:
-            raise Rejected("empty file")
-        try:
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                width, height = image.size
-        except Image.DecompressionBombError:
-            raise Rejected(f"more than {images.MAX_PIXELS} pixels") from None
-        except Exception:  # decoders raise what they like, see `images.check`
-            raise Rejected(f"not an image, or not one of {', '.join(FORMATS)}") from None
-        if max(width, height) > limits.side_px:
-            raise Rejected(f"{width} x {height} px; a side has at most {limits.side_px} px")
-        images.check(content)
-    except Rejected as why:
-        raise Problem(422, "bad_image", f"{name}: {why}") from None
-    return Upload(name, content, sha256_bytes(content))
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            width, height = image.size
+    except Image.DecompressionBombError:
+        raise _bad(name, f"more than {images.MAX_PIXELS} pixels") from None
+    except Exception:  # decoders raise what they like, see `images.check`
+        raise _bad(name, f"not an image, or not one of {', '.join(FORMATS)}") from None
+    if max(width, height) > limits.side_px:
+        raise _bad(name, f"{width} x {height} px; a side has at most {limits.side_px} px")
+    return width * height
+
+
+def _bad(name: str, why: object) -> Problem:
+    return Problem(422, "bad_image", f"{name}: {why}")

@@ -22,10 +22,7 @@ def command(
         ),
     ] = None,
     split: Annotated[Literal["train", "val", "test"], typer.Option(help="The split to score on.")] = "test",
-    style: Annotated[
-        Literal["sft", "rl"] | None,
-        typer.Option(help="Prompt style. Default: the one that the judge was trained with."),
-    ] = None,
+    style: options.Style = None,
     votes: Annotated[
         int, typer.Option(min=1, help="Answers per item, sampled at temperature 1. The majority counts.")
     ] = 1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -45,10 +45,7 @@ def command(
             help="NAME=TEXT, for example caption=...: the text of a field for items that have none. Repeatable."
         ),
     ] = None,
-    style: Annotated[
-        Literal["sft", "rl"] | None,
-        typer.Option(help="Prompt style. Default: the one that the judge was trained with."),
-    ] = None,
+    style: options.Style = None,
     prompts: options.Prompts = "export",
     raw: Annotated[
         bool, typer.Option("--raw", help="Do not use the thresholds of the judge's decision.json (mtrl certify).")

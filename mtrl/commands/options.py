@@ -33,6 +33,13 @@ ServedModel = Annotated[
     str | None,
     typer.Option(help="The name that the server knows the model by. With --ckpt too, that folder says how to ask it."),
 ]
+TrainedTasks = Annotated[
+    str | None, typer.Option("--tasks", help="Tasks, comma-separated. Default: those that the judge was trained on.")
+]
+Style = Annotated[
+    Literal["sft", "rl"] | None,
+    typer.Option(help="Prompt style. Default: the one that the judge was trained with."),
+]
 Prompts = Annotated[
     Literal["export", "local"],
     typer.Option(help="Which tasks and prompts to use: the export's own, or those of the working directory."),

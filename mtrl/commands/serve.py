@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,10 +26,7 @@ def command(
         str, typer.Option(help="The address to listen at. For any but this machine's own, clients need MTRL_API_KEY.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8080,
-    style: Annotated[
-        Literal["sft", "rl"] | None,
-        typer.Option(help="Prompt style. Default: the one that the judge was trained with."),
-    ] = None,
+    style: options.Style = None,
     prompts: options.Prompts = "export",
     raw: Annotated[
         bool, typer.Option("--raw", help="Do not use the thresholds of the judge's decision.json (mtrl certify).")

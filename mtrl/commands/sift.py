@@ -21,9 +21,7 @@ def command(
     ckpt: options.Checkpoint = None,
     endpoint: options.Endpoint = None,
     served_model: options.ServedModel = None,
-    tasks: Annotated[
-        str | None, typer.Option(help="Tasks, comma-separated. Default: those that the judge was trained on.")
-    ] = None,
+    tasks: options.TrainedTasks = None,
     votes: Annotated[int, typer.Option(min=2, help="Answers per row, sampled at temperature 1.")] = 8,
     style: Annotated[Literal["sft", "rl"], typer.Option(help="Prompt style.")] = "rl",
     limit: Annotated[int | None, typer.Option(min=1, help="The first N training rows of each task.")] = None,
@@ -64,7 +62,7 @@ def command(
     engine = Loader(endpoint, tensor_parallel, replicas, ray_address, data, folder / "log.txt")
     with bar(f"sift {folder}") as update:
         ask(judge, names, data, "train", folder, votes, limit, engine, update, sift=True)
-    run = predictions.load(folder, sift=True)
+    run = predictions.load(folder, purpose="sift")
     sifted = sift.of(run, folder)
     _show(run, sifted)
     say(f"labels that may be wrong: {suspects.write(folder, sifted, data)}")

@@ -24,12 +24,13 @@ Order = Literal["given", "turned"]  # of a pair's images: as converted, or swapp
 
 
 class Key(NamedTuple):
-    """What a judge is asked once: one sample, its images in one order, one of its votes."""
+    """What a judge is asked once: one sample, its images in one order, one of its votes, what a probe changed."""
 
     task: str
     id: str
     order: Order
     vote: int
+    variant: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,12 @@ DATA = {
     **dict.fromkeys(
         ("check", "plan", "sft", "rl", "select", "eval", "sift", "score", "compare", "tables", "reproduce"), "--data"
     ),
-    **dict.fromkeys(("tasks", "prompts", "certify"), "--data"),
+    **dict.fromkeys(("tasks", "prompts", "certify", "probe"), "--data"),
     "convert": "--out",
 }
 RUNS = dict.fromkeys(
-    ("plan", "sft", "rl", "status", "select", "export", "eval", "sift", "compare", "tables", "reproduce"), "--runs"
+    ("plan", "sft", "rl", "status", "select", "export", "eval", "sift", "probe", "compare", "tables", "reproduce"),
+    "--runs",
 )
 running: tuple[str, Mapping[str, Any]] = ("", {})  # the running command and its parameters; mtrl.cli sets it
 RAW = {**dict.fromkeys(("convert", "fit-labels", "reproduce"), "--raw"), "fetch": "--out"}

@@ -35,6 +35,8 @@ pytestmark = pytest.mark.e2e
 TASKS = "demo_alignment,demo_pairs"
 EVAL = ("eval", "--ckpt", tiny(), "--tasks", TASKS, "--limit", 20, "--confidence")
 JUDGE = ("judge", "list.jsonl", "--ckpt", tiny(), "--style", "rl", "--field", "caption=red square")
+PROBE = ("probe", "--ckpt", tiny(), "--tasks", TASKS, "--rows", 4, "--style", "rl")
+PROBE += ("--only", "blank,order,caption,prefill")
 BOTH = """
 import json, sys
 from mtrl.cli import main
@@ -84,6 +86,7 @@ def served(home: Path) -> Iterator[Served]:
     assert server.stdout
     try:
         commands = [[*map(str, EVAL), "--out", "offline"], [*map(str, JUDGE), "--out", "offline.jsonl"]]
+        commands.append([*map(str, PROBE), "--out", "probed"])
         done = subprocess.run(
             [sys.executable, "-c", BOTH, json.dumps(commands)], cwd=home, capture_output=True, text=True, timeout=600
         )
@@ -96,6 +99,30 @@ def served(home: Path) -> Iterator[Served]:
     finally:
         server.kill()
         server.wait()
+
+
+def test_a_probe_is_the_same_offline_and_served_and_continues_after_a_kill(home: Path, served: Served) -> None:
+    asked = [*PROBE, "--endpoint", served.address, "--served-model", tiny().name]
+    file = home / "runs" / f"probe-{tiny().name}" / "predictions.jsonl"
+    with (home / "probe.log").open("w") as log:
+        killed = subprocess.Popen([sys.executable, "-m", "mtrl", *map(str, asked)], cwd=home, stdout=log, stderr=log)
+    while killed.poll() is None and not (file.exists() and file.stat().st_size):
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait(60)
+    done = mtrl(*asked, cwd=home)
+    assert done.code == 0, done.err
+    offline, online = (
+        {(r["task"], r["id"], r["order"], r.get("variant", "")): r["response"] for r in read_jsonl(one)}
+        for one in (home / "probed" / "predictions.jsonl", file)
+    )
+    assert offline == online  # also what was continued after "Wait, let me look again."
+    begun = [response for (_, _, _, variant), response in online.items() if variant == "prefill"]
+    assert len(begun) == 8 and all(response.startswith("<think>Wait, let me look again.") for response in begun)
+    assert {variant for _, _, _, variant in online} == {"", "blank", "order", "caption", "prefill"}
+    for folder in (file.parent, home / "probed"):
+        assert (folder / "probe.json").exists() and (folder / "probe.html").exists()
+        assert not (folder / ".images").exists()
 
 
 def test_an_evaluation_is_the_same_offline_and_served(home: Path, served: Served) -> None:
@@ -187,6 +214,26 @@ def test_64_clients_get_the_verdicts_of_the_evaluation(home: Path, served: Serve
             turned = rows[(*name.split(" ", 1), "turned")]
             assert found["response_turned"] == turned["response"]
             assert found["confidence_turned"] == pytest.approx(turned["confidence"], abs=0.03)
+
+
+def test_rewards_are_the_probabilities_of_the_evaluation(home: Path, served: Served) -> None:
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in read_jsonl(home / "offline" / "predictions.jsonl"):
+        rows.setdefault(f"{row['task']} {row['id']}", []).append(row)
+    for task, first, what in (("demo_alignment", "yes", "P(yes)"), ("demo_pairs", "1", "P(first)")):
+        bodies = {name: body for name, body in asked(home).items() if body["task"] == task}
+        readable = [name for name in bodies if all(row["verdict"] for row in rows[name])]
+        fields = {key: [bodies[name]["fields"][key] for name in readable] for key in bodies[readable[0]]["fields"]}
+        images = [image for name in readable for image in bodies[name]["images"]]
+        body = {"task": task, "images": images, "fields": fields}
+        found = httpx2.post(f"{served.address}/reward", json=body, timeout=300, trust_env=False).json()
+        assert found["what"] == what and len(found["rewards"]) == len(readable) > 10
+        for name, reward in zip(readable, found["rewards"], strict=True):
+            sure = [(row["verdict"] == first) == (row["order"] == "given") for row in rows[name]]
+            shares = [
+                row["confidence"] if yes else 1 - row["confidence"] for yes, row in zip(sure, rows[name], strict=True)
+            ]
+            assert reward == pytest.approx(sum(shares) / len(shares), abs=0.03)
 
 
 def test_the_model_server_killed_under_load_comes_back(home: Path, served: Served) -> None:

@@ -100,7 +100,9 @@ def test_readmes_own_images_and_every_stage(tmp_path: Path) -> None:
     run(tmp_path, *export)
     run(tmp_path, "export", "r", "--out", "exports/r")
     assert evaluate[-2:] == ["--tasks", "photo_original"]
-    printed = run(tmp_path, *evaluate[:-1], "photo_original,photo_pairs")  # and the pairs, while the model is loaded
+    # and the pairs, while the model is loaded
+    printed = run(tmp_path, *evaluate[:-1], "photo_original,photo_pairs", "--confidence")
+    of_a_judge_at_chance_nothing_is_promised(tmp_path)
     run(tmp_path, "eval", "--ckpt", "exports/r", "--tasks", "photo_original,photo_pairs")
     for name, style in (("mine", "sft"), ("r", "rl")):
         rows = read_jsonl(tmp_path / f"runs/{name}/eval/predictions.jsonl")
@@ -120,6 +122,27 @@ def test_readmes_own_images_and_every_stage(tmp_path: Path) -> None:
             assert "too small for photographs" in said_first and "no better than chance" in said_first
             assert 0.3 <= metrics["photo_original"]["accuracy"] <= 0.7
             assert len(verdicts) == 2 or "the judge answered" in printed
+
+
+def of_a_judge_at_chance_nothing_is_promised(home: Path) -> None:
+    """docs/trust.md, without another load of the model: no threshold, and the true share with an interval."""
+    asked = ["runs/mine/eval", "--tasks", "photo_original"]
+    few = mtrl("certify", *asked, "--write", "exports/mine", cwd=home)  # a photograph and its edit count once
+    assert few.code == 2 and "independent rows of 40 rows" in few.err and "need at least 29" in few.err
+    refused = mtrl("certify", *asked, "--alpha", "0.2", "--write", "exports/mine", cwd=home)
+    assert refused.code == 1 and "photo_original: no threshold. Of the " in refused.out
+    assert not (home / "exports/mine/decision.json").exists()
+    run(home, "estimate", *asked, "--next", "20", "--out", "label.csv")
+    with (RELEASE / "labels.csv").open(newline="") as source, (home / "label.csv").open(newline="") as drawn:
+        label = {row["image"]: row["label"] for row in csv.DictReader(source)}
+        rows = [{**row, "label": label[row["id"]]} for row in csv.DictReader(drawn)]
+    with (home / "label.csv").open("w", newline="") as target:
+        out = csv.DictWriter(target, rows[0])
+        out.writeheader()
+        out.writerows(rows)
+    run(home, "estimate", *asked, "--labels", "label.csv", "--out", "share.json")
+    low, high = read_json(home / "share.json")["photo_original"]["ppi"]["ci95"]
+    assert low < 0.5 < high  # half of the images are originals
 
 
 def test_ratings_from_1_to_5(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from mtrl.evaluate.decision import Decision
 from mtrl.evaluate.serving import answering, app
 from mtrl.evaluate.serving.asking import Asking
 from mtrl.evaluate.serving.cache import Cache
+from mtrl.evaluate.serving.uploads import Limits
 from mtrl.evaluate.subject import Subject
 from tests.unit.standin import Reply, completion, standin
 
@@ -82,6 +83,7 @@ def serving(
     cache: Path | None = None,
     decisions: Mapping[str, Decision] | None = None,
     said: list[str] | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Iterator[Server]:
     """`answer` is the stand-in's."""
     with standin(answer) as model:
@@ -89,7 +91,9 @@ def serving(
         kept = Cache(cache, 1 << 20, (said if said is not None else []).append)
         asking = Asking(standing, "mine", "sft", own=True)
         made = answering.Answering(JUDGE, answering.loaded(JUDGE, tasks), asking, kept, "vllm 0", decisions)
-        config = uvicorn.Config(app.application(made, key), port=0, log_level="warning", access_log=False, ws="none")
+        config = uvicorn.Config(
+            app.application(made, key, limits), port=0, log_level="warning", access_log=False, ws="none"
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()

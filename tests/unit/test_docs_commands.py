@@ -2,6 +2,7 @@
 
 A line `$ COMMAND` is run, and the lines below it must be in what it prints, in this order; `...` is any text. White
 space does not count. A command below which an error is shown (`mtrl: ...`) must fail, and every other one succeed.
+The commands of other blocks are not run; their options are those that exist.
 """
 
 from __future__ import annotations
@@ -9,12 +10,16 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shlex
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
+import typer
 
+from mtrl.cli import app
 from tests.conftest import ROOT
 from tests.unit.test_docs import PAGES
 
@@ -45,6 +50,22 @@ def test_console_blocks_print_what_they_show(page: Path, project: Path) -> None:
         for part in (" ".join(part.split()) for line in shown for part in line.split("...")):
             before, found, printed = printed.partition(part) if part else (printed, "...", printed)
             assert found, f"$ {command}\ndoes not print\n{part}\nin\n{before}"
+
+
+def lines(page: Path) -> list[str]:
+    """Every `mtrl ...` of an indented block, and of a fenced one without a language."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"(?:^    .*\n)+", text, re.M) + re.findall(r"^```\n(.*?)^```$", text, re.M | re.S)
+    every = "".join(map(textwrap.dedent, blocks)).replace("\\\n", "")
+    return re.findall(r"^(?:\w+=\S+ )*(mtrl .*)$", every, re.M)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if lines(page)], ids=lambda page: page.name)
+def test_command_lines_have_verbs_and_options_that_exist(page: Path) -> None:
+    verbs = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for line in lines(page):
+        verb, *arguments = shlex.split(line, comments=True)[1:]
+        verbs[verb].make_context(verb, arguments)  # raises for an option or value that is not one
 
 
 def messages() -> list[str]:

@@ -431,6 +431,10 @@ def test_a_tasks_own_words_and_a_scale(cli) -> None:
     words = {"yes": "original", "no": "edited"}
     table((name, words[label]) for name, label in list(truth.items())[:100])
     assert cli("estimate", "verdicts.jsonl", "--labels", "labels.csv").code == 0
+    evaluation("asked", rows, truth, "a")
+    cli("estimate", "asked", "--next", 50, "--out", "label.csv")
+    filled("label.csv", {name: words[label] for name, label in truth.items()})
+    assert cli("estimate", "asked", "--labels", "label.csv").code == 0
     jsonl([*rows, {**rows[0], "id": "x", "verdict": "tie"}])
     other = cli("estimate", "verdicts.jsonl", "--labels", "labels.csv")
     assert other.code == 2 and "has verdict 'tie', and task photo here has yes or no" in other.err

@@ -30,6 +30,7 @@ TRAINED = {
     "demo",
     "certify",
     "study",
+    "probe",
     "serve",
 }  # need a model
 RUN = sorted(set(EXAMPLES) - TRAINED - {"doctor"})  # whose output is this machine's

@@ -1,6 +1,6 @@
 """PPI++ and Rogan-Gladen: equal to ppi_py on its own examples; intervals cover as often as they say.
 
-`python -m tests.unit.test_prevalence` prints how often, for docs/trust.md.
+`python -m tests.unit.test_prevalence` prints how often, for docs/true-share.md.
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from mtrl.config import prompting
 from mtrl.config.tasks import Task
+from mtrl.evaluate.image_items import Asked
 from mtrl.evaluate.serving import rewarding
 from mtrl.evaluate.serving.problem import Problem
 from mtrl.evaluate.serving.uploads import Body, Upload
@@ -25,7 +27,8 @@ def task_of(**keys: Any) -> Task:
 
 def asked(task: Task, images: int = 1, names: tuple[str, ...] = (), /, **request: Any) -> rewarding.Batch:
     uploads = [Upload(f"image {n}", b"x", str(n)) for n in range(images)]
-    return rewarding.batch(Body({"task": "mine"} | request, uploads), lambda name: (task, names))
+    known = Asked(task, names, lambda sample: prompting.MARKER * len(sample.images))
+    return rewarding.batch(Body({"task": "mine"} | request, uploads), lambda name: known)
 
 
 def said(verdict: str = "yes", confidence: float | None = 0.9, **more: Any) -> Verdict:
@@ -136,4 +139,5 @@ def test_requests_that_do_not_fit(keys: Any, images: int, request_: Any, code: s
     names = () if code in ("of_required", "unknown_verdict", "wrong_images") else ("caption",)
     with pytest.raises(Problem, match=said_) as found:
         asked(task_of(**keys), images, names, **request_)
-    assert found.value.status == 400 and found.value.code == code
+    in_body = ("of_required", "unknown_verdict", "invalid_request", "unknown_field")
+    assert found.value.status == (400 if code in in_body else 422) and found.value.code == code

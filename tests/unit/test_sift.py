@@ -84,7 +84,7 @@ def test_every_training_row_has_its_votes_in_the_order_it_is_trained_in(project:
             assert (row.votes, row.right, row.invalid) == (VOTES, share, VOTES - share)
             assert row.pass_rate == share / VOTES and row.interval[0] <= row.pass_rate <= row.interval[1]
             assert len(found.traces[name].get(row.id, [])) == share
-        assert all(row.order == "given" for row in predictions.load(OUT, sift=True).rows)
+        assert all(row.order == "given" for row in predictions.load(OUT, purpose="sift").rows)
     assert not (OUT / "metrics.json").exists()  # tables must not take it for an evaluation
 
 
@@ -201,7 +201,7 @@ def test_suspected_labels_are_a_table_and_a_page(project: Path) -> None:
     of = list(samples.read(DATA, "demo_quality", "train"))[:20]
     wrong = [of[11], of[3]]
     ask("demo_quality", engine=Against(*(one.id for one in wrong)), votes=8)
-    found = predictions.load(OUT, sift=True)
+    found = predictions.load(OUT, purpose="sift")
     sifted = sift.of(found, OUT)
     with suspects.write(OUT, sifted, DATA).open(newline="") as file:
         lines = list(csv.DictReader(file))
@@ -217,7 +217,7 @@ def test_suspected_labels_are_a_table_and_a_page(project: Path) -> None:
 
 def test_a_page_without_suspects_and_one_of_too_few_votes(project: Path) -> None:
     ask("demo_quality", engine=Against(), votes=3)
-    found = predictions.load(OUT, sift=True)
+    found = predictions.load(OUT, purpose="sift")
     text = suspects_page.write(OUT, found, sift.of(found, OUT), DATA).read_text()
     assert "3 votes per row are too few to list a row" in text
     assert suspects.write(OUT, sift.of(found, OUT), DATA).read_text().count("\n") == 1

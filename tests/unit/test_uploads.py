@@ -21,12 +21,21 @@ from mtrl.evaluate.serving import auth, problem, uploads
 from mtrl.evaluate.serving.uploads import Limits
 
 KEY = "a-key-of-24-characters-0"
-SMALL = Limits(body_bytes=100_000, text_bytes=2_000, images=3, image_bytes=20_000, side_px=500, seconds=0.3)
+SMALL = Limits(
+    body_bytes=100_000, text_bytes=2_000, images=3, image_bytes=20_000, side_px=500, pixels=300_000, seconds=0.3
+)
 
 
 def image(kind: str = "PNG", size: tuple[int, int] = (40, 30), **options: Any) -> bytes:
     buffer = io.BytesIO()
     Image.linear_gradient("L").resize(size).convert("RGB").save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def saved_flat(side: int) -> bytes:
+    """Many pixels in few bytes."""
+    buffer = io.BytesIO()
+    Image.new("L", (side, side)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -143,6 +152,9 @@ def test_what_images_may_not_be(client: TestClient) -> None:
     assert "not an image" in refused(sent(image("GIF")), 422, "bad_image")
     assert "truncated" in refused(sent(image("PNG", (200, 200))[:-400]), 422, "bad_image")
     assert "501 x 30 px" in refused(sent(image("PNG", (501, 30))), 422, "bad_image")
+    large = base64_of(saved_flat(400))
+    assert client.post("/read", json={"images": [large]}).status_code == 200
+    refused(client.post("/read", json={"images": [large, large]}), 413, "too_many_pixels")
     refused(sent(b"\xff\xd8\xff" + b"x" * 21_000), 413, "image_too_large")
     for text in ("http://169.254.169.254/latest/meta-data", "file:///etc/passwd", "HTTPS://x/y.png", "gopher:x"):
         assert "none is fetched" in refused(client.post("/read", json={"images": [text]}), 400, "url_refused")
@@ -244,6 +256,9 @@ def test_without_a_key_only_this_machines_names_are_answered() -> None:
     }.items():
         with TestClient(app(), base_url="http://localhost") as client:
             assert client.post("/read", json={}, headers={"host": host}).status_code == status, host
+    for origin, status in {"http://localhost:3000": 200, "https://evil.example": 403, "null": 403}.items():
+        with TestClient(app(), base_url="http://localhost") as client:
+            assert client.post("/read", json={}, headers={"origin": origin}).status_code == status, origin
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com", "", "127.0.0.1.example.com"])

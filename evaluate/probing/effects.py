@@ -1,0 +1,193 @@
+"""What each change does to a judge's verdicts: flips, their direction, accuracy; and whether the judge looks at all.
+
+A flip is a verdict that differs from the one on the same row as it is; an invalid answer is one more verdict, as
+everywhere. Of a pair in the other order, the verdict is first read in the order as it is. On a scale, only a step of
+more than NEAR of its range is a flip; where the image is gone, any is.
+
+A judge is called blind where two things are proven, each by the upper end of a 95% interval: a grey image, and the
+image of another row with another label, change fewer than FEW of its verdicts. A judge that always says the same is
+blind too. It looks where the lower end of one of the two is above FEW. Otherwise it cannot be told.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import NonNegativeInt, PositiveInt
+
+from mtrl.config import task_files
+from mtrl.config.kinds import INVALID, OTHER
+from mtrl.core.errors import UserError
+from mtrl.core.files import write_json
+from mtrl.core.schema import Stored
+from mtrl.evaluate.identity import Identity
+from mtrl.evaluate.metrics import intervals, shares
+from mtrl.evaluate.metrics.intervals import Estimate
+from mtrl.evaluate.metrics.prediction import Fraction, Prediction
+from mtrl.evaluate.predictions import Evaluation
+from mtrl.evaluate.probing import perturbations
+from mtrl.evaluate.probing.perturbations import Expected
+from mtrl.reward_plugins import judge
+
+FILE = "probe.json"
+FEW = 0.05  # of the verdicts; ours
+NEAR = 0.1  # of a scale: of 1 to 5 every step is a flip, of 0 to 100 one of 11; ours
+Looks = Literal["blind", "looks", "unknown"]
+
+
+class Effect(Stored):
+    """One perturbation at one level, on one task."""
+
+    variant: str
+    """As in predictions.jsonl."""
+    perturbation: str
+    level: str
+    """In words."""
+    expected: Expected
+    """Whether the verdict should move, see perturbations.py."""
+    n: PositiveInt
+    """Rows that were changed so."""
+    clusters: PositiveInt
+    """Of rows that are not independent."""
+    flips: NonNegativeInt
+    flip_rate: Estimate
+    """Flips of the n rows; the interval is by clusters."""
+    moves: dict[str, int]
+    """Flips by direction, the most frequent first: "yes to no", on a scale "higher" and "lower"."""
+    accuracy_before: Fraction
+    """Of the same rows as they are."""
+    accuracy_after: Fraction
+    """Against what is right after the change; of `look`, against the label of the row whose image is gone."""
+    accuracy_change: Estimate
+    """After less before, with a paired interval."""
+    invalid_before: NonNegativeInt
+    invalid_after: NonNegativeInt
+
+
+class TaskProbe(Stored):
+    """One task."""
+
+    rows: PositiveInt
+    looks: Looks
+    constant: str | None
+    """The verdict that it gives to every row as it is; None where there are several."""
+    left_out: dict[str, str]
+    """Perturbations that it cannot have, and why."""
+    effects: list[Effect]
+
+
+class Pair(NamedTuple):
+    """The answers to a row, as it is and changed."""
+
+    before: Prediction
+    after: Prediction
+    room: int = 0
+    """The most steps of a scale that are no flip; 0 for other verdicts."""
+
+    @property
+    def verdicts(self) -> tuple[str, str]:
+        """Both, the second as of the order of the first."""
+        said = self.after.verdict or INVALID
+        if self.after.order != self.before.order:
+            said = OTHER.get(said, said)
+        return self.before.verdict or INVALID, said
+
+    @property
+    def flipped(self) -> bool:
+        before, after = self.verdicts
+        if self.room and INVALID not in (before, after):
+            return abs(int(before) - int(after)) > self.room
+        return before != after
+
+    @property
+    def direction(self) -> str:
+        before, after = self.verdicts
+        if self.room and INVALID not in (before, after):
+            return "higher" if int(after) > int(before) else "lower"
+        return f"{before} to {after}"
+
+
+def pairs(run: Evaluation, task: str) -> dict[str, list[Pair]]:
+    """By variant, in the order of perturbations.ALL. Raises UserError where the probe is not finished."""
+    rows = [row for row in run.rows if row.task == task]
+    if len(rows) != (wanted := run.identity.tasks[task].requests):
+        what = f"{len(rows):,} of {wanted:,} requests on task {task} are answered"
+        raise UserError(f"the probe is not finished: {what}", "run the same mtrl probe again: it continues")
+    plain = {row.id: row for row in rows if not row.variant}
+    choices = run.identity.tasks[task].choices
+    near = int(NEAR * (int(choices[-1]) - int(choices[0]))) if judge.is_scale(choices) else 0
+    found: dict[str, list[Pair]] = {variant: [] for variant in perturbations.LEVELS}
+    for row in rows:
+        if row.variant in found:
+            look = perturbations.LEVELS[row.variant][0].expected == "look"
+            found[row.variant].append(Pair(plain[row.id], row, 0 if look else near))
+    return {variant: its for variant, its in found.items() if its}
+
+
+def of_task(run: Evaluation, name: str, left_out: dict[str, str]) -> TaskProbe:
+    """Raises UserError where the probe is not finished."""
+    task = task_files.load(name, run.home)
+    effects = []
+    for variant, found in pairs(run, name).items():
+        of, level = perturbations.LEVELS[variant]
+        effects.append(_effect(variant, of.name, of.levels[level], of.expected_of(task), found))
+    plain = [row.verdict or INVALID for row in run.rows if row.task == name and not row.variant]
+    constant = plain[0] if len(set(plain)) == 1 else None
+    looks: Looks = "unknown" if constant == INVALID else _looks(effects)
+    return TaskProbe(rows=len(plain), looks=looks, constant=constant, left_out=left_out, effects=effects)
+
+
+def write(folder: Path, identity: Identity, found: dict[str, TaskProbe]) -> Path:
+    """Writes `folder`/probe.json, the last of the probe's files."""
+    assert identity.probe
+    about = {
+        "schema": 1,
+        "judge": {"name": identity.name, "path": identity.path, "checkpoint": identity.checkpoint},
+        "style": identity.style,
+        **identity.probe.model_dump(),
+        "tasks": {name: task.model_dump() for name, task in found.items()},
+    }
+    write_json(folder / FILE, about)
+    return folder / FILE
+
+
+def _effect(variant: str, name: str, level: str, expected: Expected, found: Sequence[Pair]) -> Effect:
+    import numpy as np
+
+    clusters = [pair.before.cluster or pair.before.id for pair in found]
+    flips = [pair.flipped for pair in found]
+    before, after = (
+        np.array([side.correct for side in sides], dtype=float)
+        for sides in zip(*(pair[:2] for pair in found), strict=True)
+    )
+    change = after - before
+    drawn = intervals.of_weights(lambda weights: weights @ change / weights.sum(axis=-1), clusters)
+    moves = Counter(pair.direction for pair in found if pair.flipped)
+    return Effect(
+        variant=variant,
+        perturbation=name,
+        level=level,
+        expected=expected,
+        n=len(found),
+        clusters=len(set(clusters)),
+        flips=sum(flips),
+        flip_rate=Estimate(value=sum(flips) / len(flips), ci95=shares.interval(flips, clusters)),
+        moves=dict(moves.most_common()),
+        accuracy_before=float(before.mean()),
+        accuracy_after=float(after.mean()),
+        accuracy_change=intervals.estimate(float(change.mean()), drawn),
+        invalid_before=sum(pair.before.verdict is None for pair in found),
+        invalid_after=sum(pair.after.verdict is None for pair in found),
+    )
+
+
+def _looks(effects: Sequence[Effect]) -> Looks:
+    found = {one.variant: one.flip_rate.ci95 for one in effects if one.expected == "look"}
+    known = [ends for ends in found.values() if ends]
+    if any(low > FEW for low, _ in known):
+        return "looks"
+    both = len(known) == sum(one.expected == "look" for one in perturbations.ALL.values())
+    return "blind" if both and all(high < FEW for _, high in known) else "unknown"

@@ -1,0 +1,366 @@
+"""A probe finds a planted blind judge, a planted colour bias and a place bias; and calls a judge that looks no such
+thing. Engines are stand-ins whose answers follow from what they are shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from PIL import Image, ImageStat
+
+from mtrl.config import task_files
+from mtrl.core.errors import UserError
+from mtrl.core.files import sha256_file
+from mtrl.evaluate import predictions, run
+from mtrl.evaluate.engines.base import Answer
+from mtrl.evaluate.engines.request import Request
+from mtrl.evaluate.html import probe_page
+from mtrl.evaluate.metrics import shares
+from mtrl.evaluate.metrics.prediction import Prediction
+from mtrl.evaluate.probing import effects, findings, perturbations, pictures, words
+from mtrl.evaluate.probing.asked import FOLDER, Plan
+from mtrl.evaluate.probing.effects import Pair, TaskProbe
+from tests.unit.standin import MODELS, Reply, completion, standin
+from tests.unit.test_scored import judge
+
+Says = Callable[[Request], str]
+DATA, OUT = Path("data"), Path("runs/p/probe")
+ROWS = 80  # of which none may flip for a blind judge: the upper end is then 4.5%
+
+
+class Engine:
+    """Answers what `says` says, `most` times at most."""
+
+    def __init__(self, says: Says, most: int | None = None, continues: bool = True) -> None:
+        self.says, self.most, self.asked, self.continues = says, most, 0, continues
+        self.images: dict[tuple[str, str, str], tuple[bytes, ...]] = {}
+
+    def describe(self) -> dict[str, Any]:
+        return {"engine": "test"}
+
+    def answers(self, asked: Iterable[Request], _: Any) -> Iterator[Answer]:
+        for one in asked:
+            if self.asked == self.most:
+                raise KeyboardInterrupt
+            self.asked += 1
+            self.images[one.task, one.id, one.variant] = tuple(file.read_bytes() for file in one.images)
+            yield Answer(one, one.prefix + self.says(one), 1, "stop", 0.1)
+
+
+def right(request: Request) -> str:
+    """Says what is right, "no" to a grey image, and of another image what its own label is."""
+    if request.variant == "blank":
+        return request.choices[-1]
+    if request.variant == "other":
+        return next(choice for choice in request.choices if choice != request.label)
+    return request.label
+
+
+def blind(request: Request) -> str:
+    """Half yes and half no, whatever it is shown."""
+    return request.choices[hashlib.sha256(request.id.encode()).digest()[0] % 2]
+
+
+def by_colour(request: Request) -> str:
+    """Says yes to what is reddest of its three colours."""
+    r, g, b = ImageStat.Stat(Image.open(request.images[0]).convert("RGB")).mean
+    return "yes" if r > max(g, b) else "no"
+
+
+def probe(
+    name: str = "demo_quality", says: Says = right, *, only: list[str] | None = None, style: str = "sft",
+    rows: int = ROWS, seed: int = 0, engine: Engine | None = None, of: str = "m",
+) -> tuple[TaskProbe, Plan, Engine]:  # fmt: skip
+    plan, engine = Plan(DATA, "test", OUT, rows, seed, only), engine or Engine(says)
+    subject = judge(of, style=style)
+    loaded = []
+    run.ask(
+        subject, [name], DATA, "test", OUT, 1, None, lambda *_: loaded.append(1) or engine, lambda *_: None, probe=plan
+    )
+    assert len(loaded) <= 1  # one engine for all changes
+    return effects.of_task(predictions.load(OUT, purpose="probe"), name, plan.left_out[name]), plan, engine
+
+
+@pytest.fixture
+def here(converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with the demo's tasks and prompts, and a link to its data, which a probe only reads."""
+    for name in ("recipes", "prompts"):
+        shutil.copytree(converted / name, tmp_path / name)
+    (tmp_path / "data").symlink_to(converted / "data")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def said(found: TaskProbe) -> str:
+    return " ".join(findings.of_task(found))
+
+
+def rate(found: TaskProbe, variant: str) -> float:
+    return next(one.flip_rate.value or 0.0 for one in found.effects if one.variant == variant)
+
+
+def test_a_planted_blind_judge_is_found(here: Path) -> None:
+    found, _, _ = probe(says=blind, only=["blank", "other", "hue", "invert"])
+    assert found.looks == "blind" and found.constant is None
+    assert "This judge is BLIND: its verdicts do not depend on the image" in said(found)
+    assert all(one.flips == 0 for one in found.effects)
+    assert "What should not move it" not in said(found)
+    assert "What should move it does not: invert (0.0%" in said(found)
+
+
+def test_a_judge_that_always_says_the_same_is_blind_too(here: Path) -> None:
+    found, _, _ = probe(says=lambda request: "yes", only=["blank", "other", "blur"])
+    assert found.looks == "blind" and "It says yes to every row" in said(found)
+
+
+def test_a_planted_colour_bias_is_found(here: Path) -> None:
+    found, _, _ = probe(says=by_colour, only=["blank", "other", "crop", "hue", "paraphrase"])
+    assert found.looks == "looks" and "BLIND" not in said(found)
+    assert rate(found, "hue-3") > 0.3 and rate(found, "crop-1") == 0 == rate(found, "paraphrase-1")
+    moved = next(line for line in findings.of_task(found) if "hue" in line)
+    assert moved.startswith("It is moved by hue") and moved.endswith("this is a colour bias.")
+
+
+def test_a_judge_that_is_right_looks_and_is_moved_by_nothing(here: Path) -> None:
+    for name in ("demo_quality", "demo_alignment"):
+        shutil.rmtree(OUT, ignore_errors=True)
+        found, _, _ = probe(name, rows=30)
+        assert found.looks == "looks" and found.effects and not any(map(findings.unwanted, found.effects))
+        assert "nothing is proven to move more than 5%" in said(found) and "does not" not in said(found)
+        for one in found.effects:
+            assert one.accuracy_before == 1 and (one.accuracy_after == 1 or one.expected == "look")
+            assert (one.flip_rate.value == 1) is (one.expected == "opposite" or one.variant == "other")
+        assert ("caption" in found.left_out) is (name == "demo_quality")
+        assert found.left_out["order"] == "it is no pair" and "sft has no reasoning" in found.left_out["prefill"]
+
+
+def test_a_place_bias_of_pairs_is_found_and_is_read_in_the_order_as_it_is(here: Path) -> None:
+    found, _, _ = probe("demo_pairs", says=lambda request: "1", only=["order"])
+    order = next(one for one in found.effects if one.variant == "order")
+    assert order.flip_rate.value == 1 and order.moves == {"1 to 2": ROWS} and findings.unwanted(order)
+    shutil.rmtree(OUT)
+    found, _, _ = probe("demo_pairs", only=["other", "order"])
+    assert rate(found, "order") == 0 and rate(found, "other") == 1
+
+
+def test_the_changed_images_have_the_size_and_are_gone_afterwards(here: Path) -> None:
+    before = {file: sha256_file(file) for file in sorted(Path("data").rglob("*.p*"))}
+    _, _, engine = probe("demo_pairs", rows=3)
+    assert not (OUT / FOLDER).exists()
+    assert {file: sha256_file(file) for file in sorted(Path("data").rglob("*.p*"))} == before
+    for (task, name, variant), images in engine.images.items():
+        plain = engine.images[task, name, ""]
+        if variant.split("-")[0] in ("blank", "blur", "jpeg", "crop", "resize", "rotate", "hue", "grey"):
+            assert all(one != other for one, other in zip(images, plain, strict=True)), variant
+        if variant.startswith("written"):
+            assert sum(one != other for one, other in zip(images, plain, strict=True)) == 1  # the worse one
+        if variant == "order":
+            assert images == plain[::-1]
+        for file in images:
+            with Image.open(io.BytesIO(file)) as opened:
+                assert opened.size == (64, 64)
+                assert opened.format == "JPEG" or not variant.startswith("jpeg")
+    shutil.rmtree(OUT)
+    assert probe("demo_pairs", rows=3)[2].images == engine.images  # seeded
+    shutil.rmtree(OUT)
+    assert probe("demo_pairs", rows=3, seed=1)[2].images.keys() != engine.images.keys()
+
+
+def test_an_interrupted_probe_continues_with_what_is_missing(here: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        probe(engine=Engine(right, most=100), rows=20)
+    assert not (OUT / FOLDER).exists()
+    with pytest.raises(UserError, match=r"not finished: 100 of [\d,]+ requests on task demo_quality"):
+        effects.of_task(predictions.load(OUT, purpose="probe"), "demo_quality", {})
+    with (OUT / "predictions.jsonl").open("a") as file:
+        file.write('{"id": "torn')
+    (OUT / FOLDER).mkdir()  # of a probe that was killed
+    (OUT / FOLDER / "left.png").touch()
+    found, plan, engine = probe(rows=20)
+    assert engine.asked == len(plan.asked) - 100 and found.looks == "looks" and not (OUT / FOLDER).exists()
+    assert probe(rows=20)[2].asked == 0
+
+
+def test_another_probe_in_the_same_folder_is_refused(here: Path) -> None:
+    few = {"only": ["blank"], "rows": 5}
+    probe(**few)
+    for other in ({"rows": 6}, {"seed": 1}, {"only": ["blank", "hue"]}):
+        with pytest.raises(UserError, match="has another probe; different now: probe") as error:
+            probe(**{**few, **other})
+        assert "pass another --out" in error.value.then
+    with pytest.raises(UserError, match="different now: checkpoint"):
+        probe(of="another", **few)
+    with pytest.raises(UserError, match="is a probe, not an evaluation"):
+        predictions.load(OUT)
+    with pytest.raises(UserError, match="different now: style"):
+        probe(style="rl", **few)
+
+
+def test_names_that_do_not_fit_are_refused(here: Path) -> None:
+    with pytest.raises(UserError, match="'blurr' is no perturbation") as error:
+        probe(only=["blurr"])
+    assert "choose from: blank, other, order" in error.value.then
+    with pytest.raises(UserError, match="no task can be probed by order: task demo_quality: it is no pair"):
+        probe(only=["order"])
+    with pytest.raises(UserError, match=r"no task can be probed by caption: .* whether an image matches a text"):
+        probe(only=["caption"])
+
+
+def test_prefill_is_refused_where_the_engine_cannot_and_then_left_out(here: Path) -> None:
+    def trace(request: Request) -> str:
+        return f"{'' if request.prefix else '<think>'}So.</think><answer>{right(request)}</answer>"
+
+    with pytest.raises(UserError, match="cannot continue an answer that has begun") as error:
+        probe(style="rl", rows=5, engine=Engine(trace, continues=False))
+    only = error.value.then.split("--only ")[1].split(",")
+    assert "prefill" not in only and "order" not in only and "blank" in only
+    found, _, _ = probe(style="rl", rows=5, only=only, engine=Engine(trace, continues=False))
+    assert found.rows == 5
+    shutil.rmtree(OUT)
+    found, _, _ = probe(style="rl", rows=5, engine=Engine(trace))
+    row = next(row for row in predictions.load(OUT, purpose="probe").rows if row.variant == "prefill")
+    assert row.response.startswith(words.AGAIN) and row.verdict == row.label and rate(found, "prefill") == 0
+
+
+def test_what_cannot_be_told_is_not_told(here: Path) -> None:
+    assert "cannot be told from 10 rows (to prove that it does not takes 72" in said(probe(says=blind, rows=10)[0])
+    shutil.rmtree(OUT)
+    assert "cannot be told: other: not asked (--only)" in said(probe(says=blind, only=["blank"])[0])
+    shutil.rmtree(OUT)
+    assert "Not one answer could be read" in said(probe(says=lambda request: "perhaps", only=["blank", "other"])[0])
+
+
+def test_page_and_manifest(here: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    found, plan, _ = probe(
+        "demo_alignment", rows=24, says=lambda request: evil if request.variant == "hue-1" else right(request)
+    )
+    seen = predictions.load(OUT, purpose="probe")
+    page = probe_page.write(OUT, seen, {"demo_alignment": found}, plan)
+    text = page.read_text()
+    assert "<script" not in text and "&lt;script&gt;" in text and "http" not in re.sub(r"http-equiv", "", text)
+    assert text.count("<article") == sum(min(20, one) for one in _rows_of(found).values())
+    assert "data:image/jpeg;base64," in text and "cannot be shown" not in text and not (OUT / FOLDER).exists()
+    hue = next(one for one in found.effects if one.variant == "hue-1")
+    assert (hue.invalid_before, hue.invalid_after, hue.accuracy_after) == (0, 24, 0)
+    written = json.loads(effects.write(OUT, seen.identity, {"demo_alignment": found}).read_text())
+    assert written["tasks"]["demo_alignment"]["looks"] == "looks" and written["rows"] == 24
+    assert TaskProbe(**written["tasks"]["demo_alignment"]) == found
+
+
+def _rows_of(found: TaskProbe) -> dict[str, int]:
+    rows: dict[str, int] = {}
+    for one in found.effects:
+        rows[one.perturbation] = rows.get(one.perturbation, 0) + one.n
+    return rows
+
+
+def test_the_command(here: Path, cli) -> None:
+    with standin(lambda number, body: completion("yes")) as server:
+        asked = ("probe", "--endpoint", server.url, "--served-model", "m", "--tasks", "demo_quality", "--rows", 80)
+        done = cli(*asked, "--only", "blank,other,written", "--style", "sft")
+    assert done.code == 0, done.err
+    shown = " ".join(done.out.split())
+    assert "demo_quality: This judge is BLIND" in shown and "It says yes to every row" in shown
+    assert Path("runs/probe-m/probe.html").exists() and Path("runs/probe-m/probe.json").exists()
+    assert cli("score", "runs/probe-m").code == 2
+    assert cli("probe", "--ckpt", "nowhere", "--tasks", "demo_quality", "--rows", 0).code == 2
+    named = " ".join(cli("probe", "--help").out.replace("│", " ").split())
+    assert ", ".join(perturbations.ALL) in named
+
+
+def test_only_vllms_server_is_asked_to_continue_an_answer(here: Path, cli) -> None:
+    def answered(number: int, body: dict[str, Any]) -> Reply:
+        return completion(f"{'' if len(body['messages']) > 1 else '<think>'}It is.</think><answer>yes</answer>")
+
+    asked = ("probe", "--served-model", "m", "--tasks", "demo_quality", "--rows", 2, "--style", "rl", "--endpoint")
+    with standin(answered) as server:
+        done = cli(*asked, server.url)
+        assert done.code == 2 and "cannot continue an answer that has begun" in done.err
+        only = done.err.split("--only ")[1].split()[0]
+        assert cli(*asked, server.url, "--only", only).code == 0  # in the same folder: nothing was asked before
+        assert all(len(body["messages"]) == 1 for body in server.asked)
+    with standin(answered, (*MODELS[:2], MODELS[2].replace("me", "vllm"))) as server:
+        assert cli(*asked, server.url, "--only", "prefill", "--out", "p").code == 0
+        begun = [body for body in server.asked if len(body["messages"]) > 1]
+        assert len(begun) == 2 and all(body["continue_final_message"] for body in begun)
+        assert begun[0]["messages"][1] == {"role": "assistant", "content": words.AGAIN}
+    rows = [row for row in predictions.load(Path("p"), purpose="probe").rows if row.variant]
+    assert all(row.response == f"{words.AGAIN}It is.</think><answer>yes</answer>" for row in rows) and len(rows) == 2
+
+
+def test_the_interval_of_a_share() -> None:
+    """Of independent items it is nearly Clopper and Pearson's, and with clusters it holds the true share."""
+    from scipy.stats import binomtest
+
+    for hits, n in ((0, 80), (3, 200), (60, 100), (50, 50)):
+        exact = binomtest(hits, n).proportion_ci(method="exact")
+        values = [True] * hits + [False] * (n - hits)
+        found = shares.interval(values, list(map(str, range(n))))
+        assert found == pytest.approx([exact.low, exact.high], abs=0.002)
+    none, ids = [False] * findings.FEWEST, list(map(str, range(findings.FEWEST)))
+    assert shares.interval(none, ids)[1] < effects.FEW < shares.interval(none[1:], ids[1:])[1]
+    assert shares.interval([True, False], ["a", "a"]) is None
+    chance, inside = Random(0), 0
+    for _ in range(400):  # 40 clusters of 5 rows that flip together, each with probability 0.1
+        flips = [chance.random() < 0.1 for _ in range(40)]
+        low, high = shares.interval([flip for flip in flips for _ in range(5)], [str(k // 5) for k in range(200)]) or ()
+        inside += low <= 0.1 <= high
+    assert inside >= 0.93 * 400
+
+
+def test_a_flip_on_a_scale_is_more_than_a_tenth_of_it() -> None:
+    def said(verdict: str | None) -> Prediction:
+        return Prediction(
+            id="a", task="t", order="given", vote=0, response="", verdict=verdict, lenient=verdict, label="50"
+        )
+
+    for after, flipped, direction in (("60", False, "higher"), ("61", True, "higher"), ("39", True, "lower")):
+        pair = Pair(said("50"), said(after), room=10)
+        assert (pair.flipped, pair.direction) == (flipped, direction)
+    assert Pair(said("50"), said(None), room=10).flipped and Pair(said("50"), said("51")).direction == "50 to 51"
+    assert not Pair(said(None), said(None), room=10).flipped
+
+
+def test_changes_of_words() -> None:
+    chance, caption = Random(0), "A red circle, large."
+    for _ in range(20):
+        new = (words.changed_word(caption, ["A blue square, large.", "the green ring"], chance) or "").split()
+        (changed,) = [(old, now) for old, now in zip(caption.split(), new, strict=True) if old != now]
+        assert changed[0] != "A" and changed[1].strip(".,") in ("blue", "square", "green", "ring")
+    assert words.changed_word("of a", ["a b c"], chance) is None
+    assert words.changed_word("red", ["red", "Red."], chance) is None
+    for level in range(len(words.AROUND)):
+        assert "{% x %} {y} <image>" in words.around("{% x %} {y} <image>", level)
+
+
+def test_every_change_of_an_image_keeps_its_size() -> None:
+    image = Image.effect_noise((31, 17), 90).convert("RGB")
+    tiny = Image.new("RGB", (1, 1), (200, 10, 10))
+    for one in perturbations.ALL.values():
+        if one.change in (perturbations._written,) or getattr(one.change, "func", None) is perturbations._drawn:
+            draw = one.change.args[0] if hasattr(one.change, "args") else pictures.written
+            for level in range(len(one.levels)):
+                for source in (image, tiny):
+                    changed = draw(source, level, Random(0))
+                    assert (changed.size, changed.mode) == (source.size, "RGB"), one.name
+    grey = Image.new("RGB", (8, 8), (90, 90, 90))
+    assert pictures.hue(grey, 2, Random(0)).tobytes() == grey.tobytes()
+    assert pictures.hue(tiny, 1, Random(0)).getpixel((0, 0))[1] > 150  # red, by 120 degrees, is green
+
+
+def test_a_prompt_that_a_task_cannot_have_twice(here: Path) -> None:
+    """Every level of every perturbation has a name of its own, and the tasks of the demo say what they cannot have."""
+    assert len(perturbations.LEVELS) == sum(len(one.levels) for one in perturbations.ALL.values())
+    task = task_files.load("demo_alignment", None)
+    assert perturbations.caption_field(task, "sft") == "caption"
+    assert perturbations.caption_field(task_files.load("demo_quality", None), "sft") is None
