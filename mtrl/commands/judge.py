@@ -112,7 +112,7 @@ def command(
     engine = Loader(endpoint, tensor_parallel)
     with bar("judge") as update:
         judged = verdicts.run(judge, given.items, out, engine, update, judge_page.write, limits, larger)
-    _show(judged, larger.judge.checkpoint if larger else "")
+    _show(judged, out, larger.judge.checkpoint if larger else "")
     answers = [one for one in judged if isinstance(one, Verdict)]
     choices = {name: task.choices for name, task in asked.items()}
     say_unread(unreadable.found([one.as_said for one in answers], judge.style, choices, judge.max_new_tokens))
@@ -120,7 +120,7 @@ def command(
         say(f"written: {out}")
 
 
-def _show(judged: Sequence[Verdict | Bad], larger: str = "") -> None:
+def _show(judged: Sequence[Verdict | Bad], out: Path | None, larger: str = "") -> None:
     from mtrl.config.kinds import UNDECIDED
     from mtrl.core.console import check, say, table
     from mtrl.evaluate.verdict import Verdict
@@ -131,7 +131,8 @@ def _show(judged: Sequence[Verdict | Bad], larger: str = "") -> None:
     names = ["image", *(["task"] if several else []), *columns]
     table("" if several else judged[0].task, names, [[row.get(name, "") for name in names] for row in rows])
     if len(judged) > SHOWN:
-        say(f"and {len(judged) - SHOWN:,} more: pass --out FILE.jsonl, FILE.csv or FILE.html for all")
+        where = f"in {out}" if out else "not shown: pass --out FILE.jsonl, FILE.csv or FILE.html for all"
+        say(f"and {len(judged) - SHOWN:,} more {where}")
     answers = [one for one in judged if isinstance(one, Verdict)]
     if decided := [one for one in answers if one.raw is not None]:
         undecided = sum(one.verdict == UNDECIDED for one in decided)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from mtrl.commands import judge as judge_command
 from mtrl.core.files import read_jsonl, sha256_file
 from mtrl.evaluate import judged_set
 from mtrl.evaluate.engines import endpoint
@@ -442,6 +443,14 @@ def test_a_page_of_verdicts(cli) -> None:
     assert "<title>owned" not in drawn and "4 of 4" in drawn and drawn.count("<article") == 4
     for hash, number in (("show=says_yes", 2), ("show=wrong", 2), ("show=flipped", 2), ("search=1.png", 1)):
         assert browse(page, f"#{hash}").count("<article") == number, hash
+
+
+def test_rows_that_the_terminal_does_not_show(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge_command, "SHOWN", 1)
+    with standin(lambda n, asked: completion("yes")) as server:
+        command = ("pics", "--tasks", "mine", "--field", "where=x")
+        assert "more not shown: pass --out" in judge(cli, server, *command).out
+        assert "more in v.csv" in judge(cli, server, *command, "--out", "v.csv").out
 
 
 def test_not_one_readable_verdict_is_explained(cli) -> None:
