@@ -6,12 +6,14 @@ Starlette's own parser takes a body that ends early for a shorter one, and write
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from mtrl.evaluate.serving.problem import Problem, quoted
 
 PARTS = 512  # ours: more than the images and fields of any request
 TYPE = "multipart/form-data"
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # a line per broken body would fill the log
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Rewards of a judge that `mtrl serve` serves, for trainers of image generators (docs/judging-and-serving.md).
 
-    rewards([image, ...], ["a red square", ...], "http://127.0.0.1:8080", "seetrue")  ->  [0.93, ...]
+    rewards([image, ...], ["a red square", ...], "http://127.0.0.1:8080", "seetrue")  ->  [a float, ...]
 
 One file that imports nothing of mtrl: copy it next to the trainer. An image is a PIL image, a tensor (C, H, W) of uint8
 or of floats from 0 to 1, or an array (H, W, C) of uint8. Any error is raised: no reward is ever made up.

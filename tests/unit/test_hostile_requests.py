@@ -77,6 +77,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, records: list[logging.LogRe
         tempfile.tempdir = before
     assert list(folder.iterdir()) == [] and not MARK.exists()
     assert [record.getMessage() for record in records if record.exc_info or "Traceback" in record.getMessage()] == []
+    assert {record.name for record in records} <= {"uvicorn.error"}  # of what is no HTTP
 
 
 def refused(reply: httpx2.Response, status: int, code: str) -> dict[str, Any]:
