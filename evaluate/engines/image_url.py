@@ -9,11 +9,11 @@ transparency, several frames) is sent as the RGB that training saw. Both are sen
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 from pathlib import Path
 
 from mtrl.converters.pipeline import images
+from mtrl.converters.pipeline.images import Decoded
 from mtrl.models import budget
 
 AS_STORED = ("jpg", "png", "webp")  # formats that every endpoint reads
@@ -24,16 +24,17 @@ def data_url(path: Path, image: dict[str, int], side: int, orient: bool = False)
     return url(images.read(path), image, side, orient)
 
 
-def url(data: bytes, image: dict[str, int], side: int, orient: bool = False) -> str:
+def url(
+    data: bytes, image: dict[str, int], side: int, orient: bool = False, checked: tuple[str, Decoded] | None = None
+) -> str:
     """The URL of an image file's content. With `orient` it is rotated by its EXIF. `image` {min_pixels, max_pixels} and
-    `side`: see budget.fitted. Raises Rejected.
+    `side`: see budget.fitted. `checked` is what `images.check` found in it, where that was called. Raises Rejected.
     """
     from PIL import Image
 
-    extension, known = images.check(data)
+    extension, known = checked or images.check(data)
     picture = images.load_rgb(io.BytesIO(data), orient) if known.notes or extension not in AS_STORED else None
-    with contextlib.nullcontext(picture) if picture else Image.open(io.BytesIO(data)) as opened:
-        size = opened.size
+    size = picture.size if picture else known.size
     wide, high, bounded = budget.fitted(*size, image, side)
     resize = bounded and size != (wide, high)
     if resize or picture:

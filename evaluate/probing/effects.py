@@ -8,9 +8,8 @@ an answer that cannot be read, before or after, is no flip.
 A judge is called blind where two things are proven, each by the upper end of a 95% interval: a grey image, and the
 image of another row with another label, change fewer than FEW of its verdicts. A judge that always says the same is
 blind too. It looks where the lower end of one of the two is above FEW. Otherwise it cannot be told. Rows whose answer
-as they are cannot be read prove nothing here.
-
-Intervals are by clusters. The images of `other` may be of few rows, so its interval holds by their clusters too.
+as they are cannot be read prove nothing here; nor do few images, each shown in place of many (a rare label), that it is
+blind.
 """
 
 from __future__ import annotations
@@ -38,6 +37,7 @@ from mtrl.reward_plugins import judge
 
 FILE = "probe.json"
 FEW = 0.05  # of the verdicts; ours
+SHOWN = 20  # clusters of the images that `other` shows, for a judge to be called blind; ours
 NEAR = 0.1  # of a scale: of 1 to 5 every step is a flip, of 0 to 100 one of 11; ours
 Looks = Literal["blind", "looks", "unknown"]
 
@@ -55,7 +55,7 @@ class Effect(Stored):
     n: PositiveInt
     """Rows that were changed so."""
     clusters: PositiveInt
-    """Of rows that are not independent; of `other` those of the images that are shown, where they are fewer."""
+    """Of rows that are not independent."""
     flips: NonNegativeInt
     flip_rate: Estimate
     """Flips of the n rows; the interval is by clusters."""
@@ -180,9 +180,9 @@ def _effect(variant: str, name: str, level: str, expected: Expected, found: Sequ
         level=level,
         expected=expected,
         n=len(found),
-        clusters=min(len(set(its)) for its in _clusters(found)),
+        clusters=len(set(clusters)),
         flips=sum(flips),
-        flip_rate=Estimate(value=sum(flips) / len(flips), ci95=_interval(found)),
+        flip_rate=Estimate(value=sum(flips) / len(flips), ci95=shares.interval(flips, clusters)),
         moves=dict(moves.most_common()),
         accuracy_before=float(before.mean()),
         accuracy_after=float(after.mean()),
@@ -192,25 +192,14 @@ def _effect(variant: str, name: str, level: str, expected: Expected, found: Sequ
     )
 
 
-def _clusters(found: Sequence[Pair]) -> list[list[str]]:
-    """Of the rows, and of the images that are shown."""
-    return [[row.cluster or row.id for row in rows] for rows in zip(*(pair[:2] for pair in found), strict=True)]
-
-
-def _interval(found: Sequence[Pair]) -> list[float] | None:
-    """Of the share of flips: what holds by the clusters of the rows, and by those of the images that are shown."""
-    flips = [pair.flipped for pair in found]
-    by_each = _clusters(found)
-    known = [ends for clusters in by_each if (ends := shares.interval(flips, clusters))]
-    if not known or len(known) < len(by_each):
-        return None
-    return [min(low for low, _ in known), max(high for _, high in known)]
-
-
 def _looks(by_variant: Mapping[str, Sequence[Pair]]) -> Looks:
     names = [variant for variant, (one, _) in perturbations.LEVELS.items() if one.expected == "look"]
     readable = [[pair for pair in by_variant.get(name, ()) if pair.before.verdict] for name in names]
-    known = [ends for found in readable if (ends := _interval(found))]
+    clusters = [[pair.before.cluster or pair.before.id for pair in found] for found in readable]
+    flips = [[pair.flipped for pair in found] for found in readable]
+    known = [ends for of in zip(flips, clusters, strict=True) if (ends := shares.interval(*of))]
     if any(low > FEW for low, _ in known):
         return "looks"
-    return "blind" if len(known) == len(names) and all(high < FEW for _, high in known) else "unknown"
+    shown = [len({pair.after.cluster or pair.after.id for pair in found}) for found in readable]
+    proven = len(known) == len(names) and all(high < FEW for _, high in known) and min(shown) >= SHOWN
+    return "blind" if proven else "unknown"

@@ -108,8 +108,7 @@ def _written(row: Row, level: int) -> Changed:
 
 
 def _other(row: Row, level: int) -> Changed | None:
-    """The images of another row, with another label and of another cluster. All such rows are taken in turn, so that
-    few images do not speak for many rows. The label that is kept is this row's."""
+    """The images of another row, with another label and of another cluster. The label that is kept is this row's."""
     own = row.sample
     found = [
         other
@@ -118,8 +117,7 @@ def _other(row: Row, level: int) -> Changed | None:
     ]
     if not found:
         return None
-    alike = [other.id for other in row.drawn if other.answer == own.answer]
-    taken = found[alike.index(own.id) % len(found)]
+    taken = row.chance.choice(found)
     return Changed(replace(own, images=taken.images), row.prompt, shown=row.clusters[taken.id])
 
 

@@ -59,19 +59,33 @@ class Answering:
         decision = self.decisions[name] if self.decisions is not None else None
         by = [f"mtrl {__version__}", self.engine, *([decision.model_dump_json()] if decision else [])]
         key = verdicts.key_of(self.judge, item, content, by)
-        if found := await asyncio.to_thread(self.cache.get, key):
+        found, sent = await asyncio.to_thread(self._ready, key, item, images)
+        if found:
             return found, True
-        said = await self._ask(key, item, images, " ".join(content.values()))
+        said = await self._ask(key, item, sent, " ".join(content.values()))
         verdict = verdicts.decided(said, decision, self.judge.checkpoint)
         if not verdict.finish_reason.startswith("rejected"):
             await asyncio.to_thread(self.cache.put, key, verdict)
         return verdict, False
 
-    async def _ask(self, key: str, item: Item, images: Sequence[Upload], content: str) -> Verdict:
-        sampling = Sampling(self.judge.max_new_tokens, confidence=True)
-        if problem := self.asking.server.problem():  # before the images are made ready
+    def _ready(self, key: str, item: Item, images: Sequence[Upload]) -> tuple[Verdict | None, dict[Path, str]]:
+        """The verdict in the cache; else the images as they are sent."""
+        if found := self.cache.get(key):
+            return found, {}
+        if problem := self.asking.server.problem():
             raise self.asking.unavailable(problem)
-        sent = await asyncio.to_thread(self._urls, item, images)
+        ranged, side, orient = self.judge.image.model_dump(), self.judge.side, item.task.orient
+        try:
+            return None, {
+                path: image_url.url(image.content, ranged, side, orient, image.checked)
+                for path, image in zip(item.given.images, images, strict=True)
+            }
+        except Rejected as why:
+            raise Problem(422, "bad_image", str(why)) from None
+
+    async def _ask(self, key: str, item: Item, sent: Mapping[Path, str], content: str) -> Verdict:
+        """`sent` has the URL of each image."""
+        sampling = Sampling(self.judge.max_new_tokens, confidence=True)
         requests = verdicts.requests_of(key, item)
         try:
             async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as group:
@@ -88,16 +102,6 @@ class Answering:
         if rejected:
             return replace(verdict, finish_reason=rejected.finish_reason)
         return verdict
-
-    def _urls(self, item: Item, images: Sequence[Upload]) -> dict[Path, str]:
-        ranged, side, orient = self.judge.image.model_dump(), self.judge.side, item.task.orient
-        try:
-            return {
-                path: image_url.url(image.content, ranged, side, orient)
-                for path, image in zip(item.given.images, images, strict=True)
-            }
-        except Rejected as why:
-            raise Problem(422, "bad_image", str(why)) from None
 
 
 def loaded(judge: Subject, names: Iterable[str]) -> dict[str, Asked]:

@@ -26,7 +26,8 @@ REJECTED = (400, 413, 422)
 
 def client(own: bool) -> httpx2.AsyncClient:
     """`own`: the server is of this machine, so no proxy is asked."""
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=256)
+    # a connection that rests is closed before the server closes it (vLLM's: after 5 s), which could lose a request
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=2.0)
     timeout = httpx2.Timeout(SECONDS, connect=10.0, pool=None)
     headers = {"Accept-Encoding": "identity"}
     return httpx2.AsyncClient(limits=limits, timeout=timeout, trust_env=not own, headers=headers)

@@ -37,14 +37,15 @@ class Counts:
     """One server's."""
 
     def __init__(self, cache: Cache, server: Served) -> None:
-        self.registry = CollectorRegistry()
-        of = {"registry": self.registry}
-        self.requests = Counter("mtrl_requests", "Requests by path and status.", ["path", "status"], **of)
-        self.seconds = Histogram("mtrl_request_seconds", "Seconds to the reply.", ["path"], buckets=SECONDS, **of)
-        self.verdicts = Counter("mtrl_verdicts", "Verdicts by task and verdict.", ["task", "verdict"], **of)
-        self.invalid = Counter("mtrl_invalid", "Answers that could not be read.", ["task"], **of)
-        self.undecided = Counter("mtrl_undecided", "Verdicts below the threshold.", ["task"], **of)
-        self.under_way = Gauge("mtrl_requests_under_way", "Requests that have no reply yet.", **of)
+        self.registry = found = CollectorRegistry()
+        self.requests = Counter("mtrl_requests", "Requests by path and status.", ["path", "status"], registry=found)
+        self.seconds = Histogram(
+            "mtrl_request_seconds", "Seconds to the reply.", ["path"], buckets=SECONDS, registry=found
+        )
+        self.verdicts = Counter("mtrl_verdicts", "Verdicts by task and verdict.", ["task", "verdict"], registry=found)
+        self.invalid = Counter("mtrl_invalid", "Answers that could not be read.", ["task"], registry=found)
+        self.undecided = Counter("mtrl_undecided", "Verdicts below the threshold.", ["task"], registry=found)
+        self.under_way = Gauge("mtrl_requests_under_way", "Requests that have no reply yet.", registry=found)
         self.registry.register(_Read(cache, server))
 
     def count(self, verdict: Verdict) -> None:

@@ -109,6 +109,11 @@ class ModelServer:
                 process.wait(GRACE)
         _kill(process)
 
+    @property
+    def pid(self) -> int | None:
+        """The process of the server, which leads a group of its own; None before `start`."""
+        return self._process.pid if self._process else None
+
     def problem(self) -> str:
         return "" if self._ready.is_set() else self._gone
 

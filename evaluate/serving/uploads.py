@@ -65,6 +65,8 @@ class Upload:
     """As it came."""
     sha256: str
     """Of `content`."""
+    checked: tuple[str, images.Decoded] | None = None
+    """What `images.check` found in it."""
 
 
 @dataclass(frozen=True)
@@ -208,12 +210,13 @@ def _checked(given: list[tuple[str, bytes]], limits: Limits) -> list[Upload]:
     """The images by name, once their headers are read, so that nothing too large is decoded, and then all of them."""
     if sum(_pixels(name, content, limits) for name, content in given) > limits.pixels:
         raise Problem(413, "too_many_pixels", f"the images have more than {limits.pixels:,} pixels together")
+    found = []
     for name, content in given:
         try:
-            images.check(content)
+            found.append(Upload(name, content, sha256_bytes(content), images.check(content)))
         except Rejected as why:
             raise _bad(name, why) from None
-    return [Upload(name, content, sha256_bytes(content)) for name, content in given]
+    return found
 
 
 def _pixels(name: str, content: bytes, limits: Limits) -> int:

@@ -135,9 +135,11 @@ the judge alone says 66.9%; labels alone 56.0% (49.1 to 62.7)
 ...
 the labels are a random sample of the set, drawn with seed 0""",
     "probe": """\
-$ mtrl probe --ckpt exports/mine --tasks demo_quality --only blank,other,blur
+$ mtrl probe --ckpt exports/mine --tasks photo_original --split train \\
+      --rows 100 --only blank,other,hue,written,authority,invert
 ...
-ok      demo_quality: It looks at the image. ...
+photo_original: It is moved by hue 60 (83.0%, 95% interval 70.3 to 91.9): if
+the task does not ask about colour, this is a colour bias.
 ...
 the same with 20 examples of each change: runs/mine/probe/probe.html""",
     "serve": """\

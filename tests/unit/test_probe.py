@@ -233,7 +233,7 @@ def test_prefill_is_refused_where_the_engine_cannot_and_then_left_out(here: Path
 
 
 def test_what_cannot_be_told_is_not_told(here: Path) -> None:
-    assert "cannot be told from 10 rows, " in said(probe(says=blind, rows=10)[0])
+    assert "cannot be told from 10 rows in" in said(probe(says=blind, rows=10)[0])
     shutil.rmtree(OUT)
     assert "cannot be told: other: not asked (--only)" in said(probe(says=blind, only=["blank"])[0])
     shutil.rmtree(OUT)
