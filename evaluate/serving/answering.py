@@ -68,6 +68,18 @@ class Answering:
             await asyncio.to_thread(self.cache.put, key, verdict)
         return verdict, False
 
+    async def all_judged(
+        self, items: Iterable[tuple[str, Sequence[Upload], Mapping[str, str]]]
+    ) -> list[tuple[Verdict, bool]]:
+        """`judged` of each (task, images, fields), at once. The first one that fails ends the others."""
+        wanted = list(items)
+        try:
+            async with asyncio.TaskGroup() as group:
+                found = [group.create_task(self.judged(*item)) for item in wanted]
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from None
+        return [one.result() for one in found]
+
     def _ready(self, key: str, item: Item, images: Sequence[Upload]) -> tuple[Verdict | None, dict[Path, str]]:
         """The verdict in the cache; else the images as they are sent."""
         if found := self.cache.get(key):
@@ -109,7 +121,9 @@ def loaded(judge: Subject, names: Iterable[str]) -> dict[str, Asked]:
     return {name: image_items.asked(judge.task(name), judge.style) for name in names}
 
 
-def shares(choices: Sequence[str], verdict: str, sure: float | None, known: dict[str, float] | None) -> Any:
+def shares(
+    choices: Sequence[str], verdict: str, sure: float | None, known: dict[str, float] | None
+) -> dict[str, float] | None:
     """The probability of each verdict, from what a Verdict has; None where it is not known."""
     if len(choices) > 2 or sure is None:
         return known

@@ -123,8 +123,7 @@ def _judging(router: APIRouter, answering: Answering, counts: Counts, limits: Li
     )
     async def reward(request: Request) -> Response:
         asked = rewarding.batch(await uploads.read(request, limits), answering.task)
-        name = asked.task.name
-        found = await asyncio.gather(*(answering.judged(name, images, fields) for images, fields in asked.items))
+        found = await answering.all_judged((asked.task.name, images, fields) for images, fields in asked.items)
         for verdict, _ in found:
             counts.count(verdict)
         return JSONResponse(rewarding.reply(asked, [verdict for verdict, _ in found], {"versions": versions}))
@@ -139,10 +138,7 @@ def _judging(router: APIRouter, answering: Answering, counts: Counts, limits: Li
         asked = [answering.task(question.instructions) for question in wanted.questions]
         for question, of in zip(wanted.questions, asked, strict=True):
             decisions.check(question, of)
-        fields = [given.fields_of(of) for of in asked]
-        found = await asyncio.gather(
-            *(answering.judged(of.task.name, images, own) for of, own in zip(asked, fields, strict=True))
-        )
+        found = await answering.all_judged((of.task.name, images, given.fields_of(of)) for of in asked)
         for verdict, _ in found:
             if verdict.finish_reason.startswith("rejected"):
                 raise Problem(422, "rejected", f"the model server does not take it: {verdict.finish_reason}")

@@ -87,7 +87,7 @@ class ModelServer:
         self._ready, self._end = threading.Event(), threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._gone, self._took, self._begun = "the model is being loaded", 30.0, time.monotonic()
-        self._lock = threading.Lock()
+        self._lock, self._down = threading.Lock(), False
 
     def start(self) -> None:
         """Returns once it answers. Raises MtrlError with vLLM's reason where it cannot load the model."""
@@ -118,6 +118,8 @@ class ModelServer:
         return "" if self._ready.is_set() else self._gone
 
     def wait(self) -> int:
+        if self._down:
+            return round(LONGEST)
         left = self._took - (time.monotonic() - self._begun)
         return 1 if self._ready.is_set() else max(1, min(round(left), 600))
 
@@ -185,7 +187,8 @@ class ModelServer:
                     self._say(f"the model server answers again, after {self._took:.0f} s")
                     break
                 except UserError as error:
-                    self._gone = str(error)
+                    # clients get no path of this machine; whoever runs it reads the reason
+                    self._gone, self._down = "the judge's files have changed, so its server stays down", True
                     self._say(f"the model server stays down: {error}")
                     return
                 except (MtrlError, OSError) as error:  # OSError: such as a log folder that was removed

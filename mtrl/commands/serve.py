@@ -50,6 +50,8 @@ def command(
             " get another model, so verdicts are kept in memory only",
             "leave them out",
         )
+    if raw and not ckpt:
+        raise UserError("--raw has no effect without --ckpt: thresholds are in the folder of a judge", "leave it out")
     if cache and not cache_mb:
         raise UserError("--cache has no effect with --cache-mb 0", "leave one of them out")
     judge = judges.named(ckpt, endpoint, served_model, style, prompts)
@@ -60,6 +62,8 @@ def command(
             "leave it out, or pass a folder as --ckpt",
         )
     names = [name.strip() for name in (tasks or ",".join(judge.trained)).split(",") if name.strip()]
+    if not names and tasks:
+        raise UserError(f"--tasks {tasks!r} names no task", "pass --tasks NAME,NAME (mtrl tasks)")
     if not names:
         raise UserError(
             f"mtrl did not train {judge.checkpoint}, so it is not known which tasks to serve",

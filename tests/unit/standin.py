@@ -80,6 +80,8 @@ class StandIn:
                 pass
 
         class Server(ThreadingHTTPServer):
+            request_queue_size = 256  # of 5, the default, many clients at once lose some
+
             def handle_error(self, request: Any, client_address: Any) -> None:
                 """Some tests are about a client that hung up; its traceback would be among mtrl's own output."""
                 if not isinstance(sys.exception(), ConnectionError):

@@ -151,8 +151,9 @@ def test_one_whose_files_have_changed_is_not_started_again(stubs: Path, said: li
         server.start()
         sound = False
         os.kill(about(stubs)[0]["pid"], signal.SIGKILL)
-        until(lambda: "has been changed" in server.problem())
-        assert len(about(stubs)) == 1 and not server.alive()
+        until(lambda: "stays down" in server.problem())
+        assert len(about(stubs)) == 1 and not server.alive() and server.wait() == 60
+        assert "has been changed" in said[-1] and "safetensors" not in server.problem()
     finally:
         server.stop()
 
