@@ -67,6 +67,8 @@ class Probed(Stored):
     seed: Annotated[int, Field(ge=0)]
     only: list[str]
     """The perturbations, by name."""
+    made_by: str = ""
+    """The versions of mtrl and Pillow: others may change rows and images in another way."""
 
 
 class Identity(Stored):

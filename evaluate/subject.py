@@ -63,8 +63,13 @@ class Subject:
         """
         if self.files:
             self.files.check(tick)
-        elif self.fingerprint != self.checkpoint and fingerprint(Path(self.checkpoint)) != self.fingerprint:
+        elif not self.is_named_only and fingerprint(Path(self.checkpoint)) != self.fingerprint:
             raise UserError(f"{self.checkpoint} has been changed since this command began", "start the command again")
+
+    @property
+    def is_named_only(self) -> bool:
+        """Whether only a name says which judge it is, such as a hub id: other weights may have it later."""
+        return self.fingerprint == self.checkpoint
 
     def task(self, name: str) -> Task:
         """The task as this judge is to be asked it. Raises UserError."""

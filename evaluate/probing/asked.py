@@ -66,7 +66,8 @@ class Plan:
         known = perturbations.ALL
         if unknown := [name for name in only or () if name not in known]:
             raise UserError(f"{unknown[0]!r} is no perturbation", f"choose from: {', '.join(known)}")
-        self.probed = Probed(rows=rows, seed=seed, only=[name for name in known if only is None or name in only])
+        names = [name for name in known if only is None or name in only]
+        self.probed = Probed(rows=rows, seed=seed, only=names, made_by=pictures.made_by())
         self.drawn: dict[str, dict[str, Sample]] = {}
         """By task and id, the rows that are asked, in file order."""
         self.left_out: dict[str, dict[str, str]] = {}
@@ -91,9 +92,10 @@ class Plan:
         """Raises UserError where the engine cannot ask this."""
         if not engine.continues and any(request.prefix for request in asked):
             others = [name for name in self.probed.only if any(name not in unfit for unfit in self.left_out.values())]
+            others.remove("prefill")
             raise UserError(
                 "this endpoint cannot continue an answer that has begun, as prefill needs it: only vLLM's server can",
-                f"leave prefill out: --only {','.join(name for name in others if name != 'prefill')}",
+                f"leave prefill out: --only {','.join(others)}" if others else "name other changes (--only)",
             )
 
     def _of_task(self, task: Task, style: str) -> list[Request]:
@@ -151,7 +153,8 @@ class Plan:
         return [sample for sample in every if sample.id in first]
 
     def _request(self, task: Task, changed: Changed, cluster: str, variant: str = "") -> Request:
-        asked = requests.of_sample(changed.sample, task, changed.order, changed.prompt, self._data, cluster)
+        shown = changed.shown or cluster
+        asked = requests.of_sample(changed.sample, task, changed.order, changed.prompt, self._data, shown)
         return replace(asked, variant=variant, prefix=changed.prefix)
 
     def _with_drawings(self, asked: Request, changed: Changed, one: Perturbation, level: int, chance: str) -> Request:

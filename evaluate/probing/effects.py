@@ -2,17 +2,20 @@
 
 A flip is a verdict that differs from the one on the same row as it is; an invalid answer is one more verdict, as
 everywhere. Of a pair in the other order, the verdict is first read in the order as it is. On a scale, only a step of
-more than NEAR of its range is a flip; where the image is gone, any is.
+more than NEAR of its range is a flip; where the image is gone, any is. Where the verdict should become the other one,
+an answer that cannot be read, before or after, is no flip.
 
 A judge is called blind where two things are proven, each by the upper end of a 95% interval: a grey image, and the
 image of another row with another label, change fewer than FEW of its verdicts. A judge that always says the same is
-blind too. It looks where the lower end of one of the two is above FEW. Otherwise it cannot be told.
+blind too. It looks where the lower end of one of the two is above FEW. Otherwise it cannot be told. Rows whose answer
+as they are cannot be read prove nothing here; nor do few images, each shown in place of many (a rare label), that it is
+blind.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -34,6 +37,7 @@ from mtrl.reward_plugins import judge
 
 FILE = "probe.json"
 FEW = 0.05  # of the verdicts; ours
+SHOWN = 20  # clusters of the images that `other` shows, for a judge to be called blind; ours
 NEAR = 0.1  # of a scale: of 1 to 5 every step is a flip, of 0 to 100 one of 11; ours
 Looks = Literal["blind", "looks", "unknown"]
 
@@ -86,6 +90,8 @@ class Pair(NamedTuple):
     after: Prediction
     room: int = 0
     """The most steps of a scale that are no flip; 0 for other verdicts."""
+    readable: bool = False
+    """Whether only a verdict that becomes another verdict is a flip."""
 
     @property
     def verdicts(self) -> tuple[str, str]:
@@ -98,6 +104,8 @@ class Pair(NamedTuple):
     @property
     def flipped(self) -> bool:
         before, after = self.verdicts
+        if self.readable and INVALID in (before, after):
+            return False
         if self.room and INVALID not in (before, after):
             return abs(int(before) - int(after)) > self.room
         return before != after
@@ -122,22 +130,22 @@ def pairs(run: Evaluation, task: str) -> dict[str, list[Pair]]:
     found: dict[str, list[Pair]] = {variant: [] for variant in perturbations.LEVELS}
     for row in rows:
         if row.variant in found:
-            look = perturbations.LEVELS[row.variant][0].expected == "look"
-            found[row.variant].append(Pair(plain[row.id], row, 0 if look else near))
+            expected = perturbations.LEVELS[row.variant][0].expected
+            room = 0 if expected == "look" else near
+            found[row.variant].append(Pair(plain[row.id], row, room, expected == "opposite"))
     return {variant: its for variant, its in found.items() if its}
 
 
 def of_task(run: Evaluation, name: str, left_out: dict[str, str]) -> TaskProbe:
     """Raises UserError where the probe is not finished."""
     task = task_files.load(name, run.home)
-    effects = []
-    for variant, found in pairs(run, name).items():
+    effects, by_variant = [], pairs(run, name)
+    for variant, found in by_variant.items():
         of, level = perturbations.LEVELS[variant]
         effects.append(_effect(variant, of.name, of.levels[level], of.expected_of(task), found))
     plain = [row.verdict or INVALID for row in run.rows if row.task == name and not row.variant]
     constant = plain[0] if len(set(plain)) == 1 else None
-    looks: Looks = "unknown" if constant == INVALID else _looks(effects)
-    return TaskProbe(rows=len(plain), looks=looks, constant=constant, left_out=left_out, effects=effects)
+    return TaskProbe(rows=len(plain), looks=_looks(by_variant), constant=constant, left_out=left_out, effects=effects)
 
 
 def write(folder: Path, identity: Identity, found: dict[str, TaskProbe]) -> Path:
@@ -184,10 +192,14 @@ def _effect(variant: str, name: str, level: str, expected: Expected, found: Sequ
     )
 
 
-def _looks(effects: Sequence[Effect]) -> Looks:
-    found = {one.variant: one.flip_rate.ci95 for one in effects if one.expected == "look"}
-    known = [ends for ends in found.values() if ends]
+def _looks(by_variant: Mapping[str, Sequence[Pair]]) -> Looks:
+    names = [variant for variant, (one, _) in perturbations.LEVELS.items() if one.expected == "look"]
+    readable = [[pair for pair in by_variant.get(name, ()) if pair.before.verdict] for name in names]
+    clusters = [[pair.before.cluster or pair.before.id for pair in found] for found in readable]
+    flips = [[pair.flipped for pair in found] for found in readable]
+    known = [ends for of in zip(flips, clusters, strict=True) if (ends := shares.interval(*of))]
     if any(low > FEW for low, _ in known):
         return "looks"
-    both = len(known) == sum(one.expected == "look" for one in perturbations.ALL.values())
-    return "blind" if both and all(high < FEW for _, high in known) else "unknown"
+    shown = [len({pair.after.cluster or pair.after.id for pair in found}) for found in readable]
+    proven = len(known) == len(names) and all(high < FEW for _, high in known) and min(shown) >= SHOWN
+    return "blind" if proven else "unknown"

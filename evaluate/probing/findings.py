@@ -53,7 +53,11 @@ def _looks(task: TaskProbe) -> str:
         why = "; ".join(f"{name}: {task.left_out.get(name, 'not asked (--only)')}" for name in gone)
         numbers = f" Of its verdicts, {numbers}." if numbers else ""
         return f"Whether it looks at the image cannot be told: {why}.{numbers}"
-    few = f" (to prove that it does not takes {FEWEST} or more)" if task.rows < FEWEST else ""
+    few, least = "", min(one.clusters for one in look.values())
+    if least < FEWEST:
+        few = f" in {least:,} clusters (to prove that it does not takes {FEWEST} or more)"
+    elif all(one.flip_rate.ci95 and one.flip_rate.ci95[1] < FEW for one in look.values()):
+        few = ": too few images have another label, or too few answers can be read"
     return f"Whether it looks at the image cannot be told from {task.rows:,} rows{few}. Of its verdicts, {numbers}."
 
 

@@ -57,6 +57,8 @@ class Changed:
     """Changes the images at `places`."""
     places: tuple[int, ...] = ()
     """Of the sample's images, from 0."""
+    shown: str = ""
+    """The cluster of the row whose images are shown in place of the row's own; "" where they are its own."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,10 @@ def _other(row: Row, level: int) -> Changed | None:
         for other in row.drawn
         if other.answer != own.answer and row.clusters[other.id] != row.clusters[own.id] and other.images != own.images
     ]
-    return Changed(replace(own, images=row.chance.choice(found).images), row.prompt) if found else None
+    if not found:
+        return None
+    taken = row.chance.choice(found)
+    return Changed(replace(own, images=taken.images), row.prompt, shown=row.clusters[taken.id])
 
 
 def _order(row: Row, level: int) -> Changed:

@@ -79,7 +79,7 @@ class _Read(Collector):
 
 class Counting:
     """ASGI middleware around the app: counts requests, and answers 503 to those over AT_ONCE before their body is read.
-    The check of health is never counted nor refused."""
+    The check of health is neither counted nor limited."""
 
     def __init__(self, app: App, counts: Counts, paths: frozenset[str]) -> None:
         self._app, self._counts, self._paths, self._now = app, counts, paths, 0

@@ -107,6 +107,8 @@ def read(body: Any) -> tuple[Wanted, Given]:
         elif part.text is not None:
             texts.append(part.text)
         elif part.data is not None:
+            if twice := fields.keys() & part.data.keys():
+                raise Problem(400, "invalid_request", f"the field {quoted(min(twice))} is given twice")
             fields |= part.data
     return wanted, Given(images, texts, fields)
 

@@ -130,12 +130,13 @@ class ModelServer:
     def _load(self) -> None:
         """Starts the process and waits until it answers. Raises MtrlError, also where `stop` was called."""
         self._check()
-        self._begun, size = time.monotonic(), self._log.stat().st_size
+        self._begun = time.monotonic()
         secret = ("MTRL_API_KEY", "OPENAI_API_KEY")  # of others, and of no use to vLLM
         environment = {name: value for name, value in os.environ.items() if name not in secret}
         with self._lock, self._log.open("ab") as log:
             if self._end.is_set():
                 raise MtrlError("ended")
+            size = log.tell()
             process = self._process = subprocess.Popen(
                 [sys.executable, "-m", "mtrl.evaluate.serving.model_process"], env=environment, stdin=subprocess.PIPE,
                 stdout=log, stderr=log, process_group=0,
@@ -187,7 +188,7 @@ class ModelServer:
                     self._gone = str(error)
                     self._say(f"the model server stays down: {error}")
                     return
-                except MtrlError as error:
+                except (MtrlError, OSError) as error:  # OSError: such as a log folder that was removed
                     if self._end.is_set():
                         return
                     pause = min(2 * pause, LONGEST)

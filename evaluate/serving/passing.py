@@ -1,7 +1,7 @@
 """What goes through to vLLM as it is: `/v1/models` and `/v1/chat/completions`, for clients that write their own prompt.
 
 So the openai client and `mtrl eval --endpoint` work with the same address and key. Images come as data: URLs; vLLM
-fetches none. A client that hangs up ends its request in vLLM too.
+fetches none. A client that hangs up during a stream ends its request in vLLM too.
 """
 
 from __future__ import annotations

@@ -54,8 +54,8 @@ def run(wanted: Wanted, say: Callable[[str], None], ready: Callable[[str], None]
         server: model_server.Served = _external(wanted.endpoint, judge, say)
         file, version = None, ""
     else:
-        server, version = _own(wanted, say), model_server.version()
-        file = wanted.cache or _folder() / "verdicts.sqlite3"
+        server, version = _own(wanted, listening.getsockname()[1], say), model_server.version()
+        file = None if judge.is_named_only else wanted.cache or _folder() / "verdicts.sqlite3"
     cache = Cache(file, wanted.cache_mb << 20, say)
     try:
         if isinstance(server, model_server.ModelServer):
@@ -76,13 +76,13 @@ def run(wanted: Wanted, say: Callable[[str], None], ready: Callable[[str], None]
         listening.close()
 
 
-def _own(wanted: Wanted, say: Callable[[str], None]) -> model_server.ModelServer:
+def _own(wanted: Wanted, port: int, say: Callable[[str], None]) -> model_server.ModelServer:
     judge, ranged = wanted.judge, wanted.judge.image
     images = max(asked.task.images for asked in wanted.tasks.values())
     model = VllmModel(
         judge.checkpoint, ranged.min_pixels, ranged.max_pixels, images, judge.max_new_tokens, wanted.tensor_parallel
     )
-    log = _folder() / f"vllm-{wanted.port}.log"
+    log = _folder() / f"vllm-{port}.log"
     say(f"starting vLLM; its output is in {log}")
     return model_server.ModelServer(model, judge.name, log, judge.check, say)
 

@@ -33,6 +33,8 @@ def png(image):
 def rewards(images, prompts, url, task, field="caption", of=None):
     """A float per image. `field`: what the task's prompt calls the text; None: it has none. `of`: the verdict that is
     rewarded, such as "no" where yes means unsafe."""
+    if field and len(prompts) != len(images):
+        raise ValueError(f"{len(images)} images and {len(prompts)} prompts")
     files = [("images", ("image.png", png(image), "image/png")) for image in images]
     key, found = os.environ.get("MTRL_API_KEY"), []
     headers = {"Authorization": f"Bearer {key}"} if key else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,7 +50,15 @@ def command(
             " get another model, so verdicts are kept in memory only",
             "leave them out",
         )
+    if cache and not cache_mb:
+        raise UserError("--cache has no effect with --cache-mb 0", "leave one of them out")
     judge = judges.named(ckpt, endpoint, served_model, style, prompts)
+    if cache and judge.is_named_only:
+        raise UserError(
+            f"--cache has no effect with {judge.checkpoint}: other weights may have this name later, so verdicts are"
+            " kept in memory only",
+            "leave it out, or pass a folder as --ckpt",
+        )
     names = [name.strip() for name in (tasks or ",".join(judge.trained)).split(",") if name.strip()]
     if not names:
         raise UserError(
@@ -75,6 +84,7 @@ def command(
 def _ready(address: str, judge: Subject, asked: dict[str, Asked]) -> None:
     """What a user does next: a request that works as it is printed, once there is an image."""
     from mtrl.core.console import say
+    from mtrl.evaluate.serving.auth import VARIABLE
 
     name, one = next(iter(asked.items()))
     words = [f"-F images=@IMAGE{place if one.task.images > 1 else ''}" for place in range(1, one.task.images + 1)]
@@ -82,5 +92,6 @@ def _ready(address: str, judge: Subject, asked: dict[str, Asked]) -> None:
         inner = ", ".join(f'"{field}": "..."' for field in one.fields)
         words.append(f"-F 'fields={{{inner}}}'")
     say(f"serving {judge.name} at {address} (Ctrl-C ends it). For example:")
-    say(f"  curl {address}/v1/judge -F task={name} {' '.join(words)}")
+    key = f' -H "Authorization: Bearer ${VARIABLE}"' if os.environ.get(VARIABLE, "").strip() else ""
+    say(f"  curl{key} {address}/v1/judge -F task={name} {' '.join(words)}")
     say(f"more: {address}/docs")

@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -232,7 +233,7 @@ def test_prefill_is_refused_where_the_engine_cannot_and_then_left_out(here: Path
 
 
 def test_what_cannot_be_told_is_not_told(here: Path) -> None:
-    assert "cannot be told from 10 rows (to prove that it does not takes 72" in said(probe(says=blind, rows=10)[0])
+    assert "cannot be told from 10 rows in" in said(probe(says=blind, rows=10)[0])
     shutil.rmtree(OUT)
     assert "cannot be told: other: not asked (--only)" in said(probe(says=blind, only=["blank"])[0])
     shutil.rmtree(OUT)
@@ -329,6 +330,33 @@ def test_a_flip_on_a_scale_is_more_than_a_tenth_of_it() -> None:
         assert (pair.flipped, pair.direction) == (flipped, direction)
     assert Pair(said("50"), said(None), room=10).flipped and Pair(said("50"), said("51")).direction == "50 to 51"
     assert not Pair(said(None), said(None), room=10).flipped
+
+
+def test_few_images_do_not_speak_for_many_rows() -> None:
+    def said(id: str, verdict: str | None, cluster: str) -> Prediction:
+        return Prediction(
+            id=id, task="t", order="given", vote=0, response="", verdict=verdict, lenient=verdict, label="yes",
+            cluster=cluster,
+        )  # fmt: skip
+
+    def pairs(shown: int, read: int = 200) -> list[Pair]:
+        verdicts = ["yes" if n < read else None for n in range(200)]
+        return [
+            Pair(said(str(n), verdict, f"c{n}"), said(str(n), verdict, f"s{n % shown}"))
+            for n, verdict in enumerate(verdicts)
+        ]
+
+    assert effects._looks({"blank": pairs(200), "other": pairs(150)}) == "blind"
+    assert effects._looks({"blank": pairs(200), "other": pairs(2)}) == "unknown"
+    assert effects._looks({"blank": pairs(200), "other": pairs(1)}) == "unknown"
+    assert effects._looks({"blank": pairs(200, 4), "other": pairs(200, 4)}) == "unknown"  # 196 cannot be read
+
+
+def test_an_answer_that_cannot_be_read_is_not_the_other_verdict() -> None:
+    row = Prediction(id="a", task="t", order="given", vote=0, response="", verdict="yes", lenient="yes", label="yes")
+    other, unread = replace(row, verdict="no"), replace(row, verdict=None)
+    assert Pair(row, other, readable=True).flipped and Pair(row, unread).flipped
+    assert not Pair(row, unread, readable=True).flipped and not Pair(unread, other, readable=True).flipped
 
 
 def test_changes_of_words() -> None:

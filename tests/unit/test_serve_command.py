@@ -40,6 +40,9 @@ def test_what_cannot_be_served(cli) -> None:
     there = ("serve", "--endpoint", "http://127.0.0.1:9/v1", "--served-model", "m", "--tasks", "koniq")
     done = cli(*there, "--cache", "c")
     assert done.code == 2 and "--cache" in done.err
+    for judged in (("--ckpt", tiny(), "--cache-mb", 0), ("--ckpt", "a-hub/name")):  # nothing would be kept in the file
+        done = cli("serve", *judged, "--tasks", "koniq", "--cache", "c")
+        assert done.code == 2 and "--cache has no effect" in done.err
     done = cli(*there, "--port", 0)
     assert done.code == 1 and "does not answer" in done.err
     done = cli(*of, "--tasks", "koniq", "--host", "0.0.0.0", "--port", 0)

@@ -277,6 +277,7 @@ def test_openais_decisions_by_its_own_client() -> None:
             ({"questions": [{"type": "choice", "instructions": "seetrue", "choices": [{"value": "a"}]}]}, 400),
             ({"model": "gpt-6-luna"}, 404),
             ({"input": "a dog"}, 400),
+            ({"input": [{"role": "user", "content": [*shown[0]["content"], shown[0]["content"][1]]}]}, 400),  # twice
             ({"questions": [{"type": "score", "instructions": "koniq", "levels": levels[:3]}]}, 400),
         ):
             given: Any = {"model": "mine", "input": shown, "questions": asked, **wrong}
