@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 import os
 import statistics
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import httpx2
 import psutil
+from PIL import Image
 
 from mtrl.config.samples import Sample
 from mtrl.demo.walkthrough import tiny
@@ -32,10 +34,15 @@ from mtrl.evaluate.engines.offline import VllmModel
 from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.serving import answering
 from mtrl.evaluate.serving.model_server import ModelServer
-from tests.unit.serving_fixture import png
 
 TASK, AT_ONCE = "seetrue", 32
 COLOURS = ("red", "green", "blue", "white", "black", "orange", "purple", "yellow")
+
+
+def png(colour: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), colour).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 async def load(url: str, bodies: list[bytes], key: str) -> float:
