@@ -64,7 +64,7 @@ class Results(NamedTuple):
     cells: dict[tuple[str, str, int], Cell]
     """By base, arm and seed."""
     zero: dict[str, dict[Style, Outcomes]]
-    """The base models, untrained."""
+    """The base models of the cells, untrained."""
 
     def of(self, bases: Collection[str], arm: str, seeds: Collection[int]) -> list[Cell]:
         return [self.cells[key] for base in bases for seed in seeds if (key := (base, arm, seed)) in self.cells]
@@ -75,14 +75,14 @@ def load(home: Path, plan: Plan, seeds: Collection[int]) -> Results:
     not belong to it or differ in what was asked."""
     asked: Asked = {}
     study = plan.command(home)
-    zero: dict[str, dict[Style, Outcomes]] = {}
-    for base in plan.bases:
-        folders = {style: home / f"runs/{base}-zero/eval-{style}" for style in STYLES}
-        if all(folder.exists() for folder in folders.values()):
-            zero[base] = {style: _outcomes(folder, style, asked, study) for style, folder in folders.items()}
     wanted = [(base, arm, seed) for base in plan.bases for arm in plan.arms for seed in seeds]
     found = {key: home / "runs" / "{}-{}-{}".format(*key) for key in wanted}
     done = {key: run for key, run in found.items() if (run / CELL).exists()}
+    zero: dict[str, dict[Style, Outcomes]] = {}
+    for base in dict.fromkeys(base for base, _, _ in done):
+        folders = {style: home / f"runs/{base}-zero/eval-{style}" for style in STYLES}
+        if all(folder.exists() for folder in folders.values()):
+            zero[base] = {style: _outcomes(folder, style, asked, study) for style, folder in folders.items()}
     return Results({key: _cell(run, plan, key, asked, study) for key, run in done.items()}, zero)
 
 
