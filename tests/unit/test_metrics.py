@@ -23,6 +23,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from mtrl.config.samples import Key
 from mtrl.core.errors import UserError
 from mtrl.evaluate import predictions
 from mtrl.evaluate.engines.base import Answer
@@ -196,7 +197,7 @@ def test_predictions_survive_a_kill_at_any_byte(tmp_path: Path) -> None:
     for cut in range(len(whole)):
         (tmp_path / "predictions.jsonl").write_bytes(whole[:cut])
         with Recording(tmp_path, identity()) as store:
-            left = [n for n in (0, 1) if ("t", str(n), "given", 0) not in store.rows]
+            left = [n for n in (0, 1) if Key("t", str(n), "given", 0) not in store.rows]
             list(store.append([answer(n, "yes" if n == 0 else "no\u2028<script>") for n in left]))
         assert (tmp_path / "predictions.jsonl").read_bytes() == whole, cut
     assert score(tmp_path).tasks["t"].accuracy == 0.5
