@@ -86,6 +86,13 @@ class Verdict:
         return self if self.raw is None else replace(self, verdict=self.raw)
 
     @property
+    def rejected(self) -> str:
+        """Why the engine did not take the request; "" where it did."""
+        if not self.finish_reason.startswith("rejected"):
+            return ""
+        return self.finish_reason.removeprefix("rejected: ") or "it gives no reason"
+
+    @property
     def reasoning(self) -> str:
         return reasoning(self.response)
 

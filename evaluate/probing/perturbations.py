@@ -121,9 +121,11 @@ def _other(row: Row, level: int) -> Changed | None:
     return Changed(replace(own, images=taken.images), row.prompt, shown=row.clusters[taken.id])
 
 
-def _order(row: Row, level: int) -> Changed:
+def _order(row: Row, level: int) -> Changed | None:
     assert row.task.pair
     swapped = row.sample.swapped(row.task.pair)
+    if (swapped.images, swapped.fields) == (row.sample.images, row.sample.fields):
+        return None  # of two equal sides, no verdict names the same one in both orders
     return Changed(swapped, row.render(swapped), "turned")
 
 

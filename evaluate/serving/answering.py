@@ -7,10 +7,10 @@ prompt, the images' content, the threshold, and the versions of mtrl and of vLLM
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mtrl import __version__
 from mtrl.converters.readers.picture import Rejected
@@ -28,6 +28,8 @@ from mtrl.evaluate.serving.problem import Problem, quoted
 from mtrl.evaluate.serving.uploads import Upload
 from mtrl.evaluate.subject import Subject
 from mtrl.evaluate.verdict import Verdict
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Answering:
             return found, True
         said = await self._ask(key, item, sent, " ".join(content.values()))
         verdict = verdicts.decided(said, decision, self.judge.checkpoint)
-        if not verdict.finish_reason.startswith("rejected"):
+        if not verdict.rejected:
             await asyncio.to_thread(self.cache.put, key, verdict)
         return verdict, False
 
@@ -72,13 +74,7 @@ class Answering:
         self, items: Iterable[tuple[str, Sequence[Upload], Mapping[str, str]]]
     ) -> list[tuple[Verdict, bool]]:
         """`judged` of each (task, images, fields), at once. The first one that fails ends the others."""
-        wanted = list(items)
-        try:
-            async with asyncio.TaskGroup() as group:
-                found = [group.create_task(self.judged(*item)) for item in wanted]
-        except ExceptionGroup as several:
-            raise several.exceptions[0] from None
-        return [one.result() for one in found]
+        return await _together(self.judged, list(items))
 
     def _ready(self, key: str, item: Item, images: Sequence[Upload]) -> tuple[Verdict | None, dict[Path, str]]:
         """The verdict in the cache; else the images as they are sent."""
@@ -98,22 +94,27 @@ class Answering:
     async def _ask(self, key: str, item: Item, sent: Mapping[Path, str], content: str) -> Verdict:
         """`sent` has the URL of each image."""
         sampling = Sampling(self.judge.max_new_tokens, confidence=True)
-        requests = verdicts.requests_of(key, item)
+        wanted = [(request, _shown(request, sent), sampling) for request in verdicts.requests_of(key, item)]
         try:
-            async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as group:
-                under_way = [
-                    group.create_task(self.asking.ask(request, _shown(request, sent), sampling)) for request in requests
-                ]
+            async with asyncio.timeout(SECONDS):
+                answers = await _together(self.asking.ask, wanted)
         except TimeoutError:
             raise Problem(504, "timeout", f"the model gave no answer in {SECONDS:g} s") from None
-        except ExceptionGroup as group_of:
-            raise group_of.exceptions[0] from None
-        answers = [one.result() for one in under_way]
         rejected = next((one for one in answers if one.finish_reason.startswith("rejected")), None)
         verdict = verdicts.verdict_of(key, item, self.judge.style, {one.request.order: one for one in answers}, content)
         if rejected:
             return replace(verdict, finish_reason=rejected.finish_reason)
         return verdict
+
+
+async def _together(ask: Callable[..., Coroutine[Any, Any, Found]], each: Iterable[tuple[Any, ...]]) -> list[Found]:
+    """`ask` of each, at once. The first one that fails ends the others, and its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            under_way = [group.create_task(ask(*given)) for given in each]
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from None
+    return [one.result() for one in under_way]
 
 
 def loaded(judge: Subject, names: Iterable[str]) -> dict[str, Asked]:

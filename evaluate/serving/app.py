@@ -111,10 +111,7 @@ def _judging(router: APIRouter, answering: Answering, counts: Counts, limits: Li
         body = await uploads.read(request, limits)
         wanted = validated(Wanted, body.fields)
         verdict, cached = await answering.judged(wanted.task, body.images, wanted.fields)
-        if verdict.finish_reason.startswith("rejected"):
-            why = verdict.finish_reason.removeprefix("rejected: ")
-            raise Problem(422, "rejected", f"the model server does not take it: {why}")
-        counts.count(verdict)
+        _counted(verdict, counts)
         choices = answering.tasks[wanted.task].task.choices
         return JSONResponse(_judged(verdict, choices, cached) | {"versions": versions})
 
@@ -125,7 +122,8 @@ def _judging(router: APIRouter, answering: Answering, counts: Counts, limits: Li
         asked = rewarding.batch(await uploads.read(request, limits), answering.task)
         found = await answering.all_judged((asked.task.name, images, fields) for images, fields in asked.items)
         for verdict, _ in found:
-            counts.count(verdict)
+            if not verdict.rejected:
+                counts.count(verdict)
         return JSONResponse(rewarding.reply(asked, [verdict for verdict, _ in found], {"versions": versions}))
 
     @router.post("/v1/decisions", summary="OpenAI's Decisions API: instructions is the name of a task")
@@ -140,11 +138,16 @@ def _judging(router: APIRouter, answering: Answering, counts: Counts, limits: Li
             decisions.check(question, of)
         found = await answering.all_judged((of.task.name, images, given.fields_of(of)) for of in asked)
         for verdict, _ in found:
-            if verdict.finish_reason.startswith("rejected"):
-                raise Problem(422, "rejected", f"the model server does not take it: {verdict.finish_reason}")
-            counts.count(verdict)
+            _counted(verdict, counts)
         replies = [decisions.answer(*one) for one in zip(wanted.questions, asked, (v for v, _ in found), strict=True)]
         return JSONResponse(decisions.reply(wanted.model, replies))
+
+
+def _counted(verdict: Verdict, counts: Counts) -> None:
+    """Raises Problem (422) where the model server rejected the request."""
+    if verdict.rejected:
+        raise Problem(422, "rejected", f"the model server does not take it: {verdict.rejected}")
+    counts.count(verdict)
 
 
 def _judged(verdict: Verdict, choices: tuple[str, ...], cached: bool) -> dict[str, Any]:

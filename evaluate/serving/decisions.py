@@ -37,7 +37,8 @@ class Part(schema.Model):
     text: str | None = None
     image_url: str | None = None
     data: dict[str, str] | None = None
-    detail: Literal["auto", "original", None] = None
+    detail: Literal["auto", None] = None
+    """The judge's own range of image sizes decides, so no other one can be asked for."""
 
 
 class Message(schema.Model):

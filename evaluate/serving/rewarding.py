@@ -118,8 +118,8 @@ def reply(asked: Batch, verdicts: Sequence[Verdict], about: Mapping[str, Any]) -
 def _item(verdict: Verdict, asked: Batch) -> dict[str, Any]:
     said = verdict.as_said
     words = judge.said(asked.task.choices)
-    if said.finish_reason.startswith("rejected"):
-        return _error("rejected", f"the model server does not take it: {said.finish_reason.removeprefix('rejected: ')}")
+    if said.rejected:
+        return _error("rejected", f"the model server does not take it: {said.rejected}")
     if said.verdict == INVALID:
         return _error("unreadable_answer", f"the answer is not {words}: {quoted(said.response)}")
     if asked.task.pair and said.flipped is None:

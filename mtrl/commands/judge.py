@@ -143,7 +143,7 @@ def _show(judged: Sequence[Verdict | Bad], out: Path | None, larger: str = "") -
         say(f"{sum(one.correct for one in labelled):,} of {len(labelled):,} verdicts are as labelled")
     if bad := [one for one in judged if not isinstance(one, Verdict)]:
         check("warning", f"{len(bad):,} of {len(judged):,} items were not judged; the first: {_plain(bad[0].reason)}")
-    if rejected := [one.finish_reason for one in answers if one.finish_reason.startswith("rejected")]:
+    if rejected := [one.finish_reason for one in answers if one.rejected]:
         say(f"{len(rejected):,} requests were rejected; the first: {rejected[0]}")
 
 

@@ -471,7 +471,7 @@ def test_keys_and_what_is_harmless() -> None:
         wrong = ["", "Bearer", f"Basic {KEY}", f"Bearer {KEY[:-1]}", f"Token {KEY}", "Bearer é"]
         for path in ("/v1/judge", "/v1/reward", "/v1/decisions", "/v1/chat/completions"):
             for value in wrong:
-                sent = server.client.post(path, json=GOOD, headers={"authorization": value.encode("latin-1")})  # type: ignore[dict-item]
+                sent = server.client.post(path, json=GOOD, headers=[(b"authorization", value.encode("latin-1"))])
                 assert KEY not in str(refused(sent, 401, "invalid_api_key")), value
             refused(
                 server.client.post(f"{path}?key={KEY}&authorization=Bearer%20{KEY}", json=GOOD), 401, "invalid_api_key"

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image, ImageStat
 
 from mtrl.config import task_files
+from mtrl.config.samples import Sample
 from mtrl.core.errors import UserError
 from mtrl.core.files import sha256_file
 from mtrl.evaluate import predictions, run
@@ -35,7 +36,7 @@ from tests.unit.test_scored import judge
 
 Says = Callable[[Request], str]
 DATA, OUT = Path("data"), Path("runs/p/probe")
-ROWS = 80  # of which none may flip for a blind judge: the upper end is then 4.5%
+ROWS = 80  # a blind judge flips none of them: the upper end is then 4.5%
 
 
 class Engine:
@@ -151,6 +152,18 @@ def test_a_place_bias_of_pairs_is_found_and_is_read_in_the_order_as_it_is(here: 
     shutil.rmtree(OUT)
     found, _, _ = probe("demo_pairs", only=["other", "order"])
     assert rate(found, "order") == 0 and rate(found, "other") == 1
+
+
+def test_two_equal_sides_are_not_asked_in_the_other_order(here: Path) -> None:
+    task = task_files.load("demo_pairs", None)
+    pair = Sample("a", task.name, task.kind, ("x.png", "y.png"), {}, "1", "")
+    change = perturbations.ALL["order"].change
+
+    def row(sample: Sample) -> perturbations.Row:
+        return perturbations.Row(task, "sft", sample, "", lambda _: "", [sample], {}, Random(0))
+
+    assert change(row(pair), 0) is not None
+    assert change(row(replace(pair, images=("x.png", "x.png"))), 0) is None
 
 
 def test_the_changed_images_have_the_size_and_are_gone_afterwards(here: Path) -> None:

@@ -279,6 +279,7 @@ def test_openais_decisions_by_its_own_client() -> None:
             ({"input": "a dog"}, 400),
             ({"input": [{"role": "user", "content": [*shown[0]["content"], shown[0]["content"][1]]}]}, 400),  # twice
             ({"questions": [{"type": "score", "instructions": "koniq", "levels": levels[:3]}]}, 400),
+            ({"input": [{"role": "user", "content": [{**seen, "detail": "original"}]}]}, 400),  # it would not be used
         ):
             given: Any = {"model": "mine", "input": shown, "questions": asked, **wrong}
             with pytest.raises(openai.APIStatusError) as raised:
