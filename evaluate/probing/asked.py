@@ -25,7 +25,7 @@ from mtrl.evaluate.engines.base import Engine
 from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.identity import Probed
 from mtrl.evaluate.metrics import groups
-from mtrl.evaluate.probing import perturbations, pictures
+from mtrl.evaluate.probing import exchange, perturbations, pictures
 from mtrl.evaluate.probing.perturbations import Changed, Perturbation, Row
 
 FOLDER = ".images"  # of changed images, while they are asked about
@@ -105,6 +105,7 @@ class Plan:
         clusters = groups.of_split(self._data, task.name, self._split, task.split.texts)
         chosen = [perturbations.ALL[name] for name in self.probed.only]
         unfit = {one.name: why for one in chosen if (why := one.unfit(task, style))}
+        others = exchange.exchanged(rows, clusters, Random(f"{self.probed.seed} {task.name} other"))
         found = []
         for sample in rows:
             requests.check_kind(task, sample, self._data)
@@ -116,7 +117,7 @@ class Plan:
                     continue
                 for level, variant in enumerate(one.variants):
                     chance = f"{self.probed.seed} {task.name} {sample.id} {one.name}"
-                    row = Row(task, style, sample, prompt, render, rows, clusters, Random(chance))
+                    row = Row(task, style, sample, prompt, render, rows, others, Random(chance))
                     if changed := one.change(row, level):
                         asked = self._request(task, changed, clusters[sample.id], variant)
                         found.append(self._with_drawings(asked, changed, one, level, chance))
@@ -153,8 +154,8 @@ class Plan:
         return [sample for sample in every if sample.id in first]
 
     def _request(self, task: Task, changed: Changed, cluster: str, variant: str = "") -> Request:
-        shown = changed.shown or cluster
-        asked = requests.of_sample(changed.sample, task, changed.order, changed.prompt, self._data, shown)
+        cluster = changed.cluster or cluster
+        asked = requests.of_sample(changed.sample, task, changed.order, changed.prompt, self._data, cluster)
         return replace(asked, variant=variant, prefix=changed.prefix)
 
     def _with_drawings(self, asked: Request, changed: Changed, one: Perturbation, level: int, chance: str) -> Request:

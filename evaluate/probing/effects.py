@@ -8,8 +8,7 @@ an answer that cannot be read, before or after, is no flip.
 A judge is called blind where two things are proven, each by the upper end of a 95% interval: a grey image, and the
 image of another row with another label, change fewer than FEW of its verdicts. A judge that always says the same is
 blind too. It looks where the lower end of one of the two is above FEW. Otherwise it cannot be told. Rows whose answer
-as they are cannot be read prove nothing here; nor do few images, each shown in place of many (a rare label), that it is
-blind.
+as they are cannot be read prove nothing here. Rows that exchange images, as `other` does, are one cluster.
 """
 
 from __future__ import annotations
@@ -37,7 +36,6 @@ from mtrl.reward_plugins import judge
 
 FILE = "probe.json"
 FEW = 0.05  # of the verdicts; ours
-SHOWN = 20  # clusters of the images that `other` shows, for a judge to be called blind; ours
 NEAR = 0.1  # of a scale: of 1 to 5 every step is a flip, of 0 to 100 one of 11; ours
 Looks = Literal["blind", "looks", "unknown"]
 
@@ -55,7 +53,7 @@ class Effect(Stored):
     n: PositiveInt
     """Rows that were changed so."""
     clusters: PositiveInt
-    """Of rows that are not independent."""
+    """Of rows that are not independent; of `other`, also those that exchange images."""
     flips: NonNegativeInt
     flip_rate: Estimate
     """Flips of the n rows; the interval is by clusters."""
@@ -100,6 +98,11 @@ class Pair(NamedTuple):
         if self.after.order != self.before.order:
             said = OTHER.get(said, said)
         return self.before.verdict or INVALID, said
+
+    @property
+    def cluster(self) -> str:
+        """Of the change: pairs with the same one are not independent."""
+        return self.after.cluster or self.after.id
 
     @property
     def flipped(self) -> bool:
@@ -165,7 +168,7 @@ def write(folder: Path, identity: Identity, found: dict[str, TaskProbe]) -> Path
 def _effect(variant: str, name: str, level: str, expected: Expected, found: Sequence[Pair]) -> Effect:
     import numpy as np
 
-    clusters = [pair.before.cluster or pair.before.id for pair in found]
+    clusters = [pair.cluster for pair in found]
     flips = [pair.flipped for pair in found]
     before, after = (
         np.array([side.correct for side in sides], dtype=float)
@@ -195,11 +198,9 @@ def _effect(variant: str, name: str, level: str, expected: Expected, found: Sequ
 def _looks(by_variant: Mapping[str, Sequence[Pair]]) -> Looks:
     names = [variant for variant, (one, _) in perturbations.LEVELS.items() if one.expected == "look"]
     readable = [[pair for pair in by_variant.get(name, ()) if pair.before.verdict] for name in names]
-    clusters = [[pair.before.cluster or pair.before.id for pair in found] for found in readable]
+    clusters = [[pair.cluster for pair in found] for found in readable]
     flips = [[pair.flipped for pair in found] for found in readable]
     known = [ends for of in zip(flips, clusters, strict=True) if (ends := shares.interval(*of))]
     if any(low > FEW for low, _ in known):
         return "looks"
-    shown = [len({pair.after.cluster or pair.after.id for pair in found}) for found in readable]
-    proven = len(known) == len(names) and all(high < FEW for _, high in known) and min(shown) >= SHOWN
-    return "blind" if proven else "unknown"
+    return "blind" if len(known) == len(names) and all(high < FEW for _, high in known) else "unknown"

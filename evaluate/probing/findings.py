@@ -8,7 +8,7 @@ from mtrl.evaluate.probing import perturbations
 from mtrl.evaluate.probing.effects import FEW, Effect, TaskProbe
 
 HALF = 0.5  # of the verdicts that should move; ours
-FEWEST = 72  # rows: of fewer, without a flip, the upper end of the interval is above FEW
+FEWEST = 72  # clusters: of fewer, without a flip, the upper end of the interval is above FEW
 SHOWN = 4  # perturbations that one sentence names
 
 
@@ -57,7 +57,7 @@ def _looks(task: TaskProbe) -> str:
     if least < FEWEST:
         few = f" in {least:,} clusters (to prove that it does not takes {FEWEST} or more)"
     elif all(one.flip_rate.ci95 and one.flip_rate.ci95[1] < FEW for one in look.values()):
-        few = ": too few images have another label, or too few answers can be read"
+        few = ": too few answers can be read"
     return f"Whether it looks at the image cannot be told from {task.rows:,} rows{few}. Of its verdicts, {numbers}."
 
 

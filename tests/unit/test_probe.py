@@ -9,6 +9,7 @@ import io
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.html import probe_page
 from mtrl.evaluate.metrics import shares
 from mtrl.evaluate.metrics.prediction import Prediction
-from mtrl.evaluate.probing import effects, findings, perturbations, pictures, words
+from mtrl.evaluate.probing import effects, exchange, findings, perturbations, pictures, words
 from mtrl.evaluate.probing.asked import FOLDER, Plan
 from mtrl.evaluate.probing.effects import Pair, TaskProbe
 from tests.unit.standin import MODELS, Reply, completion, standin
@@ -36,7 +37,7 @@ from tests.unit.test_scored import judge
 
 Says = Callable[[Request], str]
 DATA, OUT = Path("data"), Path("runs/p/probe")
-ROWS = 80  # a blind judge flips none of them: the upper end is then 4.5%
+ROWS = 160  # a blind judge flips none of them, nor of the pairs of rows that exchange images: upper ends below 5%
 
 
 class Engine:
@@ -280,7 +281,7 @@ def _rows_of(found: TaskProbe) -> dict[str, int]:
 
 def test_the_command(here: Path, cli) -> None:
     with standin(lambda number, body: completion("yes")) as server:
-        asked = ("probe", "--endpoint", server.url, "--served-model", "m", "--tasks", "demo_quality", "--rows", 80)
+        asked = ("probe", "--endpoint", server.url, "--served-model", "m", "--tasks", "demo_quality", "--rows", ROWS)
         done = cli(*asked, "--only", "blank,other,written", "--style", "sft")
     assert done.code == 0, done.err
     shown = " ".join(done.out.split())
@@ -345,6 +346,66 @@ def test_a_flip_on_a_scale_is_more_than_a_tenth_of_it() -> None:
     assert not Pair(said(None), said(None), room=10).flipped
 
 
+def rows_of(*kinds: tuple[str, str, int]) -> tuple[list[Sample], dict[str, str]]:
+    """Rows and their clusters; each kind is a cluster's name ("" for one per row), a label and how many."""
+    rows, clusters = list[Sample](), dict[str, str]()
+    for cluster, label, number in kinds:
+        for _ in range(number):
+            id = f"r{len(rows)}"
+            rows.append(Sample(id, "t", "pointwise", (f"{id}.png",), {}, label, "test"))
+            clusters[id] = cluster or id
+    return rows, clusters
+
+
+def test_rows_exchange_images_in_groups_that_are_independent() -> None:
+    for kinds, groups in (
+        ([("", "yes", 50), ("", "no", 50)], 50),
+        ([("", "yes", 90), ("", "no", 10)], 10),
+        ([(f"c{k}", label, 1) for k in range(40) for label in ("yes", "no")], 20),
+        ([("", str(k % 7), 1) for k in range(60)], 30),
+        ([("a", "yes", 4), ("b", "yes", 3), ("c", "no", 2)], 1),
+    ):
+        rows, clusters = rows_of(*kinds)
+        found = exchange.exchanged(rows, clusters, Random(0))
+        assert found.keys() == {row.id for row in rows} and len({one.group for one in found.values()}) == groups
+        used: dict[str, set[str]] = {}
+        for row in rows:
+            shown, group = found[row.id]
+            assert shown.answer != row.answer and clusters[shown.id] != clusters[row.id]
+            used.setdefault(group, set()).update((clusters[row.id], clusters[shown.id]))
+        assert sum(map(len, used.values())) == len(set().union(*used.values()))  # no cluster is in two groups
+        assert exchange.exchanged(rows, clusters, Random(0)) == found
+    alone = rows_of(("", "yes", 3), ("a", "no", 1), ("a", "yes", 1))
+    assert set(exchange.exchanged(*alone, Random(0))) == {"r0", "r1", "r2", "r3"}  # r4 has no other cluster's "no"
+    assert exchange.exchanged(*rows_of(("", "yes", 3)), Random(0)) == {}
+
+
+def test_the_interval_of_other_is_by_the_images_that_are_exchanged(here: Path) -> None:
+    found, plan, _ = probe(only=["blank", "other"])
+    blank, other = found.effects
+    assert (blank.n, other.n) == (ROWS, ROWS) and other.clusters <= blank.clusters / 2
+    rows = [row for row in predictions.load(OUT, purpose="probe").rows if row.variant == "other"]
+    shown: dict[str, set[Path]] = {}
+    for row in rows:
+        images = {*plan.asked[row.key].images, *plan.asked[row.key._replace(variant="")].images}
+        shown.setdefault(row.cluster, set()).update(images)
+    assert sum(map(len, shown.values())) == len(set().union(*shown.values()))  # no image in two clusters
+
+
+def test_the_interval_of_other_holds_the_true_share_where_few_images_are_shown_often() -> None:
+    """The judge says something about each image by chance, whatever the label: 32% of the verdicts change."""
+    rows, clusters = rows_of(("", "yes", 180), ("", "no", 30))
+    chance, inside = Random(0), Counter[str]()
+    for _ in range(300):
+        shown = exchange.exchanged(rows, clusters, chance)
+        verdict = {row.id: chance.random() < 0.2 for row in rows}
+        flips = [verdict[row.id] != verdict[shown[row.id].sample.id] for row in rows]
+        for name, of in (("groups", [shown[row.id].group for row in rows]), ("rows", list(clusters.values()))):
+            low, high = shares.interval(flips, of) or ()
+            inside[name] += low <= 0.32 <= high
+    assert inside["groups"] >= 0.93 * 300 > 0.9 * 300 > inside["rows"]
+
+
 def test_few_images_do_not_speak_for_many_rows() -> None:
     def said(id: str, verdict: str | None, cluster: str) -> Prediction:
         return Prediction(
@@ -352,15 +413,15 @@ def test_few_images_do_not_speak_for_many_rows() -> None:
             cluster=cluster,
         )  # fmt: skip
 
-    def pairs(shown: int, read: int = 200) -> list[Pair]:
+    def pairs(clusters: int, read: int = 200) -> list[Pair]:
         verdicts = ["yes" if n < read else None for n in range(200)]
         return [
-            Pair(said(str(n), verdict, f"c{n}"), said(str(n), verdict, f"s{n % shown}"))
+            Pair(said(str(n), verdict, f"c{n}"), said(str(n), verdict, f"s{n % clusters}"))
             for n, verdict in enumerate(verdicts)
         ]
 
-    assert effects._looks({"blank": pairs(200), "other": pairs(150)}) == "blind"
-    assert effects._looks({"blank": pairs(200), "other": pairs(2)}) == "unknown"
+    assert effects._looks({"blank": pairs(200), "other": pairs(80)}) == "blind"
+    assert effects._looks({"blank": pairs(200), "other": pairs(findings.FEWEST - 1)}) == "unknown"
     assert effects._looks({"blank": pairs(200), "other": pairs(1)}) == "unknown"
     assert effects._looks({"blank": pairs(200, 4), "other": pairs(200, 4)}) == "unknown"  # 196 cannot be read
 
