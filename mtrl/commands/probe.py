@@ -97,13 +97,13 @@ def _cells(one: Effect) -> list[str]:
     from mtrl.evaluate.html.probe_page import MOVES
     from mtrl.evaluate.probing import findings
 
-    change, flips = one.accuracy_change, one.flip_rate
+    change = one.accuracy_change
     return [
-        findings.words(one) + (" !" if findings.unwanted(one) else ""),
+        findings.words(one) + (" !" if findings.unwanted(one) or findings.loses(one) else ""),
         MOVES[one.expected],
-        f"{one.n:,}",
-        f"{100 * (flips.value or 0):.1f}{_between(flips.ci95)}",
-        ", ".join(f"{move} {times:,}" for move, times in list(one.moves.items())[:2]),
+        f"{one.n:,}" if one.readable == one.n else f"{one.readable:,} of {one.n:,}",
+        "-" if one.flip_rate.value is None else f"{100 * one.flip_rate.value:.1f}{_between(one.flip_rate.ci95)}",
+        findings.moves(one),
         f"{100 * one.accuracy_before:.1f} to {100 * one.accuracy_after:.1f}",
         f"{100 * (change.value or 0):+.1f}{_between(change.ci95)}",
         f"{one.invalid_before:,} to {one.invalid_after:,}",

@@ -103,7 +103,7 @@ def here(converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return tmp_path
 
 
-def said(found: TaskProbe) -> str:
+def told(found: TaskProbe) -> str:
     return " ".join(findings.of_task(found))
 
 
@@ -114,20 +114,20 @@ def rate(found: TaskProbe, variant: str) -> float:
 def test_a_planted_blind_judge_is_found(here: Path) -> None:
     found, _, _ = probe(says=blind, only=["blank", "other", "hue", "invert"])
     assert found.looks == "blind" and found.constant is None
-    assert "This judge is BLIND: its verdicts do not depend on the image" in said(found)
+    assert "This judge is BLIND: its verdicts do not depend on the image" in told(found)
     assert all(one.flips == 0 for one in found.effects)
-    assert "What should not move it" not in said(found)
-    assert "What should move it does not: invert (0.0%" in said(found)
+    assert "What should not move it" not in told(found)
+    assert "What should move it does not: invert (0.0%" in told(found)
 
 
 def test_a_judge_that_always_says_the_same_is_blind_too(here: Path) -> None:
     found, _, _ = probe(says=lambda request: "yes", only=["blank", "other", "blur"])
-    assert found.looks == "blind" and "It says yes to every row" in said(found)
+    assert found.looks == "blind" and "It says yes to every row" in told(found)
 
 
 def test_a_planted_colour_bias_is_found(here: Path) -> None:
     found, _, _ = probe(says=by_colour, only=["blank", "other", "crop", "hue", "paraphrase"])
-    assert found.looks == "looks" and "BLIND" not in said(found)
+    assert found.looks == "looks" and "BLIND" not in told(found)
     assert rate(found, "hue-3") > 0.3 and rate(found, "crop-1") == 0 == rate(found, "paraphrase-1")
     moved = next(line for line in findings.of_task(found) if "hue" in line)
     assert moved.startswith("It is moved by hue") and moved.endswith("this is a colour bias.")
@@ -138,7 +138,7 @@ def test_a_judge_that_is_right_looks_and_is_moved_by_nothing(here: Path) -> None
         shutil.rmtree(OUT, ignore_errors=True)
         found, _, _ = probe(name, rows=30)
         assert found.looks == "looks" and found.effects and not any(map(findings.unwanted, found.effects))
-        assert "nothing is proven to move more than 5%" in said(found) and "does not" not in said(found)
+        assert "nothing is proven to move more than 5%" in told(found) and "does not" not in told(found)
         for one in found.effects:
             assert one.accuracy_before == 1 and (one.accuracy_after == 1 or one.expected == "look")
             assert (one.flip_rate.value == 1) is (one.expected == "opposite" or one.variant == "other")
@@ -247,11 +247,11 @@ def test_prefill_is_refused_where_the_engine_cannot_and_then_left_out(here: Path
 
 
 def test_what_cannot_be_told_is_not_told(here: Path) -> None:
-    assert "cannot be told from 10 rows in" in said(probe(says=blind, rows=10)[0])
+    assert "cannot be told from 10 rows in" in told(probe(says=blind, rows=10)[0])
     shutil.rmtree(OUT)
-    assert "cannot be told: other: not asked (--only)" in said(probe(says=blind, only=["blank"])[0])
+    assert "cannot be told: other: not asked (--only)" in told(probe(says=blind, only=["blank"])[0])
     shutil.rmtree(OUT)
-    assert "Not one answer could be read" in said(probe(says=lambda request: "perhaps", only=["blank", "other"])[0])
+    assert "Not one answer could be read" in told(probe(says=lambda request: "perhaps", only=["blank", "other"])[0])
 
 
 def test_page_and_manifest(here: Path) -> None:
@@ -267,6 +267,7 @@ def test_page_and_manifest(here: Path) -> None:
     assert "data:image/jpeg;base64," in text and "cannot be shown" not in text and not (OUT / FOLDER).exists()
     hue = next(one for one in found.effects if one.variant == "hue-1")
     assert (hue.invalid_before, hue.invalid_after, hue.accuracy_after) == (0, 24, 0)
+    assert (hue.flips, hue.unreadable, hue.unreadable_rate.value) == (0, 24, 1)
     written = json.loads(effects.write(OUT, seen.identity, {"demo_alignment": found}).read_text())
     assert written["tasks"]["demo_alignment"]["looks"] == "looks" and written["rows"] == 24
     assert TaskProbe(**written["tasks"]["demo_alignment"]) == found
@@ -333,17 +334,82 @@ def test_the_interval_of_a_share() -> None:
     assert inside >= 0.93 * 400
 
 
-def test_a_flip_on_a_scale_is_more_than_a_tenth_of_it() -> None:
-    def said(verdict: str | None) -> Prediction:
-        return Prediction(
-            id="a", task="t", order="given", vote=0, response="", verdict=verdict, lenient=verdict, label="50"
-        )
+def said(verdict: str | None, id: str = "a", label: str = "50", cluster: str = "") -> Prediction:
+    return Prediction(
+        id=id, task="t", order="given", vote=0, response="", verdict=verdict, lenient=verdict, label=label,
+        cluster=cluster,
+    )  # fmt: skip
 
+
+def test_a_flip_on_a_scale_is_more_than_a_tenth_of_it() -> None:
     for after, flipped, direction in (("60", False, "higher"), ("61", True, "higher"), ("39", True, "lower")):
-        pair = Pair(said("50"), said(after), room=10)
+        pair = Pair(said("50"), said(after), True, room=10)
         assert (pair.flipped, pair.direction) == (flipped, direction)
-    assert Pair(said("50"), said(None), room=10).flipped and Pair(said("50"), said("51")).direction == "50 to 51"
-    assert not Pair(said(None), said(None), room=10).flipped
+    assert Pair(said("50"), said("51"), True).flipped and Pair(said("50"), said("51"), True).distance == 1
+    for pair in (Pair(said("50"), said(None), True, 10), Pair(said(None), said("50"), True, 10)):
+        assert not pair.flipped and pair.distance is None
+    assert Pair(said("50"), said(None), True).lost and not Pair(said(None), said(None), True).lost
+    assert Pair(said("yes"), said("no")).direction == "yes to no" and Pair(said("yes"), said("no")).distance is None
+
+
+def effect(name: str, expected: perturbations.Expected, found: Iterable[Pair]) -> effects.Effect:
+    return effects._effect(name, name, "", expected, list(found))
+
+
+def test_how_far_a_score_moves_is_said() -> None:
+    """One point is enough to show that an image matters; the sentence says that it is no more than that."""
+    near = [Pair(said("50", str(n)), said("51" if n % 2 else "50", str(n)), True) for n in range(100)]
+    found = TaskProbe(
+        rows=100, looks=effects._looks({"blank": near, "other": near}), constant=None, left_out={},
+        effects=[
+            effect("blank", "look", near),
+            effect("other", "look", near),
+            effect("crop", "same", [pair._replace(room=10) for pair in near]),
+            effect("written", "same", (Pair(said("50", str(n)), said("90", str(n)), True, 10) for n in range(100))),
+        ],
+    )  # fmt: skip
+    looks, moved = findings.of_task(found)
+    assert found.looks == "looks" and "a grey image changes 50.0%, 95% interval" in looks
+    assert looks.count(", by 0.5 points on average") == 2
+    assert moved.startswith("What should not move it moves it by more than 10 points: written (100.0%, 95% interval")
+    assert "by 40.0 points on average" in moved and "crop" not in moved
+    assert findings.moves(found.effects[2]) == "by 0.5 points on average" and found.effects[2].flips == 0
+
+
+def test_a_change_of_the_verdict_and_an_answer_that_cannot_be_read_are_told_apart() -> None:
+    def pairs(other: int, lost: int, unread: int = 0) -> list[Pair]:
+        after = ["no"] * other + [None] * lost + ["yes"] * (100 - other - lost - unread)
+        found = [Pair(said("yes", str(n)), said(verdict, str(n))) for n, verdict in enumerate(after)]
+        return [*found, *(Pair(said(None, f"u{n}"), said("yes", f"u{n}")) for n in range(unread))]
+
+    for blank, other, looks in (
+        (pairs(0, 0), pairs(0, 0), "blind"),
+        (pairs(0, 50), pairs(0, 0), "unknown"),  # unreadable answers neither prove that it looks nor that it is blind
+        (pairs(20, 50), pairs(0, 0), "looks"),
+    ):
+        assert effects._looks({"blank": blank, "other": other}) == looks
+    found = TaskProbe(
+        rows=100, looks="unknown", constant=None, left_out={},
+        effects=[
+            effect("blank", "look", pairs(0, 50)),
+            effect("other", "look", pairs(0, 0)),
+            effect("prefill", "same", pairs(0, 40)),
+            effect("hue", "depends", pairs(30, 20, 20)),
+            effect("invert", "opposite", pairs(1, 90)),
+        ],
+    )  # fmt: skip
+    looks, same, hue, invert, lost = findings.of_task(found)
+    assert "cannot be told from 100 rows: too many answers can no longer be read" in looks
+    assert "a grey image changes 0.0%, 95% interval 0.0 to 3.6, and makes 50.0% unreadable" in looks
+    assert same.startswith("Of what should not move it, nothing is proven")
+    assert hue.startswith("It is moved by hue (37.5%, 95%") and ", and makes 25.0% unreadable): " in hue  # of 80 rows
+    assert invert.startswith("What should move it does not: invert (1.0%") and "and makes 90.0% unreadable" in invert
+    assert lost.startswith("Some answers can no longer be read after invert (90.0%, 95% interval") and "hue (25" in lost
+    by_name = {one.perturbation: one for one in found.effects}
+    assert (by_name["hue"].n, by_name["hue"].readable, by_name["hue"].moves) == (100, 80, {"yes to no": 30})
+    assert not findings.unwanted(by_name["prefill"]) and findings.loses(by_name["prefill"])
+    none = effect("blank", "look", [Pair(said(None), said("yes"))])
+    assert none.flip_rate.value is None and "no answer as it is can be read" in findings._share(none)
 
 
 def rows_of(*kinds: tuple[str, str, int]) -> tuple[list[Sample], dict[str, str]]:
@@ -407,16 +473,10 @@ def test_the_interval_of_other_holds_the_true_share_where_few_images_are_shown_o
 
 
 def test_few_images_do_not_speak_for_many_rows() -> None:
-    def said(id: str, verdict: str | None, cluster: str) -> Prediction:
-        return Prediction(
-            id=id, task="t", order="given", vote=0, response="", verdict=verdict, lenient=verdict, label="yes",
-            cluster=cluster,
-        )  # fmt: skip
-
     def pairs(clusters: int, read: int = 200) -> list[Pair]:
         verdicts = ["yes" if n < read else None for n in range(200)]
         return [
-            Pair(said(str(n), verdict, f"c{n}"), said(str(n), verdict, f"s{n % clusters}"))
+            Pair(said(verdict, str(n), cluster=f"c{n}"), said(verdict, str(n), cluster=f"s{n % clusters}"))
             for n, verdict in enumerate(verdicts)
         ]
 
@@ -424,13 +484,6 @@ def test_few_images_do_not_speak_for_many_rows() -> None:
     assert effects._looks({"blank": pairs(200), "other": pairs(findings.FEWEST - 1)}) == "unknown"
     assert effects._looks({"blank": pairs(200), "other": pairs(1)}) == "unknown"
     assert effects._looks({"blank": pairs(200, 4), "other": pairs(200, 4)}) == "unknown"  # 196 cannot be read
-
-
-def test_an_answer_that_cannot_be_read_is_not_the_other_verdict() -> None:
-    row = Prediction(id="a", task="t", order="given", vote=0, response="", verdict="yes", lenient="yes", label="yes")
-    other, unread = replace(row, verdict="no"), replace(row, verdict=None)
-    assert Pair(row, other, readable=True).flipped and Pair(row, unread).flipped
-    assert not Pair(row, unread, readable=True).flipped and not Pair(unread, other, readable=True).flipped
 
 
 def test_changes_of_words() -> None:
