@@ -112,7 +112,7 @@ def _thumbnails(plan: Plan, shown: list[Pair], tick: Callable[[int, int], None])
     requests = [plan.asked[key] for key in asked]
     as_they_are = [file for pair in shown for file in plan.asked[pair.before.key].images]
     side, made, done = thumbnails.side_for(as_they_are * 2), dict[Path, str](), 0
-    with contextlib.closing(plan.parts(requests)) as parts:
+    with contextlib.closing(plan.drawings.parts(requests)) as parts:
         for part in parts:
             made.update(_of_part(part, side, made))
             done += len(part)

@@ -88,6 +88,9 @@ class TaskProbe(Stored):
     left_out: dict[str, str]
     """Perturbations that it cannot have, and why."""
     effects: list[Effect]
+    unchanged: dict[str, list[str]]
+    """By variant, the rows (ids) that were not asked: the change leaves them as they are. A variant of such rows only
+    has no effect."""
 
 
 class Pair(NamedTuple):
@@ -158,8 +161,8 @@ def pairs(run: Evaluation, task: str) -> dict[str, list[Pair]]:
     return {variant: its for variant, its in found.items() if its}
 
 
-def of_task(run: Evaluation, name: str, left_out: dict[str, str]) -> TaskProbe:
-    """Raises UserError where the probe is not finished."""
+def of_task(run: Evaluation, name: str, left_out: dict[str, str], unchanged: dict[str, list[str]]) -> TaskProbe:
+    """`left_out` and `unchanged` are the Plan's. Raises UserError where the probe is not finished."""
     task = task_files.load(name, run.home)
     effects, by_variant = [], pairs(run, name)
     for variant, found in by_variant.items():
@@ -167,7 +170,14 @@ def of_task(run: Evaluation, name: str, left_out: dict[str, str]) -> TaskProbe:
         effects.append(_effect(variant, of.name, of.levels[level], of.expected_of(task), found))
     plain = [row.verdict or INVALID for row in run.rows if row.task == name and not row.variant]
     constant = plain[0] if len(set(plain)) == 1 else None
-    return TaskProbe(rows=len(plain), looks=_looks(by_variant), constant=constant, left_out=left_out, effects=effects)
+    return TaskProbe(
+        rows=len(plain),
+        looks=_looks(by_variant),
+        constant=constant,
+        left_out=left_out,
+        effects=effects,
+        unchanged=unchanged,
+    )
 
 
 def write(folder: Path, identity: Identity, found: dict[str, TaskProbe]) -> Path:

@@ -33,6 +33,9 @@ def of_task(task: TaskProbe) -> Iterator[str]:
         yield f"What should move it does not: {_listed(still)}."
     if lost := _first(sorted(filter(loses, task.effects), key=lambda one: -(one.unreadable_rate.value or 0))):
         yield f"Some answers can no longer be read after {_listed(lost, _lost)}."
+    if task.unchanged:
+        rows = ", ".join(f"{words(name)} {len(ids):,}" for name, ids in task.unchanged.items())
+        yield f"Of {task.rows:,} rows these are unchanged and not asked: {rows}."
 
 
 def unwanted(effect: Effect) -> bool:
@@ -47,9 +50,15 @@ def loses(effect: Effect) -> bool:
     return effect.unreadable_rate.ci95 is not None and effect.unreadable_rate.ci95[0] > FEW
 
 
-def words(effect: Effect) -> str:
+def words(variant: str) -> str:
     """A perturbation and its level, such as "blur 1%"."""
-    return f"{effect.perturbation} {effect.level}".strip()
+    of, level = perturbations.LEVELS[variant]
+    return f"{of.name} {of.levels[level]}".strip()
+
+
+def without_rate(task: TaskProbe) -> list[str]:
+    """The variants that change nothing in any row."""
+    return [name for name in task.unchanged if all(one.variant != name for one in task.effects)]
 
 
 def moves(effect: Effect) -> str:
@@ -71,7 +80,8 @@ def _looks(task: TaskProbe) -> str:
     if task.constant == "invalid":
         return "Not one answer could be read as a verdict, so nothing can be said."
     if gone := [name for name in ("blank", "other") if name not in look]:
-        why = "; ".join(f"{name}: {task.left_out.get(name, 'not asked (--only)')}" for name in gone)
+        same = dict.fromkeys(task.unchanged, "it changes nothing")
+        why = "; ".join(f"{name}: {({**same, **task.left_out}).get(name, 'not asked (--only)')}" for name in gone)
         numbers = f" Of its verdicts, {numbers}." if numbers else ""
         return f"Whether it looks at the image cannot be told: {why}.{numbers}"
     few, least = "", min(one.clusters for one in look.values())
@@ -100,7 +110,7 @@ def _first(found: Iterable[Effect]) -> list[Effect]:
 
 def _listed(found: Sequence[Effect], share: Callable[[Effect], str] | None = None) -> str:
     more = len(found) - SHOWN
-    return ", ".join(f"{words(one)} ({(share or _share)(one)})" for one in found[:SHOWN]) + (
+    return ", ".join(f"{words(one.variant)} ({(share or _share)(one)})" for one in found[:SHOWN]) + (
         f" and {more} more" if more > 0 else ""
     )
 

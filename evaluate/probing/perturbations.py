@@ -115,11 +115,9 @@ def _other(row: Row, level: int) -> Changed | None:
     return Changed(replace(row.sample, images=shown.sample.images), row.prompt, cluster=shown.group)
 
 
-def _order(row: Row, level: int) -> Changed | None:
+def _order(row: Row, level: int) -> Changed:
     assert row.task.pair
     swapped = row.sample.swapped(row.task.pair)
-    if (swapped.images, swapped.fields) == (row.sample.images, row.sample.fields):
-        return None  # of two equal sides, no verdict names the same one in both orders
     return Changed(swapped, row.render(swapped), "turned")
 
 

@@ -11,7 +11,6 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -31,7 +30,9 @@ from mtrl.evaluate.metrics import shares
 from mtrl.evaluate.metrics.prediction import Prediction
 from mtrl.evaluate.probing import effects, exchange, findings, perturbations, pictures, words
 from mtrl.evaluate.probing.asked import FOLDER, Plan
+from mtrl.evaluate.probing.drawings import Drawings
 from mtrl.evaluate.probing.effects import Pair, TaskProbe
+from mtrl.evaluate.requests import of_sample
 from tests.unit.standin import MODELS, Reply, completion, standin
 from tests.unit.test_scored import judge
 
@@ -81,16 +82,20 @@ def by_colour(request: Request) -> str:
 
 def probe(
     name: str = "demo_quality", says: Says = right, *, only: list[str] | None = None, style: str = "sft",
-    rows: int = ROWS, seed: int = 0, engine: Engine | None = None, of: str = "m",
+    rows: int = ROWS, seed: int = 0, engine: Engine | None = None, of: str = "m", data: Path = DATA,
 ) -> tuple[TaskProbe, Plan, Engine]:  # fmt: skip
-    plan, engine = Plan(DATA, "test", OUT, rows, seed, only), engine or Engine(says)
+    plan, engine = Plan(data, "test", OUT, rows, seed, only), engine or Engine(says)
     subject = judge(of, style=style)
     loaded = []
     run.ask(
-        subject, [name], DATA, "test", OUT, 1, None, lambda *_: loaded.append(1) or engine, lambda *_: None, probe=plan
+        subject, [name], data, "test", OUT, 1, None, lambda *_: loaded.append(1) or engine, lambda *_: None, probe=plan
     )
     assert len(loaded) <= 1  # one engine for all changes
-    return effects.of_task(predictions.load(OUT, purpose="probe"), name, plan.left_out[name]), plan, engine
+    return (
+        effects.of_task(predictions.load(OUT, purpose="probe"), name, plan.left_out[name], plan.unchanged[name]),
+        plan,
+        engine,
+    )
 
 
 @pytest.fixture
@@ -156,15 +161,92 @@ def test_a_place_bias_of_pairs_is_found_and_is_read_in_the_order_as_it_is(here: 
 
 
 def test_two_equal_sides_are_not_asked_in_the_other_order(here: Path) -> None:
+    files = [here / name for name in ("a.png", "same.png", "b.png")]
+    image = Image.effect_noise((16, 16), 90).convert("RGB")
+    for file, level, shown in zip(
+        files, (0, 9, 0), (image, image, pictures.hue(image.rotate(90), 0, Random(0))), strict=True
+    ):
+        shown.save(file, compress_level=level)
+    assert files[0].read_bytes() != files[1].read_bytes()
     task = task_files.load("demo_pairs", None)
-    pair = Sample("a", task.name, task.kind, ("x.png", "y.png"), {}, "1", "")
-    change = perturbations.ALL["order"].change
 
-    def row(sample: Sample) -> perturbations.Row:
-        return perturbations.Row(task, "sft", sample, "", lambda _: "", [sample], {}, Random(0))
+    def asked(one: int, other: int) -> tuple[Request, list[Request]]:
+        pair = Sample("a", task.name, task.kind, (str(files[one]), str(files[other])), {}, "1", "test")
+        row = perturbations.Row(task, "sft", pair, "<image><image>", lambda _: "<image><image>", [pair], {}, Random(0))
+        turned = perturbations.ALL["order"].change(row, 0)
+        return (
+            of_sample(pair, task, "given", row.prompt, here, ""),
+            [of_sample(turned.sample, task, turned.order, turned.prompt, here, "")],
+        )
 
-    assert change(row(pair), 0) is not None
-    assert change(row(replace(pair, images=("x.png", "x.png"))), 0) is None
+    equal, other = asked(0, 1), asked(0, 2)
+    assert Drawings(OUT).unchanged([equal, other]) == {equal[1][0].key}
+    assert Drawings(OUT).unchanged([other]) == set()
+
+
+FLAT = {  # of each kind of image, what leaves it as it is
+    "noise": set(),
+    "black and white": {"hue-1", "hue-2", "hue-3", "grey"},
+    "flat red": {"blur-1", "blur-2", "blur-3", "resize-1", "resize-2", "resize-3", "crop-1", "crop-2", "crop-3",
+                 "rotate-1", "rotate-2", "rotate-3"},
+}  # fmt: skip
+FLAT["flat grey"] = FLAT["flat red"] | FLAT["black and white"] | {"blank", "jpeg-1", "jpeg-2", "jpeg-3"}
+
+
+def convert_flat(cli: Callable[..., Any], kinds: Iterable[str]) -> None:
+    """Converts a task "flat" of six images of each kind."""
+    Path("raw/flat").mkdir(parents=True)
+    lines = ["image,label"]
+    for kind in kinds:
+        for number in range(6):
+            image = Image.effect_noise((40 + number, 32), 90)
+            if kind.startswith("flat"):
+                image = Image.new("RGB", (40 + number, 32), pictures.GREY if kind == "flat grey" else (200, 20, 20))
+            elif kind == "noise":
+                image = Image.merge("RGB", [Image.effect_noise(image.size, 90) for _ in range(3)])
+            image.save(f"raw/flat/{kind} {number}.png")
+            lines.append(f"{kind} {number}.png,{'yn'[number % 2]}")
+    Path("raw/flat.csv").write_text("\n".join(lines))
+    Path("recipes/tasks/flat.yaml").write_text(
+        "title: t\ncapability: quality\nsource: {file: flat.csv, images: [image], image_folder: flat}\n"
+        "label: {column: label, values: {yes: [y], no: [n]}}\nsplit: {by: random, parts: {test: 1}}\n"
+    )
+    for style, end in (("sft", "Answer yes or no."), ("rl", "Reply <think>why</think><answer>yes or no</answer>.")):
+        Path(f"prompts/{style}/flat.jinja").write_text(f"Good? <image> {end}")
+    done = cli("convert", "flat", "--raw", "raw", "--out", "flat")
+    assert done.code == 0, done.err
+
+
+def test_rows_that_a_change_leaves_as_they_are_are_not_asked(here: Path, cli: Callable[..., Any]) -> None:
+    convert_flat(cli, FLAT)
+    found, plan, engine = probe("flat", says=lambda request: "no" if request.variant else "yes", data=Path("flat"))
+    every = {name for name, (one, _) in perturbations.LEVELS.items() if one.name not in found.left_out}
+    for variant in every - {"other"}:
+        same = {kind for kind, variants in FLAT.items() if variant in variants}
+        assert {id_.rsplit(" ", 1)[0] for id_ in found.unchanged.get(variant, [])} == same, variant
+        (one,) = [one for one in found.effects if one.variant == variant]
+        assert one.n == one.flips == 24 - 6 * len(same) and len(found.unchanged.get(variant, [])) == 6 * len(same)
+    assert engine.asked == len(plan.asked) == 24 + sum(one.n for one in found.effects)
+    assert "Of 24 rows these are unchanged and not asked: blank 6, blur 0.5% 12" in told(found)
+    page = probe_page.write(OUT, predictions.load(OUT, purpose="probe"), {"flat": found}, plan).read_text()
+    assert page.count("unchanged: 6\nrows, not asked") >= 4 and page.count("unchanged: 12\nrows, not asked") >= 16
+
+
+def test_a_change_that_changes_no_row_says_so_in_place_of_a_rate(here: Path, cli: Callable[..., Any]) -> None:
+    convert_flat(cli, ["flat grey"])
+    with standin(lambda number, body: completion("yes")) as server:
+        asked = ("probe", "--endpoint", server.url, "--served-model", "m", "--tasks", "flat", "--data", "flat")
+        done = cli(*asked, "--only", "blank,hue,written", "--style", "sft", "--out", "p")
+        assert done.code == 0 and len(server.asked) == 18, done.err
+    shown = " ".join(done.out.split())
+    assert "Whether it looks at the image cannot be told: blank: it changes nothing; other: not asked" in shown
+    assert "Of 6 rows these are unchanged and not asked: blank 6, hue 60 6, hue 120 6, hue 180 6." in shown
+    assert "hue 60 │ │ 0 │ unchanged" in shown
+    assert Path("p/probe.html").read_text().count("unchanged:\n6 rows, not asked") == 4
+    told = json.loads(Path("p/probe.json").read_text())["tasks"]["flat"]
+    assert [one["variant"] for one in told["effects"]] == ["written-1", "written-2"] and len(
+        told["unchanged"]["hue-2"]
+    ) == 6
 
 
 def test_the_changed_images_have_the_size_and_are_gone_afterwards(here: Path) -> None:
@@ -195,7 +277,7 @@ def test_an_interrupted_probe_continues_with_what_is_missing(here: Path) -> None
         probe(engine=Engine(right, most=100), rows=20)
     assert not (OUT / FOLDER).exists()
     with pytest.raises(UserError, match=r"not finished: 100 of [\d,]+ requests on task demo_quality"):
-        effects.of_task(predictions.load(OUT, purpose="probe"), "demo_quality", {})
+        effects.of_task(predictions.load(OUT, purpose="probe"), "demo_quality", {}, {})
     with (OUT / "predictions.jsonl").open("a") as file:
         file.write('{"id": "torn')
     (OUT / FOLDER).mkdir()  # of a probe that was killed
@@ -353,14 +435,14 @@ def test_a_flip_on_a_scale_is_more_than_a_tenth_of_it() -> None:
 
 
 def effect(name: str, expected: perturbations.Expected, found: Iterable[Pair]) -> effects.Effect:
-    return effects._effect(name, name, "", expected, list(found))
+    return effects._effect(perturbations.ALL[name].variants[0], name, "", expected, list(found))
 
 
 def test_how_far_a_score_moves_is_said() -> None:
     """One point is enough to show that an image matters; the sentence says that it is no more than that."""
     near = [Pair(said("50", str(n)), said("51" if n % 2 else "50", str(n)), True) for n in range(100)]
     found = TaskProbe(
-        rows=100, looks=effects._looks({"blank": near, "other": near}), constant=None, left_out={},
+        rows=100, looks=effects._looks({"blank": near, "other": near}), constant=None, left_out={}, unchanged={},
         effects=[
             effect("blank", "look", near),
             effect("other", "look", near),
@@ -371,7 +453,7 @@ def test_how_far_a_score_moves_is_said() -> None:
     looks, moved = findings.of_task(found)
     assert found.looks == "looks" and "a grey image changes 50.0%, 95% interval" in looks
     assert looks.count(", by 0.5 points on average") == 2
-    assert moved.startswith("What should not move it moves it by more than 10 points: written (100.0%, 95% interval")
+    assert moved.startswith("What should not move it moves it by more than 10 points: written 6% (100.0%, 95% interval")
     assert "by 40.0 points on average" in moved and "crop" not in moved
     assert findings.moves(found.effects[2]) == "by 0.5 points on average" and found.effects[2].flips == 0
 
@@ -389,7 +471,7 @@ def test_a_change_of_the_verdict_and_an_answer_that_cannot_be_read_are_told_apar
     ):
         assert effects._looks({"blank": blank, "other": other}) == looks
     found = TaskProbe(
-        rows=100, looks="unknown", constant=None, left_out={},
+        rows=100, looks="unknown", constant=None, left_out={}, unchanged={},
         effects=[
             effect("blank", "look", pairs(0, 50)),
             effect("other", "look", pairs(0, 0)),
@@ -402,9 +484,13 @@ def test_a_change_of_the_verdict_and_an_answer_that_cannot_be_read_are_told_apar
     assert "cannot be told from 100 rows: too many answers can no longer be read" in looks
     assert "a grey image changes 0.0%, 95% interval 0.0 to 3.6, and makes 50.0% unreadable" in looks
     assert same.startswith("Of what should not move it, nothing is proven")
-    assert hue.startswith("It is moved by hue (37.5%, 95%") and ", and makes 25.0% unreadable): " in hue  # of 80 rows
+    assert (
+        hue.startswith("It is moved by hue 60 (37.5%, 95%") and ", and makes 25.0% unreadable): " in hue
+    )  # of 80 rows
     assert invert.startswith("What should move it does not: invert (1.0%") and "and makes 90.0% unreadable" in invert
-    assert lost.startswith("Some answers can no longer be read after invert (90.0%, 95% interval") and "hue (25" in lost
+    assert (
+        lost.startswith("Some answers can no longer be read after invert (90.0%, 95% interval") and "hue 60 (25" in lost
+    )
     by_name = {one.perturbation: one for one in found.effects}
     assert (by_name["hue"].n, by_name["hue"].readable, by_name["hue"].moves) == (100, 80, {"yes to no": 30})
     assert not findings.unwanted(by_name["prefill"]) and findings.loses(by_name["prefill"])
