@@ -12,12 +12,12 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, NotRequired
 
 import httpx2
 import openai
 from pydantic import ConfigDict, Field, with_config
-from typing_extensions import NotRequired, TypedDict  # pydantic needs these before Python 3.12
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from mtrl.core.errors import UserError
 from mtrl.core.parsing import parse_json
