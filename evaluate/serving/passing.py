@@ -1,16 +1,18 @@
 """What goes through to vLLM as it is: `/v1/models` and `/v1/chat/completions`, for clients that write their own prompt.
 
 So the openai client and `mtrl eval --endpoint` work with the same address and key. Images come as data: URLs; vLLM
-fetches none. A client that hangs up during a stream ends its request in vLLM too.
+fetches none.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 
 import httpx2
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from mtrl.evaluate.serving import uploads
 from mtrl.evaluate.serving.asking import SECONDS, Asking, bounded
@@ -28,7 +30,7 @@ def router(asking: Asking, limits: Limits) -> APIRouter:
             response = await asking.http.send(request, stream=True)
             kind = response.headers.get("content-type", "application/json")
             if kind.startswith("text/event-stream"):
-                return StreamingResponse(_events(response), response.status_code, media_type=kind)
+                return _Stream(response, kind)
             try:
                 whole = b"".join([piece async for piece in bounded(response)])
             finally:
@@ -50,12 +52,22 @@ def router(asking: Asking, limits: Limits) -> APIRouter:
     return found
 
 
+class _Stream(StreamingResponse):
+    """vLLM's events as they come. Its response is closed at the end, also where the client is gone before the first."""
+
+    def __init__(self, response: httpx2.Response, kind: str) -> None:
+        super().__init__(_events(response), response.status_code, media_type=kind)
+        self._response = response
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._response.aclose()
+
+
 async def _events(response: httpx2.Response) -> AsyncIterator[bytes]:
-    """As they come. Where the server dies, the last one, [DONE], is missing, which clients notice."""
-    try:
+    """Where the server dies, the last one, [DONE], is missing, which clients notice."""
+    with contextlib.suppress(httpx2.HTTPError):
         async for piece in response.aiter_raw():
             yield piece
-    except httpx2.HTTPError:
-        return
-    finally:
-        await response.aclose()
