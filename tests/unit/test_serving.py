@@ -7,6 +7,7 @@ import json
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from mtrl.config import prompting
 from mtrl.evaluate.decision import Decision
-from mtrl.evaluate.serving import counting
+from mtrl.evaluate.serving import answering, counting
 from tests.unit.serving_fixture import JUDGE, body, png, says, serving
 from tests.unit.standin import completion, error
 
@@ -48,6 +49,23 @@ def test_a_verdict_and_the_same_from_the_cache() -> None:
         assert 'mtrl_verdicts_total{task="seetrue",verdict="yes"} 3.0' in page
         assert 'mtrl_requests_total{path="/v1/judge",status="200"} 3.0' in page
         assert f"mtrl_cache_hit_rate {1 / 3}" in page
+
+
+@pytest.mark.parametrize("package", ["transformers", "Pillow"])
+def test_a_cached_verdict_is_of_the_packages_that_are_installed(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cached() -> bool:
+        answering.versions.cache_clear()  # as in a new process
+        with serving(lambda n, asked: says("yes", SURE), cache=tmp_path / "verdicts.sqlite3") as server:
+            return bool(server.judge("seetrue", png(), caption="a dog").json()["cached"])
+
+    assert [cached(), cached()] == [False, True]
+    installed = metadata.version
+    with monkeypatch.context() as other:
+        other.setattr(metadata, "version", lambda name: "0.0.1" if name == package else installed(name))
+        assert cached() is False
+    assert cached() is True
 
 
 def test_a_form_is_answered_as_json_is() -> None:
