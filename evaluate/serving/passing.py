@@ -1,7 +1,7 @@
 """What goes through to vLLM as it is: `/v1/models` and `/v1/chat/completions`, for clients that write their own prompt.
 
 So the openai client and `mtrl eval --endpoint` work with the same address and key. Images come as data: URLs; vLLM
-fetches none. A client that hangs up during a stream ends its request in vLLM too.
+fetches none.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 import aiohttp
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from mtrl.evaluate.serving import uploads
 from mtrl.evaluate.serving.asking import SECONDS, Asking, whole
@@ -31,7 +32,7 @@ def router(asking: Asking, limits: Limits) -> APIRouter:
                 response = await until_read.enter_async_context(asking.request(method, path, body))
                 kind = response.headers.get("content-type", "application/json")
                 if kind.startswith("text/event-stream"):
-                    return StreamingResponse(_events(response, until_read.pop_all()), response.status, media_type=kind)
+                    return _Stream(response, kind, until_read.pop_all())
                 return Response(await whole(response), response.status, media_type=kind)
             except TimeoutError:
                 raise Problem(504, "timeout", f"the model gave no answer in {SECONDS:g} s") from None
@@ -49,9 +50,20 @@ def router(asking: Asking, limits: Limits) -> APIRouter:
     return found
 
 
-async def _events(response: aiohttp.ClientResponse, until_read: AsyncExitStack) -> AsyncIterator[bytes]:
-    """As they come. Where the server dies, the last one, [DONE], is missing, which clients notice."""
-    async with until_read:
-        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            async for piece in response.content.iter_any():
-                yield piece
+class _Stream(StreamingResponse):
+    """vLLM's events as they come. `until_sent` is closed at the end, also where the client is gone before the first."""
+
+    def __init__(self, response: aiohttp.ClientResponse, kind: str, until_sent: AsyncExitStack) -> None:
+        super().__init__(_events(response), response.status, media_type=kind)
+        self._until_sent = until_sent
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._until_sent:
+            await super().__call__(scope, receive, send)
+
+
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Where the server dies, the last one, [DONE], is missing, which clients notice."""
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+        async for piece in response.content.iter_any():
+            yield piece
