@@ -1,14 +1,17 @@
 """One item of a request to its verdict: the same prompt, parser and threshold as `mtrl judge`, and a cache in front.
 
 A pair is asked in both orders, at once. A verdict is kept under the hash of all that it depends on: the judge, the
-prompt, the images' content, the threshold, and the versions of mtrl and of vLLM.
+prompt, the images' content, the threshold, and the versions of mtrl, vLLM, transformers and Pillow.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,7 +62,7 @@ class Answering:
         item = item_of(self.task(name), images, fields)
         content = {path: image.sha256 for path, image in zip(item.given.images, images, strict=True)}
         decision = self.decisions[name] if self.decisions is not None else None
-        by = [f"mtrl {__version__}", self.engine, *([decision.model_dump_json()] if decision else [])]
+        by = [*versions(), self.engine, *([decision.model_dump_json()] if decision else [])]
         key = verdicts.key_of(self.judge, item, content, by)
         found, sent = await asyncio.to_thread(self._ready, key, item, images)
         if found:
@@ -105,6 +108,17 @@ class Answering:
         if rejected:
             return replace(verdict, finish_reason=rejected.finish_reason)
         return verdict
+
+
+@cache
+def versions() -> tuple[str, ...]:
+    """Of mtrl, and of what turns an item into the model's input, as far as it is installed. Reading them takes
+    milliseconds, so once per process."""
+    found = [f"mtrl {__version__}"]
+    for name in ("transformers", "Pillow"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.append(f"{name} {metadata.version(name)}")
+    return tuple(found)
 
 
 async def _together(ask: Callable[..., Coroutine[Any, Any, Found]], each: Iterable[tuple[Any, ...]]) -> list[Found]:
