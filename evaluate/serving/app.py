@@ -20,6 +20,7 @@ from mtrl.core import schema
 from mtrl.evaluate.serving import auth, decisions, passing, problem, rewarding, uploads
 from mtrl.evaluate.serving.answering import Answering, shares
 from mtrl.evaluate.serving.counting import TYPE, Counting, Counts
+from mtrl.evaluate.serving.hangups import EndedByHangUp
 from mtrl.evaluate.serving.problem import Problem, quoted, validated
 from mtrl.evaluate.serving.uploads import Limits
 from mtrl.evaluate.verdict import Verdict
@@ -96,7 +97,8 @@ def application(answering: Answering, key: str | None, limits: Limits = Limits()
     if answering.asking.own:
         app.include_router(passing.router(answering.asking, limits), dependencies=[Depends(auth.guard(key))])
     paths = frozenset(path for path in app.openapi()["paths"])
-    app.add_middleware(Counting, counts=counts, paths=paths)
+    app.add_middleware(EndedByHangUp)
+    app.add_middleware(Counting, counts=counts, paths=paths)  # around it, and so counts what it ends
     return app
 
 

@@ -66,6 +66,7 @@ def run(wanted: Wanted, say: Callable[[str], None], ready: Callable[[str], None]
             app.application(answering, key), log_level="warning", access_log=False, server_header=False,
             timeout_graceful_shutdown=GRACE, timeout_keep_alive=60, backlog=BACKLOG, ws="none",
         )  # fmt: skip
+        listening.listen(BACKLOG)  # before the address is printed, so that a client that reads it can connect
         shown = f"[{wanted.host}]" if ":" in wanted.host else wanted.host
         ready(f"http://{shown}:{listening.getsockname()[1]}")
         uvicorn.Server(config).run(sockets=[listening])

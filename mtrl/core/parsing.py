@@ -89,13 +89,24 @@ def parse_json(text: str | bytes, name: str, then: str = "", strict: bool = True
         text = text if isinstance(text, str) else text.decode("utf-8")
         value = (_STRICT if strict else _LOOSE).decode(text)
         halves = _HALF.search(text)
-        if halves or text.count("{") + text.count("[") > DEPTH:
+        if halves or _may_be_deep(text):
             _bounded(value, math.inf, strict)
         if halves and not strict:
             value = _LOOSE.decode(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode())
         return value
     except (ValueError, RecursionError) as error:
         raise UserError(f"{name} is not valid JSON: {_words(error)}", then) from None
+
+
+def _may_be_deep(text: str) -> bool:
+    """False where a JSON text has at most DEPTH levels. Its brackets alone are counted, which is fast: each round takes
+    the innermost level away. Brackets within strings may be left over."""
+    left = text.encode("utf-8", "replace").translate(None, _NO_BRACKETS)
+    for _ in range(DEPTH):
+        if not left:
+            return False
+        left = left.replace(b"[]", b"").replace(b"{}", b"")
+    return bool(left)
 
 
 def _words(error: Exception) -> str:
@@ -168,4 +179,5 @@ _STRICT = json.JSONDecoder(
     parse_float=lambda text: _number(float(text)),
     parse_constant=_constant,
 )
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape that may be half of a surrogate pair

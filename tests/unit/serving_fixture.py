@@ -24,7 +24,7 @@ from mtrl.evaluate.serving.asking import Asking
 from mtrl.evaluate.serving.cache import Cache
 from mtrl.evaluate.serving.uploads import Limits
 from mtrl.evaluate.subject import Subject
-from tests.unit.standin import Reply, completion, standin
+from tests.unit.standin import Reply, StandIn, completion, standin
 
 JUDGE = Subject("mine", "sft_unified", "sft", Range(min_pixels=4096, max_pixels=65536), 16, "f" * 64, "", 32, "mine")
 
@@ -67,8 +67,8 @@ def body(task: str, *images: bytes, **fields: str) -> dict[str, Any]:
 
 
 class Server:
-    def __init__(self, url: str, model: Standing, cache: Cache, asked: list[dict[str, Any]]) -> None:
-        self.url, self.model, self.cache, self.asked = url, model, cache, asked
+    def __init__(self, url: str, model: Standing, cache: Cache, behind: StandIn) -> None:
+        self.url, self.model, self.cache, self.asked, self.behind = url, model, cache, behind.asked, behind
         self.client = httpx2.Client(base_url=url, timeout=60, trust_env=False)
 
     def judge(self, task: str, *images: bytes, **fields: str) -> httpx2.Response:
@@ -100,7 +100,7 @@ def serving(
         while not server.started:
             time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        found = Server(f"http://127.0.0.1:{port}", standing, kept, model.asked)
+        found = Server(f"http://127.0.0.1:{port}", standing, kept, model)
         try:
             yield found
         finally:
