@@ -34,12 +34,7 @@ def command(
     style: options.Style = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the rows and the changes.")] = 0,
     tensor_parallel: options.TensorParallel = 1,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to write. Default: runs/<run>/probe, or runs/probe-<name> for a model that mtrl did not train."
-        ),
-    ] = None,
+    out: Annotated[Path | None, options.answers_folder("probe")] = None,
     prompts: options.Prompts = "export",
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
@@ -48,7 +43,6 @@ def command(
 
     The same command again continues: it asks only what is not answered yet."""
     from mtrl.core.console import bar, check, say, say_unread
-    from mtrl.core.errors import UserError
     from mtrl.evaluate import judges, notes, predictions, unreadable
     from mtrl.evaluate.html import probe_page
     from mtrl.evaluate.loading import Loader
@@ -58,10 +52,8 @@ def command(
 
     judge = judges.named(ckpt, endpoint, served_model, style, prompts)
     folder = out or runs / judges.evaluation_folder(ckpt, served_model, kind="probe")
-    names = [name.strip() for name in tasks.split(",")] if tasks else list(judge.trained)
-    if not names:
-        raise UserError(f"{judge.checkpoint} does not say which tasks to probe", "pass --tasks A,B")
-    plan = Plan(data, split, folder, rows, seed, [name.strip() for name in only.split(",")] if only else None)
+    names = options.trained_tasks(judge, tasks, "probe")
+    plan = Plan(data, split, folder, rows, seed, options.names("--only", only) or None)
     say(f"{judge.checkpoint}: method {judge.method}, style {judge.style}, by {judge.told_by}")
     for line in judge.remarks(names):
         say(line)
