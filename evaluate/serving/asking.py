@@ -70,6 +70,10 @@ class Asking:
             raise self.unavailable(why) from None
 
     def request(self, method: str, path: str, body: bytes = b"") -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """As `send`, to a path of the API."""
+        return self.send(method, self.server.address + path, body)
+
+    def send(self, method: str, url: str, body: bytes = b"") -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """A request to the model server, with its key; its reply has no redirect followed, and no cookie kept. Raises
         TimeoutError and aiohttp.ClientError once it is entered."""
         if not self._session:  # here, as it belongs to the event loop that runs
@@ -84,9 +88,7 @@ class Asking:
         headers = {"Authorization": f"Bearer {self.server.key}", "Accept-Encoding": "identity"}
         headers |= {"Content-Type": "application/json"} if body else {}
         data = io.BytesIO(body) if body else None  # aiohttp warns of long bytes
-        return self._session.request(
-            method, self.server.address + path, data=data, headers=headers, allow_redirects=False
-        )
+        return self._session.request(method, url, data=data, headers=headers, allow_redirects=False)
 
     def unavailable(self, why: str) -> Problem:
         """503, with the time after which to try again."""

@@ -32,7 +32,7 @@ POLL = 0.25  # seconds between two looks at a server that is loading
 LONGEST = 60.0  # seconds that a start waits at most after a death
 STEADY = 120.0  # seconds; a server that lived as long has loaded its model well, and its death counts as the first
 GRACE = 10.0  # seconds that the server has to end by itself
-ALIVE = 5.0  # seconds in which a server that lives says so
+ANSWER = 5.0  # seconds that one look takes at most
 _CAUSE = re.compile(r"(?:^|\s)(\w*(?:Error|Exception): .+)")
 _EFFECT = ("Engine core initialization failed", "Engine core proc", "EngineDeadError")  # what follows from the cause
 
@@ -42,6 +42,8 @@ class Served(Protocol):
 
     address: str
     """Ends in /v1."""
+    health: str
+    """The address that is asked whether it lives."""
     key: str
     restarts: int
 
@@ -50,9 +52,6 @@ class Served(Protocol):
 
     def wait(self) -> int:
         """Seconds after which a client may try again."""
-
-    def alive(self) -> bool:
-        """Whether it answers. Takes up to ALIVE seconds."""
 
 
 def version() -> str:
@@ -80,8 +79,7 @@ class ModelServer:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.key, self.restarts = secrets.token_hex(32), 0
-        self._root = f"http://127.0.0.1:{port}"
-        self.address = f"{self._root}/v1"
+        self.address, self.health = f"http://127.0.0.1:{port}/v1", f"http://127.0.0.1:{port}/health"
         self._launch = Launch(model, name, port, self.key)
         self._log, self._check, self._say = log, check, say
         self._ready, self._end = threading.Event(), threading.Event()
@@ -123,11 +121,11 @@ class ModelServer:
         left = self._took - (time.monotonic() - self._begun)
         return 1 if self._ready.is_set() else max(1, min(round(left), 600))
 
-    def alive(self) -> bool:
-        return self._ready.is_set() and self._answers()
-
     def _answers(self) -> bool:
-        return status(f"{self._root}/health", own=True) == 200
+        try:
+            return httpx2.get(self.health, timeout=ANSWER, trust_env=False).status_code == 200
+        except (httpx2.HTTPError, OSError):
+            return False
 
     def _load(self) -> None:
         """Starts the process and waits until it answers. Raises MtrlError, also where `stop` was called."""
@@ -219,24 +217,10 @@ class External:
 
     def __init__(self, address: str, key: str) -> None:
         self.address, self.key = address.rstrip("/"), key
+        self.health = f"{self.address}/models"
 
     def problem(self) -> str:
         return ""
 
     def wait(self) -> int:
         return 5
-
-    def alive(self) -> bool:
-        """Not every endpoint lists its models: any answer is one but a failure, and that the key is wrong."""
-        found = status(f"{self.address}/models", self.key)
-        return 0 < found < 500 and found not in (401, 403)
-
-
-def status(url: str, key: str = "", own: bool = False) -> int:
-    """The status that a server answers with, 0 where it does not within ALIVE seconds. `own`: it is of this machine, so
-    no proxy is asked. No redirect is followed: it would be given the key."""
-    try:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return httpx2.get(url, headers=headers, timeout=ALIVE, trust_env=not own).status_code
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError):
-        return 0
