@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -77,9 +78,11 @@ class Asking:
         """A request to the model server, with its key; its reply has no redirect followed, and no cookie kept. Raises
         TimeoutError and aiohttp.ClientError once it is entered."""
         if not self._session:  # here, as it belongs to the event loop that runs
-            # a connection that rests is closed before the server closes it (vLLM's: after 5 s), or a request is lost
+            path = self.server.socket
+            connector = partial(aiohttp.UnixConnector, path) if path else aiohttp.TCPConnector
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2.0),
+                # one that rests is closed before the server closes it (vLLM's: after 5 s), or a request is lost
+                connector=connector(limit=0, keepalive_timeout=2.0),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=SECONDS),
                 trust_env=not self.own,  # whether a proxy of the environment is asked
                 auto_decompress=False,

@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import uvicorn
+from fastapi import FastAPI
+
 from mtrl.core.errors import UserError
 from mtrl.core.files import user_cache
 from mtrl.evaluate.decision import Decision
@@ -45,8 +48,6 @@ class Wanted:
 def run(wanted: Wanted, say: Callable[[str], None], ready: Callable[[str], None]) -> None:
     """Serves until it is interrupted. `ready` gets the address. Raises UserError, also before a model is loaded where
     the port is taken or a key is missing, and MtrlError."""
-    import uvicorn
-
     key = auth.key_for(wanted.host)
     listening = _bound(wanted.host, wanted.port)
     judge = wanted.judge
@@ -62,18 +63,22 @@ def run(wanted: Wanted, say: Callable[[str], None], ready: Callable[[str], None]
             server.start()
         asking = Asking(server, judge.checkpoint if wanted.endpoint else judge.name, judge.style, not wanted.endpoint)
         answering = Answering(judge, wanted.tasks, asking, cache, version, wanted.decisions)
-        config = uvicorn.Config(
-            app.application(answering, key), log_level="warning", access_log=False, server_header=False,
-            timeout_graceful_shutdown=GRACE, timeout_keep_alive=60, backlog=BACKLOG, ws="none",
-        )  # fmt: skip
         shown = f"[{wanted.host}]" if ":" in wanted.host else wanted.host
         ready(f"http://{shown}:{listening.getsockname()[1]}")
-        uvicorn.Server(config).run(sockets=[listening])
+        web_server(app.application(answering, key)).run(sockets=[listening])
     finally:
         if isinstance(server, model_server.ModelServer):
             server.stop()
         cache.close()
         listening.close()
+
+
+def web_server(of: FastAPI) -> uvicorn.Server:
+    config = uvicorn.Config(
+        of, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=GRACE,
+        timeout_keep_alive=60, backlog=BACKLOG, ws="none",
+    )  # fmt: skip
+    return uvicorn.Server(config)
 
 
 def _own(wanted: Wanted, port: int, say: Callable[[str], None]) -> model_server.ModelServer:

@@ -34,7 +34,7 @@ class Standing:
 
     def __init__(self, address: str) -> None:
         self.address, self.key, self.restarts, self.why = address, "secret-of-vllm", 0, ""
-        self.health = f"{address}/models"
+        self.health, self.socket = f"{address}/models", None
 
     def problem(self) -> str:
         return self.why

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -21,8 +23,8 @@ from mtrl.evaluate.serving.model_server import ModelServer
 from tests.unit.test_health import alive
 
 VLLM = """
-import json, os, subprocess, sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import json, os, socketserver, subprocess, sys
+from http.server import BaseHTTPRequestHandler
 if os.environ.get("FAILS"):
     print("(EngineCore pid=1) ValueError: no room for the weights", file=sys.stderr)
     sys.exit("RuntimeError: Engine core initialization failed. See root cause above.")
@@ -36,7 +38,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200); self.send_header("content-length", "0"); self.end_headers()
     def log_message(self, *_):
         pass
-ThreadingHTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler).serve_forever()
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+Server(sys.argv[sys.argv.index("--uds") + 1], Handler).serve_forever()
 """
 STUBS = {
     "vllm/__init__.py": "",
@@ -115,7 +119,10 @@ def test_its_limits_and_its_key(stubs: Path, server: ModelServer) -> None:
     assert found["key"] == server.key and server.key not in " ".join(words)
     assert "MTRL_API_KEY" not in found["environ"]
     of = dict(itertools.pairwise(words))
-    assert (of["--host"], of["--served-model-name"], of["--load-format"]) == ("127.0.0.1", "mine", "safetensors")
+    assert (of["--served-model-name"], of["--load-format"]) == ("mine", "safetensors")
+    assert of["--uds"] == server.socket and not {"--host", "--port"} & set(words)
+    folder = Path(server.socket or "").parent
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert (
         of["--max-model-len"] == str(2 * 64 + 2048 + 16) and of["--limit-mm-per-prompt"] == '{"image": 2, "video": 0}'
     )
@@ -124,7 +131,15 @@ def test_its_limits_and_its_key(stubs: Path, server: ModelServer) -> None:
     assert of["--generation-config"] == "vllm" and of["--allowed-media-domains"] == "none.invalid"
     assert (stubs / "vllm.log").read_text().startswith(f"vllm serve {stubs / 'model'} --")
     server.stop()
-    assert gone(found["pid"], found["child"]) and not alive(server)
+    assert gone(found["pid"], found["child"]) and not alive(server) and not folder.exists()
+
+
+def test_a_folder_for_temporary_files_that_is_too_long(stubs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (stubs / ("x" * 100)).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(stubs / ("x" * 100)))
+    with pytest.raises(UserError, match="too long for a socket") as raised:
+        ModelServer(VllmModel(str(stubs / "model"), 1, 65536, 1, 16), "m", stubs / "log", lambda: None, print)
+    assert "TMPDIR" in raised.value.then
 
 
 def test_one_that_dies_is_started_again(stubs: Path, server: ModelServer, said: list[str]) -> None:
