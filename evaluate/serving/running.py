@@ -63,9 +63,11 @@ def run(wanted: Wanted, say: Callable[[str], None], ready: Callable[[str], None]
             server.start()
         asking = Asking(server, judge.checkpoint if wanted.endpoint else judge.name, judge.style, not wanted.endpoint)
         answering = Answering(judge, wanted.tasks, asking, cache, version, wanted.decisions)
+        served = web_server(app.application(answering, key))
+        listening.listen(BACKLOG)  # a client that reads the address at once has to wait, but is not refused
         shown = f"[{wanted.host}]" if ":" in wanted.host else wanted.host
         ready(f"http://{shown}:{listening.getsockname()[1]}")
-        web_server(app.application(answering, key)).run(sockets=[listening])
+        served.run(sockets=[listening])
     finally:
         if isinstance(server, model_server.ModelServer):
             server.stop()
