@@ -138,6 +138,6 @@ def _answers(engine: Engine, left: list[Request], sampling: Sampling, probe: Pla
     if not probe:
         yield from engine.answers(left, sampling)
         return
-    with contextlib.closing(probe.parts(left)) as parts:
+    with contextlib.closing(probe.drawings.parts(left)) as parts:
         for part in parts:
             yield from engine.answers(part, sampling)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -63,11 +64,9 @@ def run(wanted: Wanted, say: Callable[[str], None], ready: Callable[[str], None]
             server.start()
         asking = Asking(server, judge.checkpoint if wanted.endpoint else judge.name, judge.style, not wanted.endpoint)
         answering = Answering(judge, wanted.tasks, asking, cache, version, wanted.decisions)
-        served = web_server(app.application(answering, key))
-        listening.listen(BACKLOG)  # a client that reads the address at once has to wait, but is not refused
         shown = f"[{wanted.host}]" if ":" in wanted.host else wanted.host
-        ready(f"http://{shown}:{listening.getsockname()[1]}")
-        served.run(sockets=[listening])
+        address = f"http://{shown}:{listening.getsockname()[1]}"
+        serve(app.application(answering, key), listening, lambda: ready(address))
     finally:
         if isinstance(server, model_server.ModelServer):
             server.stop()
@@ -75,12 +74,17 @@ def run(wanted: Wanted, say: Callable[[str], None], ready: Callable[[str], None]
         listening.close()
 
 
-def web_server(of: FastAPI) -> uvicorn.Server:
+def serve(of: FastAPI, listening: socket.socket, ready: Callable[[], None]) -> None:
+    """Serves until it is interrupted."""
     config = uvicorn.Config(
         of, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=GRACE,
         timeout_keep_alive=60, backlog=BACKLOG, ws="none",
     )  # fmt: skip
-    return uvicorn.Server(config)
+    listening.listen(BACKLOG)  # before the address is printed, so that a client that reads it can connect
+    ready()
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays, and looking through it again and again takes a sixth of the time
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 def _own(wanted: Wanted, port: int, say: Callable[[str], None]) -> model_server.ModelServer:

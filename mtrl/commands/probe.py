@@ -69,7 +69,7 @@ def command(
     with bar(f"probe {folder}") as update:
         ask(judge, names, data, split, folder, 1, None, engine, update, probe=plan)
     run = predictions.load(folder, purpose="probe")
-    found = {name: effects.of_task(run, name, plan.left_out[name]) for name in names}
+    found = {name: effects.of_task(run, name, plan.left_out[name], plan.unchanged[name]) for name in names}
     for name, task in found.items():
         _show(name, task)
         first, *others = findings.of_task(task)
@@ -89,21 +89,24 @@ def command(
 
 def _show(name: str, task: TaskProbe) -> None:
     from mtrl.core.console import table
+    from mtrl.evaluate.probing import findings
 
-    table(f"{name}: {task.rows:,} rows, each as it is and changed (per cent)", COLUMNS, map(_cells, task.effects))
+    same = [[findings.words(variant), "", "0", "unchanged", "", "", "", ""] for variant in findings.without_rate(task)]
+    title = f"{name}: {task.rows:,} rows, each as it is and changed (per cent)"
+    table(title, COLUMNS, [*map(_cells, task.effects), *same])
 
 
 def _cells(one: Effect) -> list[str]:
     from mtrl.evaluate.html.probe_page import MOVES
     from mtrl.evaluate.probing import findings
 
-    change, flips = one.accuracy_change, one.flip_rate
+    change = one.accuracy_change
     return [
-        findings.words(one) + (" !" if findings.unwanted(one) else ""),
+        findings.words(one.variant) + (" !" if findings.unwanted(one) or findings.loses(one) else ""),
         MOVES[one.expected],
-        f"{one.n:,}",
-        f"{100 * (flips.value or 0):.1f}{_between(flips.ci95)}",
-        ", ".join(f"{move} {times:,}" for move, times in list(one.moves.items())[:2]),
+        f"{one.n:,}" if one.readable == one.n else f"{one.readable:,} of {one.n:,}",
+        "-" if one.flip_rate.value is None else f"{100 * one.flip_rate.value:.1f}{_between(one.flip_rate.ci95)}",
+        findings.moves(one),
         f"{100 * one.accuracy_before:.1f} to {100 * one.accuracy_after:.1f}",
         f"{100 * (change.value or 0):+.1f}{_between(change.ci95)}",
         f"{one.invalid_before:,} to {one.invalid_after:,}",

@@ -96,8 +96,8 @@ def front(path: str, key: str) -> None:
     made = answering.Answering(judge, answering.loaded(judge, [TASK]), asking, cache, "vLLM")
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
-        running.web_server(app.application(made, None)).run(sockets=[listening])
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        running.serve(app.application(made, None), listening, lambda: print(address, flush=True))
 
 
 def main(requests: int = 96, rounds: int = 5) -> None:
