@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
 import os
@@ -18,7 +19,7 @@ from mtrl.core.files import user_cache
 from mtrl.evaluate.decision import Decision
 from mtrl.evaluate.engines.offline import VllmModel
 from mtrl.evaluate.image_items import Asked
-from mtrl.evaluate.serving import app, auth, model_server
+from mtrl.evaluate.serving import app, auth, model_server, trying
 from mtrl.evaluate.serving.answering import Answering
 from mtrl.evaluate.serving.asking import Asking
 from mtrl.evaluate.serving.cache import Cache
@@ -106,11 +107,13 @@ def _folder() -> Path:
 
 
 def _external(endpoint: str, judge: Subject, say: Callable[[str], None]) -> model_server.External:
-    """Raises UserError and MtrlError where nothing answers there, or not to this key."""
+    """Raises UserError and MtrlError where nothing answers there, or not to this key, or not what mtrl serve asks."""
     from mtrl.evaluate.engines.endpoint import NO_KEY, EndpointEngine
 
     EndpointEngine(endpoint, judge.checkpoint, judge.style, judge.image.model_dump(), judge.side, say)
-    return model_server.External(endpoint, os.environ.get("OPENAI_API_KEY", "").strip() or NO_KEY)
+    found = model_server.External(endpoint, os.environ.get("OPENAI_API_KEY", "").strip() or NO_KEY)
+    asyncio.run(trying.tried(Asking(found, judge.checkpoint, judge.style, own=False), judge, say))
+    return found
 
 
 def _bound(host: str, port: int) -> socket.socket:
