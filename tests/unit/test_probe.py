@@ -353,6 +353,27 @@ def test_a_folder_is_held_until_the_page_is_written(
     assert refused.code == 2 and "another mtrl probe is writing to p" in refused.err and Path("p/probe.html").exists()
 
 
+def test_a_probe_is_not_continued_by_what_changes_rows_in_another_way(
+    here: Path, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert_flat(cli, ["noise"])
+    few: dict[str, Any] = {"name": "flat", "only": ["blur", "other"], "data": Path("flat")}
+    _, plan, engine = probe(**few)
+    assert engine.asked == len(plan.asked) and re.search(r"\([0-9a-f]{12}\), Pillow \d", plan.probed.made_by)
+    own = Path("recipes/tasks/flat.yaml")
+    before = own.read_text()
+    own.write_text(f"{before}orient: true\n")  # the judge would see photographs rotated
+    with pytest.raises(UserError, match="different now: task flat: probe_sha256"):
+        probe(**few)
+    own.write_text(before)
+    monkeypatch.setattr(pictures, "__file__", __file__)  # as if its code were another
+    with pytest.raises(UserError, match="different now: probe: made_by"):
+        probe(**few)
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    assert probe(**few)[2].asked == 0
+
+
 def test_names_that_do_not_fit_are_refused(here: Path) -> None:
     with pytest.raises(UserError, match="'blurr' is no perturbation") as error:
         probe(only=["blurr"])
