@@ -17,12 +17,13 @@ from pydantic import BaseModel
 from mtrl import __version__
 from mtrl.config.kinds import UNDECIDED
 from mtrl.core import schema
+from mtrl.evaluate.image_items import Asked
 from mtrl.evaluate.serving import auth, decisions, passing, problem, rewarding, uploads
-from mtrl.evaluate.serving.answering import Answering, shares
+from mtrl.evaluate.serving.answering import Answering, Ready, shares
 from mtrl.evaluate.serving.counting import TYPE, Counting, Counts
 from mtrl.evaluate.serving.hangups import EndedByHangUp
 from mtrl.evaluate.serving.problem import Problem, quoted, validated
-from mtrl.evaluate.serving.uploads import Limits
+from mtrl.evaluate.serving.uploads import Body, Limits
 from mtrl.evaluate.verdict import Verdict
 
 JSON_BODY = {"task": "photos", "images": ["<base64, or a data: URL>"], "fields": {"caption": "a red square"}}
@@ -110,19 +111,25 @@ def _judging(router: APIRouter, answering: Answering, counts: Counts, limits: Li
 
     @router.post("/v1/judge", response_model=Judged, openapi_extra=BODY, summary="The verdict on an image, or a pair")
     async def judge(request: Request) -> Response:
-        body = await uploads.read(request, limits)
-        wanted = validated(Wanted, body.fields)
-        verdict, cached = await answering.judged(wanted.task, body.images, wanted.fields)
+        def ready(body: Body) -> Ready:
+            wanted = validated(Wanted, body.fields)
+            return answering.ready(wanted.task, body.images, wanted.fields)
+
+        item = await uploads.read(request, limits, ready)
+        verdict, cached = await answering.judged(item)
         _counted(verdict, counts)
-        choices = answering.tasks[wanted.task].task.choices
-        return JSONResponse(_judged(verdict, choices, cached) | {"versions": versions})
+        return JSONResponse(_judged(verdict, item.item.task.choices, cached) | {"versions": versions})
 
     @router.post(
         "/v1/reward", openapi_extra=REWARD_BODY, summary="A number per image, or pair, for training a generator"
     )
     async def reward(request: Request) -> Response:
-        asked = rewarding.batch(await uploads.read(request, limits), answering.task)
-        found = await answering.all_judged((asked.task.name, images, fields) for images, fields in asked.items)
+        def ready(body: Body) -> tuple[rewarding.Batch, list[Ready]]:
+            asked = rewarding.batch(body, answering.task)
+            return asked, [answering.ready(asked.task.name, *item) for item in asked.items]
+
+        asked, items = await uploads.read(request, limits, ready)
+        found = await answering.all_judged(items)
         for verdict, _ in found:
             if not verdict.rejected:
                 counts.count(verdict)
@@ -130,15 +137,20 @@ def _judging(router: APIRouter, answering: Answering, counts: Counts, limits: Li
 
     @router.post("/v1/decisions", summary="OpenAI's Decisions API: instructions is the name of a task")
     async def decide(request: Request) -> Response:
-        body = await uploads.whole(request, limits)
-        wanted, given = decisions.read(await asyncio.to_thread(uploads.parsed, body))
-        if wanted.model != answering.judge.name:
-            raise Problem(404, "model_not_found", f"model {quoted(wanted.model)}; here it is {answering.judge.name}")
-        images = await asyncio.to_thread(uploads.of_base64, given.images, len(body), limits)
-        asked = [answering.task(question.instructions) for question in wanted.questions]
-        for question, of in zip(wanted.questions, asked, strict=True):
-            decisions.check(question, of)
-        found = await answering.all_judged((of.task.name, images, given.fields_of(of)) for of in asked)
+        def ready(body: bytes) -> tuple[decisions.Wanted, list[Asked], list[Ready]]:
+            wanted, given = decisions.read(uploads.parsed(body))
+            if wanted.model != answering.judge.name:
+                raise Problem(
+                    404, "model_not_found", f"model {quoted(wanted.model)}; here it is {answering.judge.name}"
+                )
+            images = uploads.of_base64(given.images, len(body), limits)
+            asked = [answering.task(question.instructions) for question in wanted.questions]
+            for question, of in zip(wanted.questions, asked, strict=True):
+                decisions.check(question, of)
+            return wanted, asked, [answering.ready(of.task.name, images, given.fields_of(of)) for of in asked]
+
+        wanted, asked, items = await asyncio.to_thread(ready, await uploads.whole(request, limits))
+        found = await answering.all_judged(items)
         for verdict, _ in found:
             _counted(verdict, counts)
         replies = [decisions.answer(*one) for one in zip(wanted.questions, asked, (v for v, _ in found), strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -69,6 +70,8 @@ def run(wanted: Wanted, say: Callable[[str], None], ready: Callable[[str], None]
         listening.listen(BACKLOG)  # before the address is printed, so that a client that reads it can connect
         shown = f"[{wanted.host}]" if ":" in wanted.host else wanted.host
         ready(f"http://{shown}:{listening.getsockname()[1]}")
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays, and looking through it again and again takes a sixth of the time
         uvicorn.Server(config).run(sockets=[listening])
     finally:
         if isinstance(server, model_server.ModelServer):

@@ -35,12 +35,7 @@ def command(
     style: options.Style = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the rows and the changes.")] = 0,
     tensor_parallel: options.TensorParallel = 1,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to write. Default: runs/<run>/probe, or runs/probe-<name> for a model that mtrl did not train."
-        ),
-    ] = None,
+    out: Annotated[Path | None, options.answers_folder("probe")] = None,
     prompts: options.Prompts = "export",
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
@@ -49,21 +44,18 @@ def command(
 
     The same command again continues: it asks only what is not answered yet. With other --tasks it adds them."""
     from mtrl.core.console import bar, say
-    from mtrl.core.errors import UserError
     from mtrl.evaluate import judges, predictions
-    from mtrl.evaluate import run as asking
     from mtrl.evaluate.html import probe_page
     from mtrl.evaluate.loading import Loader
     from mtrl.evaluate.probing import effects
     from mtrl.evaluate.probing import folder as place
     from mtrl.evaluate.probing.asked import Plan
+    from mtrl.evaluate.run import ask
 
     judge = judges.named(ckpt, endpoint, served_model, style, prompts)
     folder = out or runs / judges.evaluation_folder(ckpt, served_model, kind="probe")
-    names = [name.strip() for name in tasks.split(",")] if tasks else list(judge.trained)
-    if not names:
-        raise UserError(f"{judge.checkpoint} does not say which tasks to probe", "pass --tasks A,B")
-    plan = Plan(data, split, folder, rows, seed, [name.strip() for name in only.split(",")] if only else None)
+    names = options.trained_tasks(judge, tasks, "probe")
+    plan = Plan(data, split, folder, rows, seed, options.names("--only", only) or None)
     with place.taken(folder):
         there = place.tasks(folder, judge.fingerprint)
         names = list(dict.fromkeys([*there, *names]))
@@ -72,7 +64,7 @@ def command(
             say(line)
         engine = Loader(endpoint, tensor_parallel, None, None, data, folder / "log.txt")
         with bar(f"probe {folder}") as update:
-            asking.ask(judge, names, data, split, folder, 1, None, engine, update, probe=plan)
+            ask(judge, names, data, split, folder, 1, None, engine, update, probe=plan)
         run = predictions.load(folder, purpose="probe")
         found = {name: effects.of_task(run, name, plan.left_out[name], plan.unchanged[name]) for name in names}
         _tell(run, found)
