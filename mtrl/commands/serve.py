@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 def command(
     ckpt: options.Checkpoint = None,
-    tasks: Annotated[
-        str | None,
-        typer.Option(help="The tasks that are served, comma-separated. Default: those that the judge was trained on."),
-    ] = None,
+    tasks: options.TrainedTasks = None,
     endpoint: options.Endpoint = None,
     served_model: options.ServedModel = None,
     host: Annotated[
@@ -64,15 +61,8 @@ def command(
             " kept in memory only",
             "leave it out, or pass a folder as --ckpt",
         )
-    names = [name.strip() for name in (tasks or ",".join(judge.trained)).split(",") if name.strip()]
-    if not names and tasks:
-        raise UserError(f"--tasks {tasks!r} names no task", "pass --tasks NAME,NAME (mtrl tasks)")
-    if not names:
-        raise UserError(
-            f"mtrl did not train {judge.checkpoint}, so it is not known which tasks to serve",
-            "pass --tasks NAME,NAME (mtrl tasks)",
-        )
-    asked = answering.loaded(judge, dict.fromkeys(names))
+    names = options.trained_tasks(judge, tasks, "serve")
+    asked = answering.loaded(judge, names)
     say(f"{judge.checkpoint}: style {judge.style}, by {judge.told_by}; {len(asked)} tasks: {', '.join(asked)}")
     for line in judge.remarks(asked):
         say(line)
