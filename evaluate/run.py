@@ -105,6 +105,7 @@ def ask(
                 limit=limit,
                 conversion_limit=cards[name].limit if name in cards else None,
                 agreement=cards[name].agreement if name in cards else None,
+                probe_sha256=probe.sha256[name] if probe else None,
                 requests=len(asked[name]),
                 choices=prompts_of[name].choices,
                 pair=None if task.pair == IMAGES else task.pair,

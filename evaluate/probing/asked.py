@@ -7,25 +7,40 @@ nothing in a row, nothing is asked, and the row is counted as unchanged. Nothing
 from __future__ import annotations
 
 import hashlib
+import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+from mtrl import __version__
 from mtrl.config import prompting, samples
 from mtrl.config.samples import Key, Sample
 from mtrl.config.tasks import Task
 from mtrl.core.errors import UserError
+from mtrl.core.files import sha256_bytes
 from mtrl.evaluate import requests
 from mtrl.evaluate.engines.base import Engine
 from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.identity import Probed
 from mtrl.evaluate.metrics import groups
-from mtrl.evaluate.probing import exchange, perturbations, pictures
+from mtrl.evaluate.probing import drawings, exchange, perturbations, pictures, words
 from mtrl.evaluate.probing.drawings import Drawing, Drawings
 from mtrl.evaluate.probing.perturbations import Changed, Perturbation, Row
 
 FOLDER = ".images"  # of changed images, while they are asked about
+
+
+def made_by() -> str:
+    """What the same rows and seed are changed in the same way by: versions, and the code that draws and changes."""
+    import PIL
+
+    code = hashlib.sha256()
+    for module in (sys.modules[__name__], drawings, exchange, groups, perturbations, pictures, words):
+        code.update(Path(module.__file__ or "").read_bytes())
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return f"mtrl {__version__} ({code.hexdigest()[:12]}), Pillow {PIL.__version__}, Python {python}"
 
 
 class Plan:
@@ -38,7 +53,7 @@ class Plan:
         if unknown := [name for name in only or () if name not in known]:
             raise UserError(f"{unknown[0]!r} is no perturbation", f"choose from: {', '.join(known)}")
         names = [name for name in known if only is None or name in only]
-        self.probed = Probed(rows=rows, seed=seed, only=names, made_by=pictures.made_by())
+        self.probed = Probed(rows=rows, seed=seed, only=names, made_by=made_by())
         self.drawn: dict[str, dict[str, Sample]] = {}
         """By task and id, the rows that are asked, in file order."""
         self.left_out: dict[str, dict[str, str]] = {}
@@ -46,6 +61,8 @@ class Plan:
         self.unchanged: dict[str, dict[str, list[str]]] = {}
         """By task and variant: the ids of rows that it leaves as they are."""
         self.asked: dict[Key, Request] = {}
+        self.sha256: dict[str, str] = {}
+        """By task, of all that is asked: texts, images and their changes, what is right, and clusters."""
         self.drawings = Drawings(out / FOLDER)
         self._data, self._split, self._named = data, split, only is not None
 
@@ -99,7 +116,11 @@ class Plan:
             if one.key in same:
                 unchanged.setdefault(one.variant, []).append(one.id)
         self.unchanged[task.name] = unchanged
-        return [one for one in asked if one.key not in same]
+        asked = [one for one in asked if one.key not in same]
+        about = [(*one.key, one.prompt, one.prefix, one.label, one.cluster, one.orient) for one in asked]
+        shown = [list(map(self.drawings.about, one.images)) for one in asked]
+        self.sha256[task.name] = sha256_bytes(json.dumps([about, shown]).encode())
+        return asked
 
     def _changes(self, row: Row, fit: Sequence[Perturbation], cluster: str) -> Iterator[Request]:
         """What is asked in the row's place."""

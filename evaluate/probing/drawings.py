@@ -81,6 +81,13 @@ class Drawings:
             self._of[images[place]] = drawing
         return replace(asked, images=tuple(images))
 
+    def about(self, file: Path) -> str:
+        """Which image it is: a stored one's name is the sha256 of its content."""
+        if not (drawing := self._of.get(file)):
+            return file.name
+        change = drawing.change.__name__, drawing.level, drawing.chance, drawing.quality
+        return " ".join(map(str, (drawing.source.name, *change)))
+
     def unchanged(self, rows: Iterable[tuple[Request, list[Request]]]) -> set[Key]:
         """Of each row as it is and changed, the changed requests that ask the same. Raises OSError, MtrlError."""
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # Pillow works outside Python's lock

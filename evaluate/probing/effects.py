@@ -22,6 +22,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from mtrl.config import task_files
 from mtrl.config.kinds import INVALID, OTHER
+from mtrl.config.samples import SplitName
 from mtrl.core.errors import UserError
 from mtrl.core.files import write_json
 from mtrl.core.schema import Stored
@@ -81,6 +82,8 @@ class Effect(Stored):
 class TaskProbe(Stored):
     """One task."""
 
+    split: SplitName
+    """That its rows are drawn from."""
     rows: PositiveInt
     looks: Looks
     constant: str | None
@@ -171,6 +174,7 @@ def of_task(run: Evaluation, name: str, left_out: dict[str, str], unchanged: dic
     plain = [row.verdict or INVALID for row in run.rows if row.task == name and not row.variant]
     constant = plain[0] if len(set(plain)) == 1 else None
     return TaskProbe(
+        split=run.identity.tasks[name].split,
         rows=len(plain),
         looks=_looks(by_variant),
         constant=constant,

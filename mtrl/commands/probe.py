@@ -10,6 +10,7 @@ import typer
 from mtrl.commands import options
 
 if TYPE_CHECKING:
+    from mtrl.evaluate.predictions import Evaluation
     from mtrl.evaluate.probing.effects import Effect, TaskProbe
 
 COLUMNS = ("change", "should move", "n", "flips [95%]", "direction", "accuracy", "difference [95%]", "invalid")
@@ -41,12 +42,13 @@ def command(
 ) -> None:
     """Find out what moves a judge's verdicts that should not, and whether it looks.
 
-    The same command again continues: it asks only what is not answered yet."""
-    from mtrl.core.console import bar, check, say, say_unread
-    from mtrl.evaluate import judges, notes, predictions, unreadable
+    The same command again continues: it asks only what is not answered yet. With other --tasks it adds them."""
+    from mtrl.core.console import bar, say
+    from mtrl.evaluate import judges, predictions
     from mtrl.evaluate.html import probe_page
     from mtrl.evaluate.loading import Loader
-    from mtrl.evaluate.probing import effects, findings
+    from mtrl.evaluate.probing import effects
+    from mtrl.evaluate.probing import folder as place
     from mtrl.evaluate.probing.asked import Plan
     from mtrl.evaluate.run import ask
 
@@ -54,14 +56,29 @@ def command(
     folder = out or runs / judges.evaluation_folder(ckpt, served_model, kind="probe")
     names = options.trained_tasks(judge, tasks, "probe")
     plan = Plan(data, split, folder, rows, seed, options.names("--only", only) or None)
-    say(f"{judge.checkpoint}: method {judge.method}, style {judge.style}, by {judge.told_by}")
-    for line in judge.remarks(names):
-        say(line)
-    engine = Loader(endpoint, tensor_parallel, None, None, data, folder / "log.txt")
-    with bar(f"probe {folder}") as update:
-        ask(judge, names, data, split, folder, 1, None, engine, update, probe=plan)
-    run = predictions.load(folder, purpose="probe")
-    found = {name: effects.of_task(run, name, plan.left_out[name], plan.unchanged[name]) for name in names}
+    with place.taken(folder):
+        there = place.tasks(folder, judge.fingerprint)
+        names = list(dict.fromkeys([*there, *names]))
+        say(f"{judge.checkpoint}: method {judge.method}, style {judge.style}, by {judge.told_by}")
+        for line in judge.remarks(names):
+            say(line)
+        engine = Loader(endpoint, tensor_parallel, None, None, data, folder / "log.txt")
+        with bar(f"probe {folder}") as update:
+            ask(judge, names, data, split, folder, 1, None, engine, update, probe=plan)
+        run = predictions.load(folder, purpose="probe")
+        found = {name: effects.of_task(run, name, plan.left_out[name], plan.unchanged[name]) for name in names}
+        _tell(run, found)
+        with bar("thumbnails") as update:
+            page = probe_page.write(folder, run, found, plan, update)
+        effects.write(folder, run.identity, found)
+    say(f"the same with {probe_page.EXAMPLES} examples of each change: {page}")
+
+
+def _tell(run: Evaluation, found: dict[str, TaskProbe]) -> None:
+    from mtrl.core.console import check, say, say_unread
+    from mtrl.evaluate import notes, unreadable
+    from mtrl.evaluate.probing import findings
+
     for name, task in found.items():
         _show(name, task)
         first, *others = findings.of_task(task)
@@ -73,10 +90,6 @@ def command(
     for line in notes.rejected(run.rows):
         say(line)
     say_unread(unreadable.of_evaluation(run.identity, run.rows))
-    with bar("thumbnails") as update:
-        page = probe_page.write(folder, run, found, plan, update)
-    effects.write(folder, run.identity, found)
-    say(f"the same with {probe_page.EXAMPLES} examples of each change: {page}")
 
 
 def _show(name: str, task: TaskProbe) -> None:
@@ -84,7 +97,7 @@ def _show(name: str, task: TaskProbe) -> None:
     from mtrl.evaluate.probing import findings
 
     same = [[findings.words(variant), "", "0", "unchanged", "", "", "", ""] for variant in findings.without_rate(task)]
-    title = f"{name}: {task.rows:,} rows, each as it is and changed (per cent)"
+    title = f"{name}: {task.rows:,} rows of {task.split}, each as it is and changed (per cent)"
     table(title, COLUMNS, [*map(_cells, task.effects), *same])
 
 

@@ -32,6 +32,7 @@ from mtrl.evaluate.probing import effects, exchange, findings, perturbations, pi
 from mtrl.evaluate.probing.asked import FOLDER, Plan
 from mtrl.evaluate.probing.drawings import Drawings
 from mtrl.evaluate.probing.effects import Pair, TaskProbe
+from mtrl.evaluate.probing.folder import LOCK, taken
 from mtrl.evaluate.requests import of_sample
 from tests.unit.standin import MODELS, Reply, completion, standin
 from tests.unit.test_scored import judge
@@ -302,6 +303,77 @@ def test_another_probe_in_the_same_folder_is_refused(here: Path) -> None:
         probe(style="rl", **few)
 
 
+def test_a_probe_of_another_task_adds_to_the_folder(here: Path, cli: Callable[..., Any]) -> None:
+    def asked(tasks: str, *more: object) -> Any:
+        return cli(*words, "--tasks", tasks, "--rows", 6, *more)
+
+    with standin(lambda number, body: completion("yes")) as server:
+        words = ("probe", "--endpoint", server.url, "--served-model", "m", "--style", "sft", "--only", "blank,hue")
+        assert asked("demo_quality").code == 0 and len(server.asked) == 6 * 5
+        assert asked("demo_alignment").code == 0 and len(server.asked) == 2 * 6 * 5  # the first is not asked again
+        folder = Path("runs/probe-m")
+        told = json.loads((folder / "probe.json").read_text())["tasks"]
+        assert list(told) == ["demo_quality", "demo_alignment"] and told["demo_quality"]["split"] == "test"
+        page = (folder / "probe.html").read_text()
+        assert all(f'<h2 id="{name}">' in page for name in told) and page.count("<article") == 2 * 6 * 4
+        for more, differing in (
+            (("--rows", 7), "probe: rows"),
+            (("--only", "blank"), "probe: only"),
+            (("--split", "train"), "quality: split"),
+        ):
+            done = asked("demo_alignment", *more)
+            assert done.code == 2 and differing in " ".join(done.err.split()) and "pass another --out" in done.err
+        assert json.loads((folder / "probe.json").read_text())["tasks"] == told and len(server.asked) == 2 * 6 * 5
+    with pytest.raises(UserError, match="is an evaluation, not a probe"), taken(_evaluated(here)):
+        pass
+    assert not (here / "e" / LOCK).exists()
+
+
+def _evaluated(here: Path) -> Path:
+    engine = Engine(right)
+    run.ask(judge("m"), ["demo_quality"], DATA, "test", here / "e", 1, 2, lambda *_: engine, lambda *_: None)
+    return here / "e"
+
+
+def test_a_folder_is_held_until_the_page_is_written(
+    here: Path, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, second = probe_page.write, []
+
+    def and_another(folder: Path, *more: Any) -> Path:
+        second.append(cli(*asked))
+        return write(folder, *more)
+
+    with standin(lambda number, body: completion("yes")) as server:
+        asked = ("probe", "--endpoint", server.url, "--served-model", "m", "--style", "sft", "--tasks", "demo_quality")
+        asked += ("--rows", 2, "--only", "blank", "--out", "p")
+        monkeypatch.setattr(probe_page, "write", and_another)
+        assert cli(*asked).code == 0 and len(server.asked) == 4
+    (refused,) = second
+    assert refused.code == 2 and "another mtrl probe is writing to p" in refused.err and Path("p/probe.html").exists()
+
+
+def test_a_probe_is_not_continued_by_what_changes_rows_in_another_way(
+    here: Path, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert_flat(cli, ["noise"])
+    few: dict[str, Any] = {"name": "flat", "only": ["blur", "other"], "data": Path("flat")}
+    _, plan, engine = probe(**few)
+    assert engine.asked == len(plan.asked) and re.search(r"\([0-9a-f]{12}\), Pillow \d", plan.probed.made_by)
+    own = Path("recipes/tasks/flat.yaml")
+    before = own.read_text()
+    own.write_text(f"{before}orient: true\n")  # the judge would see photographs rotated
+    with pytest.raises(UserError, match="different now: task flat: probe_sha256"):
+        probe(**few)
+    own.write_text(before)
+    monkeypatch.setattr(pictures, "__file__", __file__)  # as if its code were another
+    with pytest.raises(UserError, match="different now: probe: made_by"):
+        probe(**few)
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    assert probe(**few)[2].asked == 0
+
+
 def test_names_that_do_not_fit_are_refused(here: Path) -> None:
     with pytest.raises(UserError, match="'blurr' is no perturbation") as error:
         probe(only=["blurr"])
@@ -442,7 +514,8 @@ def test_how_far_a_score_moves_is_said() -> None:
     """One point is enough to show that an image matters; the sentence says that it is no more than that."""
     near = [Pair(said("50", str(n)), said("51" if n % 2 else "50", str(n)), True) for n in range(100)]
     found = TaskProbe(
-        rows=100, looks=effects._looks({"blank": near, "other": near}), constant=None, left_out={}, unchanged={},
+        split="test", rows=100, looks=effects._looks({"blank": near, "other": near}), constant=None, left_out={},
+        unchanged={},
         effects=[
             effect("blank", "look", near),
             effect("other", "look", near),
@@ -471,7 +544,7 @@ def test_a_change_of_the_verdict_and_an_answer_that_cannot_be_read_are_told_apar
     ):
         assert effects._looks({"blank": blank, "other": other}) == looks
     found = TaskProbe(
-        rows=100, looks="unknown", constant=None, left_out={}, unchanged={},
+        split="test", rows=100, looks="unknown", constant=None, left_out={}, unchanged={},
         effects=[
             effect("blank", "look", pairs(0, 50)),
             effect("other", "look", pairs(0, 0)),
