@@ -678,3 +678,5 @@ def test_a_prompt_that_a_task_cannot_have_twice(here: Path) -> None:
     task = task_files.load("demo_alignment", None)
     assert perturbations.caption_field(task, "sft") == "caption"
     assert perturbations.caption_field(task_files.load("demo_quality", None), "sft") is None
+    elements = task_files.load("evalmuse_elements", None)  # about one element, next to the caption
+    assert perturbations.ALL["caption"].unfit(elements, "sft") == "its prompt has no caption, or several texts"
