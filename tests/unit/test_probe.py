@@ -567,6 +567,8 @@ def test_a_change_of_the_verdict_and_an_answer_that_cannot_be_read_are_told_apar
     by_name = {one.perturbation: one for one in found.effects}
     assert (by_name["hue"].n, by_name["hue"].readable, by_name["hue"].moves) == (100, 80, {"yes to no": 30})
     assert not findings.unwanted(by_name["prefill"]) and findings.loses(by_name["prefill"])
+    kept = effect("crop", "same", pairs(0, 0)).accuracy_change  # no change of 100 does not prove that there is none
+    assert kept.value == 0 and kept.ci95 == pytest.approx([-0.036, 0.036], abs=0.001)
     none = effect("blank", "look", [Pair(said(None), said("yes"))])
     assert none.flip_rate.value is None and "no answer as it is can be read" in findings._share(none)
 
@@ -652,6 +654,7 @@ def test_changes_of_words() -> None:
         (changed,) = [(old, now) for old, now in zip(caption.split(), new, strict=True) if old != now]
         assert changed[0] != "A" and changed[1].strip(".,") in ("blue", "square", "green", "ring")
     assert words.changed_word("of a", ["a b c"], chance) is None
+    assert words.changed_word("a  red\nof", ["blue"], chance) == "a  blue\nof"  # nothing but the word
     assert words.changed_word("red", ["red", "Red."], chance) is None
     for level in range(len(words.AROUND)):
         assert "{% x %} {y} <image>" in words.around("{% x %} {y} <image>", level)
