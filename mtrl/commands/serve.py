@@ -72,6 +72,8 @@ def command(
         limits = {name: found.of(one.task, judge.style, Path(ckpt)) for name, one in asked.items()}
         for name, limit in limits.items():
             say(f"task {name}: undecided below a confidence of {limit.threshold:.6g} ({ckpt}/decision.json)")
+    elif ckpt and Path(ckpt).is_dir() and not raw:
+        say(decision.without(Path(ckpt)))
     if ckpt and endpoint:
         check("warning", f"that {endpoint} has the weights of {ckpt} cannot be checked")
     wanted = running.Wanted(judge, asked, limits, endpoint, tensor_parallel, host, port, cache, cache_mb)

@@ -51,7 +51,10 @@ def test_what_cannot_be_served(cli) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         done = cli(*of, "--tasks", "koniq", "--port", taken.getsockname()[1])
+        raw = cli(*of, "--tasks", "koniq", "--raw", "--port", taken.getsockname()[1])
     assert done.code == 2 and "pass another --port" in done.err
+    assert f"no verdict is undecided, however unsure: {tiny()} has no decision.json" in done.out
+    assert "undecided" not in raw.out
     assert cli(*of, "--tasks", "koniq", "--host", "no.such.host.invalid", "--port", 0).code == 2
 
 
