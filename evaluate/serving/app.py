@@ -22,6 +22,7 @@ from mtrl.evaluate.serving import auth, decisions, passing, problem, rewarding, 
 from mtrl.evaluate.serving.answering import Answering, Ready, shares
 from mtrl.evaluate.serving.counting import TYPE, Counting, Counts
 from mtrl.evaluate.serving.hangups import EndedByHangUp
+from mtrl.evaluate.serving.health import Health
 from mtrl.evaluate.serving.problem import Problem, quoted, validated
 from mtrl.evaluate.serving.uploads import Body, Limits
 from mtrl.evaluate.verdict import Verdict
@@ -177,12 +178,13 @@ def _judged(verdict: Verdict, choices: tuple[str, ...], cached: bool) -> dict[st
 
 
 def _about(app: FastAPI, guarded: APIRouter, answering: Answering, counts: Counts) -> None:
+    checked = Health(answering.asking)
+
     @app.get("/healthz", summary="200 if the model server answers, else 503")
     async def health() -> Response:
-        server = answering.asking.server
-        if await asyncio.to_thread(server.alive):
+        if await checked.alive():
             return JSONResponse({"status": "ok"})
-        raise answering.asking.unavailable(server.problem() or "the model server does not answer")
+        raise answering.asking.unavailable(answering.asking.server.problem() or "the model server does not answer")
 
     @guarded.get("/metrics", summary="Numbers for Prometheus")
     async def metrics() -> Response:

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -70,12 +71,18 @@ class Asking:
             raise self.unavailable(why) from None
 
     def request(self, method: str, path: str, body: bytes = b"") -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """As `send`, to a path of the API."""
+        return self.send(method, self.server.address + path, body)
+
+    def send(self, method: str, url: str, body: bytes = b"") -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """A request to the model server, with its key; its reply has no redirect followed, and no cookie kept. Raises
         TimeoutError and aiohttp.ClientError once it is entered."""
         if not self._session:  # here, as it belongs to the event loop that runs
-            # a connection that rests is closed before the server closes it (vLLM's: after 5 s), or a request is lost
+            path = self.server.socket
+            connector = partial(aiohttp.UnixConnector, path) if path else aiohttp.TCPConnector
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2.0),
+                # one that rests is closed before the server closes it (vLLM's: after 5 s), or a request is lost
+                connector=connector(limit=0, keepalive_timeout=2.0),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=SECONDS),
                 trust_env=not self.own,  # whether a proxy of the environment is asked
                 auto_decompress=False,
@@ -84,9 +91,7 @@ class Asking:
         headers = {"Authorization": f"Bearer {self.server.key}", "Accept-Encoding": "identity"}
         headers |= {"Content-Type": "application/json"} if body else {}
         data = io.BytesIO(body) if body else None  # aiohttp warns of long bytes
-        return self._session.request(
-            method, self.server.address + path, data=data, headers=headers, allow_redirects=False
-        )
+        return self._session.request(method, url, data=data, headers=headers, allow_redirects=False)
 
     def unavailable(self, why: str) -> Problem:
         """503, with the time after which to try again."""
