@@ -418,6 +418,8 @@ def test_page_and_manifest(here: Path) -> None:
     text = page.read_text()
     assert "<script" not in text and "&lt;script&gt;" in text and "http" not in re.sub(r"http-equiv", "", text)
     assert text.count("<article") == sum(min(20, one) for one in _rows_of(found).values())
+    few = [one for one in found.effects if one.clusters < one.readable]  # six captions, and images that are exchanged
+    assert few and all(f">in {one.clusters} clusters</span>" in text for one in few)
     assert "data:image/jpeg;base64," in text and "cannot be shown" not in text and not (OUT / FOLDER).exists()
     hue = next(one for one in found.effects if one.variant == "hue-1")
     assert (hue.invalid_before, hue.invalid_after, hue.accuracy_after) == (0, 24, 0)
