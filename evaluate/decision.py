@@ -116,6 +116,12 @@ def read(folder: Path) -> Decisions | None:
     return found
 
 
+def without(folder: Path) -> str:
+    """What a user of a judge without one has to know, in a line."""
+    certify = hints.line("certify", "EVALUATION", write=folder)
+    return f"no verdict is undecided, however unsure: {folder} has no {FILE} ({certify} writes it)"
+
+
 def write(folder: Path, judge: str, tasks: dict[str, Decision]) -> Path:
     """Adds the tasks to those of the folder's decision.json; one of another judge is replaced. Raises UserError where
     the folder does not hold the judge with this fingerprint."""

@@ -49,6 +49,8 @@ class AskedTask(Stored):
     """The `--limit` of mtrl convert."""
     agreement: Agreement | None = None
     """Of the annotators of the whole release, where there are several."""
+    probe_sha256: str | None = None
+    """Of all that a probe asks about it; None where it is none."""
     requests: PositiveInt
     """Number of requests, over samples, orders and votes."""
     choices: Annotated[tuple[str, ...], Strict(False), Field(min_length=2)]
@@ -68,7 +70,7 @@ class Probed(Stored):
     only: list[str]
     """The perturbations, by name."""
     made_by: str = ""
-    """The versions of mtrl and Pillow: others may change rows and images in another way."""
+    """Versions and code: others may change rows and images in another way."""
 
 
 class Identity(Stored):

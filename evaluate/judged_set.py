@@ -55,7 +55,7 @@ class Asked(NamedTuple):
 class JudgedSet:
     path: Path
     tasks: dict[str, list[Judged]]
-    """Rows by task, in the order of the file."""
+    """Rows by task, in the order of their ids: no number may depend on the order of the file."""
     skipped: int = 0
     """Rows that were not judged. They are not in `tasks`."""
     asked: dict[str, Asked] | None = None
@@ -128,6 +128,7 @@ def _of_file(path: Path, column: str | None) -> JudgedSet:
         raise UserError(f"{path} has no column {column!r}", f"pass --cluster with one of these: {', '.join(columns)}")
     tasks = {}
     for name, records in every.items():
+        records.sort(key=lambda record: _cell(record, "id"))
         first = components(_shared(record, column or CLUSTER) for record in records)
         ids = [_cell(record, "id") for record in records]
         tasks[name] = [

@@ -38,7 +38,7 @@ class Evaluation(NamedTuple):
     identity: Identity
     """Which judge was asked what."""
     rows: list[Prediction]
-    """Its answers, in the order of their first line in the file."""
+    """Its answers, by task and then by key: engines answer in any order, and no number may depend on it."""
     home: Path | None
     """The folder with the tasks and prompts that were asked; None where it was not kept."""
 
@@ -60,8 +60,10 @@ def load(folder: Path, file: str = FILE, purpose: Purpose = "eval") -> Evaluatio
     identity = read_identity(folder)
     identity.check_purpose(purpose, folder)
     rows = {row.key: row for row in rows_of(folder / file, identity)}
+    place = {name: number for number, name in enumerate(identity.tasks)}
+    ordered = [rows[key] for key in sorted(rows, key=lambda key: (place[key.task], key))]
     home = folder / task_files.FOLDER
-    return Evaluation(identity, list(rows.values()), home if home.is_dir() else None)
+    return Evaluation(identity, ordered, home if home.is_dir() else None)
 
 
 def rows_of(file: Path, identity: Identity) -> Iterator[Prediction]:
@@ -151,9 +153,10 @@ def _read_of(row: Prediction) -> dict[str, Any]:
 
 
 def rewrite(file: Path, rows: Iterable[Prediction]) -> None:
-    """Writes each row's verdicts and confidence into its line; whatever else a line holds stays as it is."""
+    """Writes each row's verdicts and confidence into its line; whatever else is in the file stays as it is."""
     lines = {_key(line): line for _, line in json_lines(file, torn=True, strict=False)}
-    changed = ({**lines[row.key], **_read_of(row)} for row in rows)
+    read = {row.key: _read_of(row) for row in rows}
+    changed = ({**line, **read[key]} for key, line in lines.items())
     write_text(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in changed))
 
 

@@ -71,6 +71,9 @@ class Recording:
             for key in task
             if name in old.tasks and key not in UNCOMPARED_OF_TASK and before["tasks"][name].get(key) != task[key]
         ]
+        if "probe" in differing:
+            changed = [f"probe: {key}" for key in now["probe"] if before["probe"].get(key) != now["probe"][key]]
+            differing = [*changed, *(key for key in differing if key != "probe")]
         if differing:
             what = "probe" if new.probe else "evaluation"
             raise UserError(

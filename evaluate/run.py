@@ -105,6 +105,7 @@ def ask(
                 limit=limit,
                 conversion_limit=cards[name].limit if name in cards else None,
                 agreement=cards[name].agreement if name in cards else None,
+                probe_sha256=probe.sha256[name] if probe else None,
                 requests=len(asked[name]),
                 choices=prompts_of[name].choices,
                 pair=None if task.pair == IMAGES else task.pair,
@@ -138,6 +139,6 @@ def _answers(engine: Engine, left: list[Request], sampling: Sampling, probe: Pla
     if not probe:
         yield from engine.answers(left, sampling)
         return
-    with contextlib.closing(probe.parts(left)) as parts:
+    with contextlib.closing(probe.drawings.parts(left)) as parts:
         for part in parts:
             yield from engine.answers(part, sampling)

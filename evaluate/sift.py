@@ -69,7 +69,7 @@ class Sifted(NamedTuple):
     identity: Identity
     """Which judge was asked what."""
     rows: dict[str, list[RowVotes]]
-    """By task, each row once, in the order of the first answers: an engine may answer later rows first."""
+    """By task, each row once, in the order of the ids."""
     traces: dict[str, dict[str, list[str]]]
     """By task and id: the responses that are right, in the order of the votes; rows without one are left out."""
 

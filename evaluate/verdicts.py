@@ -113,8 +113,9 @@ def key_of(judge: Subject, item: Item, known: Mapping[Path, str], decided_by: Se
     given = item.given
     seen += [item.id, item.task.name, given.prompt, given.label, *given.names, *(known[path] for path in given.images)]
     seen += ["orient"] * item.task.orient
-    seen += item.task.choices[2:]
-    if item.task.pair not in (None, Pair(images=[1, 2])):  # else the key is as an older mtrl made it
+    first = item.task.choices[:2]
+    seen += item.task.choices[2 if first in (parser.POINTWISE, parser.PAIRWISE) else 0 :]  # as an older mtrl did
+    if item.task.pair not in (None, Pair(images=[1, 2])):  # the same
         seen.append(str(item.task.pair))
     seen += decided_by
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()

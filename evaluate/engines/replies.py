@@ -12,11 +12,12 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, NotRequired
 
 import httpx2
 import openai
-from pydantic import Field
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from mtrl.core.errors import UserError
 from mtrl.core.parsing import parse_json
@@ -144,21 +145,30 @@ class Completion(Stored):
         """Each token with its alternatives; None where the reply has none. Raises UserError where they are wrong."""
         if not self.choices[0].logprobs:
             return None
-        content = validate(_Logprobs, self.choices[0].logprobs, "logprobs").content
-        return [step(t.token, ((o.token, o.logprob) for o in (t.top_logprobs or [t]))) for t in content or ()] or None
+        content = validate(_Logprobs, self.choices[0].logprobs, "logprobs").get("content") or ()
+        listed = [(token["token"], token.get("top_logprobs") or [token]) for token in content]
+        return [step(text, ((one["token"], one["logprob"]) for one in others)) for text, others in listed] or None
 
 
-class _Alternative(Stored):
+EXACT = with_config(ConfigDict(strict=True, allow_inf_nan=False))
+
+
+@EXACT
+class _Alternative(TypedDict):
+    """A dict, since an answer has hundreds, and objects take five times as long."""
+
     token: str
-    logprob: float = Field(le=0.001)  # at most 0, but servers may round it up
+    logprob: Annotated[float, Field(le=0.001)]  # at most 0, but servers may round it up
 
 
+@EXACT
 class _Token(_Alternative):
-    top_logprobs: list[_Alternative] | None = None
+    top_logprobs: NotRequired[list[_Alternative] | None]
 
 
-class _Logprobs(Stored):
-    content: list[_Token] | None = None
+@EXACT
+class _Logprobs(TypedDict):
+    content: NotRequired[list[_Token] | None]
 
 
 class _Model(Stored):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtrl.config import task_files
+from mtrl.config.kinds import INVALID
 from mtrl.core import targets
 from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.html import page, thumbnails
@@ -43,7 +44,7 @@ class Example:
     """The verdicts; of a pair in the other order, as of the order as it is."""
     flipped: bool
     colour: str
-    """A class of the page's CSS: whether it moved as it should, "open" where that is not known."""
+    """A class of the page's CSS: whether it moved as it should, "open" where that is not known or nothing is said."""
     label: str
     right: str
     """What is right after the change, in the order that was asked."""
@@ -93,11 +94,11 @@ def write(
 
 
 def _chosen(run: Evaluation, task: str, seed: int) -> dict[str, list[Pair]]:
-    """By perturbation up to EXAMPLES rows of all its levels, flips first, else in an order by the seed."""
+    """By perturbation up to EXAMPLES rows of all its levels: flips, answers that are lost, others; each by the seed."""
 
-    def place(pair: Pair) -> tuple[bool, bytes]:
+    def place(pair: Pair) -> tuple[bool, bool, bytes]:
         name = f"{seed} {pair.after.variant} {pair.after.id}"
-        return not pair.flipped, hashlib.sha256(name.encode()).digest()
+        return not pair.flipped, not pair.lost, hashlib.sha256(name.encode()).digest()
 
     by_name: dict[str, list[Pair]] = {}
     for variant, its in effects.pairs(run, task).items():
@@ -111,7 +112,7 @@ def _thumbnails(plan: Plan, shown: list[Pair], tick: Callable[[int, int], None])
     requests = [plan.asked[key] for key in asked]
     as_they_are = [file for pair in shown for file in plan.asked[pair.before.key].images]
     side, made, done = thumbnails.side_for(as_they_are * 2), dict[Path, str](), 0
-    with contextlib.closing(plan.parts(requests)) as parts:
+    with contextlib.closing(plan.drawings.parts(requests)) as parts:
         for part in parts:
             made.update(_of_part(part, side, made))
             done += len(part)
@@ -137,7 +138,7 @@ def _example(pair: Pair, expected: Expected, plan: Plan, thumbs: dict[Path, str]
         before=said[0],
         after=said[1],
         flipped=pair.flipped,
-        colour=COLOURS.get((expected, pair.flipped), "open"),
+        colour="open" if INVALID in said else COLOURS.get((expected, pair.flipped), "open"),
         label=before.label,
         right=after.label,
         images=[thumbs[file] for file in before.images],

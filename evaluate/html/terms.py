@@ -72,9 +72,9 @@ TERMS = {
     "accuracy without ties": "The share of pairs right in both orders, without those that are flipped.",
     "flipped": "A pair whose two answers contradict each other, such as twice the first: the order decided. Of the"
     " pairs with two valid answers.",
-    "flips": "Verdicts that differ from the judge's verdict on the same row as it is. An invalid answer is one more"
-    " verdict. Of a pair in the other order, the verdict is first read in the order as it is. On a scale, steps"
-    " of up to a tenth of its range are none, unless the image is gone.",
+    "flips": "Verdicts that differ from the judge's verdict on the same row as it is, of the rows with such a verdict."
+    " An invalid answer is none. Of a pair in the other order, the verdict is first read in the order as it is. On a"
+    " scale, steps of up to a tenth of its range are none, unless the image is gone.",
     "should move": "No: the verdict should stay. Yes: it should become the other one. If it looks: the image that the"
     " verdict is about is gone. Perhaps: a move may be right, as the sentences above the table say.",
     "first chosen": "Of the answers that choose one of the two, the share that choose the first. 50 means that the"

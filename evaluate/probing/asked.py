@@ -1,60 +1,46 @@
 """What a probe asks: some rows of each task as they are, and once more for each change, as one stream of requests.
 
-Everything follows from the data and the seed: the rows, the changes and the changed images. These are made as they are
-needed, in a folder below the probe's own, and deleted when they are answered; nothing is written to the data.
+Everything follows from the data and the seed: the rows, the changes and the changed images. Where a change changes
+nothing in a row, nothing is asked, and the row is counted as unchanged. Nothing is written to the data.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+from mtrl import __version__
 from mtrl.config import prompting, samples
 from mtrl.config.samples import Key, Sample
 from mtrl.config.tasks import Task
-from mtrl.converters.pipeline.images import load_rgb
 from mtrl.core.errors import UserError
+from mtrl.core.files import sha256_bytes
 from mtrl.evaluate import requests
 from mtrl.evaluate.engines.base import Engine
 from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.identity import Probed
 from mtrl.evaluate.metrics import groups
-from mtrl.evaluate.probing import perturbations, pictures
+from mtrl.evaluate.probing import drawings, exchange, perturbations, pictures, words
+from mtrl.evaluate.probing.drawings import Drawing, Drawings
 from mtrl.evaluate.probing.perturbations import Changed, Perturbation, Row
 
 FOLDER = ".images"  # of changed images, while they are asked about
-PIXELS, MOST = 400_000_000, 1024  # of the changed images of one part, and its requests: about a gigabyte of files
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A changed image."""
+def made_by() -> str:
+    """What the same rows and seed are changed in the same way by: versions, and the code that draws and changes."""
+    import PIL
 
-    source: Path
-    orient: bool
-    """Whether the source is rotated by its EXIF, as the task says."""
-    change: pictures.Change
-    level: int
-    chance: str
-    """The seed of the change."""
-    quality: int | None
-    """Of a JPEG; None for a PNG, which loses nothing."""
-    pixels: int
-    """Of the source."""
-
-    def write(self, target: Path) -> None:
-        """Raises OSError, MtrlError."""
-        image = self.change(load_rgb(self.source, self.orient), self.level, Random(self.chance))
-        if self.quality is None:
-            image.save(target, "PNG", compress_level=1)
-        else:
-            image.save(target, "JPEG", quality=self.quality)
+    code = hashlib.sha256()
+    for module in (sys.modules[__name__], drawings, exchange, groups, perturbations, pictures, words):
+        code.update(Path(module.__file__ or "").read_bytes())
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return f"mtrl {__version__} ({code.hexdigest()[:12]}), Pillow {PIL.__version__}, Python {python}"
 
 
 class Plan:
@@ -67,18 +53,22 @@ class Plan:
         if unknown := [name for name in only or () if name not in known]:
             raise UserError(f"{unknown[0]!r} is no perturbation", f"choose from: {', '.join(known)}")
         names = [name for name in known if only is None or name in only]
-        self.probed = Probed(rows=rows, seed=seed, only=names, made_by=pictures.made_by())
+        self.probed = Probed(rows=rows, seed=seed, only=names, made_by=made_by())
         self.drawn: dict[str, dict[str, Sample]] = {}
         """By task and id, the rows that are asked, in file order."""
         self.left_out: dict[str, dict[str, str]] = {}
         """By task: perturbations that it cannot have, and why."""
+        self.unchanged: dict[str, dict[str, list[str]]] = {}
+        """By task and variant: the ids of rows that it leaves as they are."""
         self.asked: dict[Key, Request] = {}
-        self._data, self._split, self._images, self._named = data, split, out / FOLDER, only is not None
-        self._drawings: dict[Path, Drawing] = {}
+        self.sha256: dict[str, str] = {}
+        """By task, of all that is asked: texts, images and their changes, what is right, and clusters."""
+        self.drawings = Drawings(out / FOLDER)
+        self._data, self._split, self._named = data, split, only is not None
 
     def requests(self, tasks: Mapping[str, Task], style: str) -> dict[str, list[Request]]:
-        """Of each task, all rows as they are, then change by change. Raises UserError for a perturbation that was named
-        and that no task can have."""
+        """Of each task, all rows as they are, then change by change; not those that a change leaves as they are. Raises
+        UserError for a perturbation that was named and that no task can have."""
         found = {name: self._of_task(task, style) for name, task in tasks.items()}
         self.asked = {request.key: request for its in found.values() for request in its}
         for name in self.probed.only if self._named else ():
@@ -103,44 +93,43 @@ class Plan:
         requests.check_unchanged(task, self._data, self._split, rows)
         render = prompting.renderer(task, style)
         clusters = groups.of_split(self._data, task.name, self._split, task.split.texts)
-        chosen = [perturbations.ALL[name] for name in self.probed.only]
-        unfit = {one.name: why for one in chosen if (why := one.unfit(task, style))}
-        found = []
+        unfit = {name: why for name in self.probed.only if (why := perturbations.ALL[name].unfit(task, style))}
+        fit = [perturbations.ALL[name] for name in self.probed.only if name not in unfit]
+        others = exchange.exchanged(rows, clusters, Random(f"{self.probed.seed} {task.name} other"))
+        found = list[tuple[Request, list[Request]]]()
         for sample in rows:
             requests.check_kind(task, sample, self._data)
-            prompt = render(sample)
-            plain = Changed(sample, prompt)
-            found.append(self._request(task, plain, clusters[sample.id]))
-            for one in chosen:
-                if one.name in unfit:
-                    continue
-                for level, variant in enumerate(one.variants):
-                    chance = f"{self.probed.seed} {task.name} {sample.id} {one.name}"
-                    row = Row(task, style, sample, prompt, render, rows, clusters, Random(chance))
-                    if changed := one.change(row, level):
-                        asked = self._request(task, changed, clusters[sample.id], variant)
-                        found.append(self._with_drawings(asked, changed, one, level, chance))
-        there = {request.variant for request in found}
-        for one in chosen:
-            if one.name not in unfit and not there & {*one.variants} and rows:
-                unfit[one.name] = NONE.get(one.name, "no row can be changed so")
+            row = Row(task, style, sample, render(sample), render, rows, others, Random())
+            plain = self._request(task, Changed(sample, row.prompt), clusters[sample.id])
+            found.append((plain, list(self._changes(row, fit, clusters[sample.id]))))
+        there = {request.variant for _, changes in found for request in changes}
+        unfit |= {
+            one.name: NONE.get(one.name, "no row can be changed so") for one in fit if not there & {*one.variants}
+        }
         self.drawn[task.name], self.left_out[task.name] = {row.id: row for row in rows}, unfit
         place = {variant: number for number, variant in enumerate(["", *perturbations.LEVELS])}
-        return sorted(found, key=lambda request: place[request.variant])
+        asked = sorted(
+            (one for plain, changes in found for one in (plain, *changes)), key=lambda one: place[one.variant]
+        )
+        same, unchanged = self.drawings.unchanged(found), dict[str, list[str]]()
+        for one in asked:
+            if one.key in same:
+                unchanged.setdefault(one.variant, []).append(one.id)
+        self.unchanged[task.name] = unchanged
+        asked = [one for one in asked if one.key not in same]
+        about = [(*one.key, one.prompt, one.prefix, one.label, one.cluster, one.orient) for one in asked]
+        shown = [list(map(self.drawings.about, one.images)) for one in asked]
+        self.sha256[task.name] = sha256_bytes(json.dumps([about, shown]).encode())
+        return asked
 
-    def parts(self, asked: Iterable[Request]) -> Generator[list[Request], None, None]:
-        """The requests in parts. The changed images of a part exist until the next is taken. Close it at the end."""
-        shutil.rmtree(self._images, ignore_errors=True)  # a killed probe may have left some
-        try:
-            for part in self._cut(asked):
-                files = [file for request in part for file in request.images if file in self._drawings]
-                self._images.mkdir(parents=True, exist_ok=True)
-                with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # Pillow works outside Python's lock
-                    list(pool.map(lambda file: self._drawings[file].write(file), files))
-                yield part
-                shutil.rmtree(self._images)
-        finally:
-            shutil.rmtree(self._images, ignore_errors=True)
+    def _changes(self, row: Row, fit: Sequence[Perturbation], cluster: str) -> Iterator[Request]:
+        """What is asked in the row's place."""
+        for one in fit:
+            chance = f"{self.probed.seed} {row.task.name} {row.sample.id} {one.name}"
+            for level, variant in enumerate(one.variants):
+                if changed := one.change(replace(row, chance=Random(chance)), level):
+                    asked = self._request(row.task, changed, cluster, variant)
+                    yield self._with_drawings(asked, changed, one, level, chance)
 
     def _rows(self, task: Task) -> list[Sample]:
         """Those with the lowest hashes of seed, task and id."""
@@ -153,34 +142,20 @@ class Plan:
         return [sample for sample in every if sample.id in first]
 
     def _request(self, task: Task, changed: Changed, cluster: str, variant: str = "") -> Request:
-        shown = changed.shown or cluster
-        asked = requests.of_sample(changed.sample, task, changed.order, changed.prompt, self._data, shown)
+        cluster = changed.cluster or cluster
+        asked = requests.of_sample(changed.sample, task, changed.order, changed.prompt, self._data, cluster)
         return replace(asked, variant=variant, prefix=changed.prefix)
 
     def _with_drawings(self, asked: Request, changed: Changed, one: Perturbation, level: int, chance: str) -> Request:
         """The request about images that are drawn before it is asked."""
         if not (draw := changed.draw):
             return asked
-        images = list(asked.images)
+        quality = pictures.JPEG[level] if one.name == "jpeg" else None
+        drawn = {}
         for place in changed.places:
-            quality = pictures.JPEG[level] if one.name == "jpeg" else None
-            name = hashlib.sha256(f"{asked.task} {asked.id} {asked.variant} {place}".encode()).hexdigest()[:32]
-            file = self._images / f"{name}.{'jpg' if quality else 'png'}"
             wide, high = changed.sample.sizes[place] if changed.sample.sizes else (1024, 1024)
-            self._drawings[file] = Drawing(images[place], asked.orient, draw, level, chance, quality, wide * high)
-            images[place] = file
-        return replace(asked, images=tuple(images))
-
-    def _cut(self, asked: Iterable[Request]) -> Iterator[list[Request]]:
-        part, pixels = list[Request](), 0
-        for request in asked:
-            part.append(request)
-            pixels += sum(self._drawings[file].pixels for file in request.images if file in self._drawings)
-            if len(part) == MOST or pixels >= PIXELS:
-                yield part
-                part, pixels = [], 0
-        if part:
-            yield part
+            drawn[place] = Drawing(asked.images[place], asked.orient, draw, level, chance, quality, wide * high)
+        return self.drawings.replaced(asked, drawn)
 
 
 NONE = {  # why no row can be changed so

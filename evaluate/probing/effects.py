@@ -1,15 +1,14 @@
 """What each change does to a judge's verdicts: flips, their direction, accuracy; and whether the judge looks at all.
 
-A flip is a verdict that differs from the one on the same row as it is; an invalid answer is one more verdict, as
-everywhere. Of a pair in the other order, the verdict is first read in the order as it is. On a scale, only a step of
-more than NEAR of its range is a flip; where the image is gone, any is. Where the verdict should become the other one,
-an answer that cannot be read, before or after, is no flip.
+A flip is another verdict than on the same row as it is. An answer that can be read and, after the change, no longer can
+is counted on its own: it is no verdict. Both are shares of the rows whose answer as they are can be read. Of a pair in
+the other order, the verdict is first read in the order as it is. On a scale, only a step of more than NEAR of its range
+is a flip; where the image is gone, any is.
 
 A judge is called blind where two things are proven, each by the upper end of a 95% interval: a grey image, and the
-image of another row with another label, change fewer than FEW of its verdicts. A judge that always says the same is
-blind too. It looks where the lower end of one of the two is above FEW. Otherwise it cannot be told. Rows whose answer
-as they are cannot be read prove nothing here; nor do few images, each shown in place of many (a rare label), that it is
-blind.
+image of another row with another label, change fewer than FEW of its verdicts, or make them unreadable. A judge that
+always says the same is blind too. It looks where the lower end of the flips of one of the two is above FEW. Otherwise
+it cannot be told. Rows that exchange images, as `other` does, are one cluster.
 """
 
 from __future__ import annotations
@@ -17,12 +16,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import NonNegativeInt, PositiveInt
 
 from mtrl.config import task_files
 from mtrl.config.kinds import INVALID, OTHER
+from mtrl.config.samples import SplitName
 from mtrl.core.errors import UserError
 from mtrl.core.files import write_json
 from mtrl.core.schema import Stored
@@ -37,7 +37,6 @@ from mtrl.reward_plugins import judge
 
 FILE = "probe.json"
 FEW = 0.05  # of the verdicts; ours
-SHOWN = 20  # clusters of the images that `other` shows, for a judge to be called blind; ours
 NEAR = 0.1  # of a scale: of 1 to 5 every step is a flip, of 0 to 100 one of 11; ours
 Looks = Literal["blind", "looks", "unknown"]
 
@@ -54,13 +53,22 @@ class Effect(Stored):
     """Whether the verdict should move, see perturbations.py."""
     n: PositiveInt
     """Rows that were changed so."""
-    clusters: PositiveInt
-    """Of rows that are not independent."""
+    readable: NonNegativeInt
+    """Of the n rows, those whose answer as they are can be read: the rates are of these."""
+    clusters: NonNegativeInt
+    """Of readable rows that are not independent; of `other`, also those that exchange images."""
     flips: NonNegativeInt
     flip_rate: Estimate
-    """Flips of the n rows; the interval is by clusters."""
+    """Intervals of rates are by clusters; no value where no answer can be read."""
     moves: dict[str, int]
     """Flips by direction, the most frequent first: "yes to no", on a scale "higher" and "lower"."""
+    room: NonNegativeInt
+    """The most points of a scale that are no flip; 0 for other verdicts, and where the image is gone."""
+    mean_move: float | None
+    """The mean distance of the two verdicts in points of a scale, of rows with two; None for other verdicts."""
+    unreadable: NonNegativeInt
+    """Readable rows whose answer after the change is not."""
+    unreadable_rate: Estimate
     accuracy_before: Fraction
     """Of the same rows as they are."""
     accuracy_after: Fraction
@@ -74,6 +82,8 @@ class Effect(Stored):
 class TaskProbe(Stored):
     """One task."""
 
+    split: SplitName
+    """That its rows are drawn from."""
     rows: PositiveInt
     looks: Looks
     constant: str | None
@@ -81,6 +91,9 @@ class TaskProbe(Stored):
     left_out: dict[str, str]
     """Perturbations that it cannot have, and why."""
     effects: list[Effect]
+    unchanged: dict[str, list[str]]
+    """By variant, the rows (ids) that were not asked: the change leaves them as they are. A variant of such rows only
+    has no effect."""
 
 
 class Pair(NamedTuple):
@@ -88,10 +101,10 @@ class Pair(NamedTuple):
 
     before: Prediction
     after: Prediction
+    scale: bool = False
+    """Whether verdicts are numbers."""
     room: int = 0
-    """The most steps of a scale that are no flip; 0 for other verdicts."""
-    readable: bool = False
-    """Whether only a verdict that becomes another verdict is a flip."""
+    """The most points of a scale that are no flip."""
 
     @property
     def verdicts(self) -> tuple[str, str]:
@@ -102,18 +115,33 @@ class Pair(NamedTuple):
         return self.before.verdict or INVALID, said
 
     @property
+    def cluster(self) -> str:
+        """Of the change: pairs with the same one are not independent."""
+        return self.after.cluster or self.after.id
+
+    @property
+    def distance(self) -> int | None:
+        """In points of a scale; None for other verdicts, and where one cannot be read."""
+        before, after = self.verdicts
+        return abs(int(before) - int(after)) if self.scale and INVALID not in (before, after) else None
+
+    @property
     def flipped(self) -> bool:
         before, after = self.verdicts
-        if self.readable and INVALID in (before, after):
+        if INVALID in (before, after):
             return False
-        if self.room and INVALID not in (before, after):
-            return abs(int(before) - int(after)) > self.room
-        return before != after
+        return (self.distance or 0) > self.room if self.scale else before != after
+
+    @property
+    def lost(self) -> bool:
+        """Whether its answer can no longer be read."""
+        return self.before.verdict is not None and self.after.verdict is None
 
     @property
     def direction(self) -> str:
+        """Of a flip."""
         before, after = self.verdicts
-        if self.room and INVALID not in (before, after):
+        if self.scale:
             return "higher" if int(after) > int(before) else "lower"
         return f"{before} to {after}"
 
@@ -126,18 +154,18 @@ def pairs(run: Evaluation, task: str) -> dict[str, list[Pair]]:
         raise UserError(f"the probe is not finished: {what}", "run the same mtrl probe again: it continues")
     plain = {row.id: row for row in rows if not row.variant}
     choices = run.identity.tasks[task].choices
-    near = int(NEAR * (int(choices[-1]) - int(choices[0]))) if judge.is_scale(choices) else 0
+    scale = judge.is_scale(choices)
+    near = int(NEAR * (int(choices[-1]) - int(choices[0]))) if scale else 0
     found: dict[str, list[Pair]] = {variant: [] for variant in perturbations.LEVELS}
     for row in rows:
         if row.variant in found:
-            expected = perturbations.LEVELS[row.variant][0].expected
-            room = 0 if expected == "look" else near
-            found[row.variant].append(Pair(plain[row.id], row, room, expected == "opposite"))
+            gone = perturbations.LEVELS[row.variant][0].expected == "look"
+            found[row.variant].append(Pair(plain[row.id], row, scale, 0 if gone else near))
     return {variant: its for variant, its in found.items() if its}
 
 
-def of_task(run: Evaluation, name: str, left_out: dict[str, str]) -> TaskProbe:
-    """Raises UserError where the probe is not finished."""
+def of_task(run: Evaluation, name: str, left_out: dict[str, str], unchanged: dict[str, list[str]]) -> TaskProbe:
+    """`left_out` and `unchanged` are the Plan's. Raises UserError where the probe is not finished."""
     task = task_files.load(name, run.home)
     effects, by_variant = [], pairs(run, name)
     for variant, found in by_variant.items():
@@ -145,7 +173,15 @@ def of_task(run: Evaluation, name: str, left_out: dict[str, str]) -> TaskProbe:
         effects.append(_effect(variant, of.name, of.levels[level], of.expected_of(task), found))
     plain = [row.verdict or INVALID for row in run.rows if row.task == name and not row.variant]
     constant = plain[0] if len(set(plain)) == 1 else None
-    return TaskProbe(rows=len(plain), looks=_looks(by_variant), constant=constant, left_out=left_out, effects=effects)
+    return TaskProbe(
+        split=run.identity.tasks[name].split,
+        rows=len(plain),
+        looks=_looks(by_variant),
+        constant=constant,
+        left_out=left_out,
+        effects=effects,
+        unchanged=unchanged,
+    )
 
 
 def write(folder: Path, identity: Identity, found: dict[str, TaskProbe]) -> Path:
@@ -165,41 +201,57 @@ def write(folder: Path, identity: Identity, found: dict[str, TaskProbe]) -> Path
 def _effect(variant: str, name: str, level: str, expected: Expected, found: Sequence[Pair]) -> Effect:
     import numpy as np
 
-    clusters = [pair.before.cluster or pair.before.id for pair in found]
-    flips = [pair.flipped for pair in found]
+    readable = [pair for pair in found if pair.before.verdict]
+    flipped = [pair for pair in readable if pair.flipped]
+    distances = [pair.distance for pair in readable if pair.distance is not None]
     before, after = (
         np.array([side.correct for side in sides], dtype=float)
         for sides in zip(*(pair[:2] for pair in found), strict=True)
     )
-    change = after - before
-    drawn = intervals.of_weights(lambda weights: weights @ change / weights.sum(axis=-1), clusters)
-    moves = Counter(pair.direction for pair in found if pair.flipped)
     return Effect(
         variant=variant,
         perturbation=name,
         level=level,
         expected=expected,
         n=len(found),
-        clusters=len(set(clusters)),
-        flips=sum(flips),
-        flip_rate=Estimate(value=sum(flips) / len(flips), ci95=shares.interval(flips, clusters)),
-        moves=dict(moves.most_common()),
+        readable=len(readable),
+        clusters=len({pair.cluster for pair in readable}),
+        flips=len(flipped),
+        flip_rate=_rate(readable, [pair.flipped for pair in readable]),
+        moves=dict(Counter(pair.direction for pair in flipped).most_common()),
+        room=found[0].room,
+        mean_move=sum(distances) / len(distances) if distances else None,
+        unreadable=sum(pair.lost for pair in found),
+        unreadable_rate=_rate(readable, [pair.lost for pair in readable]),
         accuracy_before=float(before.mean()),
         accuracy_after=float(after.mean()),
-        accuracy_change=intervals.estimate(float(change.mean()), drawn),
+        accuracy_change=_change(after - before, [pair.cluster for pair in found]),
         invalid_before=sum(pair.before.verdict is None for pair in found),
         invalid_after=sum(pair.after.verdict is None for pair in found),
     )
 
 
+def _rate(found: Sequence[Pair], hits: Sequence[bool]) -> Estimate:
+    if not found:
+        return Estimate(value=None, ci95=None)
+    return Estimate(value=sum(hits) / len(hits), ci95=shares.interval(hits, [pair.cluster for pair in found]))
+
+
+def _change(change: Any, clusters: Sequence[str]) -> Estimate:
+    """The mean of numbers -1, 0 and 1. Where all are 0, a bootstrap has no width: then the interval is as far from 0 as
+    the share of other numbers may be."""
+    if not change.any():
+        ends = shares.interval([False] * len(clusters), clusters)
+        return Estimate(value=0.0, ci95=ends and [-ends[1], ends[1]])
+    drawn = intervals.of_weights(lambda weights: weights @ change / weights.sum(axis=-1), clusters)
+    return intervals.estimate(float(change.mean()), drawn)
+
+
 def _looks(by_variant: Mapping[str, Sequence[Pair]]) -> Looks:
     names = [variant for variant, (one, _) in perturbations.LEVELS.items() if one.expected == "look"]
     readable = [[pair for pair in by_variant.get(name, ()) if pair.before.verdict] for name in names]
-    clusters = [[pair.before.cluster or pair.before.id for pair in found] for found in readable]
-    flips = [[pair.flipped for pair in found] for found in readable]
-    known = [ends for of in zip(flips, clusters, strict=True) if (ends := shares.interval(*of))]
-    if any(low > FEW for low, _ in known):
+    flips = [_rate(found, [pair.flipped for pair in found]).ci95 for found in readable]
+    if any(ends and ends[0] > FEW for ends in flips):
         return "looks"
-    shown = [len({pair.after.cluster or pair.after.id for pair in found}) for found in readable]
-    proven = len(known) == len(names) and all(high < FEW for _, high in known) and min(shown) >= SHOWN
-    return "blind" if proven else "unknown"
+    moves = [_rate(found, [pair.flipped or pair.lost for pair in found]).ci95 for found in readable]
+    return "blind" if all(ends and ends[1] < FEW for ends in moves) else "unknown"

@@ -20,6 +20,7 @@ from mtrl.config import prompting
 from mtrl.config.samples import Order, Sample
 from mtrl.config.tasks import Task
 from mtrl.evaluate.probing import pictures, words
+from mtrl.evaluate.probing.exchange import Shown
 
 Expected = Literal["same", "opposite", "look", "depends"]
 CAPTIONS = 200  # that a changed word may come from, at most
@@ -38,8 +39,8 @@ class Row:
     render: Callable[[Sample], str]
     drawn: Sequence[Sample]
     """All rows of the probe's task, this one among them."""
-    clusters: Mapping[str, str]
-    """By id: rows with the same one are not independent."""
+    others: Mapping[str, Shown]
+    """By id: whose images a row can show in place of its own."""
     chance: Random
     """Of this row and perturbation alone."""
 
@@ -57,8 +58,8 @@ class Changed:
     """Changes the images at `places`."""
     places: tuple[int, ...] = ()
     """Of the sample's images, from 0."""
-    shown: str = ""
-    """The cluster of the row whose images are shown in place of the row's own; "" where they are its own."""
+    cluster: str = ""
+    """Answers with the same one are not independent; "" for the row's own cluster."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,10 @@ class Perturbation:
 
 
 def caption_field(task: Task, style: str) -> str | None:
-    """The field of the prompt that says what the image should show; None where there is none."""
+    """The only field of the prompt, which says what the image should show. None where there is none, and where there
+    are several: the question may be about another one, such as one element of the caption."""
     used = prompting.fields(task, style)
-    return next((name for name in task.split.texts if name in used), used[0] if len(used) == 1 else None)
+    return used[0] if len(used) == 1 else None
 
 
 def _drawn(change: pictures.Change, row: Row, level: int) -> Changed:
@@ -109,23 +111,14 @@ def _written(row: Row, level: int) -> Changed:
 
 def _other(row: Row, level: int) -> Changed | None:
     """The images of another row, with another label and of another cluster. The label that is kept is this row's."""
-    own = row.sample
-    found = [
-        other
-        for other in row.drawn
-        if other.answer != own.answer and row.clusters[other.id] != row.clusters[own.id] and other.images != own.images
-    ]
-    if not found:
+    if not (shown := row.others.get(row.sample.id)):
         return None
-    taken = row.chance.choice(found)
-    return Changed(replace(own, images=taken.images), row.prompt, shown=row.clusters[taken.id])
+    return Changed(replace(row.sample, images=shown.sample.images), row.prompt, cluster=shown.group)
 
 
-def _order(row: Row, level: int) -> Changed | None:
+def _order(row: Row, level: int) -> Changed:
     assert row.task.pair
     swapped = row.sample.swapped(row.task.pair)
-    if (swapped.images, swapped.fields) == (row.sample.images, row.sample.fields):
-        return None  # of two equal sides, no verdict names the same one in both orders
     return Changed(swapped, row.render(swapped), "turned")
 
 

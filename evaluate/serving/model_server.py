@@ -1,7 +1,8 @@
 """vLLM's server behind the app: started, watched, started again where it dies, and ended with mtrl.
 
-It listens on 127.0.0.1 only, at a free port, and answers to a random key. A start that follows a death waits: 1 s, then
-twice as long each time, up to LONGEST. The files of an export are checked before each start, and once it has loaded.
+It listens at no port, but at a Unix socket in a folder that only this user can enter: so nothing else can be there in
+its place, and be sent images. A start that follows a death waits: 1 s, then twice as long each time, up to LONGEST. The
+files of an export are checked before each start, and once it has loaded.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -32,7 +33,8 @@ POLL = 0.25  # seconds between two looks at a server that is loading
 LONGEST = 60.0  # seconds that a start waits at most after a death
 STEADY = 120.0  # seconds; a server that lived as long has loaded its model well, and its death counts as the first
 GRACE = 10.0  # seconds that the server has to end by itself
-ALIVE = 5.0  # seconds in which a server that lives says so
+ANSWER = 5.0  # seconds that one look takes at most
+LENGTH = 103  # bytes of a Unix socket's path: macOS has room for fewer than Linux
 _CAUSE = re.compile(r"(?:^|\s)(\w*(?:Error|Exception): .+)")
 _EFFECT = ("Engine core initialization failed", "Engine core proc", "EngineDeadError")  # what follows from the cause
 
@@ -40,8 +42,12 @@ _EFFECT = ("Engine core initialization failed", "Engine core proc", "EngineDeadE
 class Served(Protocol):
     """Where the model is asked."""
 
+    socket: str | None
+    """The Unix socket that it listens at; None: `address` says where."""
     address: str
     """Ends in /v1."""
+    health: str
+    """The address that is asked whether it lives."""
     key: str
     restarts: int
 
@@ -50,9 +56,6 @@ class Served(Protocol):
 
     def wait(self) -> int:
         """Seconds after which a client may try again."""
-
-    def alive(self) -> bool:
-        """Whether it answers. Takes up to ALIVE seconds."""
 
 
 def version() -> str:
@@ -75,14 +78,19 @@ class ModelServer:
         say: Callable[[str], None],
     ) -> None:
         """`name` is the model's for clients. `log` gets vLLM's output. `check` raises UserError where the model's files
-        have changed. `say` gets notes for the user, also from another thread."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        have changed. `say` gets notes for the user, also from another thread. Raises UserError where the name of the
+        folder for temporary files is too long for a socket."""
+        self._folder = tempfile.TemporaryDirectory(prefix="mtrl-serve-")  # with mode 0700
+        self.socket: str | None = f"{self._folder.name}/vllm.sock"
+        if len(os.fsencode(self.socket)) > LENGTH:
+            self._folder.cleanup()
+            raise UserError(
+                f"{self.socket} is too long for a socket, of at most {LENGTH} bytes",
+                "set TMPDIR to a folder with a shorter name, such as /tmp",
+            )
+        self.address, self.health = "http://localhost/v1", "http://localhost/health"
         self.key, self.restarts = secrets.token_hex(32), 0
-        self._root = f"http://127.0.0.1:{port}"
-        self.address = f"{self._root}/v1"
-        self._launch = Launch(model, name, port, self.key)
+        self._launch = Launch(model, name, self.socket, self.key)
         self._log, self._check, self._say = log, check, say
         self._ready, self._end = threading.Event(), threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -101,13 +109,13 @@ class ModelServer:
         self._end.set()
         with self._lock:
             process = self._process
-        if process is None:
-            return
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(GRACE)
-        _kill(process)
+        if process:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(GRACE)
+            _kill(process)
+        self._folder.cleanup()
 
     @property
     def pid(self) -> int | None:
@@ -123,12 +131,6 @@ class ModelServer:
         left = self._took - (time.monotonic() - self._begun)
         return 1 if self._ready.is_set() else max(1, min(round(left), 600))
 
-    def alive(self) -> bool:
-        return self._ready.is_set() and self._answers()
-
-    def _answers(self) -> bool:
-        return status(f"{self._root}/health", own=True) == 200
-
     def _load(self) -> None:
         """Starts the process and waits until it answers. Raises MtrlError, also where `stop` was called."""
         self._check()
@@ -139,6 +141,7 @@ class ModelServer:
             if self._end.is_set():
                 raise MtrlError("ended")
             size = log.tell()
+            Path(self._launch.socket).unlink(missing_ok=True)  # of one that died
             process = self._process = subprocess.Popen(
                 [sys.executable, "-m", "mtrl.evaluate.serving.model_process"], env=environment, stdin=subprocess.PIPE,
                 stdout=log, stderr=log, process_group=0,
@@ -147,11 +150,12 @@ class ModelServer:
         with contextlib.suppress(BrokenPipeError):  # it ended at once, and the log says why
             process.stdin.write(self._launch.line.encode())
             process.stdin.flush()  # and left open: once it is closed, the process ends itself
-        while not self._answers():
-            if self._end.is_set() or process.poll() is not None:
-                _kill(process)
-                raise self._failed(size)
-            time.sleep(POLL)
+        with httpx2.Client(transport=httpx2.HTTPTransport(uds=self.socket), timeout=ANSWER) as client:
+            while not _answers(client, self.health):
+                if self._end.is_set() or process.poll() is not None:
+                    _kill(process)
+                    raise self._failed(size)
+                time.sleep(POLL)
         self._check()
         self._took = time.monotonic() - self._begun
         self._ready.set()
@@ -198,6 +202,13 @@ class ModelServer:
                     self._say(f"{error}: tried again in {pause:.0f} s")
 
 
+def _answers(client: httpx2.Client, address: str) -> bool:
+    try:
+        return client.get(address).status_code == 200
+    except (httpx2.HTTPError, OSError):
+        return False
+
+
 def _status(code: int) -> str:
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
@@ -216,27 +227,14 @@ class External:
     """A Served that runs already, at `--endpoint`."""
 
     restarts = 0
+    socket: str | None = None
 
     def __init__(self, address: str, key: str) -> None:
         self.address, self.key = address.rstrip("/"), key
+        self.health = f"{self.address}/models"
 
     def problem(self) -> str:
         return ""
 
     def wait(self) -> int:
         return 5
-
-    def alive(self) -> bool:
-        """Not every endpoint lists its models: any answer is one but a failure, and that the key is wrong."""
-        found = status(f"{self.address}/models", self.key)
-        return 0 < found < 500 and found not in (401, 403)
-
-
-def status(url: str, key: str = "", own: bool = False) -> int:
-    """The status that a server answers with, 0 where it does not within ALIVE seconds. `own`: it is of this machine, so
-    no proxy is asked. No redirect is followed: it would be given the key."""
-    try:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return httpx2.get(url, headers=headers, timeout=ALIVE, trust_env=not own).status_code
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError):
-        return 0

@@ -21,7 +21,7 @@ from mtrl.config.kinds import INVALID, OTHER
 from mtrl.config.tasks import Task
 from mtrl.core import schema
 from mtrl.evaluate.image_items import Asked
-from mtrl.evaluate.serving.answering import item_of, shares
+from mtrl.evaluate.serving.answering import shares
 from mtrl.evaluate.serving.problem import Problem, quoted, validated
 from mtrl.evaluate.serving.uploads import Body, Upload
 from mtrl.evaluate.verdict import Verdict
@@ -63,7 +63,7 @@ class Batch:
 
 def batch(body: Body, load: Callable[[str], Asked]) -> Batch:
     """The items of a request: `task.images` images each, in order. `load` gives the task of a name, or raises Problem.
-    Raises Problem (400, 422), before anything is asked."""
+    Raises Problem (400, 422)."""
     wanted = validated(Wanted, body.fields)
     asked = load(wanted.task)
     each = asked.task.images
@@ -80,9 +80,7 @@ def batch(body: Body, load: Callable[[str], Asked]) -> Batch:
     items = []
     for n in range(count):
         fields = {name: text if isinstance(text, str) else text[n] for name, text in wanted.fields.items()}
-        images = tuple(body.images[n * each : (n + 1) * each])
-        item_of(asked, images, fields)
-        items.append((images, fields))
+        items.append((tuple(body.images[n * each : (n + 1) * each]), fields))
     return Batch(asked.task, _of(asked.task, wanted.of), items)
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import gc
 import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import uvicorn
+from fastapi import FastAPI
+
 from mtrl.core.errors import UserError
 from mtrl.core.files import user_cache
 from mtrl.evaluate.decision import Decision
 from mtrl.evaluate.engines.offline import VllmModel
 from mtrl.evaluate.image_items import Asked
-from mtrl.evaluate.serving import app, auth, model_server
+from mtrl.evaluate.serving import app, auth, model_server, trying
 from mtrl.evaluate.serving.answering import Answering
 from mtrl.evaluate.serving.asking import Asking
 from mtrl.evaluate.serving.cache import Cache
@@ -45,8 +50,6 @@ class Wanted:
 def run(wanted: Wanted, say: Callable[[str], None], ready: Callable[[str], None]) -> None:
     """Serves until it is interrupted. `ready` gets the address. Raises UserError, also before a model is loaded where
     the port is taken or a key is missing, and MtrlError."""
-    import uvicorn
-
     key = auth.key_for(wanted.host)
     listening = _bound(wanted.host, wanted.port)
     judge = wanted.judge
@@ -62,18 +65,27 @@ def run(wanted: Wanted, say: Callable[[str], None], ready: Callable[[str], None]
             server.start()
         asking = Asking(server, judge.checkpoint if wanted.endpoint else judge.name, judge.style, not wanted.endpoint)
         answering = Answering(judge, wanted.tasks, asking, cache, version, wanted.decisions)
-        config = uvicorn.Config(
-            app.application(answering, key), log_level="warning", access_log=False, server_header=False,
-            timeout_graceful_shutdown=GRACE, timeout_keep_alive=60, backlog=BACKLOG, ws="none",
-        )  # fmt: skip
         shown = f"[{wanted.host}]" if ":" in wanted.host else wanted.host
-        ready(f"http://{shown}:{listening.getsockname()[1]}")
-        uvicorn.Server(config).run(sockets=[listening])
+        address = f"http://{shown}:{listening.getsockname()[1]}"
+        serve(app.application(answering, key), listening, lambda: ready(address))
     finally:
         if isinstance(server, model_server.ModelServer):
             server.stop()
         cache.close()
         listening.close()
+
+
+def serve(of: FastAPI, listening: socket.socket, ready: Callable[[], None]) -> None:
+    """Serves until it is interrupted."""
+    config = uvicorn.Config(
+        of, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=GRACE,
+        timeout_keep_alive=60, backlog=BACKLOG, ws="none",
+    )  # fmt: skip
+    listening.listen(BACKLOG)  # before the address is printed, so that a client that reads it can connect
+    ready()
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays, and looking through it again and again takes a sixth of the time
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 def _own(wanted: Wanted, port: int, say: Callable[[str], None]) -> model_server.ModelServer:
@@ -95,11 +107,13 @@ def _folder() -> Path:
 
 
 def _external(endpoint: str, judge: Subject, say: Callable[[str], None]) -> model_server.External:
-    """Raises UserError and MtrlError where nothing answers there, or not to this key."""
+    """Raises UserError and MtrlError where nothing answers there, or not to this key, or not what mtrl serve asks."""
     from mtrl.evaluate.engines.endpoint import NO_KEY, EndpointEngine
 
     EndpointEngine(endpoint, judge.checkpoint, judge.style, judge.image.model_dump(), judge.side, say)
-    return model_server.External(endpoint, os.environ.get("OPENAI_API_KEY", "").strip() or NO_KEY)
+    found = model_server.External(endpoint, os.environ.get("OPENAI_API_KEY", "").strip() or NO_KEY)
+    asyncio.run(trying.tried(Asking(found, judge.checkpoint, judge.style, own=False), judge, say))
+    return found
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -14,8 +14,9 @@ import base64
 import binascii
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
@@ -30,6 +31,7 @@ from mtrl.evaluate.serving.problem import Problem as Problem
 from mtrl.evaluate.serving.problem import quoted
 
 JSON = "application/json"
+T = TypeVar("T")
 FORMATS = ("JPEG", "PNG", "WEBP")
 _DATA = re.compile(r"data:image/[\w.+-]{1,40};base64,")  # of RFC 2397
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,30}:")  # base64 has no colon
@@ -79,8 +81,9 @@ class Body:
     """In the client's order."""
 
 
-async def read(request: Request, limits: Limits) -> Body:
-    """Raises Problem: 400 not well-formed, 408 too slow, 413 too large, 415 of another type, 422 a bad image."""
+async def read(request: Request, limits: Limits, use: Callable[[Body], T]) -> T:
+    """What `use` makes of the body, in the thread that decodes it. Raises Problem: 400 not well-formed, 408 too slow,
+    413 too large, 415 of another type, 422 a bad image; and what `use` raises."""
     given = request.headers.get("content-type", "")
     kind = given.partition(";")[0].strip().lower()
     if kind not in (JSON, multipart.TYPE):
@@ -91,8 +94,8 @@ async def read(request: Request, limits: Limits) -> Body:
         )
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Problem(415, "unsupported_encoding", "the body is compressed: send it as it is")
-    body = await whole(request, limits)
-    return await asyncio.to_thread(_of_json if kind == JSON else _of_form, body, given, limits)
+    body, of = await whole(request, limits), _of_json if kind == JSON else _of_form
+    return await asyncio.to_thread(lambda: use(of(body, given, limits)))
 
 
 async def whole(request: Request, limits: Limits) -> bytes:

@@ -46,8 +46,7 @@ def command(
     from mtrl.evaluate import certify, decision
     from mtrl.evaluate.identity import read_identity
 
-    names = [name.strip() for name in tasks.split(",")] if tasks else []
-    found = list(certify.certify(folder, names, alpha, delta, data))
+    found = list(certify.certify(folder, options.names("--tasks", tasks), alpha, delta, data))
     judge = read_identity(folder)
     table(f"{judge.name or judge.path}: alpha {alpha:g}, delta {delta:g} (per cent)", COLUMNS, map(_row, found))
     for one in found:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mtrl.commands import options
+
 if TYPE_CHECKING:
     from mtrl.evaluate.estimate import TaskShare
     from mtrl.evaluate.judged_set import JudgedSet
@@ -70,7 +72,7 @@ def command(
         if next and out.exists():
             raise UserError(f"{out} exists already, perhaps with labels", "pass another --out")
     found = judged_set.read(verdicts, cluster)
-    names = [name.strip() for name in tasks.split(",")] if tasks else list(found.tasks)
+    names = options.names("--tasks", tasks, found.tasks)
     if unknown := [name for name in names if name not in found.tasks]:
         raise UserError(f"{verdicts} has no task {unknown[0]}.{nearest(unknown[0], found.tasks)}", "pass other --tasks")
     if found.skipped:

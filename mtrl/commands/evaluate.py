@@ -41,11 +41,7 @@ def command(
     replicas: options.Replicas = None,
     ray_address: options.RayAddress = None,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to write. Default: runs/<run>/eval, or runs/eval-<name> for a model that mtrl did not train;"
-            " with --pairs-from-scores the name ends in -from-scores."
-        ),
+        Path | None, options.answers_folder("eval", "; with --pairs-from-scores the name ends in -from-scores")
     ] = None,
     prompts: options.Prompts = "export",
     data: options.Data = options.DATA,
@@ -66,7 +62,7 @@ def command(
     folder = out or runs / judges.evaluation_folder(ckpt, served_model, pairs_from_scores)
     engine = Loader(endpoint, tensor_parallel, replicas, ray_address, data, folder / "log.txt")
     usual = table_tasks(3) if pairs_from_scores else judge.default_tasks
-    names = [name.strip() for name in tasks.split(",")] if tasks else usual
+    names = options.names("--tasks", tasks, usual)
     say(f"{judge.checkpoint}: method {judge.method}, style {judge.style}, by {judge.told_by}")
     if not tasks and not pairs_from_scores and names == list(judge.trained):
         say(f"scored on the tasks that {judge.name} was trained on: {', '.join(names)}. Pass --tasks A,B for others")

@@ -138,7 +138,7 @@ the labels are a random sample of the set, drawn with seed 0""",
 $ mtrl probe --ckpt exports/mine --tasks photo_original --split train \\
       --rows 100 --only blank,other,hue,written,authority,invert
 ...
-photo_original: It is moved by hue 60 (83.0%, 95% interval 70.3 to 91.9): if
+photo_original: It is moved by hue 60 (83.0%, 95% interval 69.8 to 92.1): if
 the task does not ask about colour, this is a colour bias.
 ...
 the same with 20 examples of each change: runs/mine/probe/probe.html""",

@@ -112,7 +112,8 @@ def command(
     engine = Loader(endpoint, tensor_parallel)
     with bar("judge") as update:
         judged = verdicts.run(judge, given.items, out, engine, update, judge_page.write, limits, larger)
-    _show(judged, out, larger.judge.checkpoint if larger else "")
+    uncertified = decision.without(Path(ckpt)) if ckpt and Path(ckpt).is_dir() and not (raw or limits) else ""
+    _show(judged, out, larger.judge.checkpoint if larger else "", uncertified)
     answers = [one for one in judged if isinstance(one, Verdict)]
     choices = {name: task.choices for name, task in asked.items()}
     say_unread(unreadable.found([one.as_said for one in answers], judge.style, choices, judge.max_new_tokens))
@@ -120,7 +121,7 @@ def command(
         say(f"written: {out}")
 
 
-def _show(judged: Sequence[Verdict | Bad], out: Path | None, larger: str = "") -> None:
+def _show(judged: Sequence[Verdict | Bad], out: Path | None, larger: str, uncertified: str) -> None:
     from mtrl.config.kinds import UNDECIDED
     from mtrl.core.console import check, say, table
     from mtrl.evaluate.verdict import Verdict
@@ -139,6 +140,8 @@ def _show(judged: Sequence[Verdict | Bad], out: Path | None, larger: str = "") -
         asked = sum(one.escalated is not None for one in decided)
         by = f"; {larger} was asked about {asked:,}, and for its verdicts nothing is proven" if larger else ""
         say(f"{undecided:,} of {len(decided):,} items are undecided{by}")
+    elif answers and uncertified:
+        say(uncertified)
     if labelled := [one for one in answers if one.label and one.verdict != UNDECIDED]:
         say(f"{sum(one.correct for one in labelled):,} of {len(labelled):,} verdicts are as labelled")
     if bad := [one for one in judged if not isinstance(one, Verdict)]:

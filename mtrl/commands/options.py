@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from mtrl.core.errors import UserError
+
+if TYPE_CHECKING:
+    from mtrl.evaluate.subject import Subject
 
 Data = Annotated[Path, typer.Option(help="Folder of converted tasks.")]
 Runs = Annotated[Path, typer.Option(help="Folder of run directories.")]
@@ -50,6 +56,33 @@ RayAddress = Annotated[str | None, typer.Option(help="HOST:PORT of a Ray cluster
 Unfinished = Annotated[
     bool, typer.Option("--unfinished", help="Accept a run that is still running, has failed or was interrupted.")
 ]
+
+
+def answers_folder(kind: str, more: str = "") -> Any:
+    """--out of a verb that writes the answers of a judge to runs/<run>/KIND."""
+    usual = f"runs/<run>/{kind}, or runs/{kind}-<name> for a model that mtrl did not train"
+    return typer.Option("--out", help=f"Folder to write. Default: {usual}{more}.")
+
+
+def names(option: str, given: str | None, usual: Iterable[str] = ()) -> list[str]:
+    """The names of a comma list, each once; where it is not given, the usual ones. Raises UserError where the list has
+    no name: a shell variable that is not set must not mean all."""
+    if given is None:
+        return list(usual)
+    if not (found := list(dict.fromkeys(name for word in given.split(",") if (name := word.strip())))):
+        raise UserError(f"{option} {given!r} has no name", f"pass {option} NAME,NAME, or leave it out")
+    return found
+
+
+def trained_tasks(judge: Subject, given: str | None, verb: str) -> list[str]:
+    """Those of --tasks, else those that the judge was trained on. Raises UserError where there are none to VERB."""
+    if found := names("--tasks", given, judge.trained):
+        return found
+    raise UserError(
+        f"mtrl did not train {judge.checkpoint}, so it is not known which tasks to {verb}",
+        "pass --tasks NAME,NAME (mtrl tasks)",
+    )
+
 
 DATA, RUNS = Path("data"), Path("runs")
 

@@ -10,6 +10,7 @@ import typer
 from mtrl.commands import options
 
 if TYPE_CHECKING:
+    from mtrl.evaluate.predictions import Evaluation
     from mtrl.evaluate.probing.effects import Effect, TaskProbe
 
 COLUMNS = ("change", "should move", "n", "flips [95%]", "direction", "accuracy", "difference [95%]", "invalid")
@@ -34,42 +35,50 @@ def command(
     style: options.Style = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the rows and the changes.")] = 0,
     tensor_parallel: options.TensorParallel = 1,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to write. Default: runs/<run>/probe, or runs/probe-<name> for a model that mtrl did not train."
-        ),
-    ] = None,
+    out: Annotated[Path | None, options.answers_folder("probe")] = None,
     prompts: options.Prompts = "export",
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
 ) -> None:
     """Find out what moves a judge's verdicts that should not, and whether it looks.
 
-    The same command again continues: it asks only what is not answered yet."""
-    from mtrl.core.console import bar, check, say, say_unread
-    from mtrl.core.errors import UserError
-    from mtrl.evaluate import judges, notes, predictions, unreadable
+    The same command again continues: it asks only what is not answered yet. With other --tasks it adds them."""
+    from mtrl.core.console import bar, say
+    from mtrl.evaluate import judges, predictions
     from mtrl.evaluate.html import probe_page
     from mtrl.evaluate.loading import Loader
-    from mtrl.evaluate.probing import effects, findings
+    from mtrl.evaluate.probing import effects
+    from mtrl.evaluate.probing import folder as place
     from mtrl.evaluate.probing.asked import Plan
     from mtrl.evaluate.run import ask
 
     judge = judges.named(ckpt, endpoint, served_model, style, prompts)
     folder = out or runs / judges.evaluation_folder(ckpt, served_model, kind="probe")
-    names = [name.strip() for name in tasks.split(",")] if tasks else list(judge.trained)
-    if not names:
-        raise UserError(f"{judge.checkpoint} does not say which tasks to probe", "pass --tasks A,B")
-    plan = Plan(data, split, folder, rows, seed, [name.strip() for name in only.split(",")] if only else None)
-    say(f"{judge.checkpoint}: method {judge.method}, style {judge.style}, by {judge.told_by}")
-    for line in judge.remarks(names):
-        say(line)
-    engine = Loader(endpoint, tensor_parallel, None, None, data, folder / "log.txt")
-    with bar(f"probe {folder}") as update:
-        ask(judge, names, data, split, folder, 1, None, engine, update, probe=plan)
-    run = predictions.load(folder, purpose="probe")
-    found = {name: effects.of_task(run, name, plan.left_out[name]) for name in names}
+    names = options.trained_tasks(judge, tasks, "probe")
+    plan = Plan(data, split, folder, rows, seed, options.names("--only", only) or None)
+    with place.taken(folder):
+        there = place.tasks(folder, judge.fingerprint)
+        names = list(dict.fromkeys([*there, *names]))
+        say(f"{judge.checkpoint}: method {judge.method}, style {judge.style}, by {judge.told_by}")
+        for line in judge.remarks(names):
+            say(line)
+        engine = Loader(endpoint, tensor_parallel, None, None, data, folder / "log.txt")
+        with bar(f"probe {folder}") as update:
+            ask(judge, names, data, split, folder, 1, None, engine, update, probe=plan)
+        run = predictions.load(folder, purpose="probe")
+        found = {name: effects.of_task(run, name, plan.left_out[name], plan.unchanged[name]) for name in names}
+        _tell(run, found)
+        with bar("thumbnails") as update:
+            page = probe_page.write(folder, run, found, plan, update)
+        effects.write(folder, run.identity, found)
+    say(f"the same with {probe_page.EXAMPLES} examples of each change: {page}")
+
+
+def _tell(run: Evaluation, found: dict[str, TaskProbe]) -> None:
+    from mtrl.core.console import check, say, say_unread
+    from mtrl.evaluate import notes, unreadable
+    from mtrl.evaluate.probing import findings
+
     for name, task in found.items():
         _show(name, task)
         first, *others = findings.of_task(task)
@@ -81,29 +90,28 @@ def command(
     for line in notes.rejected(run.rows):
         say(line)
     say_unread(unreadable.of_evaluation(run.identity, run.rows))
-    with bar("thumbnails") as update:
-        page = probe_page.write(folder, run, found, plan, update)
-    effects.write(folder, run.identity, found)
-    say(f"the same with {probe_page.EXAMPLES} examples of each change: {page}")
 
 
 def _show(name: str, task: TaskProbe) -> None:
     from mtrl.core.console import table
+    from mtrl.evaluate.probing import findings
 
-    table(f"{name}: {task.rows:,} rows, each as it is and changed (per cent)", COLUMNS, map(_cells, task.effects))
+    same = [[findings.words(variant), "", "0", "unchanged", "", "", "", ""] for variant in findings.without_rate(task)]
+    title = f"{name}: {task.rows:,} rows of {task.split}, each as it is and changed (per cent)"
+    table(title, COLUMNS, [*map(_cells, task.effects), *same])
 
 
 def _cells(one: Effect) -> list[str]:
     from mtrl.evaluate.html.probe_page import MOVES
     from mtrl.evaluate.probing import findings
 
-    change, flips = one.accuracy_change, one.flip_rate
+    change = one.accuracy_change
     return [
-        findings.words(one) + (" !" if findings.unwanted(one) else ""),
+        findings.words(one.variant) + (" !" if findings.unwanted(one) or findings.loses(one) else ""),
         MOVES[one.expected],
-        f"{one.n:,}",
-        f"{100 * (flips.value or 0):.1f}{_between(flips.ci95)}",
-        ", ".join(f"{move} {times:,}" for move, times in list(one.moves.items())[:2]),
+        f"{one.n:,}" if one.readable == one.n else f"{one.readable:,} of {one.n:,}",
+        "-" if one.flip_rate.value is None else f"{100 * one.flip_rate.value:.1f}{_between(one.flip_rate.ci95)}",
+        findings.moves(one),
         f"{100 * one.accuracy_before:.1f} to {100 * one.accuracy_after:.1f}",
         f"{100 * (change.value or 0):+.1f}{_between(change.ci95)}",
         f"{one.invalid_before:,} to {one.invalid_after:,}",

@@ -1,4 +1,7 @@
-"""`mtrl serve --ckpt PATH`: a judge as a web server, in front of vLLM's own."""
+"""`mtrl serve --ckpt PATH`: a judge as a web server, in front of vLLM's own.
+
+Ctrl-C ends it with exit status 130, as every command. SIGTERM is how a service manager ends a server: exit status 0.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,7 @@ if TYPE_CHECKING:
 
 def command(
     ckpt: options.Checkpoint = None,
-    tasks: Annotated[
-        str | None,
-        typer.Option(help="The tasks that are served, comma-separated. Default: those that the judge was trained on."),
-    ] = None,
+    tasks: options.TrainedTasks = None,
     endpoint: options.Endpoint = None,
     served_model: options.ServedModel = None,
     host: Annotated[
@@ -40,7 +40,7 @@ def command(
 ) -> None:
     """Serve a judge over HTTP: /v1/judge, with a cache, metrics and a key, in front of vLLM's own server."""
     from mtrl.core.console import check, say
-    from mtrl.core.errors import UserError
+    from mtrl.core.errors import Interrupted, UserError
     from mtrl.evaluate import decision, judges
     from mtrl.evaluate.serving import answering, running
 
@@ -61,15 +61,8 @@ def command(
             " kept in memory only",
             "leave it out, or pass a folder as --ckpt",
         )
-    names = [name.strip() for name in (tasks or ",".join(judge.trained)).split(",") if name.strip()]
-    if not names and tasks:
-        raise UserError(f"--tasks {tasks!r} names no task", "pass --tasks NAME,NAME (mtrl tasks)")
-    if not names:
-        raise UserError(
-            f"mtrl did not train {judge.checkpoint}, so it is not known which tasks to serve",
-            "pass --tasks NAME,NAME (mtrl tasks)",
-        )
-    asked = answering.loaded(judge, dict.fromkeys(names))
+    names = options.trained_tasks(judge, tasks, "serve")
+    asked = answering.loaded(judge, names)
     say(f"{judge.checkpoint}: style {judge.style}, by {judge.told_by}; {len(asked)} tasks: {', '.join(asked)}")
     for line in judge.remarks(asked):
         say(line)
@@ -79,10 +72,16 @@ def command(
         limits = {name: found.of(one.task, judge.style, Path(ckpt)) for name, one in asked.items()}
         for name, limit in limits.items():
             say(f"task {name}: undecided below a confidence of {limit.threshold:.6g} ({ckpt}/decision.json)")
+    elif ckpt and Path(ckpt).is_dir() and not raw:
+        say(decision.without(Path(ckpt)))
     if ckpt and endpoint:
         check("warning", f"that {endpoint} has the weights of {ckpt} cannot be checked")
     wanted = running.Wanted(judge, asked, limits, endpoint, tensor_parallel, host, port, cache, cache_mb)
-    running.run(wanted, say, lambda address: _ready(address, judge, asked))
+    try:
+        running.run(wanted, say, lambda address: _ready(address, judge, asked))
+    except Interrupted as signal:
+        say(f"ended by {signal}")
+        raise typer.Exit(0 if str(signal) == "SIGTERM" else signal.exit_code) from None
 
 
 def _ready(address: str, judge: Subject, asked: dict[str, Asked]) -> None:

@@ -28,12 +28,7 @@ def command(
     tensor_parallel: options.TensorParallel = 1,
     replicas: options.Replicas = None,
     ray_address: options.RayAddress = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to write. Default: runs/<run>/sift, or runs/sift-<name> for a model that mtrl did not train."
-        ),
-    ] = None,
+    out: Annotated[Path | None, options.answers_folder("sift")] = None,
     prompts: options.Prompts = "export",
     data: options.Data = options.DATA,
     runs: options.Runs = options.RUNS,
@@ -42,7 +37,6 @@ def command(
 
     The same command again continues: it asks only what is not answered yet."""
     from mtrl.core.console import bar, check, say, then
-    from mtrl.core.errors import UserError
     from mtrl.evaluate import judges, predictions, sift, suspects
     from mtrl.evaluate.html import suspects_page
     from mtrl.evaluate.loading import Loader
@@ -50,9 +44,7 @@ def command(
 
     judge = judges.named(ckpt, endpoint, served_model, style, prompts)
     folder = out or runs / judges.evaluation_folder(ckpt, served_model, kind="sift")
-    names = [name.strip() for name in tasks.split(",")] if tasks else list(judge.trained)
-    if not names:
-        raise UserError(f"{judge.checkpoint} does not say which tasks to sift", "pass --tasks A,B")
+    names = options.trained_tasks(judge, tasks, "sift")
     say(f"{judge.checkpoint}: method {judge.method}, by {judge.told_by}; asked in the style {judge.style}")
     for line in judge.remarks(names):
         say(line)

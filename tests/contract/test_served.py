@@ -236,16 +236,18 @@ def test_rewards_are_the_probabilities_of_the_evaluation(home: Path, served: Ser
             assert reward == pytest.approx(sum(shares) / len(shares), abs=0.03)
 
 
-def test_the_model_server_killed_under_load_comes_back(home: Path, served: Served) -> None:
-    """Every reply is a verdict, or 503 with the time to come back."""
+@pytest.mark.parametrize("part", ["server", "engine"])
+def test_the_model_server_killed_under_load_comes_back(home: Path, served: Served, part: str) -> None:
+    """Every reply is a verdict, or 503 with the time to come back. The engine alone: vLLM's server then ends itself."""
     body = next(iter(asked(home).values()))
     (vllm,) = (p for p in psutil.Process(served.process.pid).children() if "model_process" in " ".join(p.cmdline()))
-    inside = vllm.children(recursive=True)
+    inside = [vllm, *vllm.children(recursive=True)]
+    (engine,) = (process for process in inside if "EngineCore" in process.name())
 
     def ask(number: int) -> httpx2.Response:
-        new = {**body, "fields": {**body["fields"], "caption": f"number {number}"}}  # not in the cache
+        new = {**body, "fields": {**body["fields"], "caption": f"{part} {number}"}}  # not in the cache
         if number == 40:
-            vllm.kill()
+            {"server": vllm, "engine": engine}[part].kill()
         return client.post(f"{served.address}/judge", json=new)
 
     health = served.address.replace("/v1", "/healthz")
@@ -256,6 +258,7 @@ def test_the_model_server_killed_under_load_comes_back(home: Path, served: Serve
         assert down and {reply.status_code for reply in down} == {503}
         assert all(int(reply.headers["retry-after"]) >= 1 for reply in down)
         assert {reply.json()["error"]["code"] for reply in down} == {"model_server_unavailable"}
+        assert client.get(health).status_code == 503
         assert client.post(f"{served.address}/judge", json=body).json()["cached"]  # while it is down, too
         deadline = time.monotonic() + 300
         while client.get(health).status_code != 200:

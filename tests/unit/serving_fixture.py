@@ -24,7 +24,7 @@ from mtrl.evaluate.serving.asking import Asking
 from mtrl.evaluate.serving.cache import Cache
 from mtrl.evaluate.serving.uploads import Limits
 from mtrl.evaluate.subject import Subject
-from tests.unit.standin import Reply, completion, standin
+from tests.unit.standin import MODELS, Reply, StandIn, completion, standin
 
 JUDGE = Subject("mine", "sft_unified", "sft", Range(min_pixels=4096, max_pixels=65536), 16, "f" * 64, "", 32, "mine")
 
@@ -34,15 +34,13 @@ class Standing:
 
     def __init__(self, address: str) -> None:
         self.address, self.key, self.restarts, self.why = address, "secret-of-vllm", 0, ""
+        self.health, self.socket = f"{address}/models", None
 
     def problem(self) -> str:
         return self.why
 
     def wait(self) -> int:
         return 7
-
-    def alive(self) -> bool:
-        return not self.why
 
 
 def says(word: str, shares: Mapping[str, float] | None = None) -> Reply:
@@ -67,8 +65,8 @@ def body(task: str, *images: bytes, **fields: str) -> dict[str, Any]:
 
 
 class Server:
-    def __init__(self, url: str, model: Standing, cache: Cache, asked: list[dict[str, Any]]) -> None:
-        self.url, self.model, self.cache, self.asked = url, model, cache, asked
+    def __init__(self, url: str, model: Standing, cache: Cache, behind: StandIn) -> None:
+        self.url, self.model, self.cache, self.asked, self.behind = url, model, cache, behind.asked, behind
         self.client = httpx2.Client(base_url=url, timeout=60, trust_env=False)
 
     def judge(self, task: str, *images: bytes, **fields: str) -> httpx2.Response:
@@ -84,9 +82,10 @@ def serving(
     decisions: Mapping[str, Decision] | None = None,
     said: list[str] | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
+    models: Reply = MODELS,
 ) -> Iterator[Server]:
-    """`answer` is the stand-in's."""
-    with standin(answer) as model:
+    """`answer` and `models` are the stand-in's."""
+    with standin(answer, models) as model:
         standing = Standing(model.url)
         kept = Cache(cache, 1 << 20, (said if said is not None else []).append)
         asking = Asking(standing, "mine", "sft", own=True)
@@ -100,7 +99,7 @@ def serving(
         while not server.started:
             time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        found = Server(f"http://127.0.0.1:{port}", standing, kept, model.asked)
+        found = Server(f"http://127.0.0.1:{port}", standing, kept, model)
         try:
             yield found
         finally:

@@ -6,13 +6,20 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Reply = tuple[
     int, dict[str, str], str | bytes | Iterable[bytes]
 ]  # status, headers, body; in pieces, its length is not told
+
+
+class Held(list[bytes]):
+    """A body whose end never comes: the connection stays open until the client hangs up."""
+
+
+SILENT: Reply = (0, {}, Held())  # not even its headers come
 
 
 def completion(content: str | None = "yes", finish_reason: str = "stop", **message: Any) -> Reply:
@@ -35,12 +42,14 @@ def html(status: int = 200) -> Reply:
 
 
 class StandIn:
-    """`asked` and `paths` hold the body and path of every request that came, `keys` its Authorization headers."""
+    """`asked` and `paths` hold the body and path of every request that came, `keys` its Authorization headers.
+    `left` is released for each client that hung up on a Held body."""
 
     def __init__(self, answer: Callable[[int, dict[str, Any]], Reply | None], models: Reply) -> None:
         self.asked: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.keys: set[str] = set()
+        self.left = threading.Semaphore(0)
         lock, outer = threading.Lock(), self
 
         class Handler(BaseHTTPRequestHandler):
@@ -64,6 +73,9 @@ class StandIn:
 
             def _send(self, reply: Reply) -> None:
                 status, headers, body = reply
+                if not status:
+                    self._hold()
+                    return
                 self.send_response(status)
                 if isinstance(body, str | bytes):
                     data = body.encode() if isinstance(body, str) else body
@@ -75,6 +87,14 @@ class StandIn:
                 self.end_headers()
                 for piece in body:
                     self.wfile.write(piece)
+                if isinstance(body, Held):
+                    self._hold()
+
+            def _hold(self) -> None:
+                with suppress(ConnectionError):
+                    self.rfile.read(1)
+                outer.left.release()
+                self.close_connection = True
 
             def log_message(self, *_: Any) -> None:
                 pass

@@ -290,6 +290,17 @@ def test_below_the_threshold_it_is_undecided_and_a_larger_judge_is_asked(judge: 
     assert "1 of 6 items are undecided; big was asked about 4, and for its verdicts nothing is proven" in done.out
 
 
+def test_without_a_threshold_the_summary_says_that_nothing_is_undecided(judge: Path, cli) -> None:
+    with standin(lambda n, asked: sure_of("yes", 0.51, "no")) as server:
+        asking = ("judge", "pics", "--tasks", "mine", "--endpoint", server.url, "--served-model", "m")
+        done = cli(*asking, "--ckpt", judge)
+        quiet = [cli(*asking, "--ckpt", judge, "--raw"), cli(*asking)]  # it is known, or there is no folder for one
+    certify = f"mtrl certify EVALUATION --write {judge}"
+    said = f"no verdict is undecided, however unsure: {judge} has no decision.json ({certify} writes it)"
+    assert done.code == 0 and done.out.count(said) == 1, done.err
+    assert [one.code for one in quiet] == [0, 0] and not any("undecided" in one.out for one in quiet)
+
+
 def red(url: str) -> int:
     with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
         return image.convert("RGB").getpixel((0, 0))[0]

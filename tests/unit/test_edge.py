@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mtrl.config import recipe
 from mtrl.core import files, rundir, schema
@@ -123,6 +125,30 @@ def test_what_is_within_bounds_is_read() -> None:
     assert parse_yaml("a: &x {b: 1}\nc:\n  <<: *x\n  d: yes\n", "x") == {"a": {"b": 1}, "c": {"b": 1, "d": "yes"}}
     with refused("byte 0 is not UTF-8"):
         parse_json(b"\xff", "x")
+
+
+@given(st.lists(st.sampled_from(["[%s]", '{"a": %s}', '["]{", %s]', "[[], {}, %s]"]), max_size=30), st.booleans())
+def test_levels_are_counted_whatever_they_are_made_of(around: list[str], strict: bool) -> None:
+    for depth in (DEPTH - 1, DEPTH, DEPTH + 1, 2 * DEPTH):
+        text = "1"
+        for n in range(depth):
+            text = (around[n % len(around)] if around else "[%s]") % text
+        if depth <= DEPTH:
+            assert parse_json(text, "x", strict=strict) == json.loads(text)
+        else:
+            with refused(f"nested deeper than {DEPTH} levels"):
+                parse_json(text, "x", strict=strict)
+
+
+@given(st.integers(-(10**21), 10**21), st.integers(1, 10**25))
+def test_integers_of_more_than_64_bits(number: int, fraction: int) -> None:
+    text = f'{{"a": [{number}, "{fraction}", 0.{fraction}]}}'
+    if -(2**63) <= number < 2**64:
+        assert parse_json(text, "x", strict=False) == parse_json(text, "x") == json.loads(text)
+    else:
+        for strict in (True, False):
+            with refused("64 bits"):
+                parse_json(text, "x", strict=strict)
 
 
 def special(tmp_path: Path) -> dict[str, tuple[Path, str]]:

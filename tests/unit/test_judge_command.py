@@ -69,7 +69,8 @@ def test_clusters_and_contents_are_written_for_mtrl_estimate(cli) -> None:
     assert [row["content"] for row in rows] == [sha256_file(Path(f"pics/{n}.png")) for n in (0, 1, 0)]
     for out in ("v.jsonl", "v.csv"):
         found = judged_set.read(Path(out)).tasks["mine"]
-        assert [row.cluster for row in found] == [found[0].id, found[1].id, found[0].id]
+        assert [row.names for row in found] == [("pics/0.png",), ("pics/0.png",), ("pics/1.png",)]
+        assert [row.cluster for row in found] == [found[0].id, found[0].id, found[2].id]
 
 
 def test_a_table_of_mixed_tasks_to_jsonl_and_csv(cli) -> None:

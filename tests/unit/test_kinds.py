@@ -422,6 +422,29 @@ def test_verdicts_of_another_pair_or_with_ties_are_asked_again(tmp_path: Path) -
     assert key() == sha256_bytes(json.dumps(before).encode())  # as an older mtrl made it
 
 
+def test_a_verdict_is_asked_again_once_a_choice_has_another_name(tmp_path: Path) -> None:
+    shown = Shown((tmp_path / "a.png",), ("a.png",), {}, "<image> good?", "")  # the prompt may not name them
+    judged: Any = SimpleNamespace(fingerprint="f", style="sft", max_new_tokens=1, image=Pair(images=[1, 2]))
+
+    def key(*choices: str) -> str:
+        label = {"column": "label", "values": {choice: [choice] for choice in choices}}
+        own = {} if choices == ("yes", "no") else {"kind": "choice", "choices": choices}
+        item = Item("1", task_of(label=label, **own), {"given": shown})
+        return verdicts.key_of(judged, item, {tmp_path / "a.png": sha256_bytes(b"a")})
+
+    lists = [
+        ("yes", "no"),
+        ("good", "bad"),
+        ("sharp", "bad"),
+        ("bad", "good"),
+        ("good", "bad", "so"),
+        ("ill", "bad", "so"),
+    ]
+    assert len({key(*choices) for choices in lists}) == len(lists)
+    before = ["f", "sft", "1", judged.image.model_dump_json(), "1", "mine", "<image> good?", "", "a.png"]
+    assert key("yes", "no") == sha256_bytes(json.dumps([*before, sha256_bytes(b"a")]).encode())  # as before
+
+
 def test_probabilities_in_a_table_are_json() -> None:
     assert json.loads(_cell({"1": 0.25, "tie": 0.75})) == {"1": 0.25, "tie": 0.75}
 

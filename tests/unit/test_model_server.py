@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -16,12 +18,13 @@ import pytest
 
 from mtrl.core.errors import MtrlError, UserError
 from mtrl.evaluate.engines.offline import VllmModel
-from mtrl.evaluate.serving import model_process, model_server
+from mtrl.evaluate.serving import model_process
 from mtrl.evaluate.serving.model_server import ModelServer
+from tests.unit.test_health import alive
 
 VLLM = """
-import json, os, subprocess, sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import json, os, socketserver, subprocess, sys
+from http.server import BaseHTTPRequestHandler
 if os.environ.get("FAILS"):
     print("(EngineCore pid=1) ValueError: no room for the weights", file=sys.stderr)
     sys.exit("RuntimeError: Engine core initialization failed. See root cause above.")
@@ -35,7 +38,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200); self.send_header("content-length", "0"); self.end_headers()
     def log_message(self, *_):
         pass
-ThreadingHTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler).serve_forever()
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+Server(sys.argv[sys.argv.index("--uds") + 1], Handler).serve_forever()
 """
 STUBS = {
     "vllm/__init__.py": "",
@@ -108,13 +113,16 @@ def gone(*pids: int) -> bool:
 
 def test_its_limits_and_its_key(stubs: Path, server: ModelServer) -> None:
     server.start()
-    assert server.alive() and server.problem() == ""
+    assert alive(server) and server.problem() == ""
     (found,) = about(stubs)
     words = found["argv"]
     assert found["key"] == server.key and server.key not in " ".join(words)
     assert "MTRL_API_KEY" not in found["environ"]
     of = dict(itertools.pairwise(words))
-    assert (of["--host"], of["--served-model-name"], of["--load-format"]) == ("127.0.0.1", "mine", "safetensors")
+    assert (of["--served-model-name"], of["--load-format"]) == ("mine", "safetensors")
+    assert of["--uds"] == server.socket and not {"--host", "--port"} & set(words)
+    folder = Path(server.socket or "").parent
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert (
         of["--max-model-len"] == str(2 * 64 + 2048 + 16) and of["--limit-mm-per-prompt"] == '{"image": 2, "video": 0}'
     )
@@ -123,7 +131,15 @@ def test_its_limits_and_its_key(stubs: Path, server: ModelServer) -> None:
     assert of["--generation-config"] == "vllm" and of["--allowed-media-domains"] == "none.invalid"
     assert (stubs / "vllm.log").read_text().startswith(f"vllm serve {stubs / 'model'} --")
     server.stop()
-    assert gone(found["pid"], found["child"]) and not server.alive()
+    assert gone(found["pid"], found["child"]) and not alive(server) and not folder.exists()
+
+
+def test_a_folder_for_temporary_files_that_is_too_long(stubs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (stubs / ("x" * 100)).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(stubs / ("x" * 100)))
+    with pytest.raises(UserError, match="too long for a socket") as raised:
+        ModelServer(VllmModel(str(stubs / "model"), 1, 65536, 1, 16), "m", stubs / "log", lambda: None, print)
+    assert "TMPDIR" in raised.value.then
 
 
 def test_one_that_dies_is_started_again(stubs: Path, server: ModelServer, said: list[str]) -> None:
@@ -131,10 +147,10 @@ def test_one_that_dies_is_started_again(stubs: Path, server: ModelServer, said: 
     (first,) = about(stubs)
     os.kill(first["pid"], signal.SIGKILL)
     until(lambda: bool(server.problem()))
-    assert "being started again" in server.problem() and server.wait() >= 1 and not server.alive()
+    assert "being started again" in server.problem() and server.wait() >= 1 and not alive(server)
     until(lambda: not server.problem())
     second = about(stubs)[1]
-    assert server.alive() and server.restarts == 1 and second["argv"] == first["argv"]
+    assert alive(server) and server.restarts == 1 and second["argv"] == first["argv"]
     assert gone(first["pid"], first["child"])  # also the engine that it left behind
     assert "killed by SIGKILL" in said[0] and "answers again" in said[1]
 
@@ -152,7 +168,7 @@ def test_one_whose_files_have_changed_is_not_started_again(stubs: Path, said: li
         sound = False
         os.kill(about(stubs)[0]["pid"], signal.SIGKILL)
         until(lambda: "stays down" in server.problem())
-        assert len(about(stubs)) == 1 and not server.alive() and server.wait() == 60
+        assert len(about(stubs)) == 1 and not alive(server) and server.wait() == 60
         assert "has been changed" in said[-1] and "safetensors" not in server.problem()
     finally:
         server.stop()
@@ -171,28 +187,22 @@ def test_it_never_outlives_mtrl(stubs: Path) -> None:
         from pathlib import Path
         from mtrl.evaluate.engines.offline import VllmModel
         from mtrl.evaluate.serving.model_server import ModelServer
-        ModelServer(VllmModel(sys.argv[1], 1, 65536, 1, 16), "m", Path(sys.argv[2]), lambda: None, print).start()
-        print("serving", flush=True)
+        server = ModelServer(VllmModel(sys.argv[1], 1, 65536, 1, 16), "m", Path(sys.argv[2]), lambda: None, print)
+        server.start()
+        print(server.socket, flush=True)
         time.sleep(600)
     """
     words = [sys.executable, "-c", textwrap.dedent(script), str(stubs / "model"), str(stubs / "log")]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as mtrl:
-        assert mtrl.stdout and mtrl.stdout.readline() == "serving\n"
+        assert mtrl.stdout
+        socket = Path(mtrl.stdout.readline().strip())
         (found,) = about(stubs)
-        assert not gone(found["pid"], found["child"])
+        assert not gone(found["pid"], found["child"]) and socket.is_socket()
         mtrl.kill()
     until(lambda: gone(found["pid"], found["child"]))
+    assert not socket.parent.exists()
 
 
 def test_flags() -> None:
     settings = {"a_b": True, "c": False, "d": {"e": 1}, "f": ["g", "h"], "i": 2}
     assert model_process.flags(settings) == ["--a-b", "--no-c", "--d", '{"e": 1}', "--f", "g", "h", "--i", "2"]
-
-
-def test_an_endpoint_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.unit.standin import completion, error, standin
-
-    for models, alive in ((error(404, "no such path"), True), (error(401, "no"), False), (error(500, "x"), False)):
-        with standin(lambda n, asked: completion(), models) as there:
-            assert model_server.External(there.url, "k").alive() == alive
-    assert not model_server.External("http://127.0.0.1:9/v1", "k").alive()

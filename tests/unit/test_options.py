@@ -11,7 +11,8 @@ import typer
 from typer.core import TyperOption
 
 from mtrl.cli import app
-from mtrl.commands.options import OLDER
+from mtrl.commands.options import OLDER, names
+from mtrl.demo.walkthrough import tiny
 
 VERBS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 # what each verb took before the spellings were made one; these must work for ever
@@ -60,3 +61,19 @@ def test_one_thing_has_one_name_across_the_verbs() -> None:
 @pytest.mark.parametrize(("verb", "arguments", "name"), EARLIER)
 def test_spellings_of_earlier_versions_work(verb: str, arguments: list[str], name: str) -> None:
     assert str(VERBS[verb].make_context(verb, list(arguments)).params[name]) == "x"
+
+
+@pytest.mark.parametrize("verb", ["eval", "sift", "probe", "serve"])
+def test_names_are_a_comma_list_and_an_empty_one_does_not_mean_all(verb: str, cli) -> None:
+    for given in ("", " , "):
+        wrong = cli(verb, "--ckpt", tiny(), "--tasks", given)
+        assert wrong.code == 2 and f"--tasks {given!r} has no name" in wrong.err
+        assert "pass --tasks NAME,NAME, or leave it out" in wrong.err
+    assert names("--tasks", " a,b,,a ", ["c"]) == ["a", "b"] and names("--tasks", None, ["c"]) == ["c"]
+
+
+@pytest.mark.parametrize("verb", ["sift", "probe", "serve"])
+def test_the_tasks_of_a_judge_that_mtrl_did_not_train_are_not_guessed(verb: str, cli) -> None:
+    wrong = cli(verb, "--ckpt", tiny())
+    assert wrong.code == 2 and f"so it is not known which tasks to {verb}" in wrong.err
+    assert "pass --tasks NAME,NAME (mtrl tasks)" in wrong.err

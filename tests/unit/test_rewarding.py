@@ -9,7 +9,7 @@ import pytest
 from mtrl.config import prompting
 from mtrl.config.tasks import Task
 from mtrl.evaluate.image_items import Asked
-from mtrl.evaluate.serving import rewarding
+from mtrl.evaluate.serving import answering, rewarding
 from mtrl.evaluate.serving.problem import Problem
 from mtrl.evaluate.serving.uploads import Body, Upload
 from mtrl.evaluate.verdict import Verdict
@@ -28,7 +28,10 @@ def task_of(**keys: Any) -> Task:
 def asked(task: Task, images: int = 1, names: tuple[str, ...] = (), /, **request: Any) -> rewarding.Batch:
     uploads = [Upload(f"image {n}", b"x", str(n)) for n in range(images)]
     known = Asked(task, names, lambda sample: prompting.MARKER * len(sample.images))
-    return rewarding.batch(Body({"task": "mine"} | request, uploads), lambda name: known)
+    found = rewarding.batch(Body({"task": "mine"} | request, uploads), lambda name: known)
+    for images_, fields in found.items:  # the app does this next
+        answering.item_of(known, images_, fields)
+    return found
 
 
 def said(verdict: str = "yes", confidence: float | None = 0.9, **more: Any) -> Verdict:

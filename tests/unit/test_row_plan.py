@@ -183,8 +183,14 @@ def test_a_run_of_an_earlier_mtrl_resumes(project: Path) -> None:
             "--set sift=null, or --set 'rl.keep_pass_rate=[0.1,0.9]'",
         ),
         ([KEEP[0], "rl.keep_pass_rate=[0.8,0.2]"], "0.8 is more than 0.2", "--set 'rl.keep_pass_rate=[0.2,0.8]'"),
-        ([KEEP[0], "rl.keep_pass_rate=[0,1.5]"], "less than or equal to 1", ""),
-        ([KEEP[0], "rl.keep_pass_rate=0.5"], "rl.keep_pass_rate", ""),
+        *(
+            (
+                [KEEP[0], f"rl.keep_pass_rate={bounds}"],
+                "rl.keep_pass_rate: it should be [lowest, highest], two shares from 0 to 1",
+                "--set 'rl.keep_pass_rate=[0.1,0.9]'",
+            )
+            for bounds in ("[0,1.5]", "[-0.1,1]", "[10,90]", "0.5", "[0.5]", "[a,0.5]", "[0.1,0.5,0.9]")
+        ),
         (
             ["rl.mix.demo_pairs=2", "rl.mix.demo_safety=2"],
             "rl.mix has demo_pairs, and the recipe's tasks are demo_quality, demo_safety",

@@ -77,7 +77,7 @@ def test_every_training_row_has_its_votes_in_the_order_it_is_trained_in(project:
     assert (engine.sampling.temperature, engine.sampling.top_p) == (1.0, 1.0)
     found = sift.load(OUT)
     for name in TASKS:
-        rows, there = found.rows[name], list(samples.read(DATA, name, "train"))[:20]
+        rows, there = found.rows[name], sorted(list(samples.read(DATA, name, "train"))[:20], key=lambda one: one.id)
         assert [(row.id, row.label) for row in rows] == [(one.id, one.answer) for one in there]
         for row, of in zip(rows, there, strict=True):
             share = hashlib.sha256(of.id.encode()).digest()[0] % (VOTES + 1)
