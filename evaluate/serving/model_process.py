@@ -6,6 +6,7 @@ that ended. Its first line of output is the command that it is the same as. It i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import runpy
@@ -67,10 +68,13 @@ def _text(value: Any) -> str:
     return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
-def _end_with_parent() -> None:
-    """Kills this process group once stdin is closed."""
+def _end_with_parent(socket: Path) -> None:
+    """Kills this process group once stdin is closed, and removes what mtrl would have removed."""
     while os.read(0, 4096):
         pass
+    with contextlib.suppress(OSError):
+        socket.unlink(missing_ok=True)
+        socket.parent.rmdir()
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
@@ -83,7 +87,7 @@ def main() -> None:
             sys.exit("no Launch on stdin")
         line += piece
     launch = read(line.decode())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(Path(launch.socket),), daemon=True).start()
     os.environ["VLLM_API_KEY"] = launch.key
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # no data is sent to anybody
     if Path(launch.model.checkpoint).exists():

@@ -184,7 +184,7 @@ def _served(name: str, log: Path, until: float) -> Outcome:
         since = output.tell()
         server = subprocess.Popen(words, stdout=output, stderr=output, stdin=subprocess.DEVNULL, process_group=0)
     try:
-        while not (found := _address(log, since)):
+        while not (found := served_at(log, since)):
             if server.poll() is not None:
                 raise MtrlError(f"the server ended with exit status {server.returncode}:")
             if time.monotonic() > until:
@@ -201,7 +201,7 @@ def _served(name: str, log: Path, until: float) -> Outcome:
             server.wait()
 
 
-def _address(log: Path, since: int) -> str:
+def served_at(log: Path, since: int) -> str:
     """Where `mtrl serve` says in its output that it serves, "" before it does."""
     said = log.read_bytes()[since:].decode(errors="replace")
     found = re.search(r"^serving \S+ at (\S+) ", said, re.MULTILINE)

@@ -235,6 +235,12 @@ def test_a_training_that_does_not_resume_is_found(tmp_path: Path) -> None:
         assert gpu_steps.resumed(log, len(before), name)
 
 
+def test_the_address_of_mtrl_serve_is_that_of_this_attempt(tmp_path: Path) -> None:
+    log, before = tmp_path / "log", "serving judge at http://127.0.0.1:1 (Ctrl-C ends it). For example:\n"
+    log.write_text(f"{before}starting vLLM\n")
+    assert gpu_steps.served_at(log, 0) == "http://127.0.0.1:1" and gpu_steps.served_at(log, len(before)) == ""
+
+
 def test_a_result_below_what_was_expected_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_json(Path("eval/sft-tiny/metrics.json"), {gpu_plan.TASK: {"accuracy": 0.5}})

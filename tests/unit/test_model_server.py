@@ -187,17 +187,20 @@ def test_it_never_outlives_mtrl(stubs: Path) -> None:
         from pathlib import Path
         from mtrl.evaluate.engines.offline import VllmModel
         from mtrl.evaluate.serving.model_server import ModelServer
-        ModelServer(VllmModel(sys.argv[1], 1, 65536, 1, 16), "m", Path(sys.argv[2]), lambda: None, print).start()
-        print("serving", flush=True)
+        server = ModelServer(VllmModel(sys.argv[1], 1, 65536, 1, 16), "m", Path(sys.argv[2]), lambda: None, print)
+        server.start()
+        print(server.socket, flush=True)
         time.sleep(600)
     """
     words = [sys.executable, "-c", textwrap.dedent(script), str(stubs / "model"), str(stubs / "log")]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as mtrl:
-        assert mtrl.stdout and mtrl.stdout.readline() == "serving\n"
+        assert mtrl.stdout
+        socket = Path(mtrl.stdout.readline().strip())
         (found,) = about(stubs)
-        assert not gone(found["pid"], found["child"])
+        assert not gone(found["pid"], found["child"]) and socket.is_socket()
         mtrl.kill()
     until(lambda: gone(found["pid"], found["child"]))
+    assert not socket.parent.exists()
 
 
 def test_flags() -> None:
