@@ -68,7 +68,10 @@ def labelled(task: Task, records: Sequence[Record], images: list[str], fields: M
         return [Labelled(record, answer, number, {}) for record, answer, number in rows]
     for name in label.columns or [label.column]:
         if not any(name in record for record in records):
-            raise UserError(f"{records[0].where}: no column {name!r}." + nearest(name, map(str, records[0])))
+            known = nearest(name, map(str, records[0]))
+            raise UserError(
+                f"{records[0].where}: no column {name!r}.{known}", f"correct label in recipes/tasks/{task.name}.yaml"
+            )
     items = _by_column(task, records) if label.columns else _by_question(task, records, images, fields)
     _check(task, items)
     return [_settled(task, item) for item in items]

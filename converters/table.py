@@ -150,7 +150,8 @@ def _records(place: Path, wanted: list[str]) -> Iterator[Record]:
                 record.setdefault("split", SPLIT_NAMES[named[0]] if named else "train")
             for column in wanted:
                 if column not in record:
-                    raise UserError(f"{record.where}: no column {column!r}." + nearest(column, map(str, record)))
+                    known = nearest(column, map(str, record))
+                    raise UserError(f"{record.where}: no column {column!r}.{known}", "correct it in the task's YAML")
                 if record[column] is None:
                     raise UserError(f"{record.where}: column {column!r} is empty", f"fix {file}, or remove the row")
             yield record

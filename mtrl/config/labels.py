@@ -18,7 +18,7 @@ from pydantic import field_validator, model_validator
 
 from mtrl.config.label_rule import Rule
 from mtrl.core.errors import MtrlError, UserError
-from mtrl.core.schema import Model
+from mtrl.core.schema import Mistake, Model
 from mtrl.reward_plugins import judge
 
 DROP, TIES, CONFLICTS = "label.drop", "label.rule.ties", "label.conflicts"
@@ -71,14 +71,26 @@ class Label(Model):
                     )
         return self
 
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _several_columns(cls, columns: Any) -> Any:
+        if isinstance(columns, str):
+            names = ", ".join(name.strip() for name in columns.split(","))
+            raise Mistake("it should be a list, one column per annotator", f"write columns: [{names}]")
+        return columns
+
     @model_validator(mode="after")
     def _whose(self) -> Label:
         if not self.column and not self.columns:
             raise ValueError("label.column is missing: the column with the labels")
         if self.columns and (self.column or self.annotator):
-            raise ValueError(f"label takes either columns or {'column' if self.column else 'annotator'}; it has both")
+            other = "column" if self.column else "annotator"
+            raise Mistake(
+                f"label takes either columns or {other}; it has both", f"remove label.columns or label.{other}"
+            )
         if self.columns and len(set(self.columns)) < max(2, len(self.columns)):
-            raise ValueError("label.columns names two columns or more, each once; for one write column")
+            then = "write columns: [A, B], one per annotator, or for one column: A"
+            raise Mistake("label.columns should name two columns or more, each once", then)
         if self.several and self.rule is not None and self.rule.ranks:
             raise ValueError("label.rule ranks rows, which have several labels here: write when as >= or <= a number")
         return self

@@ -178,6 +178,27 @@ def test_what_the_table_cannot_mean(records, label, message: str, tmp_path: Path
         rows_of(tmp_path, records, label=label)
 
 
+@pytest.mark.parametrize(
+    ("label", "message", "then"),
+    [
+        (
+            {"columns": ["ann", "ben", "ann"]},
+            "two columns or more, each once",
+            "write columns: [A, B], one per annotator",
+        ),
+        ({"columns": ["ann"]}, "two columns or more, each once", "or for one column: A"),
+        ({"columns": "ann, ben"}, "label.columns: it should be a list", "write columns: [ann, ben]"),
+        ({"columns": ["ann", "ben"], "column": "ann"}, "it has both", "remove label.columns or label.column"),
+        ({"columns": ["ann", "benn"]}, "Did you mean 'ben'", "correct label in recipes/tasks/"),
+        ({"columns": [], "column": "labl"}, "no column 'labl'", "correct it in the task's YAML"),
+    ],
+)
+def test_wrong_columns_have_a_next_step(label, message: str, then: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message) as wrong:
+        rows_of(tmp_path, PLAIN, label={**COLUMNS, **label})
+    assert then in wrong.value.then
+
+
 def test_rows_of_one_item_are_in_one_split(tmp_path: Path) -> None:
     records = [
         {"image": "a.png", "who": who, "label": "good", "part": part} for who, part in (("a", "test"), ("b", "val"))
