@@ -44,15 +44,19 @@ def certify(folder: Path, names: list[str], alpha: float, delta: float, data: Pa
     """One per task of `names`, or of all that the evaluation has. Raises UserError where its rows cannot be used."""
     run = predictions.load(folder)
     digest = sha256_file(folder / predictions.FILE)
-    for name in names or run.identity.tasks:
+    chosen = names or list(run.identity.tasks)
+    for name in chosen:
         if name not in run.identity.tasks:
-            raise UserError(f"{folder} has no task {name!r}.{nearest(name, run.identity.tasks)}")
+            known = nearest(name, run.identity.tasks)
+            raise UserError(f"{folder} has no task {name!r}.{known}", "pass other --tasks, or leave it out for all")
         asked, found = run.identity.tasks[name], run.of_task(name)
         _check(folder, name, run.identity, found)
         seen, unchecked = _seen(name, run.identity, data)
         rows = [row for row in found.rows if row.id not in seen]
         items = selective.items(rows)
-        _check_rows(name, items, {row.label for row in rows if row.order == "given"}, len(seen), alpha, delta)
+        labels = {row.label for row in rows if row.order == "given"}
+        others = ",".join(other for other in chosen if other != name)
+        _check_rows(name, items, labels, len(seen), alpha, delta, others)
         tested = selective.threshold(selective.independent(items), alpha, delta)
         left_out = {**({SEEN: len(seen)} if seen else {}), **Counter(item.why for item in items if item.why)}
         scaling = temperature.scaling(rows, found.choices)
@@ -126,13 +130,17 @@ def _check(folder: Path, name: str, identity: Identity, found: Answers) -> None:
         )
 
 
-def _check_rows(name: str, items: list[Item], labels: set[str], seen: int, alpha: float, delta: float) -> None:
-    """Raises UserError where rows prove nothing: too few, or all with one label."""
+def _check_rows(
+    name: str, items: list[Item], labels: set[str], seen: int, alpha: float, delta: float, others: str
+) -> None:
+    """Raises UserError where rows prove nothing: too few, or all with one label. `others`: the other tasks, as --tasks
+    takes them."""
+    leave = f"; or leave this task out: --tasks {others}" if others else ""
     needed = selective.fewest(alpha, delta)
     if len(labels) == 1:
         raise UserError(
             f"every row of task {name} has the label {labels.pop()!r}: a judge that always says so would pass",
-            "label rows of each kind, in about the shares that the judge will meet",
+            f"label rows of each kind, in about the shares that the judge will meet{leave}",
         )
     clusters = len({item.unit for item in items})
     if clusters < needed:
@@ -141,7 +149,7 @@ def _check_rows(name: str, items: list[Item], labels: set[str], seen: int, alpha
         raise UserError(
             f"task {name} has {clusters:,} independent rows{together if clusters < len(items) else ''}{without}; alpha"
             f" {alpha:g} and delta {delta:g} need at least {needed:,}, and that many only if not one of them is wrong",
-            "label more rows, or pass a larger --alpha or --delta",
+            f"label more rows, or pass a larger --alpha or --delta{leave}",
         )
 
 

@@ -20,7 +20,7 @@ from mtrl.config.samples import Order, Sample
 from mtrl.config.tasks import Task
 from mtrl.converters.pipeline import images
 from mtrl.converters.readers.picture import Picture, Rejected
-from mtrl.core.errors import MtrlError, UserError
+from mtrl.core.errors import MtrlError, UserError, nearest
 from mtrl.evaluate import image_sources
 from mtrl.evaluate.image_sources import Row, text
 from mtrl.reward_plugins import judge
@@ -142,6 +142,13 @@ def read(
             items.append(of_row(row, identity, known[name], fields))
         except Wrong as why:
             items.append(Bad(identity, name, row.names, f"{row.where}: {why}"))
+    used = {field for one in known.values() for field in one.fields}
+    if unused := [name for name in fields if name not in used]:
+        raise UserError(
+            f"--field {unused[0]} has no effect: no prompt of task {', '.join(known)} uses it."
+            + (nearest(unused[0], used) if used else ""),
+            "correct its name, or leave it out",
+        )
     every = list(dict.fromkeys(path for item in items if isinstance(item, Item) for path in item.given.images))
     with ThreadPoolExecutor() as pool:
         seen = dict(zip(every, pool.map(_look, every), strict=True))

@@ -25,6 +25,7 @@ from mtrl.evaluate.metrics.prediction import voted
 
 IMAGES = ("image", "image_2", "image_3", "image_4")
 CLUSTER = "cluster"
+WANTED = "pass what mtrl judge --out wrote (.csv or .jsonl), or the folder of an evaluation"
 GOES_ON = "run the same mtrl judge again: it continues"
 
 
@@ -106,7 +107,7 @@ def _of_file(path: Path, column: str | None) -> JudgedSet:
         if any(not text(record.get(name)) for name in ("id", "task", "verdict", "asked")):
             raise UserError(
                 f"{record.where} is not a row of mtrl judge, which has id, task, verdict and asked",
-                "pass what mtrl judge --out wrote (.csv or .jsonl), or the folder of an evaluation",
+                WANTED,
             )
         if record["verdict"] == SKIPPED:
             skipped += 1
@@ -141,9 +142,10 @@ def _of_file(path: Path, column: str | None) -> JudgedSet:
 
 def _check_written(path: Path) -> None:
     """Raises UserError where `mtrl judge` is writing to the file, or was interrupted within a line."""
+    if not path.exists():
+        raise UserError(f"{path} does not exist", WANTED)
     if path.suffix not in (".csv", ".jsonl"):
-        what = "is neither .csv nor .jsonl nor the folder of an evaluation" if path.exists() else "does not exist"
-        raise UserError(f"{path} {what}", "pass what mtrl judge --out wrote")
+        raise UserError(f"{path} is neither .csv nor .jsonl nor a folder", WANTED)
     try:
         with open_regular(path) as file:
             if path.suffix == ".jsonl" and file.seek(0, 2):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from mtrl.core.errors import UserError
 from mtrl.core.files import json_lines, write_text
 from mtrl.core.schema import validate
 from mtrl.evaluate.engines.base import Answer
-from mtrl.evaluate.identity import IDENTITY, Identity, Purpose, read_identity
+from mtrl.evaluate.identity import IDENTITY, WORDS, Identity, Purpose, read_identity
 from mtrl.evaluate.metrics import from_scores
 from mtrl.evaluate.metrics.prediction import Prediction
 from mtrl.reward_plugins import judge
@@ -53,10 +54,7 @@ class Evaluation(NamedTuple):
 def load(folder: Path, file: str = FILE, purpose: Purpose = "eval") -> Evaluation:
     """Raises UserError where there is no evaluation (or sift, or probe), or a line is not one of its predictions."""
     if not (folder / IDENTITY).exists():
-        raise UserError(
-            f"{folder} is not an evaluation: it has no {IDENTITY}",
-            SCORE_FIRST,
-        )
+        raise _missing(folder, purpose)
     identity = read_identity(folder)
     identity.check_purpose(purpose, folder)
     rows = {row.key: row for row in rows_of(folder / file, identity)}
@@ -64,6 +62,15 @@ def load(folder: Path, file: str = FILE, purpose: Purpose = "eval") -> Evaluatio
     ordered = [rows[key] for key in sorted(rows, key=lambda key: (place[key.task], key))]
     home = folder / task_files.FOLDER
     return Evaluation(identity, ordered, home if home.is_dir() else None)
+
+
+def _missing(folder: Path, purpose: Purpose) -> UserError:
+    what = f"{folder} is not {WORDS[purpose]}"
+    if (inner := folder / purpose / IDENTITY).exists():
+        return UserError(f"{what}: that is in {inner.parent}", f"pass {shlex.quote(str(inner.parent))}")
+    why = "does not exist" if not folder.exists() else f"has no {IDENTITY}" if folder.is_dir() else "is a file"
+    write = SCORE_FIRST if purpose == "eval" else f"mtrl {purpose} --ckpt PATH --tasks NAME writes one"
+    return UserError(f"{what}: it {why}", write)
 
 
 def rows_of(file: Path, identity: Identity) -> Iterator[Prediction]:

@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ["OMP_NUM_THREADS"] = "1"  # two torch processes with two threads each on two cores stand still
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["COLUMNS"] = "160"
+os.environ.update(RAY_worker_niceness="0")  # Ray's own 15 would starve replicas next to another test
+settings.register_profile("mtrl", deadline=None)  # wall time says nothing: other tests share the processor
+settings.load_profile("mtrl")
 
 ROOT = Path(__file__).parents[1]
 WORKSPACE = ROOT / "mtrl" / "demo" / "workspace"

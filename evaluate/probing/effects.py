@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import NonNegativeInt, PositiveInt
 
@@ -208,10 +208,6 @@ def _effect(variant: str, name: str, level: str, expected: Expected, found: Sequ
         np.array([side.correct for side in sides], dtype=float)
         for sides in zip(*(pair[:2] for pair in found), strict=True)
     )
-    change = after - before
-    drawn = intervals.of_weights(
-        lambda weights: weights @ change / weights.sum(axis=-1), [pair.cluster for pair in found]
-    )
     return Effect(
         variant=variant,
         perturbation=name,
@@ -229,7 +225,7 @@ def _effect(variant: str, name: str, level: str, expected: Expected, found: Sequ
         unreadable_rate=_rate(readable, [pair.lost for pair in readable]),
         accuracy_before=float(before.mean()),
         accuracy_after=float(after.mean()),
-        accuracy_change=intervals.estimate(float(change.mean()), drawn),
+        accuracy_change=_change(after - before, [pair.cluster for pair in found]),
         invalid_before=sum(pair.before.verdict is None for pair in found),
         invalid_after=sum(pair.after.verdict is None for pair in found),
     )
@@ -239,6 +235,16 @@ def _rate(found: Sequence[Pair], hits: Sequence[bool]) -> Estimate:
     if not found:
         return Estimate(value=None, ci95=None)
     return Estimate(value=sum(hits) / len(hits), ci95=shares.interval(hits, [pair.cluster for pair in found]))
+
+
+def _change(change: Any, clusters: Sequence[str]) -> Estimate:
+    """The mean of numbers -1, 0 and 1. Where all are 0, a bootstrap has no width: then the interval is as far from 0 as
+    the share of other numbers may be."""
+    if not change.any():
+        ends = shares.interval([False] * len(clusters), clusters)
+        return Estimate(value=0.0, ci95=ends and [-ends[1], ends[1]])
+    drawn = intervals.of_weights(lambda weights: weights @ change / weights.sum(axis=-1), clusters)
+    return intervals.estimate(float(change.mean()), drawn)
 
 
 def _looks(by_variant: Mapping[str, Sequence[Pair]]) -> Looks:

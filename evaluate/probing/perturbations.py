@@ -91,9 +91,10 @@ class Perturbation:
 
 
 def caption_field(task: Task, style: str) -> str | None:
-    """The field of the prompt that says what the image should show; None where there is none."""
+    """The only field of the prompt, which says what the image should show. None where there is none, and where there
+    are several: the question may be about another one, such as one element of the caption."""
     used = prompting.fields(task, style)
-    return next((name for name in task.split.texts if name in used), used[0] if len(used) == 1 else None)
+    return used[0] if len(used) == 1 else None
 
 
 def _drawn(change: pictures.Change, row: Row, level: int) -> Changed:

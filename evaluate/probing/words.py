@@ -5,6 +5,7 @@ A task's question is the user's own, so it is never rewritten: a paraphrase puts
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from random import Random
 
@@ -44,16 +45,17 @@ def changed_word(caption: str, others: Sequence[str], chance: Random) -> str | N
 
     Words at the same place of a caption as long as this one come first: they are more often of the same kind.
     """
-    words = caption.split()
+    found = list(re.finditer(r"\S+", caption))
+    words = [word[0] for word in found]
     own = {_bare(word) for word in words}
     alike = [other.split() for other in others if len(other.split()) == len(words)]
     every = sorted({_bare(word) for other in others for word in other.split() if _tells(word)} - own)
     places = [place for place, word in enumerate(words) if _tells(word)]
     for place in chance.sample(places, len(places)):
         same = sorted({_bare(other[place]) for other in alike if _tells(other[place])} - own)
-        if found := same or every:
-            new = words[place].replace(words[place].strip(ENDS), chance.choice(found))
-            return " ".join([*words[:place], new, *words[place + 1 :]])
+        if able := same or every:
+            new = words[place].replace(words[place].strip(ENDS), chance.choice(able))
+            return caption[: found[place].start()] + new + caption[found[place].end() :]
     return None
 
 

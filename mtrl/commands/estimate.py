@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 def command(
     verdicts: Annotated[
-        Path, typer.Argument(help="The set: a .csv or .jsonl that mtrl judge wrote, or the folder of an evaluation.")
+        Path,
+        typer.Argument(
+            metavar="VERDICTS", help="The set: a .csv or .jsonl that mtrl judge wrote, or the folder of an evaluation."
+        ),
     ],
     labels: Annotated[
         Path | None,
@@ -55,8 +58,7 @@ def command(
     from mtrl.core.console import check
     from mtrl.core.errors import UserError, nearest
     from mtrl.core.files import write_json
-    from mtrl.evaluate import estimate, judged_set
-    from mtrl.evaluate.identity import IDENTITY
+    from mtrl.evaluate import estimate, judged_set, labelling
 
     if next and (of or cluster):
         raise UserError("--of and --cluster have no effect with --next", "leave them out")
@@ -74,13 +76,17 @@ def command(
     found = judged_set.read(verdicts, cluster)
     names = options.names("--tasks", tasks, found.tasks)
     if unknown := [name for name in names if name not in found.tasks]:
-        raise UserError(f"{verdicts} has no task {unknown[0]}.{nearest(unknown[0], found.tasks)}", "pass other --tasks")
+        raise UserError(
+            f"{verdicts} has no task {unknown[0]}.{nearest(unknown[0], found.tasks)}",
+            "pass other --tasks, or leave it out for all",
+        )
     if found.skipped:
         check("warning", f"{found.skipped:,} images of the set were skipped by mtrl judge; no number counts them")
+    if labels and not labels.exists():
+        raise UserError(f"--labels {labels} does not exist", labelling.draw_first(verdicts))
     evaluation = labels is not None and labels.is_dir()
     if labels and evaluation and not next:
-        folder = labels if (labels / IDENTITY).exists() else labels / "eval"
-        other = judged_set.read(folder)
+        other = judged_set.read(labels)
         wanted = estimate.interest(found, names, of)
         shares = [estimate.of_evaluation(found, name, wanted, other) for name in names]
     else:

@@ -80,6 +80,16 @@ def command(
         verdict_file.check(out)
     if wrong := [given for given in field or [] if "=" not in given]:
         raise UserError(f"--field {wrong[0]} should be name=text", "for example --field caption='a red square'")
+    if tasks and "," in tasks:
+        raise UserError(
+            f"--tasks {tasks} is several tasks, and an item is asked one",
+            "pass one of them, or a table with a column task",
+        )
+    if escalate_model and escalate_model == served_model:
+        raise UserError(
+            f"--served-model and --escalate-model are both {served_model!r}: whose a verdict is could not be told",
+            "serve one of the two judges under another name",
+        )
     fields = {name.strip(): text for name, _, text in (given.partition("=") for given in field or [])}
     judge = judges.named(ckpt, endpoint, served_model, style, prompts)
     given = image_items.read(images, tasks, judge.style, fields, recursive, skip_bad, judge.task)

@@ -28,7 +28,7 @@ def command(
     from mtrl.evaluate.scores import score
 
     if not file.exists():
-        raise UserError(f"there are no predictions in {file} yet", "run mtrl eval with --ckpt first")
+        raise UserError(f"there are no predictions in {file} yet", predictions.SCORE_FIRST)
     folder, name = (file, predictions.FILE) if file.is_dir() else (file.parent, file.name)
     changed = reread(folder, name)
     say(

@@ -52,6 +52,8 @@ def command(
         )
     if raw and not ckpt:
         raise UserError("--raw has no effect without --ckpt: thresholds are in the folder of a judge", "leave it out")
+    if cache and cache.is_dir():
+        raise UserError(f"--cache {cache} is a folder, not a file", f"pass --cache {cache / 'verdicts.sqlite3'}")
     if cache and not cache_mb:
         raise UserError("--cache has no effect with --cache-mb 0", "leave one of them out")
     judge = judges.named(ckpt, endpoint, served_model, style, prompts)

@@ -88,7 +88,7 @@ def read(folder: Path) -> Card | None:
         hint = (
             hints.line("export", folder, out=hints.free("exports", folder.name))
             if (folder / RECIPE).exists()
-            else "pass a model folder"
+            else "pass a model folder, such as one that mtrl export RUN --out FOLDER wrote"
         )
         raise UserError(f"--ckpt {folder} is not a checkpoint: it {what}", hint)
     if not (file := folder / FILE).exists():

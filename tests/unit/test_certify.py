@@ -233,6 +233,24 @@ def test_it_is_not_written_next_to_another_judge(judge: Path, cli) -> None:
     assert "Did you mean 'mine'?" in cli("certify", evaluation(judge, good()), "--tasks", "mines").err
 
 
+def test_what_is_no_evaluation_says_why_and_where_one_is(judge: Path, cli) -> None:
+    folder = evaluation(judge, good())
+    Path("run").mkdir()
+    folder.rename("run/eval")
+    Path("file.txt").write_text("")
+    said = {"nope": "it does not exist", "file.txt": "it is a file", "pics": "it has no eval.json"}
+    for name, why in {**said, "run": "that is in run/eval\nnext: pass run/eval"}.items():
+        wrong = cli("certify", name)
+        assert wrong.code == 2 and f"{name} is not an evaluation: {why}" in wrong.err and "next: " in wrong.err
+    assert cli("certify", "run/eval").code == 0
+
+
+def test_two_judges_with_one_name_are_refused(judge: Path, cli) -> None:
+    asking = ("judge", "pics", "--tasks", "mine", "--ckpt", judge, "--endpoint", "http://localhost:1/v1")
+    wrong = cli(*asking, "--served-model", "m", "--escalate-to", "http://localhost:2/v1", "--escalate-model", "m")
+    assert wrong.code == 2 and "are both 'm': whose a verdict is could not be told" in wrong.err
+
+
 def sure_of(text: str, share: float, other: str) -> Reply:
     """An answer of one token with its log-probability and that of the other verdict."""
     status, headers, body = completion(text)

@@ -102,7 +102,7 @@ def cut(draw: Any, text: str) -> tuple[str, ...]:
 
 
 @given(WORDS, st.data(), st.booleans())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_it_is_the_true_probability_or_none(words: set[str], data: st.DataObject, whole: bool) -> None:
     """Of a model that writes a choice or another word: all its answers are enumerated, each as a list of tokens. Where
     every token is listed, an answer may be written by other tokens too."""

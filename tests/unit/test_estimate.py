@@ -243,7 +243,13 @@ def test_files_that_mtrl_judge_did_not_finish(cli, truth: dict[str, str]) -> Non
     assert "empty.jsonl has no verdicts" in cli("estimate", "empty.jsonl").err
     table([("a.jpg", "yes")])
     assert "row 1 is not a row of mtrl judge" in cli("estimate", "labels.csv").err
-    assert "page.html does not exist" in cli("estimate", "page.html").err
+    for gone in ("page.html", "nope.csv", "nope"):
+        said = cli("estimate", gone).err
+        assert f"{gone} does not exist" in said and "next: pass what mtrl judge --out wrote" in said
+    gone = cli("estimate", "verdicts.jsonl", "--labels", "nope.csv").err
+    assert "--labels nope.csv does not exist" in gone and "next: mtrl estimate verdicts.jsonl --next 200" in gone
+    Path("empty").mkdir()
+    assert "empty is not an evaluation" in cli("estimate", "verdicts.jsonl", "--labels", "empty").err
     Path("page.html").write_text("")
     assert "page.html is neither .csv nor .jsonl" in cli("estimate", "page.html").err
     twice = judged(images=3)[0]

@@ -60,7 +60,7 @@ def judged(draw: st.DrawFn) -> list[Item]:
     ]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(judged())
 def test_equal_to_scikit_learn_and_scipy(items: list[Item]) -> None:
     found = graded(items)

@@ -315,7 +315,7 @@ MODES = st.sampled_from(["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I"
 KINDS = st.sampled_from(["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA"])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(MODES, KINDS, st.integers(1, 40), st.integers(1, 40), st.integers(0, 400), st.binary(max_size=8))
 def test_any_mode_format_cut_and_damage_is_kept_or_rejected(
     mode: str, kind: str, width: int, height: int, cut: int, noise: bytes
@@ -336,7 +336,7 @@ def test_any_mode_format_cut_and_damage_is_kept_or_rejected(
                 assert image.convert("RGB").mode == "RGB"
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(st.text(max_size=30), st.booleans()), min_size=1, max_size=6, unique_by=lambda pair: pair[0]))
 def test_any_id_and_caption_survives(tmp_path_factory: pytest.TempPathFactory, said: list[tuple[str, bool]]) -> None:
     base = tmp_path_factory.mktemp("any")

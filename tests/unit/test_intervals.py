@@ -76,7 +76,7 @@ def test_one_cluster_has_no_interval() -> None:
     assert interval(judged(5, [40]), CHOICES) is None
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=4), min_size=2, max_size=8), st.integers(0, 99))
 def test_every_resample_is_a_sum_of_whole_clusters(members: list[list[int]], seed: int) -> None:
     drawn = [cell for inside in members for cell in inside]
@@ -91,7 +91,7 @@ def test_every_resample_is_a_sum_of_whole_clusters(members: list[list[int]], see
     assert {tuple(row) for row in found} <= sums
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from(CHOICES), st.sampled_from(NAMED)), min_size=1, max_size=60))
 def test_counts_give_scikit_learns_numbers(pairs: list[tuple[str, str]]) -> None:
     rows = [Voted("", "given", label, verdict) for label, verdict in pairs]

@@ -198,7 +198,7 @@ def independent(text: str) -> tuple[str | None, bool]:
     return (word[1].lower() if word and len(inside[1].strip()) <= 16 else None), True
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=3000)
 @given(
     st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
     | st.tuples(*[st.sampled_from(["", "", "", *PIECES])] * 9).map(

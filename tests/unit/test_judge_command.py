@@ -58,6 +58,15 @@ def test_a_folder_and_a_task_of_ones_own(cli) -> None:
     assert done.out.count("│ pics/") == 3 and " yes " in done.out and " no " in done.out
 
 
+def test_what_would_have_no_effect_is_an_error(cli) -> None:
+    with standin(lambda n, asked: completion("yes")) as server:
+        wrong = judge(cli, server, "pics", "--tasks", "mine", "--field", "where=here", "--field", "wher=there")
+        assert wrong.code == 2 and "--field wher has no effect: no prompt of task mine uses it" in wrong.err
+        assert "Did you mean 'where'?" in wrong.err
+        several = judge(cli, server, "pics", "--tasks", "mine,pairs", "--field", "where=here")
+        assert several.code == 2 and "--tasks mine,pairs is several tasks" in several.err and not server.asked
+
+
 def test_clusters_and_contents_are_written_for_mtrl_estimate(cli) -> None:
     Path("list.csv").write_text("image,where,cluster\npics/0.png,a,=p\npics/1.png,b,\npics/0.png,c,\n")
     with standin(lambda n, asked: completion("yes")) as server:

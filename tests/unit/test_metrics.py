@@ -44,7 +44,7 @@ def rows(labels: list[str], verdicts: list[str | None], order: str = "given") ->
     ]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from(CHOICES), st.sampled_from(["yes", "no", None])), min_size=1, max_size=80))
 def test_equal_to_scikit_learn(pairs: list[tuple[str, str | None]]) -> None:
     labels, verdicts = [a for a, _ in pairs], [b for _, b in pairs]
@@ -82,7 +82,7 @@ def test_an_invalid_answer_is_never_dropped_or_flipped() -> None:
     assert found.confusion["no"] == {"yes": 0, "no": 0, "invalid": 1}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.sampled_from(CHOICES), st.sampled_from(CHOICES), st.integers(0, 1000)), min_size=1, max_size=80

@@ -418,6 +418,8 @@ def test_page_and_manifest(here: Path) -> None:
     text = page.read_text()
     assert "<script" not in text and "&lt;script&gt;" in text and "http" not in re.sub(r"http-equiv", "", text)
     assert text.count("<article") == sum(min(20, one) for one in _rows_of(found).values())
+    few = [one for one in found.effects if one.clusters < one.readable]  # six captions, and images that are exchanged
+    assert few and all(f">in {one.clusters} clusters</span>" in text for one in few)
     assert "data:image/jpeg;base64," in text and "cannot be shown" not in text and not (OUT / FOLDER).exists()
     hue = next(one for one in found.effects if one.variant == "hue-1")
     assert (hue.invalid_before, hue.invalid_after, hue.accuracy_after) == (0, 24, 0)
@@ -567,6 +569,8 @@ def test_a_change_of_the_verdict_and_an_answer_that_cannot_be_read_are_told_apar
     by_name = {one.perturbation: one for one in found.effects}
     assert (by_name["hue"].n, by_name["hue"].readable, by_name["hue"].moves) == (100, 80, {"yes to no": 30})
     assert not findings.unwanted(by_name["prefill"]) and findings.loses(by_name["prefill"])
+    kept = effect("crop", "same", pairs(0, 0)).accuracy_change  # no change of 100 does not prove that there is none
+    assert kept.value == 0 and kept.ci95 == pytest.approx([-0.036, 0.036], abs=0.001)
     none = effect("blank", "look", [Pair(said(None), said("yes"))])
     assert none.flip_rate.value is None and "no answer as it is can be read" in findings._share(none)
 
@@ -652,6 +656,7 @@ def test_changes_of_words() -> None:
         (changed,) = [(old, now) for old, now in zip(caption.split(), new, strict=True) if old != now]
         assert changed[0] != "A" and changed[1].strip(".,") in ("blue", "square", "green", "ring")
     assert words.changed_word("of a", ["a b c"], chance) is None
+    assert words.changed_word("a  red\nof", ["blue"], chance) == "a  blue\nof"  # nothing but the word
     assert words.changed_word("red", ["red", "Red."], chance) is None
     for level in range(len(words.AROUND)):
         assert "{% x %} {y} <image>" in words.around("{% x %} {y} <image>", level)
@@ -678,3 +683,5 @@ def test_a_prompt_that_a_task_cannot_have_twice(here: Path) -> None:
     task = task_files.load("demo_alignment", None)
     assert perturbations.caption_field(task, "sft") == "caption"
     assert perturbations.caption_field(task_files.load("demo_quality", None), "sft") is None
+    elements = task_files.load("evalmuse_elements", None)  # about one element, next to the caption
+    assert perturbations.ALL["caption"].unfit(elements, "sft") == "its prompt has no caption, or several texts"

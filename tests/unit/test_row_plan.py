@@ -50,7 +50,7 @@ def make(says: sifted.Says = graded, style: str = "rl") -> None:
     sifted.make(SIFT, "demo_quality", "demo_safety", says=says, of=judges.subject(load().model.path, style))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 200), st.none() | st.integers(1, 250), st.none() | st.floats(0.01, 5), st.integers(0, 3))
 def test_the_rows_of_a_mix(there: int, cap: int | None, weight: float | None, seed: int) -> None:
     sets = [f"max_rows_per_task={cap}"] * bool(cap) + [f"rl.mix.demo_safety={weight}"] * bool(weight)

@@ -62,7 +62,7 @@ def tables(draw: st.DrawFn) -> tuple[tuple[str, ...], list[int], list[int | None
     return tuple(str(low + n) for n in range(size)), [a for a, _ in pairs], [b for _, b in pairs]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(tables())
 def test_equal_to_scipy_and_scikit_learn(drawn: tuple[tuple[str, ...], list[int], list[int | None]]) -> None:
     choices, labels, verdicts = drawn

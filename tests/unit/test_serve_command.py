@@ -40,6 +40,8 @@ def test_what_cannot_be_served(cli) -> None:
     there = ("serve", "--endpoint", "http://127.0.0.1:9/v1", "--served-model", "m", "--tasks", "koniq")
     done = cli(*there, "--cache", "c")
     assert done.code == 2 and "--cache" in done.err
+    done = cli(*of, "--tasks", "koniq", "--cache", ".")
+    assert done.code == 2 and "--cache . is a folder" in done.err and "pass --cache verdicts.sqlite3" in done.err
     for judged in (("--ckpt", tiny(), "--cache-mb", 0), ("--ckpt", "a-hub/name")):  # nothing would be kept in the file
         done = cli("serve", *judged, "--tasks", "koniq", "--cache", "c")
         assert done.code == 2 and "--cache has no effect" in done.err

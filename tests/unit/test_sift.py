@@ -254,7 +254,7 @@ def test_the_next_command_plans_rl_on_the_rows_in_between(project: Path) -> None
 def test_the_command_asks_and_says_what_it_found(project: Path, cli) -> None:
     with standin(lambda number, _: completion(SAID.format("yes"))) as server:
         where = ("--endpoint", server.url, "--served-model", "m", "--limit", 3, "--votes", 2)
-        assert "pass --tasks A,B" in cli("sift", *where).err
+        assert "pass --tasks NAME,NAME" in cli("sift", *where).err
         done = cli("sift", *where, "--tasks", "demo_quality")
         assert done.code == 0, done.err
         again = cli("sift", *where, "--tasks", "demo_quality")

@@ -33,7 +33,7 @@ CAPTIONS = st.sampled_from(["", "a", "A ", "b", "c", "d", "e", "f"])
 OFFICIAL = st.sampled_from([None, None, None, "train", "val", "test"])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(CAPTIONS, st.sampled_from(["", "g", "h"]), OFFICIAL, st.integers(0, 30)), max_size=60),
     st.integers(0, 5),
