@@ -30,7 +30,7 @@ def evaluate(
     votes: int,
     limit: int | None,
     engine: Callable[[Subject, int], Engine],
-    tick: Callable[[int, int], None],
+    tick: Callable[..., None],
     confidence: bool = False,
     pairs_from_scores: bool = False,
 ) -> scores.Scores:
@@ -48,7 +48,7 @@ def ask(
     votes: int,
     limit: int | None,
     engine: Callable[[Subject, int], Engine],
-    tick: Callable[[int, int], None],
+    tick: Callable[..., None],
     confidence: bool = False,
     pairs_from_scores: bool = False,
     sift: bool = False,
@@ -58,15 +58,16 @@ def ask(
 
     `votes` answers per item and order, sampled at temperature 1 where there is more than one; of the first `limit`
     samples. `engine` makes the engine from the judge and the largest number of images in a request; it is not called
-    where nothing is left to ask. `tick` gets (answered, total). `pairs_from_scores`: pairwise tasks are asked as their
-    pointwise ones, with confidence. `sift`: pairs are asked in the order "given" only.
+    where nothing is left to ask. `tick` gets (answered, total); of a probe first what Plan.requests says.
+    `pairs_from_scores`: pairwise tasks are asked as their pointwise ones, with confidence. `sift`: pairs are asked in
+    the order "given" only.
     `probe`: what is asked in place of the split's samples.
     """
     chosen = {name: judge.task(name) for name in names}
     single = {name: judge.pointwise_of(task) for name, task in chosen.items()} if pairs_from_scores else {}
     confidence = confidence or pairs_from_scores
     asked = (
-        probe.requests(chosen, judge.style)
+        probe.requests(chosen, judge.style, tick)
         if probe
         else {
             name: list(requests.build(task, judge.style, data, split, votes, limit, single.get(name), not sift))

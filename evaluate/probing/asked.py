@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -66,10 +66,13 @@ class Plan:
         self.drawings = Drawings(out / FOLDER)
         self._data, self._split, self._named = data, split, only is not None
 
-    def requests(self, tasks: Mapping[str, Task], style: str) -> dict[str, list[Request]]:
-        """Of each task, all rows as they are, then change by change; not those that a change leaves as they are. Raises
-        UserError for a perturbation that was named and that no task can have."""
-        found = {name: self._of_task(task, style) for name, task in tasks.items()}
+    def requests(
+        self, tasks: Mapping[str, Task], style: str, tick: Callable[[int, int, str], None]
+    ) -> dict[str, list[Request]]:
+        """Of each task, all rows as they are, then change by change; not those that a change leaves as they are, for
+        which every change is drawn: `tick` gets (rows done, all of a task, in words). Raises UserError for a
+        perturbation that was named and that no task can have."""
+        found = {name: self._of_task(task, style, tick) for name, task in tasks.items()}
         self.asked = {request.key: request for its in found.values() for request in its}
         for name in self.probed.only if self._named else ():
             why = {task: unfit[name] for task, unfit in self.left_out.items() if name in unfit}
@@ -88,7 +91,7 @@ class Plan:
                 f"leave prefill out: --only {','.join(others)}" if others else "name other changes (--only)",
             )
 
-    def _of_task(self, task: Task, style: str) -> list[Request]:
+    def _of_task(self, task: Task, style: str, tick: Callable[[int, int, str], None]) -> list[Request]:
         rows = self._rows(task)
         requests.check_unchanged(task, self._data, self._split, rows)
         render = prompting.renderer(task, style)
@@ -111,7 +114,7 @@ class Plan:
         asked = sorted(
             (one for plain, changes in found for one in (plain, *changes)), key=lambda one: place[one.variant]
         )
-        same, unchanged = self.drawings.unchanged(found), dict[str, list[str]]()
+        same, unchanged = self.drawings.unchanged(found, tick), dict[str, list[str]]()
         for one in asked:
             if one.key in same:
                 unchanged.setdefault(one.variant, []).append(one.id)

@@ -9,7 +9,7 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,10 +88,17 @@ class Drawings:
         change = drawing.change.__name__, drawing.level, drawing.chance, drawing.quality
         return " ".join(map(str, (drawing.source.name, *change)))
 
-    def unchanged(self, rows: Iterable[tuple[Request, list[Request]]]) -> set[Key]:
-        """Of each row as it is and changed, the changed requests that ask the same. Raises OSError, MtrlError."""
+    def unchanged(
+        self, rows: Sequence[tuple[Request, list[Request]]], tick: Callable[[int, int, str], None]
+    ) -> set[Key]:
+        """Of each row as it is and changed, the changed requests that ask the same. `tick` gets (rows done, all, in
+        words). Raises OSError, MtrlError."""
+        found = set[Key]()
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # Pillow works outside Python's lock
-            return {key for found in pool.map(lambda row: self._unchanged(*row), rows) for key in found}
+            for done, same in enumerate(pool.map(lambda row: self._unchanged(*row), rows), start=1):
+                found.update(same)
+                tick(done, len(rows), "rows: their changes are drawn, to see which change anything")
+        return found
 
     def parts(self, asked: Iterable[Request]) -> Generator[list[Request], None, None]:
         """The requests in parts. The changed images of a part exist until the next is taken. Close it at the end."""

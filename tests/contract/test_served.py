@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -234,6 +234,32 @@ def test_rewards_are_the_probabilities_of_the_evaluation(home: Path, served: Ser
                 row["confidence"] if yes else 1 - row["confidence"] for yes, row in zip(sure, rows[name], strict=True)
             ]
             assert reward == pytest.approx(sum(shares) / len(shares), abs=0.03)
+
+
+def test_a_client_that_hangs_up_ends_its_request_in_vllm(served: Served) -> None:
+    """The engine works on it, and then no longer, though the answer would have 2,000 tokens."""
+    (engine,) = (p for p in psutil.Process(served.process.pid).children(recursive=True) if "EngineCore" in p.name())
+    body = {
+        "model": tiny().name,
+        "messages": [{"role": "user", "content": "?"}],
+        "max_tokens": 2000,
+        "ignore_eos": True,
+    }
+
+    def worked(do: Callable[[], Any]) -> float:
+        """Seconds of processor time that the engine takes meanwhile."""
+        before = engine.cpu_times()
+        do()
+        after = engine.cpu_times()
+        return after.user + after.system - before.user - before.system
+
+    def ask() -> None:
+        with pytest.raises(httpx2.ReadTimeout):
+            httpx2.post(f"{served.address}/chat/completions", json=body, timeout=4, trust_env=False)
+
+    assert worked(ask) > 0.8
+    time.sleep(0.5)
+    assert worked(lambda: time.sleep(3)) < 0.2
 
 
 @pytest.mark.parametrize("part", ["server", "engine"])

@@ -181,8 +181,10 @@ def test_two_equal_sides_are_not_asked_in_the_other_order(here: Path) -> None:
         )
 
     equal, other = asked(0, 1), asked(0, 2)
-    assert Drawings(OUT).unchanged([equal, other]) == {equal[1][0].key}
-    assert Drawings(OUT).unchanged([other]) == set()
+    told = list[tuple[int, int]]()
+    assert Drawings(OUT).unchanged([equal, other], lambda *seen: told.append(seen[:2])) == {equal[1][0].key}
+    assert told == [(1, 2), (2, 2)]
+    assert Drawings(OUT).unchanged([other], lambda *_: None) == set()
 
 
 FLAT = {  # of each kind of image, what leaves it as it is
