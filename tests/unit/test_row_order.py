@@ -103,7 +103,7 @@ def certified(here: Path, order: int) -> Any:
 def probed(here: Path, order: int) -> Any:
     rows = rows_of("seetrue", 1, variants=("", *VARIANTS))
     folder = write(here / "a", rows, order, probe={"rows": 60, "seed": 0, "only": []})
-    return effects.of_task(predictions.load(folder, purpose="probe"), "seetrue", {})
+    return effects.of_task(predictions.load(folder, purpose="probe"), "seetrue", {}, {})
 
 
 def sifted(here: Path, order: int) -> Any:
