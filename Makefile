@@ -31,8 +31,7 @@ demo: setup ## the whole way on this machine's CPU: tables and a report in minut
 	@$(MTRL) demo $(if $(FULL),--full)
 gpu-check: ## each installed trainer once on this machine's GPUs, 25 minutes: LITE=1 few packages, CPU=1 no GPU, PYTHON=
 	@$(PYTHON) -m mtrl.demo.gpu_check $(if $(LITE),--lite) $(if $(CPU),--cpu)
-test: ## every test but the long ones, with real upstream tools
-	@$(MAKE) --no-print-directory -j setup-llamafactory setup-verl lint
+test: setup setup-verl lint ## every test but the long ones, with real upstream tools
 	@$(TESTS) -m "not long"
 test-long: setup setup-verl ## the long kill loops too
 	@$(TESTS)
