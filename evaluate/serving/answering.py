@@ -1,7 +1,8 @@
 """One item of a request to its verdict: the same prompt, parser and threshold as `mtrl judge`, and a cache in front.
 
 A pair is asked in both orders, at once. A verdict is kept under the hash of all that it depends on: the judge, the
-prompt, the images' content, the threshold, and the versions of mtrl, vLLM, transformers and Pillow.
+prompt, the images' content, the threshold, the versions of mtrl, vLLM, transformers and Pillow, and how many GPUs share
+the model.
 """
 
 from __future__ import annotations

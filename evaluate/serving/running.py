@@ -58,6 +58,8 @@ def run(wanted: Wanted, say: Callable[[str], None], ready: Callable[[str], None]
         file, version = None, ""
     else:
         server, version = _own(wanted, listening.getsockname()[1], say), model_server.version()
+        if wanted.tensor_parallel > 1:  # sums over several GPUs round differently, so a kept verdict is not theirs
+            version += f", tensor parallel {wanted.tensor_parallel}"
         file = None if judge.is_named_only else wanted.cache or _folder() / "verdicts.sqlite3"
     cache = Cache(file, wanted.cache_mb << 20, say)
     try:
