@@ -152,12 +152,13 @@ def test_mtrl_judge_is_the_same_offline_and_served(home: Path, served: Served) -
     done = mtrl(*JUDGE, "--endpoint", served.address, "--served-model", tiny().name, "--out", "online.jsonl", cwd=home)
     assert done.code == 0, done.err
     offline, online = (read_jsonl(home / name) for name in ("offline.jsonl", "online.jsonl"))
+    sure = [row["confidence"] for row in offline]
     for here, there in zip(offline, online, strict=True):
-        assert {k: v for k, v in here.items() if k not in ("confidence", "asked")} == {
-            k: v for k, v in there.items() if k not in ("confidence", "asked")
-        }
+        for name in ("confidence", "confidence_turned"):  # batches differ
+            assert here.pop(name, None) == pytest.approx(there.pop(name, None), abs=0.03)
+        assert {k: v for k, v in here.items() if k != "asked"} == {k: v for k, v in there.items() if k != "asked"}
     assert [row["verdict"] in ("yes", "no") for row in offline[:4]] == [True] * 4
-    assert all(row["reasoning"] and 0 < row["confidence"] <= 1 for row in offline[:4])
+    assert all(row["reasoning"] for row in offline[:4]) and all(0 < one <= 1 for one in sure[:4])
     assert offline[4]["id"] == "the pair" and offline[4]["response_turned"]
     for shown in (served.printed, done.out):
         assert all(row["reasoning"] in shown and row["verdict"] in shown for row in offline[:4])
