@@ -110,5 +110,5 @@ def test_the_table_of_verdicts_names_every_image(capsys: pytest.CaptureFixture[s
         id="1", image="s.png", image_2="a.png", image_3="b.png", task="edits", verdict="1", confidence=None,
         response="1", finish_reason="stop", asked="0" * 64,
     )  # fmt: skip
-    judge._show([one], None)
+    judge._show([one], None, "", "")
     assert "s.png | a.png | b.png" in capsys.readouterr().out
