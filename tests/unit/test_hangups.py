@@ -22,7 +22,7 @@ EVENTS = {"content-type": "text/event-stream"}
 
 
 def sent(server: Server, path: str, given: dict[str, Any], part: float = 1) -> socket.socket:
-    """A request of which `part` is sent."""
+    """Sends a request with the first `part` of its body, a share from 0 to 1."""
     content = json.dumps(given).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     client = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=30)
