@@ -7,8 +7,9 @@ PRESETS := $(if $(MODEL),--model $(MODEL)) $(if $(HARDWARE),--hardware $(HARDWAR
 TYPES = rm -rf build/types/mtrl && mkdir -p build/types/mtrl && ln -sfn $(CURDIR)/mtrl/* $(CURDIR)/converters \
 	$(CURDIR)/evaluate $(CURDIR)/reward_plugins $(CURDIR)/recipes $(CURDIR)/prompts build/types/mtrl/ && \
 	cd build/types && ../../.venv/bin/mypy -p mtrl --config-file ../../pyproject.toml
-# Two files at once, those of the real tools first: a test waits for its processes most of the time.
-TESTS = .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Time budgets alone, then two files at once, those of the real tools first: most of the time a test waits for processes.
+PYTEST = .venv/bin/python -m pytest
+TESTS = $(PYTEST) -m timed && $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
 PYTHON ?= .venv/bin/python
 RAW ?= raw
 DATA ?= data
@@ -32,9 +33,9 @@ demo: setup ## the whole way on this machine's CPU: tables and a report in minut
 gpu-check: ## each installed trainer once on this machine's GPUs, 25 minutes: LITE=1 few packages, CPU=1 no GPU, PYTHON=
 	@$(PYTHON) -m mtrl.demo.gpu_check $(if $(LITE),--lite) $(if $(CPU),--cpu)
 test: setup setup-verl lint ## every test but the long ones, with real upstream tools
-	@$(TESTS) -m "not long"
+	@$(TESTS) -m "not timed and not long"
 test-long: setup setup-verl ## the long kill loops too
-	@$(TESTS)
+	@$(TESTS) -m "not timed"
 lint: setup-main ## ruff and mypy
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && $(TYPES)
 docs: setup-main ## the pages of docs/ as a site, in build/docs/

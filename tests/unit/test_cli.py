@@ -27,6 +27,7 @@ def test_help_groups_the_verbs(cli) -> None:
     assert titles[1] < shown.index("│ sft ") < titles[2] < shown.index("│ judge ") < titles[3]
 
 
+@pytest.mark.timed
 def test_help_is_quick_and_loads_nothing_heavy() -> None:
     def seconds() -> float:
         """Processor time of one call: the budget is of mtrl, not of what else this machine does."""

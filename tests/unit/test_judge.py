@@ -210,6 +210,7 @@ def test_an_independent_parser_agrees(text: str) -> None:
     assert (reading.verdict, reading.well_formed) == independent(text)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("piece", ["<", "<think>", "</answer", "<answer>", "</think>", " ", ">", "a", "answer: "])
 def test_ten_megabytes_of_anything_are_read_at_once(piece: str) -> None:
     text = piece * (10_000_000 // len(piece))
@@ -247,6 +248,7 @@ def test_health_shows_prompts_that_teach_nothing() -> None:
     assert scores[0]["length_t"] == 10.0 and scores[0]["invalid_t"] == 0.0
 
 
+@pytest.mark.timed
 def test_it_is_fast_enough() -> None:
     """The budget of the project is 0.3 s for 10,240 responses of 8,000 characters; four times that fails here."""
     inputs = [{"response": "<think>" + "a b " * 2000 + "</think><answer>no</answer>", "ground_truth": TRUTH}] * 10_240

@@ -239,6 +239,7 @@ HOSTILE_PROMPTS = {
 }
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("what", HOSTILE_PROMPTS)
 def test_a_hostile_prompt_is_one_line_of_error_at_once(home: Path, what: str) -> None:
     file = home / "prompts" / "sft" / "mine.jinja"

@@ -297,6 +297,7 @@ def test_a_decision_that_the_judge_cannot_make_is_a_refusal() -> None:
         assert "a dog" in str(server.asked[0])
 
 
+@pytest.mark.timed
 def test_a_cached_verdict_takes_under_5_ms(tmp_path: Path) -> None:
     with serving(lambda n, asked: says("yes", SURE), cache=tmp_path / "verdicts.sqlite3") as server:
         times = []
@@ -304,7 +305,7 @@ def test_a_cached_verdict_takes_under_5_ms(tmp_path: Path) -> None:
             begun = time.perf_counter()
             assert server.judge("seetrue", png(), caption="a dog").status_code == 200
             times.append(time.perf_counter() - begun)
-    assert min(times[1:]) < 0.005, statistics.median(times)  # the least: other tests share the processor
+    assert statistics.median(times[1:]) < 0.005
 
 
 def test_the_page_of_paths_has_no_script() -> None:
