@@ -74,7 +74,7 @@ class Answering:
         return self.tasks[name]
 
     def ready(self, name: Any, images: Sequence[Upload], fields: Mapping[str, str]) -> Ready:
-        """One item, looked up in the cache, or with its images as they are sent, which takes time: for a thread. Raises
+        """One item, looked up in the cache, or with its images as they are sent: large ones take time. Raises
         Problem."""
         item = item_of(self.task(name), images, fields)
         content = {path: image.sha256 for path, image in zip(item.given.images, images, strict=True)}
@@ -101,7 +101,7 @@ class Answering:
             return ready.kept, True
         verdict = verdicts.decided(await self._ask(ready), ready.decision, self.judge.checkpoint)
         if not verdict.rejected:
-            await asyncio.to_thread(self.cache.put, ready.key, verdict)
+            self.cache.put(ready.key, verdict)
         return verdict, False
 
     async def all_judged(self, items: Iterable[Ready]) -> list[tuple[Verdict, bool]]:
