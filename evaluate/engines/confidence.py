@@ -25,8 +25,11 @@ Step = tuple[str, Mapping[str, float]]  # a generated token, and the log-probabi
 
 def step(token: str, listed: Iterable[tuple[str, float]]) -> Step:
     """From (text, log-probability) of each listed token. Several may have one text, such as parts of characters."""
+    pairs = list(listed)
+    if len(alone := dict(pairs)) == len(pairs):
+        return token, alone
     found: dict[str, float] = {}
-    for text, logprob in dict.fromkeys(listed):  # a server may list the generated token twice
+    for text, logprob in dict.fromkeys(pairs):  # a server may list the generated token twice
         both = math.exp(found[text]) + math.exp(logprob) if text in found else 0.0
         found[text] = math.log(both) if both else logprob
     return token, found

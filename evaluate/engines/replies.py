@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from operator import itemgetter
 from typing import Annotated, Any, NamedTuple, NotRequired
 
 import httpx2
@@ -171,7 +172,10 @@ class Completion(_Part):
             return None
         content = validate(_Logprobs, self.choices[0].logprobs, "logprobs").content or ()
         listed = [(token["token"], token.get("top_logprobs") or [token]) for token in content]
-        return [step(text, ((one["token"], one["logprob"]) for one in others)) for text, others in listed] or None
+        return [step(text, map(_PAIR, others)) for text, others in listed] or None
+
+
+_PAIR = itemgetter("token", "logprob")
 
 
 class _Model(Stored):
