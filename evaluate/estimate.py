@@ -123,7 +123,11 @@ def of_table(found: JudgedSet, name: str, of: tuple[str, ...], labels: Labels) -
             "the labels were not drawn by --next, so it cannot be seen whether they are a random sample of the set;"
             " if they are not, every number here is biased"
         )
-    return _share(found, name, of, labelled, notes, seed=known.seed)
+    if labels.blank:
+        more = f"fill in column label of {labels.file}: {labels.blank:,} of its rows have none"
+    else:
+        more = labelling.draw_first(found.path, labels.file)
+    return _share(found, name, of, labelled, notes, more, seed=known.seed)
 
 
 def of_evaluation(found: JudgedSet, name: str, of: tuple[str, ...], other: JudgedSet) -> TaskShare:
@@ -152,7 +156,7 @@ def of_evaluation(found: JudgedSet, name: str, of: tuple[str, ...], other: Judge
         else "it cannot be seen whether the evaluation is a random sample of the set; if it is not, every number here"
         " is biased"
     )
-    return _share(found, name, of, labelled, notes, outside=outside)
+    return _share(found, name, of, labelled, notes, labelling.draw_first(found.path), outside=outside)
 
 
 def _share(
@@ -161,15 +165,16 @@ def _share(
     of: tuple[str, ...],
     labelled: Sequence[tuple[Judged, str]],
     notes: list[str],
+    more: str,
     seed: int | None = None,
     outside: int = 0,
 ) -> TaskShare:
-    """`seed`: the labels are the random sample with it. `outside`: how many of them are of images of another set."""
+    """`more`: how to get more labels. `seed`: the labels are the random sample with it. `outside`: how many of them are
+    of images of another set."""
     rows, ids = found.tasks[name], {row.id for row, _ in labelled}
     rest = [row for row in rows if row.id not in ids]
     positive = sum(label in of for _, label in labelled)
     clusters = len({row.cluster for row, _ in labelled})
-    draw_first = labelling.draw_first(found.path)
     if not rest:
         raise UserError(
             f"all {len(rows):,} images of task {name} have a label, {_percent(positive / len(labelled))} of them"
@@ -180,7 +185,7 @@ def _share(
         raise UserError(
             f"task {name} has {len(labelled):,} labels ({clusters} independent); an estimate needs at least {LEAST},"
             " and 200 are a good start",
-            draw_first,
+            more,
         )
     sample = _sample(rows, labelled, rest, of)
     p = 1.0 if seed is not None else prevalence.unlike(sample)
@@ -190,8 +195,10 @@ def _share(
         f" (p = {p:.1g})"
     )
     sampled = p >= UNLIKE
-    if not sampled and not outside:
-        raise UserError(f"task {name}: {differ}", draw_first)
+    tried = prevalence.rogan_gladen(sample)
+    if not sampled and (not outside or isinstance(tried, str)):
+        none = f"; and no Rogan-Gladen estimate: {tried}" if outside else ""
+        raise UserError(f"task {name}: {differ}{none}", labelling.draw_first(found.path))
     if clusters < FEW:
         notes.append(f"only {clusters} independent labels: the intervals are rough")
     if not sampled:
@@ -199,7 +206,6 @@ def _share(
     elif positive in (0, len(labelled)):
         notes.append("all labels say the same, so PPI++ is the share of the labels alone; label more images")
     ppi, tuning = prevalence.ppi(sample)
-    tried = prevalence.rogan_gladen(sample)
     corrected = None if isinstance(tried, str) else tried
     if isinstance(tried, str):
         notes.append(f"no Rogan-Gladen estimate: {tried}")

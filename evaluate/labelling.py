@@ -42,6 +42,8 @@ class Labels(NamedTuple):
     """Places of labels of images that are not in the set."""
     file: Path | None
     """The table; None where they are the set's own."""
+    blank: int = 0
+    """Its rows without a label."""
 
 
 class Used(NamedTuple):
@@ -69,6 +71,7 @@ def read(file: Path, judged: JudgedSet, names: Sequence[str], meant: Callable[[s
         by_image.setdefault((one.task, *one.names), []).append(one)
     found: dict[str, dict[str, Label]] = {}
     outside: list[str] = []
+    blank = 0
     for record in read_table(file):
         if "label" not in record or not any(name in record for name in ("id", *IMAGES)):
             raise UserError(
@@ -80,6 +83,7 @@ def read(file: Path, judged: JudgedSet, names: Sequence[str], meant: Callable[[s
             raise UserError(f"{record.where}: its task is not known", "add a column task, or pass --tasks NAME")
         word = _cell(record, "label")
         if not word or task not in names:
+            blank += task in names
             continue
         try:
             label = meant(task, word)
@@ -104,7 +108,7 @@ def read(file: Path, judged: JudgedSet, names: Sequence[str], meant: Callable[[s
             f" the set has {example.id!r}",
             "call images as the verdicts do: the same id, or the same image",
         )
-    return Labels(found, outside, file)
+    return Labels(found, outside, file, blank)
 
 
 def used(judged: JudgedSet, name: str, given: Labels) -> Used:

@@ -121,7 +121,13 @@ def rogan_gladen(sample: Sample) -> RoganGladen | str:
             "these labels the verdicts say nothing"
         )
     padded, *_ = _corrected(sample.with_pseudo())
-    return RoganGladen(_share(plain.value, padded), sensitivity, specificity)
+    share = _share(plain.value, padded)
+    if share.ci95[0] == share.ci95[1]:  # both bounds clipped at one side
+        return (
+            f"the formula gives {100 * plain.value:.1f}%, and no share from 0% to 100% is in its interval: the judge"
+            " errs at other rates on the set than on the labelled images"
+        )
+    return RoganGladen(share, sensitivity, specificity)
 
 
 def unlike(sample: Sample) -> float:

@@ -91,7 +91,8 @@ def application(answering: Answering, key: str | None, limits: Limits = Limits()
         docs_url=None, redoc_url=None,  # their pages load scripts from another server; /docs is a text
     )  # fmt: skip
     problem.install(app)
-    counts = Counts(answering.cache, answering.asking.server)
+    choices = {name: asked.task.choices for name, asked in answering.tasks.items()}
+    counts = Counts(answering.cache, answering.asking.server, choices)
     guarded = APIRouter(dependencies=[Depends(auth.guard(key))])
     _judging(guarded, answering, counts, limits)
     _about(app, guarded, answering, counts)

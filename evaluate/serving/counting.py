@@ -6,7 +6,7 @@ Every label has a bounded number of values: paths and tasks that the server does
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -36,7 +36,9 @@ App = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awa
 class Counts:
     """One server's."""
 
-    def __init__(self, cache: Cache, server: Served) -> None:
+    def __init__(self, cache: Cache, server: Served, tasks: Mapping[str, Sequence[str]]) -> None:
+        """`tasks`: the verdicts of each task that is served; their numbers begin at 0, so that a rate sees the first
+        one."""
         self.registry = found = CollectorRegistry()
         self.requests = Counter("mtrl_requests", "Requests by path and status.", ["path", "status"], registry=found)
         self.seconds = Histogram(
@@ -46,6 +48,11 @@ class Counts:
         self.invalid = Counter("mtrl_invalid", "Answers that could not be read.", ["task"], registry=found)
         self.undecided = Counter("mtrl_undecided", "Verdicts below the threshold.", ["task"], registry=found)
         self.under_way = Gauge("mtrl_requests_under_way", "Requests that have no reply yet.", registry=found)
+        for task, choices in tasks.items():
+            for choice in choices:
+                self.verdicts.labels(task, choice)
+            self.invalid.labels(task)
+            self.undecided.labels(task)
         self.registry.register(_Read(cache, server))
 
     def count(self, verdict: Verdict) -> None:

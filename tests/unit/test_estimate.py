@@ -199,6 +199,16 @@ def test_labels_that_cannot_be_used(cli, truth: dict[str, str], rows: Any, head:
     assert done.code == 2 and said in done.err, done.err
 
 
+def test_too_few_labels_name_the_next_step(cli, truth: dict[str, str]) -> None:
+    cli("estimate", "verdicts.jsonl", "--next", 30, "--out", "label.csv")
+    few = cli("estimate", "verdicts.jsonl", "--labels", "label.csv")
+    assert few.code == 2 and "next: fill in column label of label.csv: 30 of its rows have none" in few.err
+    table(list(truth.items())[:9])
+    few = cli("estimate", "verdicts.jsonl", "--labels", "labels.csv")
+    assert "next: mtrl estimate verdicts.jsonl --labels labels.csv --next 200 --out label1.csv" in few.err
+    assert cli(*shlex.split(few.err.splitlines()[-1].removeprefix("next: mtrl "))).code == 0
+
+
 def test_labels_of_some_other_images(cli, truth: dict[str, str]) -> None:
     rows = [(name, label) for number, (name, label) in enumerate(truth.items()) if number % 5 == 0]
     table([*rows, ("old/1.jpg", "yes"), rows[0]])
@@ -366,6 +376,21 @@ def test_an_evaluation_with_another_share_leaves_rogan_and_gladen(cli, truth: di
     assert low < sum(label == "yes" for label in truth.values()) / 1000 < high
     assert "of the 1,000 images are yes, by Rogan-Gladen; the judge alone says" in done.out
     assert "PPI++ and labels alone are left out: the labelled images are not a random sample" in done.out
+
+
+def test_an_evaluation_whose_judge_errs_otherwise_gives_no_estimate(cli) -> None:
+    """The judge says yes for few images, good ones or bad; and for nearly all of the set."""
+    rows, right = judged("photo", images=200, share=0.5, seed=2)
+    for number, row in enumerate(rows):
+        row |= {
+            "id": f"old/{number}",
+            "verdict": "yes" if number % (12 if right[row["id"]] == "yes" else 20) == 0 else "no",
+        }
+    evaluation("other", rows, {f"old/{number}": label for number, label in enumerate(right.values())})
+    jsonl({**row, "verdict": "yes" if number % 10 else "no"} for number, row in enumerate(judged()[0]))
+    done = cli("estimate", "verdicts.jsonl", "--labels", "other")
+    assert done.code == 2 and "not a random sample of the set" in done.err
+    assert "and no Rogan-Gladen estimate: " in done.err and "--next 200 --out label1.csv" in done.err
 
 
 def test_an_evaluation_as_the_set(cli) -> None:

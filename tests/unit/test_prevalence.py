@@ -174,9 +174,15 @@ def test_no_rogan_gladen_without_a_judge_that_knows_something(counts: dict[str, 
 
 
 def test_a_share_is_clipped_and_says_what_the_formula_gave() -> None:
-    found = prevalence.rogan_gladen(sample_of({"1 1": 45, "1 0": 5, "0 1": 20, "0 0": 30}, {"1": 10, "0": 990}))
+    found = prevalence.rogan_gladen(sample_of({"1 1": 45, "1 0": 5, "0 1": 20, "0 0": 30}, {"1": 300, "0": 700}))
     assert isinstance(found, RoganGladen)
-    assert found.share.value == 0.0 == found.share.ci95[0] and found.share.formula < 0
+    assert found.share.value == 0.0 == found.share.ci95[0] < found.share.ci95[1] and found.share.formula < 0
+
+
+def test_no_rogan_gladen_where_no_share_fits_the_verdicts() -> None:
+    """The judge says 1 for 90% of one kind and 40% of the other, but for 7% of the set: no mixture of them."""
+    found = prevalence.rogan_gladen(sample_of({"1 1": 45, "1 0": 5, "0 1": 20, "0 0": 30}, {"1": 10, "0": 990}))
+    assert isinstance(found, str) and "the formula gives -66.4%, and no share from 0% to 100% is in its" in found
 
 
 def test_no_interval_has_no_width() -> None:

@@ -47,6 +47,8 @@ def test_a_verdict_and_the_same_from_the_cache() -> None:
         page = server.client.get("/metrics").text
         assert "mtrl_cache_hits_total 1.0" in page and "mtrl_cache_misses_total 2.0" in page
         assert 'mtrl_verdicts_total{task="seetrue",verdict="yes"} 3.0' in page
+        assert 'mtrl_verdicts_total{task="seetrue",verdict="no"} 0.0' in page  # from the start: a rate sees the first
+        assert 'mtrl_invalid_total{task="seetrue"} 0.0' in page and 'mtrl_undecided_total{task="seetrue"} 0.0' in page
         assert 'mtrl_requests_total{path="/v1/judge",status="200"} 3.0' in page
         assert f"mtrl_cache_hit_rate {1 / 3}" in page
 
