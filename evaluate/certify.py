@@ -27,6 +27,8 @@ class Certified:
     """What the rows of one task prove."""
 
     task: str
+    rows: int
+    """Labelled rows that were used."""
     tested: Tested
     scaling: Scaling | None
     """None where it cannot be fitted."""
@@ -63,6 +65,7 @@ def certify(folder: Path, names: list[str], alpha: float, delta: float, data: Pa
         observed = [i for i in items if i.confidence is not None and i.confidence >= (tested.threshold or 0)]
         made = Certified(
             task=name,
+            rows=len(items),
             tested=tested,
             scaling=scaling,
             decision=None,

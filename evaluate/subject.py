@@ -123,8 +123,9 @@ class Subject:
                 used, other = "the judge's own", "--prompts local uses the local ones"
                 if self.prompts == "local":
                     used, other = "the local ones", "--prompts export uses the judge's own"
+                verb = "differ" if len(keys) > 1 else "differs"
                 yield (
-                    f"task {name}: {', '.join(keys)} differ here from what the judge was trained with;"
+                    f"task {name}: {', '.join(keys)} {verb} here from what the judge was trained with;"
                     f" {used} are used ({other})"
                 )
         if new:

@@ -1,4 +1,5 @@
-"""ASGI middleware: a client that hangs up ends its request, and with it what the model server is asked for it.
+"""ASGI middleware: a client that hangs up ends its request, and with it what the model server is asked for it; a
+request that the server's end cuts off gets 503, to be sent again.
 
 The request is watched from the time that its body has come. Its status is 499, nginx's number, which nobody receives:
 it is for the metrics. Where a reply has begun, its status stays as it was sent.
@@ -9,7 +10,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from starlette.responses import JSONResponse
+
 from mtrl.evaluate.serving.counting import App, Message, Scope
+from mtrl.evaluate.serving.problem import Problem
 
 STATUS = 499
 
@@ -53,10 +57,15 @@ class EndedByHangUp:
         try:
             await self._app(scope, received, sent)
         except asyncio.CancelledError:
-            if not gone.is_set():  # such as at the server's end
-                raise
+            if not gone.is_set() and not begun:  # the server's end: uvicorn has waited for as long as it was told
+                await _ending(scope, received, send)
         finally:
             if watching:
                 watching.cancel()
         if gone.is_set() and not begun:
             await send({"type": "http.response.start", "status": STATUS, "headers": []})
+
+
+async def _ending(scope: Scope, receive: Any, send: Any) -> None:
+    body = Problem(503, "ending", "the server is ending before this request has an answer: send it again").body
+    await JSONResponse(body, 503, {"Retry-After": "1", "Connection": "close"})(scope, receive, send)

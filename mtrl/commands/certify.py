@@ -72,7 +72,7 @@ def _row(one: Certified) -> list[Any]:
     ece = f"{100 * scaling.ece:.1f}, {100 * scaling.ece_scaled:.1f}" if scaling else "-"
     return [
         one.task,
-        "-" if of is None else f"{of.rows:,}",
+        f"{one.rows:,}",
         f"{one.tested.n:,}",
         "none" if of is None else f"{of.threshold:.6g}",
         "-" if of is None else "{:.1f} [{:.1f}, {:.1f}]".format(*(100 * n for n in (of.coverage, *of.coverage_ci95))),
@@ -105,8 +105,8 @@ def _said(one: Certified, alpha: float, delta: float) -> list[str]:
     if scaling:
         helps = "helps" if scaling.helps else "does not help"
         lines.append(
-            f"{one.task}: temperature {scaling.temperature:.2f} {helps}: ECE {100 * scaling.ece:.1f} to"
-            f" {100 * scaling.ece_scaled:.1f}, Brier {scaling.brier:.3f} to {scaling.brier_scaled:.3f}, on"
+            f"{one.task}: temperature {scaling.temperature:.2f} {helps}: ECE {100 * scaling.ece:.1f}% to"
+            f" {100 * scaling.ece_scaled:.1f}%, Brier score {scaling.brier:.3f} to {scaling.brier_scaled:.3f}, on"
             f" {scaling.measured_on:,} answers that it was not fitted on"
         )
     return [*lines, *(f"{one.task}: {line}" for line in one.unchecked)]

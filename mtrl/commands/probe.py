@@ -97,7 +97,7 @@ def _show(name: str, task: TaskProbe) -> None:
     from mtrl.evaluate.probing import findings
 
     same = [[findings.words(variant), "", "0", "unchanged", "", "", "", ""] for variant in findings.without_rate(task)]
-    title = f"{name}: {task.rows:,} rows of {task.split}, each as it is and changed (per cent)"
+    title = f"{name}: {task.rows:,} rows of {task.split}, each as it is and changed (per cent; !: see below)"
     table(title, COLUMNS, [*map(_cells, task.effects), *same])
 
 

@@ -83,16 +83,18 @@ def serving(
     said: list[str] | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     models: Reply = MODELS,
+    grace: int | None = None,
 ) -> Iterator[Server]:
-    """`answer` and `models` are the stand-in's."""
+    """`answer` and `models` are the stand-in's. `grace`: seconds that requests under way have at the end."""
     with standin(answer, models) as model:
         standing = Standing(model.url)
         kept = Cache(cache, 1 << 20, (said if said is not None else []).append)
         asking = Asking(standing, "mine", "sft", own=True)
         made = answering.Answering(JUDGE, answering.loaded(JUDGE, tasks), asking, kept, "vllm 0", decisions)
         config = uvicorn.Config(
-            app.application(made, key, limits), port=0, log_level="warning", access_log=False, ws="none"
-        )
+            app.application(made, key, limits), port=0, log_level="warning", access_log=False, ws="none",
+            timeout_graceful_shutdown=grace,
+        )  # fmt: skip
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()

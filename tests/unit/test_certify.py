@@ -219,6 +219,7 @@ def test_a_judge_that_is_never_sure_gets_no_threshold(judge: Path, cli) -> None:
     done = cli("certify", evaluation(judge, rows), "--write", judge)
     assert done.code == 1 and "no threshold proves that at most 10% of the verdicts above it are wrong" in done.err
     assert "most confident independent rows" in done.out and not (judge / FILE).exists()
+    assert f"│ mine │  {len(rows)} │" in done.out  # how many rows this is of
     many = [row if n % 3 else {**row, "verdict": None, "confidence": None} for n, row in enumerate(good())]
     done = cli("certify", evaluation(judge, many), "--write", judge)
     assert done.code == 0 and "34 invalid" in done.out, done.err

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import statistics
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 
@@ -161,6 +163,25 @@ def test_a_model_server_that_fails(reply: Any, status: int, code: str) -> None:
         assert (found.status_code, found.json()["error"]["code"]) == (status, code), found.text
         assert ("retry-after" in found.headers) == (status == 503)
         assert server.judge("seetrue", png(), caption="a dog").json()["cached"] is False  # failures are not kept
+
+
+def test_a_request_that_the_end_cuts_off_can_be_sent_again(capfd: pytest.CaptureFixture[str]) -> None:
+    """Without a traceback in the log, and with a status that clients try again."""
+    asked, released = threading.Event(), threading.Event()
+
+    def slow(n: int, request: Any) -> Any:
+        asked.set()
+        released.wait(8)
+        return says("yes", SURE)
+
+    with ThreadPoolExecutor(1) as pool:
+        with serving(slow, grace=1) as server:
+            url = f"{server.url}/v1/judge"
+            waiting = pool.submit(httpx2.post, url, json=body("seetrue", png(), caption="a dog"), timeout=60)
+            assert asked.wait(20)
+        found = waiting.result()
+    assert not released.is_set() and (found.status_code, found.json()["error"]["code"]) == (503, "ending"), found.text
+    assert found.headers["retry-after"] == "1" and "Traceback" not in capfd.readouterr().err
 
 
 def test_while_the_model_server_is_down_cached_verdicts_are_answered() -> None:

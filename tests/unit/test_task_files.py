@@ -155,7 +155,7 @@ def test_data_elsewhere_is_scored_far_from_the_project(
             "demo_quality",
         ]
         done = cli(*command, "--limit", 4, "--data", project / "data")
-    assert done.code == 0 and "differ here" not in done.out, done.err
+    assert done.code == 0 and "here from what the judge was trained" not in done.out, done.err
     asked = read_json(project / "data/demo_quality/sft_test.json")[:4]
     want = sorted(row["messages"][0]["content"].replace("<image>", "").strip() for row in asked)
     assert sorted(asked_text(body).strip() for body in server.asked) == want
