@@ -98,7 +98,7 @@ def application(answering: Answering, key: str | None, limits: Limits = Limits()
     app.include_router(guarded)
     if answering.asking.own:
         app.include_router(passing.router(answering.asking, limits), dependencies=[Depends(auth.guard(key))])
-    paths = frozenset(path for path in app.openapi()["paths"])
+    paths = frozenset(app.openapi()["paths"])
     app.add_middleware(EndedByHangUp)
     app.add_middleware(Counting, counts=counts, paths=paths)  # around it, and so counts what it ends
     return app
@@ -134,7 +134,7 @@ def _judging(router: APIRouter, answering: Answering, counts: Counts, limits: Li
         for verdict, _ in found:
             if not verdict.rejected:
                 counts.count(verdict)
-        return JSONResponse(rewarding.reply(asked, [verdict for verdict, _ in found], {"versions": versions}))
+        return JSONResponse(rewarding.reply(asked, [verdict for verdict, _ in found]) | {"versions": versions})
 
     @router.post("/v1/decisions", summary="OpenAI's Decisions API: instructions is the name of a task")
     async def decide(request: Request) -> Response:
@@ -168,9 +168,10 @@ def _counted(verdict: Verdict, counts: Counts) -> None:
 def _judged(verdict: Verdict, choices: tuple[str, ...], cached: bool) -> dict[str, Any]:
     """The fields of Judged but the versions."""
     said = verdict.as_said
-    same = ("task", "verdict", "raw", "confidence", "flipped", "confidence_turned", "reasoning", "response")
+    same = ("task", "verdict", "raw", "confidence", "flipped", "confidence_turned", "reasoning", "response",
+            "response_turned", "finish_reason")  # fmt: skip
     return {
-        **{name: getattr(verdict, name) for name in (*same, "response_turned", "finish_reason")},
+        **{name: getattr(verdict, name) for name in same},
         "decided": None if verdict.raw is None else verdict.verdict != UNDECIDED,
         "probabilities": shares(choices, said.verdict, said.confidence, said.probabilities),
         "cached": cached,

@@ -102,7 +102,9 @@ class Counting:
         self._counts.under_way.set(self._now)
         try:
             if self._now > AT_ONCE:
-                await _busy(scope, receive, sent)
+                text = f"{AT_ONCE} requests are under way, and more are not taken"
+                busy = Problem(503, "busy", text, {"Retry-After": "1", "Connection": "close"})
+                await busy.response(scope, receive, sent)
             else:
                 await self._app(scope, receive, sent)
         finally:
@@ -110,10 +112,3 @@ class Counting:
             self._counts.under_way.set(self._now)
             self._counts.requests.labels(path, str(status)).inc()
             self._counts.seconds.labels(path).observe(time.monotonic() - begun)
-
-
-async def _busy(scope: Any, receive: Any, send: Any) -> None:
-    from starlette.responses import JSONResponse
-
-    body = Problem(503, "busy", f"{AT_ONCE} requests are under way, and more are not taken").body
-    await JSONResponse(body, 503, {"Retry-After": "1", "Connection": "close"})(scope, receive, send)

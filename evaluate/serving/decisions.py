@@ -1,7 +1,7 @@
 """`/v1/decisions`: the judge in the form of OpenAI's Decisions API (public beta), for `client.decisions.create`.
 
 A judge answers its own questions only, in the words that it was trained with. So a question's `instructions` is the
-name of a task, and what the task does not say as well is an error, never left unused:
+name of a task, and choices or levels that are not the task's are an error:
 
     question    task                 answer
     predicate   verdicts yes, no     the probability of yes
@@ -117,16 +117,17 @@ def read(body: Any) -> tuple[Wanted, Given]:
 def check(question: Question, asked: Asked) -> None:
     """Raises Problem (400) where the question is another one than the task's."""
     task, said = asked.task, judge.said(asked.task.choices)
-    listed = None
-    if question.type == "predicate" and (task.kind != "pointwise" or question.choices or question.levels):
-        raise Problem(400, "wrong_question", f"task {task.name} answers {said}: ask it as a choice, or score")
+    if question.type == "predicate":
+        if task.kind != "pointwise" or question.choices or question.levels:
+            raise Problem(400, "wrong_question", f"task {task.name} answers {said}: ask it as a choice, or score")
+        return
     if question.type == "choice":
         listed = [one.value for one in question.choices or ()]
         same = set(listed) == set(task.choices) and len(listed) == len(task.choices) and not question.levels
-    elif question.type == "score":
+    else:
         listed = [one.label for one in question.levels or ()]
         same = task.kind == "score" and tuple(listed) == task.choices and not question.choices
-    if listed is not None and not same:
+    if not same:
         raise Problem(
             400, "wrong_question", f"task {task.name} answers {said}, and the {question.type} has {quoted(listed)}"
         )

@@ -97,8 +97,8 @@ def _of(task: Task, given: str | None) -> str | None:
     return "yes"
 
 
-def reply(asked: Batch, verdicts: Sequence[Verdict], about: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer's JSON; `about` is the judge, and its versions. Raises Problem (422) where an item has no reward."""
+def reply(asked: Batch, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """The answer's JSON but the versions. Raises Problem (422) where an item has no reward."""
     items = [_item(verdict, asked) for verdict in verdicts]
     if failed := [n for n, item in enumerate(items) if "error" in item]:
         first = items[failed[0]]["error"]
@@ -109,8 +109,8 @@ def reply(asked: Batch, verdicts: Sequence[Verdict], about: Mapping[str, Any]) -
             details={"items": items},
         )
     of = {"of": asked.of} if asked.of else {}
-    found = {"rewards": [item["reward"] for item in items], "what": asked.what, "task": asked.task.name, **of}
-    return {**found, "items": items, **about}
+    rewards = [item["reward"] for item in items]
+    return {"rewards": rewards, "what": asked.what, "task": asked.task.name, **of, "items": items}
 
 
 def _item(verdict: Verdict, asked: Batch) -> dict[str, Any]:
