@@ -63,8 +63,8 @@ class Answering:
     cache: Cache
     engine: str
     """The model server's name and version, "" where it is not known."""
-    decisions: Mapping[str, Decision] | None = None
-    """The threshold of each of the tasks; None where none is used."""
+    thresholds: Mapping[str, Decision]
+    """The threshold of every task; empty: none is used."""
 
     def task(self, name: Any) -> Asked:
         """Raises Problem (404) for a task that is not served."""
@@ -78,7 +78,7 @@ class Answering:
         Problem."""
         item = item_of(self.task(name), images, fields)
         content = {path: image.sha256 for path, image in zip(item.given.images, images, strict=True)}
-        decision = self.decisions[name] if self.decisions is not None else None
+        decision = self.thresholds[name] if self.thresholds else None
         by = [*versions(), self.engine, *([decision.model_dump_json()] if decision else [])]
         key = verdicts.key_of(self.judge, item, content, by)
         found = Ready(key, item, " ".join(content.values()), decision, self.cache.get(key), {})

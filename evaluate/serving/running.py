@@ -35,8 +35,8 @@ class Wanted:
 
     judge: Subject
     tasks: Mapping[str, Asked]
-    decisions: Mapping[str, Decision] | None
-    """The threshold of each task; None: none is used."""
+    thresholds: Mapping[str, Decision]
+    """As in Answering."""
     endpoint: str | None
     """A vLLM server that runs already; None: one is started."""
     tensor_parallel: int
@@ -66,7 +66,7 @@ def run(wanted: Wanted, say: Callable[[str], None], ready: Callable[[str], None]
         if isinstance(server, model_server.ModelServer):
             server.start()
         asking = Asking(server, judge.checkpoint if wanted.endpoint else judge.name, judge.style, not wanted.endpoint)
-        answering = Answering(judge, wanted.tasks, asking, cache, version, wanted.decisions)
+        answering = Answering(judge, wanted.tasks, asking, cache, version, wanted.thresholds)
         shown = f"[{wanted.host}]" if ":" in wanted.host else wanted.host
         address = f"http://{shown}:{listening.getsockname()[1]}"
         serve(app.application(answering, key), listening, lambda: ready(address))

@@ -94,8 +94,7 @@ def command(
     judge = judges.named(ckpt, endpoint, served_model, style, prompts)
     given = image_items.read(images, tasks, judge.style, fields, recursive, skip_bad, judge.task)
     asked = {item.task.name: item.task for item in given.items if isinstance(item, image_items.Item)}
-    found = None if raw or not ckpt else decision.read(Path(ckpt))
-    limits = {name: found.of(task, judge.style, Path(ckpt)) for name, task in asked.items()} if found and ckpt else {}
+    limits = {} if raw or not ckpt else decision.thresholds(Path(ckpt), asked.values(), judge.style)
     if (escalate_to or escalate_model) and not (limits and escalate_to and escalate_model):
         raise UserError(
             "--escalate-to URL and --escalate-model NAME go together, with a --ckpt folder that has a decision.json:"
