@@ -112,7 +112,7 @@ def _of_file(path: Path, column: str | None) -> JudgedSet:
         if record["verdict"] == SKIPPED:
             skipped += 1
             continue
-        key = (text(record["task"]), _cell(record, "id"))
+        key = (text(record["task"]), cell(record, "id"))
         if key in known and known[key].get("escalated") != record.get("escalated"):  # not yet put into one row
             raise UserError(f"{path}: mtrl judge was interrupted while it asked the larger judge", GOES_ON)
         if key in known:
@@ -129,11 +129,11 @@ def _of_file(path: Path, column: str | None) -> JudgedSet:
         raise UserError(f"{path} has no column {column!r}", f"pass --cluster with one of these: {', '.join(columns)}")
     tasks = {}
     for name, records in every.items():
-        records.sort(key=lambda record: _cell(record, "id"))
+        records.sort(key=lambda record: cell(record, "id"))
         first = components(_shared(record, column or CLUSTER) for record in records)
-        ids = [_cell(record, "id") for record in records]
+        ids = [cell(record, "id") for record in records]
         tasks[name] = [
-            Judged(name, own, _names(record), _verdict(record), text(record.get("label")), ids[joined])
+            Judged(name, own, image_names(record), _verdict(record), text(record.get("label")), ids[joined])
             for own, record, joined in zip(ids, records, first, strict=True)
         ]
     larger = (name for name, records in every.items() if any(text(one.get("escalated")) for one in records))
@@ -161,24 +161,26 @@ def _check_written(path: Path) -> None:
 
 def _shared(record: Record, column: str) -> Iterator[tuple[str, str]]:
     """What rows that are not independent have in common."""
-    if value := _cell(record, column):
+    if value := cell(record, column):
         yield "cluster", value
     if content := text(record.get("content")):
         yield from (("image", one) for one in content.split())
     else:
-        yield from (("name", name) for name in _names(record))
+        yield from (("name", name) for name in image_names(record))
 
 
 def _verdict(record: Record) -> str:
-    """Where it is undecided, what the judge said all the same: to an estimate that is worth something."""
+    """The verdict; of an undecided row what the judge itself said, which an estimate can use."""
     verdict = text(record["verdict"])
     return text(record.get("raw")) or verdict if verdict == UNDECIDED else verdict
 
 
-def _names(record: Record) -> tuple[str, ...]:
-    return tuple(name for name in (_cell(record, column) for column in IMAGES) if name)
+def image_names(record: Record) -> tuple[str, ...]:
+    """What a row calls its images."""
+    return tuple(name for name in (cell(record, column) for column in IMAGES) if name)
 
 
-def _cell(record: Record, column: str) -> str:
+def cell(record: Record, column: str) -> str:
+    """The text of a cell as it was before a .csv was written, "" where there is none."""
     value = text(record.get(column))
     return of_cell(value) if record.file.suffix == ".csv" else value

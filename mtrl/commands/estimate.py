@@ -111,13 +111,10 @@ def _draw(found: JudgedSet, names: list[str], known: Labels, number: int, seed: 
     from mtrl.evaluate import labelling
 
     labels = known.found if known.file or not found.asked else {}  # all of an evaluation have labels
-    seeds = {one.seed for task in labels.values() for one in task.values() if one.seed is not None}
-    if len(seeds) > 1 or (seeds and seed not in (None, *seeds)):
-        raise UserError(
-            f"the labels are of the sample with seed {', '.join(map(str, seeds))}",
-            "leave out --seed, and keep one seed",
-        )
-    chosen = seeds.pop() if seeds else seed or 0
+    begun = labelling.seed_of(one for task in labels.values() for one in task.values())
+    if begun is not None and seed not in (None, begun):
+        raise UserError(f"the labels are of the sample with seed {begun}", "leave out --seed: the sample is continued")
+    chosen = (seed or 0) if begun is None else begun
     rows = [row for name in names for row in labelling.draw(found.tasks[name], labels.get(name, {}), number, chosen)]
     new = sum(row.id not in labels.get(row.task, {}) for row in rows)
     if not new:
