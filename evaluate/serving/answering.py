@@ -151,15 +151,6 @@ def loaded(judge: Subject, names: Iterable[str]) -> dict[str, Asked]:
     return {name: image_items.asked(judge.task(name), judge.style) for name in names}
 
 
-def shares(
-    choices: Sequence[str], verdict: str, sure: float | None, known: dict[str, float] | None
-) -> dict[str, float] | None:
-    """The probability of each verdict, from what a Verdict has; None where it is not known."""
-    if len(choices) > 2 or sure is None:
-        return known
-    return {choice: sure if choice == verdict else 1 - sure for choice in choices}
-
-
 def item_of(asked: Asked, images: Sequence[Upload], fields: Mapping[str, str]) -> Item:
     """The same images in the same places are the same item, whatever the client calls them. Raises Problem (400, 422)
     where images or fields are not those of the task."""

@@ -19,7 +19,7 @@ from mtrl.config.kinds import UNDECIDED
 from mtrl.core import schema
 from mtrl.evaluate.image_items import Asked
 from mtrl.evaluate.serving import auth, decisions, passing, problem, rewarding, uploads
-from mtrl.evaluate.serving.answering import Answering, Ready, shares
+from mtrl.evaluate.serving.answering import Answering, Ready
 from mtrl.evaluate.serving.counting import TYPE, Counting, Counts
 from mtrl.evaluate.serving.hangups import EndedByHangUp
 from mtrl.evaluate.serving.health import Health
@@ -167,13 +167,12 @@ def _counted(verdict: Verdict, counts: Counts) -> None:
 
 def _judged(verdict: Verdict, choices: tuple[str, ...], cached: bool) -> dict[str, Any]:
     """The fields of Judged but the versions."""
-    said = verdict.as_said
     same = ("task", "verdict", "raw", "confidence", "flipped", "confidence_turned", "reasoning", "response",
             "response_turned", "finish_reason")  # fmt: skip
     return {
         **{name: getattr(verdict, name) for name in same},
         "decided": None if verdict.raw is None else verdict.verdict != UNDECIDED,
-        "probabilities": shares(choices, said.verdict, said.confidence, said.probabilities),
+        "probabilities": verdict.shares(choices),
         "cached": cached,
     }
 

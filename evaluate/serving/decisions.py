@@ -24,7 +24,6 @@ from pydantic import Field
 from mtrl.config.kinds import INVALID, UNDECIDED
 from mtrl.core import schema
 from mtrl.evaluate.image_items import Asked
-from mtrl.evaluate.serving.answering import shares
 from mtrl.evaluate.serving.problem import Problem, quoted, validated
 from mtrl.evaluate.verdict import Verdict
 from mtrl.reward_plugins import judge
@@ -136,8 +135,7 @@ def check(question: Question, asked: Asked) -> None:
 def answer(question: Question, asked: Asked, verdict: Verdict) -> dict[str, Any]:
     """One of the reply's answers."""
     name, choices = question.name, asked.task.choices
-    said = verdict.as_said
-    known = shares(choices, said.verdict, said.confidence, said.probabilities)
+    known = verdict.shares(choices)
     contradicts = asked.task.pair and verdict.flipped is not False
     if verdict.verdict in (INVALID, UNDECIDED) or not known or contradicts:
         return {"type": "refusal", "name": name}

@@ -21,7 +21,6 @@ from mtrl.config.kinds import INVALID, OTHER
 from mtrl.config.tasks import Task
 from mtrl.core import schema
 from mtrl.evaluate.image_items import Asked
-from mtrl.evaluate.serving.answering import shares
 from mtrl.evaluate.serving.problem import Problem, quoted, validated
 from mtrl.evaluate.serving.uploads import Body, Upload
 from mtrl.evaluate.verdict import Verdict
@@ -125,10 +124,9 @@ def _item(verdict: Verdict, asked: Batch) -> dict[str, Any]:
             "unreadable_answer", f"the answer to the swapped pair is not {words}: {quoted(said.response_turned)}"
         )
     choices = asked.task.choices
-    orders = [shares(choices, said.verdict, said.confidence, said.probabilities)]
+    orders = [said.shares(choices)]
     if asked.task.pair:
-        turned = said.verdict if said.flipped else OTHER[said.verdict]
-        swapped = shares(choices, turned, said.confidence_turned, said.probabilities_turned)
+        swapped = said.shares(choices, "turned")
         orders.append(swapped and {OTHER[choice]: share for choice, share in swapped.items()})
     known = [one for one in orders if one]
     if len(known) < len(orders):
