@@ -13,7 +13,7 @@ from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import sha256_file
 from mtrl.evaluate import predictions
 from mtrl.evaluate.decision import Decision
-from mtrl.evaluate.identity import AskedTask, Identity
+from mtrl.evaluate.identity import Identity
 from mtrl.evaluate.metrics import selective, temperature
 from mtrl.evaluate.metrics.selective import Item, Tested
 from mtrl.evaluate.metrics.temperature import Scaling
@@ -159,12 +159,10 @@ def _seen(name: str, identity: Identity, data: Path) -> tuple[set[str], list[str
         )
     if not identity.run:
         return set(), [*notes, "mtrl did not train this judge, so whether it has seen these rows cannot be checked"]
-    if not _is_here(data, name, asked):
-        return set(), [
-            *notes,
-            f"{samples.path_of(data, name, asked.split)} is not what was scored, so whether the judge was trained on"
-            " these images cannot be checked (--data DIR)",
-        ]
+    file = samples.path_of(data, name, asked.split)
+    if not file.is_file() or sha256_file(file) != asked.samples_sha256:
+        unknown = "whether the judge was trained on these images cannot be checked (--data DIR)"
+        return set(), [*notes, f"{file} is not what was scored, so {unknown}"]
     trained: set[str] = set()
     for task in identity.trained:
         images = [paths for (paths,) in samples.columns(data, task, "train", "images")]
@@ -173,8 +171,3 @@ def _seen(name: str, identity: Identity, data: Path) -> tuple[set[str], list[str
             notes.append(f"{data} has no training rows of {task}, so they cannot be compared by image")
     rows = samples.columns(data, name, asked.split, "id", "images")
     return {one for one, images in rows if trained.intersection(images)}, notes
-
-
-def _is_here(data: Path, name: str, asked: AskedTask) -> bool:
-    file = samples.path_of(data, name, asked.split)
-    return file.is_file() and sha256_file(file) == asked.samples_sha256

@@ -55,7 +55,8 @@ def command(
     decided = {one.task: one.decision for one in found if one.decision}
     if not decided:
         raise MtrlError(
-            f"no threshold proves that at most {100 * alpha:g}% of the verdicts above it are wrong",
+            f"no threshold proves that at most {100 * alpha:g}% of the verdicts above it are wrong"
+            + (f", so nothing is written to {write}" if write else ""),
             "label more rows, pass a larger --alpha, or use a better judge",
         )
     if write:

@@ -232,6 +232,7 @@ def test_a_judge_that_is_never_sure_gets_no_threshold(judge: Path, cli) -> None:
     rows = [{**row, "verdict": draw.choice(["yes", "no"])} for row in good()]
     done = cli("certify", evaluation(judge, rows), "--write", judge)
     assert done.code == 1 and "no threshold proves that at most 10% of the verdicts above it are wrong" in done.err
+    assert f"nothing is written to {judge}" in done.err
     assert "most confident independent rows" in done.out and not (judge / FILE).exists()
     many = [row if n % 3 else {**row, "verdict": None, "confidence": None} for n, row in enumerate(good())]
     done = cli("certify", evaluation(judge, many), "--write", judge)
