@@ -79,16 +79,15 @@ def read(path: Path, column: str | None = None) -> JudgedSet:
         raise UserError(f"--cluster is for a .csv or .jsonl; {path} has clusters of its own", "leave out --cluster")
     found = predictions.load(path)
     rows: dict[str, list[Judged]] = {}
-    for name, asked in found.identity.tasks.items():
-        own = found.of_task(name).rows
-        if len([row for row in found.rows if row.task == name]) < asked.requests:
+    tasks = found.identity.tasks
+    for name, asked in tasks.items():
+        if sum(row.task == name for row in found.rows) < asked.requests:
             raise UserError(
                 f"{path}: task {name} is not finished: {asked.requests:,} answers were asked for, and it has fewer",
                 "run the same mtrl eval again: it continues",
             )
-        given = [one for one in voted(own) if one.order == "given"]
+        given = [one for one in voted(found.of_task(name).rows) if one.order == "given"]
         rows[name] = [Judged(name, one.id, (), one.verdict, one.label, one.unit) for one in given]
-    tasks = found.identity.tasks
     return JudgedSet(
         path,
         rows,

@@ -132,16 +132,12 @@ def _show(one: TaskShare) -> None:
     alone = f"; labels alone {_percent(one.labels_alone)}" if one.labels_alone else ""
     start = f"{_percent(best, '95% interval ')} of the {one.images:,} images are {words}{by}; " if best else ""
     say(f"{one.task}: {start}the judge alone says {100 * one.judge_alone:.1f}%{alone}")
-    rates = one.sensitivity is not None and one.specificity is not None
+    rates = ""
+    if one.sensitivity is not None and one.specificity is not None:
+        rates = f"sensitivity {100 * one.sensitivity:.1f}, specificity {100 * one.specificity:.1f}"
     rows = [
         ("PPI++", one.ppi, "" if one.tuning is None else f"lambda {one.tuning:.2f}"),
-        (
-            "Rogan-Gladen",
-            one.rogan_gladen,
-            f"sensitivity {100 * (one.sensitivity or 0):.1f}, specificity {100 * (one.specificity or 0):.1f}"
-            if rates
-            else "",
-        ),
+        ("Rogan-Gladen", one.rogan_gladen, rates),
         ("labels alone", one.labels_alone, f"{one.labels:,} labels, {one.clusters:,} independent"),
     ]
     cells = [[name, *_cells(share), about] for name, share, about in rows]

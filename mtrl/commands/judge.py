@@ -14,16 +14,8 @@ if TYPE_CHECKING:
     from mtrl.evaluate.image_items import Bad
     from mtrl.evaluate.verdict import Verdict
 
-COLUMNS = (
-    "verdict",
-    "raw",
-    "judged by",
-    "flipped",
-    "label",
-    "confidence",
-    "reasoning",
-    "skipped",
-)  # shown if an item has it
+# shown if an item has it
+COLUMNS = ("verdict", "raw", "judged by", "flipped", "label", "confidence", "reasoning", "skipped")
 SHOWN, LETTERS = 50, 300  # rows of the table on the terminal, and characters of a row's reasoning
 
 
