@@ -10,7 +10,6 @@ import fcntl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from mtrl.config.kinds import SKIPPED, UNDECIDED
 from mtrl.converters.pipeline.near import components
@@ -45,13 +44,6 @@ class Judged:
     """Rows of a task with the same one are not independent."""
 
 
-class Asked(NamedTuple):
-    """Which judge was asked about a task, and how."""
-
-    checkpoint: str
-    prompt_sha256: str
-
-
 @dataclass(frozen=True)
 class JudgedSet:
     path: Path
@@ -59,8 +51,8 @@ class JudgedSet:
     """Rows by task, in the order of their ids: no number may depend on the order of the file."""
     skipped: int = 0
     """Rows that were not judged. They are not in `tasks`."""
-    asked: dict[str, Asked] | None = None
-    """By task; None where the file does not say."""
+    asked: dict[str, tuple[str, str]] | None = None
+    """By task, the judge's fingerprint and the prompt's sha256; None where the file does not say."""
     choices: dict[str, tuple[str, ...]] | None = None
     """Each task's verdicts; None where the file does not say."""
     escalated: frozenset[str] = frozenset()
@@ -91,7 +83,7 @@ def read(path: Path, column: str | None = None) -> JudgedSet:
     return JudgedSet(
         path,
         rows,
-        asked={name: Asked(found.identity.checkpoint, one.prompt_sha256) for name, one in tasks.items()},
+        asked={name: (found.identity.checkpoint, one.prompt_sha256) for name, one in tasks.items()},
         choices={name: found.of_task(name).choices for name in tasks},
         home=found.home,
     )
