@@ -74,8 +74,8 @@ class Answering:
         return self.tasks[name]
 
     def ready(self, name: Any, images: Sequence[Upload], fields: Mapping[str, str]) -> Ready:
-        """One item, looked up in the cache, or with its images as they are sent: large ones take time. Raises
-        Problem."""
+        """One item: with its verdict from the cache, or with its images encoded for the model server, which takes time
+        if they are large. Raises Problem."""
         item = item_of(self.task(name), images, fields)
         content = {path: image.sha256 for path, image in zip(item.given.images, images, strict=True)}
         decision = self.thresholds[name] if self.thresholds else None
@@ -95,8 +95,8 @@ class Answering:
         return found
 
     async def judged(self, ready: Ready) -> tuple[Verdict, bool]:
-        """The verdict on one item, and whether it was in the cache. A request that the model server rejects is one with
-        the finish_reason "rejected: why", and is not kept. Raises Problem."""
+        """The verdict on one item, and whether it was in the cache. If the model server rejects the request, the
+        verdict's finish_reason is "rejected: why", and it is not cached. Raises Problem."""
         if ready.kept:
             return ready.kept, True
         verdict = verdicts.decided(await self._ask(ready), ready.decision, self.judge.checkpoint)

@@ -40,7 +40,7 @@ def _described(example: dict[str, Any]) -> dict[str, Any]:
 BODY, REWARD_BODY = _described(JSON_BODY), _described(REWARD_JSON)
 
 
-class Wanted(schema.Model):
+class JudgeRequest(schema.Model):
     """The request next to its images."""
 
     task: str
@@ -79,7 +79,7 @@ class Judged(BaseModel):
 
 
 def application(answering: Answering, key: str | None, limits: Limits = Limits()) -> FastAPI:  # noqa: B008 - frozen
-    """`key` is the one that clients must send, None: none."""
+    """`key`: what clients must send; None where they need none."""
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -113,7 +113,7 @@ def _judging(router: APIRouter, answering: Answering, counts: Counts, limits: Li
     @router.post("/v1/judge", response_model=Judged, openapi_extra=BODY, summary="The verdict on an image, or a pair")
     async def judge(request: Request) -> Response:
         def ready(body: Body) -> Ready:
-            wanted = validated(Wanted, body.fields)
+            wanted = validated(JudgeRequest, body.fields)
             return answering.ready(wanted.task, body.images, wanted.fields)
 
         item = await uploads.read(request, limits, ready)
@@ -138,7 +138,7 @@ def _judging(router: APIRouter, answering: Answering, counts: Counts, limits: Li
 
     @router.post("/v1/decisions", summary="OpenAI's Decisions API: instructions is the name of a task")
     async def decide(request: Request) -> Response:
-        def ready(body: bytes) -> tuple[decisions.Wanted, list[Asked], list[Ready]]:
+        def ready(body: bytes) -> tuple[decisions.DecisionsRequest, list[Asked], list[Ready]]:
             wanted, given = decisions.read(uploads.parsed(body))
             if wanted.model != answering.judge.name:
                 raise Problem(

@@ -6,13 +6,13 @@ Every label has a bounded number of values: paths and tasks that the server does
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from typing import Any
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mtrl.config.kinds import INVALID, UNDECIDED
 from mtrl.evaluate.serving.cache import Cache
@@ -28,9 +28,6 @@ HEADERS = [
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-App = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
 
 class Counts:
@@ -81,10 +78,10 @@ class Counting:
     """ASGI middleware around the app: counts requests, and answers 503 to those over AT_ONCE before their body is read.
     The check of health is neither counted nor limited."""
 
-    def __init__(self, app: App, counts: Counts, paths: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, counts: Counts, paths: frozenset[str]) -> None:
         self._app, self._counts, self._paths, self._now = app, counts, paths, 0
 
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] == "/healthz":
             await self._app(scope, receive, send)
             return

@@ -63,7 +63,7 @@ class Question(schema.Model):
     levels: list[Level] | None = None
 
 
-class Wanted(schema.Model):
+class DecisionsRequest(schema.Model):
     """The body of a request."""
 
     model: str
@@ -92,9 +92,9 @@ class Given:
         return {asked.fields[0]: "\n".join(self.texts)}
 
 
-def read(body: Any) -> tuple[Wanted, Given]:
+def read(body: Any) -> tuple[DecisionsRequest, Given]:
     """Raises Problem (400), also for a key that would not be used."""
-    wanted = validated(Wanted, body)
+    wanted = validated(DecisionsRequest, body)
     content = wanted.input[0].content
     parts = [Part(type="input_text", text=content)] if isinstance(content, str) else content
     images, texts, fields = list[str](), list[str](), dict[str, str]()

@@ -7,18 +7,17 @@ it is for the metrics. Where a reply has begun, its status stays as it was sent.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-from mtrl.evaluate.serving.counting import App, Message, Scope
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 STATUS = 499
 
 
 class EndedByHangUp:
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -29,7 +29,7 @@ from mtrl.reward_plugins import judge
 STATUS = 422  # not 5xx, which clients retry: the same question has the same answer
 
 
-class Wanted(schema.Model):
+class RewardRequest(schema.Model):
     """The request next to its images."""
 
     task: str
@@ -63,7 +63,7 @@ class Batch:
 def batch(body: Body, load: Callable[[str], Asked]) -> Batch:
     """The items of a request: `task.images` images each, in order. `load` gives the task of a name, or raises Problem.
     Raises Problem (400, 422)."""
-    wanted = validated(Wanted, body.fields)
+    wanted = validated(RewardRequest, body.fields)
     asked = load(wanted.task)
     each = asked.task.images
     count, left = divmod(len(body.images), each)

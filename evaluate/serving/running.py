@@ -30,7 +30,7 @@ BACKLOG = 2048  # connections that wait to be taken
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Settings:
     """What is served, and how."""
 
     judge: Subject
@@ -47,7 +47,7 @@ class Wanted:
     cache_mb: int
 
 
-def run(wanted: Wanted, say: Callable[[str], None], ready: Callable[[str], None]) -> None:
+def run(wanted: Settings, say: Callable[[str], None], ready: Callable[[str], None]) -> None:
     """Serves until it is interrupted. `ready` gets the address. Raises UserError, also before a model is loaded where
     the port is taken or a key is missing, and MtrlError."""
     key = auth.key_for(wanted.host)
@@ -90,7 +90,7 @@ def serve(of: FastAPI, listening: socket.socket, ready: Callable[[], None]) -> N
     uvicorn.Server(config).run(sockets=[listening])
 
 
-def _own(wanted: Wanted, port: int, say: Callable[[str], None]) -> model_server.ModelServer:
+def _own(wanted: Settings, port: int, say: Callable[[str], None]) -> model_server.ModelServer:
     judge, ranged = wanted.judge, wanted.judge.image
     images = max(asked.task.images for asked in wanted.tasks.values())
     model = VllmModel(

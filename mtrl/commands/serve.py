@@ -77,9 +77,9 @@ def command(
         say(f"task {name}: undecided below a confidence of {limit.threshold:.6g} ({ckpt}/decision.json)")
     if ckpt and endpoint:
         check("warning", f"that {endpoint} has the weights of {ckpt} cannot be checked")
-    wanted = running.Wanted(judge, asked, limits, endpoint, tensor_parallel, host, port, cache, cache_mb)
+    settings = running.Settings(judge, asked, limits, endpoint, tensor_parallel, host, port, cache, cache_mb)
     try:
-        running.run(wanted, say, lambda address: _ready(address, judge, asked))
+        running.run(settings, say, lambda address: _ready(address, judge, asked))
     except Interrupted as signal:
         say(f"ended by {signal}")
         raise typer.Exit(0 if str(signal) == "SIGTERM" else signal.exit_code) from None
