@@ -50,7 +50,7 @@ class Changed:
     """What is asked in a row's place."""
 
     sample: Sample
-    """Its images are those that are shown or changed; its answer is what is right now, as far as it is known."""
+    """With the images that are shown or drawn on, and the answer that is right after the change, if it is known."""
     prompt: str
     order: Order = "given"
     prefix: str = ""
