@@ -192,6 +192,8 @@ def _share(
     sampled = p >= UNLIKE
     if not sampled and not outside:
         raise UserError(f"task {name}: {differ}", draw_first)
+    if skipped := found.skipped[name]:
+        notes.append(f"{skipped:,} images of the set were skipped by mtrl judge; no number counts them")
     if clusters < FEW:
         notes.append(f"only {clusters} independent labels: the intervals are rough")
     if not sampled:

@@ -7,8 +7,9 @@ independent, and have one cluster. Of an evaluation, only the given order counts
 from __future__ import annotations
 
 import fcntl
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mtrl.config.kinds import SKIPPED, UNDECIDED
@@ -49,8 +50,8 @@ class JudgedSet:
     path: Path
     tasks: dict[str, list[Judged]]
     """Rows by task, in the order of their ids: no number may depend on the order of the file."""
-    skipped: int = 0
-    """Rows that were not judged. They are not in `tasks`."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    """By task, the number of rows that were not judged. They are not in `tasks`."""
     asked: dict[str, tuple[str, str]] | None = None
     """By task, the judge's fingerprint and the prompt's sha256; None where the file does not say."""
     choices: dict[str, tuple[str, ...]] | None = None
@@ -93,7 +94,7 @@ def _of_file(path: Path, column: str | None) -> JudgedSet:
     _check_written(path)
     every: dict[str, list[Record]] = {}
     known: dict[tuple[str, str], Record] = {}
-    skipped = 0
+    skipped: Counter[str] = Counter()
     for record in read_table(path):
         if any(not text(record.get(name)) for name in ("id", "task", "verdict", "asked")):
             raise UserError(
@@ -101,7 +102,7 @@ def _of_file(path: Path, column: str | None) -> JudgedSet:
                 WANTED,
             )
         if record["verdict"] == SKIPPED:
-            skipped += 1
+            skipped[text(record["task"])] += 1
             continue
         key = (text(record["task"]), cell(record, "id"))
         if key in known and known[key].get("escalated") != record.get("escalated"):  # not yet put into one row

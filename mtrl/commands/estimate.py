@@ -80,8 +80,8 @@ def command(
             f"{verdicts} has no task {unknown[0]}.{nearest(unknown[0], found.tasks)}",
             "pass other --tasks, or leave it out for all",
         )
-    if found.skipped:
-        check("warning", f"{found.skipped:,} images of the set were skipped by mtrl judge; no number counts them")
+    if next and found.skipped:
+        check("warning", f"{found.skipped.total():,} images of the set were skipped by mtrl judge: they are not drawn")
     if labels and not labels.exists():
         raise UserError(f"--labels {labels} does not exist", labelling.draw_first(verdicts))
     evaluation = labels is not None and labels.is_dir()
