@@ -68,7 +68,7 @@ class Decision(Stored):
     predictions_sha256: Sha256
     """Of the predictions.jsonl of the calibration rows."""
 
-    def decides(self, confidence: float | None, turned: float | None = None, flipped: bool | None = None) -> bool:
+    def decides(self, confidence: float | None, turned: float | None, flipped: bool | None) -> bool:
         """Whether a verdict counts. Of a pair, `turned` is the confidence in the swapped order, and `flipped` whether
         the two orders contradict each other, as in Verdict."""
         both = (confidence, turned) if self.both_orders else (confidence,)
