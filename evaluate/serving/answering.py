@@ -74,8 +74,8 @@ class Answering:
         return self.tasks[name]
 
     def ready(self, name: Any, images: Sequence[Upload], fields: Mapping[str, str]) -> Ready:
-        """One item: with its verdict from the cache, or with its images encoded for the model server, which takes time
-        if they are large. Raises Problem."""
+        """One item: with its verdict from the cache, or with its images encoded for the model server, which takes time:
+        for a thread. Raises Problem."""
         item = item_of(self.task(name), images, fields)
         content = {path: image.sha256 for path, image in zip(item.given.images, images, strict=True)}
         decision = self.thresholds[name] if self.thresholds else None
@@ -101,7 +101,7 @@ class Answering:
             return ready.kept, True
         verdict = verdicts.decided(await self._ask(ready), ready.decision, self.judge.checkpoint)
         if not verdict.rejected:
-            self.cache.put(ready.key, verdict)
+            await asyncio.to_thread(self.cache.put, ready.key, verdict)  # another process may have its file locked
         return verdict, False
 
     async def all_judged(self, items: Iterable[Ready]) -> list[tuple[Verdict, bool]]:
