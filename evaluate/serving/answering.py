@@ -101,7 +101,7 @@ class Answering:
             return ready.kept, True
         verdict = verdicts.decided(await self._ask(ready), ready.decision, self.judge.checkpoint)
         if not verdict.rejected:
-            await asyncio.to_thread(self.cache.put, ready.key, verdict)  # another process may have its file locked
+            self.cache.put(ready.key, verdict)
         return verdict, False
 
     async def all_judged(self, items: Iterable[Ready]) -> list[tuple[Verdict, bool]]:
