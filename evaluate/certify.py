@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from mtrl.config import samples
@@ -13,7 +13,7 @@ from mtrl.core.errors import UserError, nearest
 from mtrl.core.files import sha256_file
 from mtrl.evaluate import predictions
 from mtrl.evaluate.decision import Decision
-from mtrl.evaluate.identity import AskedTask, Identity
+from mtrl.evaluate.identity import Identity
 from mtrl.evaluate.metrics import selective, temperature
 from mtrl.evaluate.metrics.selective import Item, Tested
 from mtrl.evaluate.metrics.temperature import Scaling
@@ -37,9 +37,10 @@ class Certified:
     left_out: dict[str, int]
     """Items that are never decided, by reason; SEEN: those that were not used."""
     observed: tuple[int, int]
-    """Wrong and all verdicts at or above the threshold, of all rows that were used, every cluster whole."""
-    unchecked: tuple[str, ...]
-    """What could not be checked of the calibration rows, in sentences."""
+    """Wrong and all verdicts at or above the threshold, over all rows and not one per cluster. Without a threshold: of
+    all verdicts with a confidence."""
+    unchecked: list[str]
+    """Sentences about what could not be checked in the calibration rows."""
 
 
 def certify(folder: Path, names: list[str], alpha: float, delta: float, data: Path) -> Iterator[Certified]:
@@ -63,44 +64,34 @@ def certify(folder: Path, names: list[str], alpha: float, delta: float, data: Pa
         left_out = {**({SEEN: len(seen)} if seen else {}), **Counter(item.why for item in items if item.why)}
         scaling = temperature.scaling(rows, found.choices)
         observed = [i for i in items if i.confidence is not None and i.confidence >= (tested.threshold or 0)]
-        made = Certified(
-            task=name,
-            rows=len(items),
-            tested=tested,
-            scaling=scaling,
-            decision=None,
-            left_out=left_out,
-            observed=(sum(not item.correct for item in observed), len(observed)),
-            unchecked=tuple(unchecked),
-        )
-        if tested.threshold is None:
-            yield made
-            continue
-        decision = Decision(
-            style=run.identity.style,
-            prompt_sha256=asked.prompt_sha256,
-            choices=found.choices,
-            both_orders=any(row.order == "turned" for row in rows),
-            alpha=alpha,
-            delta=delta,
-            threshold=tested.threshold,
-            coverage=tested.decided / tested.n,
-            coverage_ci95=selective.coverage(tested),
-            rows=len(items),
-            clusters=tested.n,
-            decided=tested.decided,
-            wrong=tested.wrong,
-            left_out=left_out,
-            scaling=scaling if scaling and scaling.helps else None,
-            split=asked.split,
-            samples_sha256=asked.samples_sha256,
-            predictions_sha256=digest,
-        )
-        yield replace(made, decision=decision)
+        decision = None
+        if tested.threshold is not None:
+            decision = Decision(
+                style=run.identity.style,
+                prompt_sha256=asked.prompt_sha256,
+                choices=found.choices,
+                both_orders=any(row.order == "turned" for row in rows),
+                alpha=alpha,
+                delta=delta,
+                threshold=tested.threshold,
+                coverage=tested.decided / tested.n,
+                coverage_ci95=selective.coverage(tested),
+                rows=len(items),
+                clusters=tested.n,
+                decided=tested.decided,
+                wrong=tested.wrong,
+                left_out=left_out,
+                scaling=scaling if scaling and scaling.helps else None,
+                split=asked.split,
+                samples_sha256=asked.samples_sha256,
+                predictions_sha256=digest,
+            )
+        wrong = sum(not item.correct for item in observed)
+        yield Certified(name, len(items), tested, scaling, decision, left_out, (wrong, len(observed)), unchecked)
 
 
 def _check(folder: Path, name: str, identity: Identity, found: Answers) -> None:
-    """Raises UserError where the evaluation is not of the way in which `mtrl judge` asks."""
+    """Raises UserError where the evaluation did not ask as `mtrl judge` asks."""
     asked = identity.tasks[name]
 
     def score(split: str) -> str:
@@ -136,8 +127,8 @@ def _check(folder: Path, name: str, identity: Identity, found: Answers) -> None:
 def _check_rows(
     name: str, items: list[Item], labels: set[str], seen: int, alpha: float, delta: float, others: str
 ) -> None:
-    """Raises UserError where rows prove nothing: too few, or all with one label. `others`: the other tasks, as --tasks
-    takes them."""
+    """Raises UserError where the rows are too few to prove anything, or all have one label. `others` are the other
+    tasks, as --tasks takes them."""
     leave = f"; or leave this task out: --tasks {others}" if others else ""
     needed = selective.fewest(alpha, delta)
     if len(labels) == 1:
@@ -170,12 +161,10 @@ def _seen(name: str, identity: Identity, data: Path) -> tuple[set[str], list[str
         )
     if not identity.run:
         return set(), [*notes, "mtrl did not train this judge, so whether it has seen these rows cannot be checked"]
-    if not _is_here(data, name, asked):
-        return set(), [
-            *notes,
-            f"{samples.path_of(data, name, asked.split)} is not what was scored, so whether the judge was trained on"
-            " these images cannot be checked (--data DIR)",
-        ]
+    file = samples.path_of(data, name, asked.split)
+    if not file.is_file() or sha256_file(file) != asked.samples_sha256:
+        unknown = "whether the judge was trained on these images cannot be checked (--data DIR)"
+        return set(), [*notes, f"{file} is not what was scored, so {unknown}"]
     trained: set[str] = set()
     for task in identity.trained:
         images = [paths for (paths,) in samples.columns(data, task, "train", "images")]
@@ -184,8 +173,3 @@ def _seen(name: str, identity: Identity, data: Path) -> tuple[set[str], list[str
             notes.append(f"{data} has no training rows of {task}, so they cannot be compared by image")
     rows = samples.columns(data, name, asked.split, "id", "images")
     return {one for one, images in rows if trained.intersection(images)}, notes
-
-
-def _is_here(data: Path, name: str, asked: AskedTask) -> bool:
-    file = samples.path_of(data, name, asked.split)
-    return file.is_file() and sha256_file(file) == asked.samples_sha256

@@ -7,6 +7,7 @@ so the judge's identity stays what it was.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -67,7 +68,7 @@ class Decision(Stored):
     predictions_sha256: Sha256
     """Of the predictions.jsonl of the calibration rows."""
 
-    def decides(self, confidence: float | None, turned: float | None = None, flipped: bool | None = None) -> bool:
+    def decides(self, confidence: float | None, turned: float | None, flipped: bool | None) -> bool:
         """Whether a verdict counts. Of a pair, `turned` is the confidence in the swapped order, and `flipped` whether
         the two orders contradict each other, as in Verdict."""
         both = (confidence, turned) if self.both_orders else (confidence,)
@@ -103,7 +104,7 @@ class Decisions(Stored):
 
 
 def read(folder: Path) -> Decisions | None:
-    """None where the folder has none. Raises UserError for one of another judge, and one that is damaged."""
+    """None where the folder has none. Raises UserError where it is damaged, or of another judge."""
     file = folder / FILE
     if not file.exists():
         return None
@@ -116,15 +117,21 @@ def read(folder: Path) -> Decisions | None:
     return found
 
 
+def thresholds(folder: Path, tasks: Iterable[Task], style: str) -> dict[str, Decision]:
+    """By task; none where the folder has no decision.json. Raises UserError as `read` and `Decisions.of`."""
+    found = read(folder)
+    return {task.name: found.of(task, style, folder) for task in tasks} if found else {}
+
+
 def without(folder: Path) -> str:
     """What a user of a judge without one has to know, in a line."""
     certify = hints.line("certify", "EVALUATION", write=folder)
     return f"no verdict is undecided, however unsure: {folder} has no {FILE} ({certify} writes it)"
 
 
-def write(folder: Path, judge: str, tasks: dict[str, Decision]) -> Path:
-    """Adds the tasks to those of the folder's decision.json; one of another judge is replaced. Raises UserError where
-    the folder does not hold the judge with this fingerprint."""
+def write(folder: Path, judge: str, tasks: dict[str, Decision]) -> Decisions:
+    """Adds the tasks to those of the folder's decision.json, or replaces one of another judge; returns what it has now.
+    Raises UserError where the folder does not hold the judge with this fingerprint."""
     if not (folder / "config.json").exists() or fingerprint(folder) != judge:
         raise UserError(
             f"{folder} does not hold the judge that was scored",
@@ -135,4 +142,4 @@ def write(folder: Path, judge: str, tasks: dict[str, Decision]) -> Path:
     kept = earlier.tasks if earlier and earlier.judge == judge else {}
     made = Decisions(schema=1, judge=judge, tasks={**kept, **tasks})
     write_json(file, made.model_dump(by_alias=True, mode="json", exclude_none=True))
-    return file
+    return made

@@ -199,6 +199,8 @@ def _share(
     if not sampled and (not outside or isinstance(tried, str)):
         none = f"; and no Rogan-Gladen estimate: {tried}" if outside else ""
         raise UserError(f"task {name}: {differ}{none}", labelling.draw_first(found.path))
+    if skipped := found.skipped[name]:
+        notes.append(f"{skipped:,} images of the set were skipped by mtrl judge; no number counts them")
     if clusters < FEW:
         notes.append(f"only {clusters} independent labels: the intervals are rough")
     if not sampled:

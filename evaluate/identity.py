@@ -40,7 +40,7 @@ class AskedTask(Stored):
 
     split: SplitName
     prompt_sha256: str
-    """Of its template."""
+    """Of the prompt's template."""
     samples_sha256: str
     """Of the samples file."""
     limit: PositiveInt | None
@@ -50,7 +50,7 @@ class AskedTask(Stored):
     agreement: Agreement | None = None
     """Of the annotators of the whole release, where there are several."""
     probe_sha256: str | None = None
-    """Of all that a probe asks about it; None where it is none."""
+    """Of all that a probe asks about the task; None where it is no probe."""
     requests: PositiveInt
     """Number of requests, over samples, orders and votes."""
     choices: Annotated[tuple[str, ...], Strict(False), Field(min_length=2)]
@@ -58,7 +58,7 @@ class AskedTask(Stored):
     pair: Pair | None = None
     """What was swapped between the two orders of a pair; None for its two images."""
     pointwise: Pointwise | None = None
-    """What was asked about each image of a pair, where it was `--pairs-from-scores`; prompt and verdicts are its."""
+    """With `--pairs-from-scores`: what was asked about each image of a pair, which prompt and verdicts are then of."""
 
 
 class Probed(Stored):

@@ -7,10 +7,10 @@ independent, and have one cluster. Of an evaluation, only the given order counts
 from __future__ import annotations
 
 import fcntl
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from mtrl.config.kinds import SKIPPED, UNDECIDED
 from mtrl.converters.pipeline.near import components
@@ -45,22 +45,15 @@ class Judged:
     """Rows of a task with the same one are not independent."""
 
 
-class Asked(NamedTuple):
-    """Which judge was asked about a task, and how."""
-
-    checkpoint: str
-    prompt_sha256: str
-
-
 @dataclass(frozen=True)
 class JudgedSet:
     path: Path
     tasks: dict[str, list[Judged]]
     """Rows by task, in the order of their ids: no number may depend on the order of the file."""
-    skipped: int = 0
-    """Rows that were not judged. They are not in `tasks`."""
-    asked: dict[str, Asked] | None = None
-    """By task; None where the file does not say."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    """By task, the number of rows that were not judged. They are not in `tasks`."""
+    asked: dict[str, tuple[str, str]] | None = None
+    """By task, the judge's fingerprint and the prompt's sha256; None where the file does not say."""
     choices: dict[str, tuple[str, ...]] | None = None
     """Each task's verdicts; None where the file does not say."""
     escalated: frozenset[str] = frozenset()
@@ -79,20 +72,19 @@ def read(path: Path, column: str | None = None) -> JudgedSet:
         raise UserError(f"--cluster is for a .csv or .jsonl; {path} has clusters of its own", "leave out --cluster")
     found = predictions.load(path)
     rows: dict[str, list[Judged]] = {}
-    for name, asked in found.identity.tasks.items():
-        own = found.of_task(name).rows
-        if len([row for row in found.rows if row.task == name]) < asked.requests:
+    tasks = found.identity.tasks
+    for name, asked in tasks.items():
+        if sum(row.task == name for row in found.rows) < asked.requests:
             raise UserError(
                 f"{path}: task {name} is not finished: {asked.requests:,} answers were asked for, and it has fewer",
                 "run the same mtrl eval again: it continues",
             )
-        given = [one for one in voted(own) if one.order == "given"]
+        given = [one for one in voted(found.of_task(name).rows) if one.order == "given"]
         rows[name] = [Judged(name, one.id, (), one.verdict, one.label, one.unit) for one in given]
-    tasks = found.identity.tasks
     return JudgedSet(
         path,
         rows,
-        asked={name: Asked(found.identity.checkpoint, one.prompt_sha256) for name, one in tasks.items()},
+        asked={name: (found.identity.checkpoint, one.prompt_sha256) for name, one in tasks.items()},
         choices={name: found.of_task(name).choices for name in tasks},
         home=found.home,
     )
@@ -102,7 +94,7 @@ def _of_file(path: Path, column: str | None) -> JudgedSet:
     _check_written(path)
     every: dict[str, list[Record]] = {}
     known: dict[tuple[str, str], Record] = {}
-    skipped = 0
+    skipped: Counter[str] = Counter()
     for record in read_table(path):
         if any(not text(record.get(name)) for name in ("id", "task", "verdict", "asked")):
             raise UserError(
@@ -110,9 +102,9 @@ def _of_file(path: Path, column: str | None) -> JudgedSet:
                 WANTED,
             )
         if record["verdict"] == SKIPPED:
-            skipped += 1
+            skipped[text(record["task"])] += 1
             continue
-        key = (text(record["task"]), _cell(record, "id"))
+        key = (text(record["task"]), cell(record, "id"))
         if key in known and known[key].get("escalated") != record.get("escalated"):  # not yet put into one row
             raise UserError(f"{path}: mtrl judge was interrupted while it asked the larger judge", GOES_ON)
         if key in known:
@@ -129,11 +121,11 @@ def _of_file(path: Path, column: str | None) -> JudgedSet:
         raise UserError(f"{path} has no column {column!r}", f"pass --cluster with one of these: {', '.join(columns)}")
     tasks = {}
     for name, records in every.items():
-        records.sort(key=lambda record: _cell(record, "id"))
+        records.sort(key=lambda record: cell(record, "id"))
         first = components(_shared(record, column or CLUSTER) for record in records)
-        ids = [_cell(record, "id") for record in records]
+        ids = [cell(record, "id") for record in records]
         tasks[name] = [
-            Judged(name, own, _names(record), _verdict(record), text(record.get("label")), ids[joined])
+            Judged(name, own, image_names(record), _verdict(record), text(record.get("label")), ids[joined])
             for own, record, joined in zip(ids, records, first, strict=True)
         ]
     larger = (name for name, records in every.items() if any(text(one.get("escalated")) for one in records))
@@ -161,24 +153,26 @@ def _check_written(path: Path) -> None:
 
 def _shared(record: Record, column: str) -> Iterator[tuple[str, str]]:
     """What rows that are not independent have in common."""
-    if value := _cell(record, column):
+    if value := cell(record, column):
         yield "cluster", value
     if content := text(record.get("content")):
         yield from (("image", one) for one in content.split())
     else:
-        yield from (("name", name) for name in _names(record))
+        yield from (("name", name) for name in image_names(record))
 
 
 def _verdict(record: Record) -> str:
-    """Where it is undecided, what the judge said all the same: to an estimate that is worth something."""
+    """The verdict; of an undecided row what the judge itself said, which an estimate can use."""
     verdict = text(record["verdict"])
     return text(record.get("raw")) or verdict if verdict == UNDECIDED else verdict
 
 
-def _names(record: Record) -> tuple[str, ...]:
-    return tuple(name for name in (_cell(record, column) for column in IMAGES) if name)
+def image_names(record: Record) -> tuple[str, ...]:
+    """What a row calls its images."""
+    return tuple(name for name in (cell(record, column) for column in IMAGES) if name)
 
 
-def _cell(record: Record, column: str) -> str:
+def cell(record: Record, column: str) -> str:
+    """The text of a cell as it was before a .csv was written, "" where there is none."""
     value = text(record.get(column))
     return of_cell(value) if record.file.suffix == ".csv" else value

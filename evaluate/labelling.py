@@ -16,10 +16,8 @@ from typing import NamedTuple
 
 from mtrl.converters.readers.tables import Record, read_table
 from mtrl.core import csv_files, hints
-from mtrl.core.csv_files import of_cell
 from mtrl.core.errors import UserError
-from mtrl.evaluate.image_sources import text
-from mtrl.evaluate.judged_set import IMAGES, Judged, JudgedSet
+from mtrl.evaluate.judged_set import IMAGES, Judged, JudgedSet, cell, image_names
 
 SHOWN = 5  # names that a message lists
 MISSING = 0.1  # share of a sample without a label from which it is no sample of the set; ours
@@ -27,15 +25,20 @@ MISSING = 0.1  # share of a sample without a label from which it is no sample of
 
 @dataclass(frozen=True)
 class Label:
+    """What a person says about one item of the set."""
+
     of: Judged
     label: str
     """The right verdict."""
     seed: int | None
-    """Of the sample that its image was drawn into; None where it was chosen in another way."""
+    """The seed of the sample that the image was drawn into; None where it was chosen in another way."""
     where: str
+    """The file and row, for messages."""
 
 
 class Labels(NamedTuple):
+    """All labels that were given."""
+
     found: dict[str, dict[str, Label]]
     """By task and id."""
     outside: list[str]
@@ -52,18 +55,21 @@ class Used(NamedTuple):
     labels: dict[str, str]
     """By id."""
     seed: int | None
-    """Of the sample that they are; None where that cannot be seen."""
+    """The seed of the random sample that they are; None where it is not known whether they are one."""
     notes: list[str]
+    """What a reader of the estimate has to know, in sentences."""
 
 
 def order(rows: Iterable[Judged], seed: int) -> list[Judged]:
+    """The rows in the order in which they are drawn."""
     return sorted(rows, key=lambda row: hashlib.sha256(f"{seed}\n{row.task}\n{row.id}".encode()).digest())
 
 
 def read(file: Path, judged: JudgedSet, names: Sequence[str], meant: Callable[[str, str], str]) -> Labels:
-    """Of the tasks `names`. A table with `label`, and `id` or the image's name; with `task`, where there are several.
+    """The labels of the tasks `names` in a table with the columns `label`, `id` or the images' names, and `task` where
+    there are several. Raises UserError.
 
-    `meant` gives the verdict that a task's label means, "" for none. Raises UserError.
+    `meant` gets a task's name and the text of a label, and gives the verdict that it means, "" for none.
     """
     ids = {(name, row.id): row for name in names for row in judged.tasks[name]}
     by_image: dict[tuple[str, ...], list[Judged]] = {}
@@ -78,10 +84,10 @@ def read(file: Path, judged: JudgedSet, names: Sequence[str], meant: Callable[[s
                 f"{record.where}: labels need a column label, and a column id or image; it has {', '.join(record)}",
                 draw_first(judged.path),
             )
-        task = _cell(record, "task") or (names[0] if len(names) == 1 else "")
+        task = cell(record, "task") or (names[0] if len(names) == 1 else "")
         if not task:
             raise UserError(f"{record.where}: its task is not known", "add a column task, or pass --tasks NAME")
-        word = _cell(record, "label")
+        word = cell(record, "label")
         if not word or task not in names:
             blank += task in names
             continue
@@ -111,17 +117,22 @@ def read(file: Path, judged: JudgedSet, names: Sequence[str], meant: Callable[[s
     return Labels(found, outside, file, blank)
 
 
-def used(judged: JudgedSet, name: str, given: Labels) -> Used:
-    """Of one task. Raises UserError where they are said to be a sample of the set, and cannot be."""
-    labels = given.found.get(name, {})
-    seeds = {one.seed for one in labels.values() if one.seed is not None}
+def seed_of(labels: Iterable[Label]) -> int | None:
+    """The seed of the sample that the labels are of; None where none was drawn. Raises UserError for several."""
+    seeds = {one.seed for one in labels if one.seed is not None}
     if len(seeds) > 1:
         raise UserError(
             f"the labels are of samples with seeds {', '.join(map(str, sorted(seeds)))}", "keep those of one seed"
         )
-    if not seeds:
-        return Used({name: one.label for name, one in labels.items()}, None, [])
-    seed, notes = seeds.pop(), []
+    return seeds.pop() if seeds else None
+
+
+def used(judged: JudgedSet, name: str, given: Labels) -> Used:
+    """The labels of one task. Raises UserError where they say that they are a sample of the set, and cannot be one."""
+    labels, notes = given.found.get(name, {}), list[str]()
+    seed = seed_of(labels.values())
+    if seed is None:
+        return Used({name: one.label for name, one in labels.items()}, None, notes)
     drawn = order(judged.tasks[name], seed)
     last = max(place for place, row in enumerate(drawn) if row.id in labels and labels[row.id].seed is not None)
     sample = drawn[: last + 1]
@@ -145,8 +156,7 @@ def used(judged: JudgedSet, name: str, given: Labels) -> Used:
 
 def draw_first(verdicts: Path, labels: Path | None = None, number: int = 200) -> str:
     """The command that draws images to label."""
-    number_of = itertools.count(1)
-    out = next(path for path in (Path(f"label{one}.csv") for one in number_of) if not path.exists())
+    out = next(path for n in itertools.count(1) if not (path := Path(f"label{n}.csv")).exists())
     return hints.line("estimate", verdicts, labels=labels, next=number, out=out)
 
 
@@ -177,10 +187,9 @@ def write(file: Path, rows: Sequence[Judged], labels: Mapping[str, Mapping[str, 
 def _row(
     record: Record, task: str, ids: Mapping[tuple[str, str], Judged], by_image: Mapping[tuple[str, ...], list[Judged]]
 ) -> Judged | None:
-    if name := _cell(record, "id"):
+    if name := cell(record, "id"):
         return ids.get((task, name))
-    given = tuple(image for image in (_cell(record, column) for column in IMAGES) if image)
-    if not given:
+    if not (given := image_names(record)):
         raise UserError(f"{record.where} has a label and neither id nor image", "give the image that it is of")
     same = by_image.get((task, *given), [])
     if len(same) > 1:
@@ -193,19 +202,14 @@ def _row(
 
 
 def _seed(record: Record) -> int | None:
-    value = _cell(record, "seed")
+    value = cell(record, "seed")
     if value and not value.isdecimal():
         raise UserError(f"{record.where}: seed {value!r} is not a whole number", "leave column seed as it was written")
     return int(value) if value else None
 
 
-def _cell(record: Record, column: str) -> str:
-    value = text(record.get(column))
-    return of_cell(value) if record.file.suffix == ".csv" else value
-
-
 def _called(record: Record) -> str:
-    return " ".join(value for name in ("id", *IMAGES) if (value := _cell(record, name)))
+    return " ".join(value for name in ("id", *IMAGES) if (value := cell(record, name)))
 
 
 def _listed(names: Sequence[str]) -> str:

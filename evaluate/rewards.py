@@ -24,7 +24,7 @@ class Rewarded(NamedTuple):
     """"right", the wrong verdict, or why there is no verdict."""
 
 
-def of_file(file: Path, format_weight: float, score_reward: str = "exact", style: str = "rl") -> list[Rewarded]:
+def of_file(file: Path, format_weight: float, score_reward: str, style: str) -> list[Rewarded]:
     """Lines of {"response", "ground_truth"}, or {"response", "task", "label"}; "choices" too where the verdicts are not
     yes and no, or 1 and 2. Raises UserError that names the line."""
     found = []

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from mtrl.config.kinds import SKIPPED, UNDECIDED
+from mtrl.config.kinds import OTHER, SKIPPED, UNDECIDED
+from mtrl.config.samples import Order
 from mtrl.evaluate.image_items import Bad
 from mtrl.evaluate.metrics.prediction import Fraction
 
@@ -85,6 +87,16 @@ class Verdict:
         """With the judge's own verdict, whatever a threshold or a larger judge made of it."""
         return self if self.raw is None else replace(self, verdict=self.raw)
 
+    def shares(self, choices: Sequence[str], order: Order = "given") -> dict[str, float] | None:
+        """The probability of each verdict in that order, by what the judge itself said; None where it is not known."""
+        said, sure, known = self.as_said.verdict, self.confidence, self.probabilities
+        if order == "turned":
+            said = said if self.flipped else OTHER[said]
+            sure, known = self.confidence_turned, self.probabilities_turned
+        if len(choices) > 2 or sure is None:
+            return known
+        return {choice: sure if choice == said else 1 - sure for choice in choices}
+
     @property
     def rejected(self) -> str:
         """Why the engine did not take the request; "" where it did."""
@@ -94,12 +106,8 @@ class Verdict:
 
     @property
     def reasoning(self) -> str:
-        return reasoning(self.response)
-
-
-def reasoning(response: str) -> str:
-    """The text inside the first <think>, closed or not; "" where there is none."""
-    return response.partition("<think>")[2].partition("</think>")[0].strip()
+        """The text inside the first <think>, closed or not; "" where there is none."""
+        return self.response.partition("<think>")[2].partition("</think>")[0].strip()
 
 
 def row(judged: Verdict | Bad) -> dict[str, Any]:

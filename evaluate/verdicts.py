@@ -42,18 +42,17 @@ def run(
     engine: Callable[[Subject, int], Engine],
     tick: Callable[[int, int], None],
     page: Callable[[Path, Subject, list[Item | Bad], list[Verdict | Bad]], Path],
-    decisions: Mapping[str, Decision] | None = None,
-    larger: Larger | None = None,
+    thresholds: Mapping[str, Decision],
+    larger: Larger | None,
 ) -> list[Verdict | Bad]:
     """The verdict on each item, in the order of the items; a bad item stays as it is. Raises UserError and MtrlError.
 
     `engine` makes the engine from the judge and the most images an item has; it is not called when nothing is left.
-    `page` writes the verdicts as an HTML page, where `out` is one. `tick` gets (answered, all). `decisions` has the
-    threshold of every task, or is None; `larger` is then asked about what is undecided.
+    `page` writes the verdicts as an HTML page, where `out` is one. `tick` gets (answered, all). `thresholds` has that
+    of every task, or is empty; with `larger`, that judge is asked about what is undecided.
     """
-    limits = decisions or {}
     by = [larger.judge.checkpoint] if larger else []
-    decided_by = {task: [decision.model_dump_json(), *by] for task, decision in limits.items()}
+    decided_by = {task: [decision.model_dump_json(), *by] for task, decision in thresholds.items()}
     known = {path: sha256_file(path) for item in items if isinstance(item, Item) for path in item.given.images}
     keys = {
         index: key_of(judge, item, known, decided_by.get(item.task.name, ()))
@@ -68,7 +67,7 @@ def run(
         if left:
             asked = engine(judge, max(item.task.images for item in left.values()))
             for verdict in _ask(judge, left, asked, known):
-                done[verdict.asked] = decided(verdict, limits.get(verdict.task), judge.checkpoint)
+                done[verdict.asked] = decided(verdict, thresholds.get(verdict.task), judge.checkpoint)
                 if file:
                     file.append(done[verdict.asked])
                 tick(len(done), len(wanted))

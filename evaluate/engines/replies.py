@@ -162,9 +162,9 @@ class Completion(_Part):
         return f"<think>{thought}</think>{text}" if style == "rl" and thought and "<think>" not in text else text
 
     def tokens(self) -> int:
-        """Number of generated tokens, 0 where the reply does not say."""
+        """Number of generated tokens, 0 where the reply does not say, or says one of over 64 bits."""
         told = self.usage.get("completion_tokens") if isinstance(self.usage, dict) else None
-        return told if type(told) is int and told >= 0 else 0
+        return told if type(told) is int and 0 <= told < 1 << 63 else 0
 
     def steps(self) -> list[Step] | None:
         """Each token with its alternatives; None where the reply has none. Raises UserError where they are wrong."""

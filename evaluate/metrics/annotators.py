@@ -4,9 +4,9 @@ Each annotator's verdicts are compared with what the other annotators say of the
 their mean as a whole number. The judge is compared with the very same, item by item, so both are measured alike; its
 headline number, which is against all annotators, is not. The numbers are of all such pairs of annotator and item.
 
-The conversion left out the items on which annotators tie. Where another verdict of an annotator would have made a tie,
-only agreement is left, and the ceiling would be too high: of two labels per item it would be 100%. Such pairs are not
-compared. Whether any other pair is here does not depend on what the annotator says.
+The conversion left out the items on which annotators tie. Where an annotator's verdict could make a tie, the item is
+here only if it did not, mostly when the annotator agrees. Counting such pairs would make the ceiling too high (with
+two labels per item: 100%), so they are not compared.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ def annotators(rows: Sequence[Prediction], choices: tuple[str, ...]) -> Annotato
     judge = [sides.judge for its in by_name.values() for sides in its]
     if not human:
         return None
-    drawn = resampled([human, judge], [item.unit for item in human], choices, _of_scale if is_scale(choices) else _both)
+    of = functools.partial(_both, srcc if is_scale(choices) else macro_f1)
+    drawn = resampled([human, judge], [item.unit for item in human], choices, of)
     a, b = _headline(human, choices), _headline(judge, choices)
     less = None if a is None or b is None else b - a
     one, other, between = [None] * 3 if drawn is None else drawn
@@ -131,12 +132,8 @@ def _accuracy(items: Sequence[Voted]) -> float:
     return sum(item.correct for item in items) / len(items)
 
 
-def _both(human: Any, judge: Any, of: Callable[[Any], Any] = macro_f1) -> Any:
+def _both(of: Callable[[Any], Any], human: Any, judge: Any) -> Any:
     import numpy as np
 
     a, b = of(human), of(judge)
     return np.stack([a, b, b - a])
-
-
-def _of_scale(human: Any, judge: Any) -> Any:
-    return _both(human, judge, srcc)

@@ -72,14 +72,14 @@ def of_counts(
     return np.concatenate(found, axis=-1)
 
 
-def of_weights(of: Callable[[Any], Any], clusters: Sequence[str], resamples: int = OF_WEIGHTS, seed: int = SEED) -> Any:
+def of_weights(of: Callable[[Any], Any], clusters: Sequence[str]) -> Any:
     """As of_counts; `of` gets how often each item is drawn, arrays [some resamples, items]."""
     import numpy as np
 
     place, number = _places(clusters)
     if number < 2:
         return None
-    blocks = _drawn(np.ones(number, np.int64), max(1, IN_CACHE // len(place)), resamples, seed)
+    blocks = _drawn(np.ones(number, np.int64), max(1, IN_CACHE // len(place)), OF_WEIGHTS, SEED)
     return np.concatenate([of(drawn[:, place]) for drawn in blocks], axis=-1)
 
 

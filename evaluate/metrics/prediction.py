@@ -66,6 +66,11 @@ class Prediction:
         return Key(self.task, self.id, self.order, self.vote, self.variant)
 
     @property
+    def unit(self) -> str:
+        """What an interval resamples: the cluster, or the item itself where none is recorded."""
+        return self.cluster or self.id
+
+    @property
     def correct(self) -> bool:
         return self.verdict == self.label
 
@@ -99,7 +104,7 @@ class Voted:
 
     @property
     def unit(self) -> str:
-        """What an interval resamples: the cluster, or the item itself where none is recorded."""
+        """As in Prediction."""
         return self.cluster or self.id
 
     @property

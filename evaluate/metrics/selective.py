@@ -84,7 +84,7 @@ def _item(given: Prediction, turned: Prediction | None) -> Item:
         why = "orders differ"
     elif len(sure) < len(both):
         why = "no confidence"
-    return Item(given.id, given.cluster or given.id, given.correct, None if why else min(sure), why)
+    return Item(given.id, given.unit, given.correct, None if why else min(sure), why)
 
 
 def independent(found: Iterable[Item]) -> list[Item]:
@@ -108,19 +108,16 @@ def threshold(rows: Sequence[Item], alpha: float, delta: float) -> Tested:
     import numpy as np
     from scipy.stats import beta, binom
 
-    known = sorted(((i.confidence, i.correct) for i in rows if i.confidence is not None), reverse=True)
-    sure, right = np.array([c for c, _ in known], dtype=float), np.array([r for _, r in known], dtype=bool)
-    last = np.flatnonzero(np.append(sure[1:] != sure[:-1], True)) if len(sure) else np.array([], dtype=int)
-    decided, wrong = last + 1, np.cumsum(~right)[last]  # of each different confidence, from the highest
+    sure, decided, wrong = _steps(rows)
     begin = int(np.searchsorted(decided, max(fewest(alpha, delta), len(rows) // PART)))
     if begin == len(decided):
-        return Tested(None, len(rows), len(known), int((~right).sum()), 1.0)
+        return Tested(None, len(rows), int(decided.max(initial=0)), int(wrong.max(initial=0)), 1.0)
     passed = binom.cdf(wrong[begin:], decided[begin:], alpha) <= delta
     found = begin + (len(passed) if passed.all() else int(np.argmin(passed))) - 1
     at = max(begin, found)
     k, n = int(wrong[at]), int(decided[at])
     bound = float(beta.ppf(1 - delta, k + 1, n - k)) if k < n else 1.0
-    return Tested(float(sure[last[at]]) if found >= begin else None, len(rows), n, k, bound)
+    return Tested(float(sure[at]) if found >= begin else None, len(rows), n, k, bound)
 
 
 def coverage(tested: Tested) -> list[float]:
@@ -135,11 +132,17 @@ def curve(found: Sequence[Item]) -> list[RiskPoint]:
     """Error over coverage, of all items, from the most confident on; at most POINTS points."""
     import numpy as np
 
-    known = sorted(((i.confidence, i.correct) for i in found if i.confidence is not None), reverse=True)
-    if not known:
-        return []
-    sure, right = np.array([c for c, _ in known], dtype=float), np.array([r for _, r in known], dtype=bool)
-    last = np.flatnonzero(np.append(sure[1:] != sure[:-1], True))
-    wrong = np.cumsum(~right)
-    kept = last[np.unique(np.linspace(0, len(last) - 1, min(len(last), POINTS)).astype(int))]
-    return [RiskPoint((k + 1) / len(found), float(wrong[k] / (k + 1)), float(sure[k])) for k in kept.tolist()]
+    sure, decided, wrong = _steps(found)
+    shown = np.unique(np.linspace(0, len(sure) - 1, min(len(sure), POINTS)).astype(int))
+    return [RiskPoint(float(decided[k] / len(found)), float(wrong[k] / decided[k]), float(sure[k])) for k in shown]
+
+
+def _steps(found: Iterable[Item]) -> tuple[Any, Any, Any]:
+    """Three arrays: each different confidence, the highest first; how many items have at least that much; how many of
+    those are wrong."""
+    import numpy as np
+
+    known = [(item.confidence, item.correct) for item in found if item.confidence is not None]
+    below, place = np.unique([-sure for sure, _ in known], return_inverse=True)  # ascending, so of the negative
+    wrong = np.bincount(place, [not right for _, right in known], len(below))
+    return -below, np.cumsum(np.bincount(place, minlength=len(below))), np.cumsum(wrong)

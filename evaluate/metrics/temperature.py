@@ -43,16 +43,16 @@ class Scaling(Stored):
 
 
 def scaling(rows: Sequence[Prediction], choices: tuple[str, ...]) -> Scaling | None:
-    """None where fewer than two clusters have an answer with a confidence, and where the fitted half has no wrong
-    answer or no right one: the best T is then 0 or without end."""
+    """None where fewer than two clusters have an answer with a confidence, and where the half to fit on has no wrong
+    answer, or no right one: the best T is then 0 or infinite."""
     known = [row for row in rows if row.confidence is not None and row.verdict is not None]
-    clusters = sorted({row.cluster or row.id for row in known})
+    clusters = sorted({row.unit for row in known})
     if len(clusters) < 2:
         return None
     random.Random(SEED).shuffle(clusters)
     half = set(clusters[: len(clusters) // 2])
-    fitted = [row for row in known if (row.cluster or row.id) in half]
-    held_out = [row for row in known if (row.cluster or row.id) not in half]
+    fitted = [row for row in known if row.unit in half]
+    held_out = [row for row in known if row.unit not in half]
     if len({row.correct for row in fitted}) < 2:
         return None
     found = fit(fitted, choices)

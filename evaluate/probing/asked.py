@@ -30,10 +30,14 @@ from mtrl.evaluate.probing.drawings import Drawing, Drawings
 from mtrl.evaluate.probing.perturbations import Changed, Perturbation, Row
 
 FOLDER = ".images"  # of changed images, while they are asked about
+UNFIT = {  # why a perturbation may change no row
+    "other": "all rows have the same label, or are of one cluster",
+    "caption": "no row is labelled yes, or no caption has a word to change",
+}
 
 
 def made_by() -> str:
-    """What the same rows and seed are changed in the same way by: versions, and the code that draws and changes."""
+    """Versions, and a hash of the code that draws and changes. Another one may change the same rows in another way."""
     import PIL
 
     code = hashlib.sha256()
@@ -47,8 +51,8 @@ class Plan:
     """Which rows of a split are changed how."""
 
     def __init__(self, data: Path, split: str, out: Path, rows: int, seed: int, only: Sequence[str] | None) -> None:
-        """At most `rows` rows of each task, drawn by `seed`. `only`: the perturbations, by name; None for all that a
-        task can have. `out` is the probe's folder. Raises UserError for a name that is none."""
+        """At most `rows` rows of each task, drawn by `seed`. `only`: the perturbations, by name; None for all that fit
+        a task. `out` is the probe's folder. Raises UserError for an unknown name."""
         known = perturbations.ALL
         if unknown := [name for name in only or () if name not in known]:
             raise UserError(f"{unknown[0]!r} is no perturbation", f"choose from: {', '.join(known)}")
@@ -57,21 +61,21 @@ class Plan:
         self.drawn: dict[str, dict[str, Sample]] = {}
         """By task and id, the rows that are asked, in file order."""
         self.left_out: dict[str, dict[str, str]] = {}
-        """By task: perturbations that it cannot have, and why."""
+        """By task: perturbations that do not fit it, and why."""
         self.unchanged: dict[str, dict[str, list[str]]] = {}
-        """By task and variant: the ids of rows that it leaves as they are."""
+        """By task and variant: the ids of the rows that it does not change."""
         self.asked: dict[Key, Request] = {}
         self.sha256: dict[str, str] = {}
-        """By task, of all that is asked: texts, images and their changes, what is right, and clusters."""
+        """By task, the hash of all that is asked: texts, images and their changes, labels and clusters."""
         self.drawings = Drawings(out / FOLDER)
         self._data, self._split, self._named = data, split, only is not None
 
     def requests(
         self, tasks: Mapping[str, Task], style: str, tick: Callable[[int, int, str], None]
     ) -> dict[str, list[Request]]:
-        """Of each task, all rows as they are, then change by change; not those that a change leaves as they are, for
-        which every change is drawn: `tick` gets (rows done, all of a task, in words). Raises UserError for a
-        perturbation that was named and that no task can have."""
+        """The requests of each task: all rows unchanged, then change by change. Changes are drawn to see where they
+        change nothing, and nothing is asked there: `tick` gets (rows done, all of a task, in words). Raises UserError
+        for a perturbation in `only` that fits no task."""
         found = {name: self._of_task(task, style, tick) for name, task in tasks.items()}
         self.asked = {request.key: request for its in found.values() for request in its}
         for name in self.probed.only if self._named else ():
@@ -107,7 +111,7 @@ class Plan:
             found.append((plain, list(self._changes(row, fit, clusters[sample.id]))))
         there = {request.variant for _, changes in found for request in changes}
         unfit |= {
-            one.name: NONE.get(one.name, "no row can be changed so") for one in fit if not there & {*one.variants}
+            one.name: UNFIT.get(one.name, "no row can be changed so") for one in fit if not there & {*one.variants}
         }
         self.drawn[task.name], self.left_out[task.name] = {row.id: row for row in rows}, unfit
         place = {variant: number for number, variant in enumerate(["", *perturbations.LEVELS])}
@@ -159,9 +163,3 @@ class Plan:
             wide, high = changed.sample.sizes[place] if changed.sample.sizes else (1024, 1024)
             drawn[place] = Drawing(asked.images[place], asked.orient, draw, level, chance, quality, wide * high)
         return self.drawings.replaced(asked, drawn)
-
-
-NONE = {  # why no row can be changed so
-    "other": "all rows have the same label, or are of one cluster",
-    "caption": "no row is labelled yes, or no caption has a word to change",
-}

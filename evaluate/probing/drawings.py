@@ -73,7 +73,7 @@ class Drawings:
         self._of: dict[Path, Drawing] = {}
 
     def replaced(self, asked: Request, drawn: dict[int, Drawing]) -> Request:
-        """The request with a drawing in some places."""
+        """The request with these drawings in place of its images, by their place from 0."""
         images = list(asked.images)
         for place, drawing in drawn.items():
             name = hashlib.sha256(f"{asked.task} {asked.id} {asked.variant} {place}".encode()).hexdigest()[:32]
@@ -91,8 +91,8 @@ class Drawings:
     def unchanged(
         self, rows: Sequence[tuple[Request, list[Request]]], tick: Callable[[int, int, str], None]
     ) -> set[Key]:
-        """Of each row as it is and changed, the changed requests that ask the same. `tick` gets (rows done, all, in
-        words). Raises OSError, MtrlError."""
+        """The changed requests that ask the same as their row does unchanged. `rows` has both, row by row. `tick` gets
+        (rows done, all, in words). Raises OSError, MtrlError."""
         found = set[Key]()
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # Pillow works outside Python's lock
             for done, same in enumerate(pool.map(lambda row: self._unchanged(*row), rows), start=1):

@@ -1,14 +1,14 @@
 """What each change does to a judge's verdicts: flips, their direction, accuracy; and whether the judge looks at all.
 
-A flip is another verdict than on the same row as it is. An answer that can be read and, after the change, no longer can
-is counted on its own: it is no verdict. Both are shares of the rows whose answer as they are can be read. Of a pair in
-the other order, the verdict is first read in the order as it is. On a scale, only a step of more than NEAR of its range
-is a flip; where the image is gone, any is.
+A flip is another verdict than on the unchanged row. An answer that can no longer be read after the change is no flip,
+and is counted by itself. Both are shares of the rows whose unchanged version has a readable answer. The verdict on a
+swapped pair is translated to the given order before it is compared. On a scale, a difference of up to NEAR of its range
+is no flip; where the image is gone, any difference is one.
 
-A judge is called blind where two things are proven, each by the upper end of a 95% interval: a grey image, and the
-image of another row with another label, change fewer than FEW of its verdicts, or make them unreadable. A judge that
-always says the same is blind too. It looks where the lower end of the flips of one of the two is above FEW. Otherwise
-it cannot be told. Rows that exchange images, as `other` does, are one cluster.
+Two changes take the image away: a grey image (`blank`), and the image of another row with another label (`other`).
+A judge is called blind if each of the two flips fewer than FEW of its verdicts or makes them unreadable, by the upper
+end of a 95% interval. A judge that always says the same is blind too. It looks if one of the two flips more than FEW,
+by the lower end. Otherwise it is unknown. Rows that exchange images for `other` are one cluster.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class Effect(Stored):
     expected: Expected
     """Whether the verdict should move, see perturbations.py."""
     n: PositiveInt
-    """Rows that were changed so."""
+    """Rows that were changed and asked."""
     readable: NonNegativeInt
-    """Of the n rows, those whose answer as they are can be read: the rates are of these."""
+    """Those of the n rows whose unchanged version has a readable answer. The rates are shares of these."""
     clusters: NonNegativeInt
-    """Of readable rows that are not independent; of `other`, also those that exchange images."""
+    """Number of clusters of the readable rows; for `other`, rows that exchange images are one."""
     flips: NonNegativeInt
     flip_rate: Estimate
     """Intervals of rates are by clusters; no value where no answer can be read."""
@@ -65,14 +65,14 @@ class Effect(Stored):
     room: NonNegativeInt
     """The most points of a scale that are no flip; 0 for other verdicts, and where the image is gone."""
     mean_move: float | None
-    """The mean distance of the two verdicts in points of a scale, of rows with two; None for other verdicts."""
+    """Mean distance in points of a scale, over rows with two readable verdicts; None for verdicts that are no scale."""
     unreadable: NonNegativeInt
-    """Readable rows whose answer after the change is not."""
+    """Readable rows whose answer can no longer be read after the change."""
     unreadable_rate: Estimate
     accuracy_before: Fraction
-    """Of the same rows as they are."""
+    """Of the n rows, unchanged."""
     accuracy_after: Fraction
-    """Against what is right after the change; of `look`, against the label of the row whose image is gone."""
+    """Of the n rows, changed, against what is right after the change; where the image is gone, the label as before."""
     accuracy_change: Estimate
     """After less before, with a paired interval."""
     invalid_before: NonNegativeInt
@@ -83,17 +83,17 @@ class TaskProbe(Stored):
     """One task."""
 
     split: SplitName
-    """That its rows are drawn from."""
+    """The split that its rows are drawn from."""
     rows: PositiveInt
     looks: Looks
     constant: str | None
-    """The verdict that it gives to every row as it is; None where there are several."""
+    """The verdict that the judge gives to every unchanged row; None where it gives several."""
     left_out: dict[str, str]
-    """Perturbations that it cannot have, and why."""
+    """Perturbations that do not fit the task, and why."""
     effects: list[Effect]
     unchanged: dict[str, list[str]]
-    """By variant, the rows (ids) that were not asked: the change leaves them as they are. A variant of such rows only
-    has no effect."""
+    """By variant, the ids of the rows that it does not change, which were not asked. A variant that changes no row is
+    not in `effects`."""
 
 
 class Pair(NamedTuple):
@@ -117,7 +117,7 @@ class Pair(NamedTuple):
     @property
     def cluster(self) -> str:
         """Of the change: pairs with the same one are not independent."""
-        return self.after.cluster or self.after.id
+        return self.after.unit
 
     @property
     def distance(self) -> int | None:

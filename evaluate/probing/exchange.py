@@ -53,8 +53,8 @@ class _Groups:
         heapq.heappush(heap, (len(group.rows), self._added, group))
 
     def partner(self, group: _Group, label: str) -> _Group | None:
-        """The smallest with another label than `label`, first of those where both have what all rows of the other
-        need."""
+        """The smallest group with another label than `label`; those with which every row of both groups can exchange
+        images come first."""
         found: list[tuple[bool, int, int, _Group]] = []
         for labels, heap in self._by_labels.items():
             while heap and (heap[0][2] is group or heap[0][0] != len(heap[0][2].rows)):  # it was added again, or merged
@@ -66,7 +66,8 @@ class _Groups:
 
 
 def exchanged(rows: Sequence[Sample], clusters: Mapping[str, str], chance: Random) -> dict[str, Shown]:
-    """By id, of each row that can have one. `clusters`: by id, rows with the same one are not independent."""
+    """What each row shows, by id; rows without a partner are missing. `clusters`: by id, rows with the same one are not
+    independent."""
     mixed = chance.sample(rows, len(rows))
     of_cluster: dict[str, _Group] = {}
     for row in mixed:

@@ -108,13 +108,6 @@ def _first(found: Iterable[Effect]) -> list[Effect]:
     return list(by_name.values())
 
 
-def _listed(found: Sequence[Effect], share: Callable[[Effect], str] | None = None) -> str:
-    more = len(found) - SHOWN
-    return ", ".join(f"{words(one.variant)} ({(share or _share)(one)})" for one in found[:SHOWN]) + (
-        f" and {more} more" if more > 0 else ""
-    )
-
-
 def _share(one: Effect) -> str:
     """The flips; on a scale also how far; and the answers that are lost, which are no flips."""
     if not one.readable:
@@ -126,6 +119,11 @@ def _share(one: Effect) -> str:
 
 def _lost(one: Effect) -> str:
     return f"{_percent(one.unreadable_rate)}{_between(one.unreadable_rate)}"
+
+
+def _listed(found: Sequence[Effect], share: Callable[[Effect], str] = _share) -> str:
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return ", ".join(f"{words(one.variant)} ({share(one)})" for one in found[:SHOWN]) + more
 
 
 def _percent(of: Estimate) -> str:

@@ -30,8 +30,8 @@ def taken(folder: Path) -> Iterator[None]:
 
 
 def tasks(folder: Path, fingerprint: str) -> list[str]:
-    """Those that the judge of this fingerprint has answered, if only in part; of another judge none, since a probe of
-    this one is refused there. Raises UserError."""
+    """The tasks that the folder has answers to, complete or not; none where they are of another judge than this
+    fingerprint's, whose folder a probe cannot use. Raises UserError."""
     if not (folder / IDENTITY).exists() or read_identity(folder).checkpoint != fingerprint:
         return []
     return list(dict.fromkeys(row.task for row in predictions.load(folder, purpose="probe").rows))

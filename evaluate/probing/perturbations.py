@@ -50,7 +50,7 @@ class Changed:
     """What is asked in a row's place."""
 
     sample: Sample
-    """Its images are those that are shown or changed; its answer is what is right now, as far as it is known."""
+    """With the images that are shown or drawn on, and the answer that is right after the change, if it is known."""
     prompt: str
     order: Order = "given"
     prefix: str = ""
@@ -144,17 +144,17 @@ def _authority(row: Row, level: int) -> Changed:
     else:
         wrong = row.chance.choice([choice for choice in row.task.choices if choice != row.sample.answer])
         line = words.AGREED.format(wrong=wrong)
-    return Changed(row.sample, words.before(line, row.prompt))
+    return Changed(row.sample, f"{line}\n{row.prompt}")
 
 
 def _paraphrase(row: Row, level: int) -> Changed:
-    return Changed(row.sample, words.around(row.prompt, level))
+    return Changed(row.sample, words.AROUND[level].format(prompt=row.prompt))
 
 
 def _invert(row: Row, level: int) -> Changed:
     a, b = row.task.choices
     answer = b if row.sample.answer == a else a
-    return Changed(replace(row.sample, answer=answer), words.opposite(row.prompt, row.task.choices))
+    return Changed(replace(row.sample, answer=answer), f"{words.OPPOSITE.format(a=a, b=b)}\n{row.prompt}")
 
 
 def _prefill(row: Row, level: int) -> Changed:

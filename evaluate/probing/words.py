@@ -27,19 +27,6 @@ COMMON = {  # words without which a caption means nearly the same
 ENDS = ".,:;!?()[]\"'"
 
 
-def before(line: str, prompt: str) -> str:
-    return f"{line}\n{prompt}"
-
-
-def around(prompt: str, level: int) -> str:
-    return AROUND[level].format(prompt=prompt)
-
-
-def opposite(prompt: str, choices: Sequence[str]) -> str:
-    """Of two verdicts."""
-    return before(OPPOSITE.format(a=choices[0], b=choices[1]), prompt)
-
-
 def changed_word(caption: str, others: Sequence[str], chance: Random) -> str | None:
     """The caption with one word of another caption in the place of one of its own; None where none can be changed.
 

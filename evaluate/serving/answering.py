@@ -63,8 +63,8 @@ class Answering:
     cache: Cache
     engine: str
     """The model server's name and version, "" where it is not known."""
-    decisions: Mapping[str, Decision] | None = None
-    """The threshold of each of the tasks; None where none is used."""
+    thresholds: Mapping[str, Decision]
+    """The threshold of every task; empty: none is used."""
 
     def task(self, name: Any) -> Asked:
         """Raises Problem (404) for a task that is not served."""
@@ -74,11 +74,11 @@ class Answering:
         return self.tasks[name]
 
     def ready(self, name: Any, images: Sequence[Upload], fields: Mapping[str, str]) -> Ready:
-        """One item, looked up in the cache, or with its images as they are sent: large ones take time. Raises
-        Problem."""
+        """One item: with its verdict from the cache, or with its images encoded for the model server, which takes time:
+        for a thread. Raises Problem."""
         item = item_of(self.task(name), images, fields)
         content = {path: image.sha256 for path, image in zip(item.given.images, images, strict=True)}
-        decision = self.decisions[name] if self.decisions is not None else None
+        decision = self.thresholds[name] if self.thresholds else None
         by = [*versions(), self.engine, *([decision.model_dump_json()] if decision else [])]
         key = verdicts.key_of(self.judge, item, content, by)
         found = Ready(key, item, " ".join(content.values()), decision, self.cache.get(key), {})
@@ -95,8 +95,8 @@ class Answering:
         return found
 
     async def judged(self, ready: Ready) -> tuple[Verdict, bool]:
-        """The verdict on one item, and whether it was in the cache. A request that the model server rejects is one with
-        the finish_reason "rejected: why", and is not kept. Raises Problem."""
+        """The verdict on one item, and whether it was in the cache. If the model server rejects the request, the
+        verdict's finish_reason is "rejected: why", and it is not cached. Raises Problem."""
         if ready.kept:
             return ready.kept, True
         verdict = verdicts.decided(await self._ask(ready), ready.decision, self.judge.checkpoint)
@@ -149,15 +149,6 @@ async def _together(ask: Callable[..., Coroutine[Any, Any, Found]], each: Iterab
 def loaded(judge: Subject, names: Iterable[str]) -> dict[str, Asked]:
     """The tasks as the judge is to be asked them, by name. Raises UserError."""
     return {name: image_items.asked(judge.task(name), judge.style) for name in names}
-
-
-def shares(
-    choices: Sequence[str], verdict: str, sure: float | None, known: dict[str, float] | None
-) -> dict[str, float] | None:
-    """The probability of each verdict, from what a Verdict has; None where it is not known."""
-    if len(choices) > 2 or sure is None:
-        return known
-    return {choice: sure if choice == verdict else 1 - sure for choice in choices}
 
 
 def item_of(asked: Asked, images: Sequence[Upload], fields: Mapping[str, str]) -> Item:

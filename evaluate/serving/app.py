@@ -19,7 +19,7 @@ from mtrl.config.kinds import UNDECIDED
 from mtrl.core import schema
 from mtrl.evaluate.image_items import Asked
 from mtrl.evaluate.serving import auth, decisions, passing, problem, rewarding, uploads
-from mtrl.evaluate.serving.answering import Answering, Ready, shares
+from mtrl.evaluate.serving.answering import Answering, Ready
 from mtrl.evaluate.serving.counting import TYPE, Counting, Counts
 from mtrl.evaluate.serving.hangups import EndedByHangUp
 from mtrl.evaluate.serving.health import Health
@@ -40,7 +40,7 @@ def _described(example: dict[str, Any]) -> dict[str, Any]:
 BODY, REWARD_BODY = _described(JSON_BODY), _described(REWARD_JSON)
 
 
-class Wanted(schema.Model):
+class JudgeRequest(schema.Model):
     """The request next to its images."""
 
     task: str
@@ -79,7 +79,7 @@ class Judged(BaseModel):
 
 
 def application(answering: Answering, key: str | None, limits: Limits = Limits()) -> FastAPI:  # noqa: B008 - frozen
-    """`key` is the one that clients must send, None: none."""
+    """`key`: what clients must send; None where they need none."""
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -99,7 +99,7 @@ def application(answering: Answering, key: str | None, limits: Limits = Limits()
     app.include_router(guarded)
     if answering.asking.own:
         app.include_router(passing.router(answering.asking, limits), dependencies=[Depends(auth.guard(key))])
-    paths = frozenset(path for path in app.openapi()["paths"])
+    paths = frozenset(app.openapi()["paths"])
     app.add_middleware(EndedByHangUp)
     app.add_middleware(Counting, counts=counts, paths=paths)  # around it, and so counts what it ends
     return app
@@ -114,7 +114,7 @@ def _judging(router: APIRouter, answering: Answering, counts: Counts, limits: Li
     @router.post("/v1/judge", response_model=Judged, openapi_extra=BODY, summary="The verdict on an image, or a pair")
     async def judge(request: Request) -> Response:
         def ready(body: Body) -> Ready:
-            wanted = validated(Wanted, body.fields)
+            wanted = validated(JudgeRequest, body.fields)
             return answering.ready(wanted.task, body.images, wanted.fields)
 
         item = await uploads.read(request, limits, ready)
@@ -135,11 +135,11 @@ def _judging(router: APIRouter, answering: Answering, counts: Counts, limits: Li
         for verdict, _ in found:
             if not verdict.rejected:
                 counts.count(verdict)
-        return JSONResponse(rewarding.reply(asked, [verdict for verdict, _ in found], {"versions": versions}))
+        return JSONResponse(rewarding.reply(asked, [verdict for verdict, _ in found]) | {"versions": versions})
 
     @router.post("/v1/decisions", summary="OpenAI's Decisions API: instructions is the name of a task")
     async def decide(request: Request) -> Response:
-        def ready(body: bytes) -> tuple[decisions.Wanted, list[Asked], list[Ready]]:
+        def ready(body: bytes) -> tuple[decisions.DecisionsRequest, list[Asked], list[Ready]]:
             wanted, given = decisions.read(uploads.parsed(body))
             if wanted.model != answering.judge.name:
                 raise Problem(
@@ -168,12 +168,12 @@ def _counted(verdict: Verdict, counts: Counts) -> None:
 
 def _judged(verdict: Verdict, choices: tuple[str, ...], cached: bool) -> dict[str, Any]:
     """The fields of Judged but the versions."""
-    said = verdict.as_said
-    same = ("task", "verdict", "raw", "confidence", "flipped", "confidence_turned", "reasoning", "response")
+    same = ("task", "verdict", "raw", "confidence", "flipped", "confidence_turned", "reasoning", "response",
+            "response_turned", "finish_reason")  # fmt: skip
     return {
-        **{name: getattr(verdict, name) for name in (*same, "response_turned", "finish_reason")},
+        **{name: getattr(verdict, name) for name in same},
         "decided": None if verdict.raw is None else verdict.verdict != UNDECIDED,
-        "probabilities": shares(choices, said.verdict, said.confidence, said.probabilities),
+        "probabilities": verdict.shares(choices),
         "cached": cached,
     }
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any
 
 import aiohttp
 
@@ -38,8 +37,11 @@ class Asking:
         """The answer to one request, whose images are `urls`; one that the server rejects is "rejected: why". Raises
         Problem: 502 for a reply that is none, 503 where the server cannot be asked, 504 where it takes too long."""
         body = {"model": self._model, "messages": chat.messages(request.prompt, urls)}
+        body |= chat.options(request, sampling, vllm=True)
         begun = time.monotonic()
-        status, reply = await self._post("/chat/completions", body | chat.options(request, sampling, vllm=True))
+        sent = json.dumps(body, ensure_ascii=False).encode()
+        async with self.request("POST", "/chat/completions", sent) as response:
+            status, reply = response.status, await whole(response)
         if status in REJECTED:
             return Answer(request, "", 0, f"rejected: {_message(reply)}", 0.0)
         if status in (401, 403, 404):
@@ -58,25 +60,24 @@ class Asking:
         ended = found.choices[0].finish_reason or ""
         return Answer(request, text, found.tokens(), ended, time.monotonic() - begun, steps)
 
-    async def _post(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
+    @asynccontextmanager
+    async def request(self, method: str, path: str, body: bytes = b"") -> AsyncIterator[aiohttp.ClientResponse]:
+        """`send` to a path of the API; the reply is to be read within. Raises Problem: 503 where the server cannot be
+        asked, 504 where it takes too long."""
         if problem := self.server.problem():
             raise self.unavailable(problem)
         try:
-            async with self.request("POST", path, json.dumps(body, ensure_ascii=False).encode()) as response:
-                return response.status, await whole(response)
+            async with self.send(method, self.server.address + path, body) as response:
+                yield response
         except TimeoutError:
             raise Problem(504, "timeout", f"the model gave no answer in {SECONDS:g} s") from None
         except aiohttp.ClientError as error:
             why = self.server.problem() or f"the model server does not answer ({type(error).__name__})"
             raise self.unavailable(why) from None
 
-    def request(self, method: str, path: str, body: bytes = b"") -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """As `send`, to a path of the API."""
-        return self.send(method, self.server.address + path, body)
-
     def send(self, method: str, url: str, body: bytes = b"") -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """A request to the model server, with its key; its reply has no redirect followed, and no cookie kept. Raises
-        TimeoutError and aiohttp.ClientError once it is entered."""
+        """A request to the model server, with its key. No redirect is followed, and no cookie kept. Entering it raises
+        TimeoutError and aiohttp.ClientError."""
         if not self._session:  # here, as it belongs to the event loop that runs
             path = self.server.socket
             connector = partial(aiohttp.UnixConnector, path) if path else aiohttp.TCPConnector

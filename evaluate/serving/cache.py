@@ -1,7 +1,8 @@
 """Verdicts by the hash of what they depend on, in one SQLite file of bounded size that outlives the server.
 
-The least recently used ones are removed first. A disk that is full, or a file that is damaged, never fails a request:
-the cache is off from then on, which `off` says and `say` is told once. Values are JSON, checked when they are read.
+One is written when the next is looked up, or at the end. The least recently used ones are removed first. A disk that is
+full, or a file that is damaged, never fails a request: the cache is off from then on, which `off` says and `say` is
+told once. Values are JSON, checked when they are read.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import os
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from mtrl.core.errors import UserError
@@ -41,25 +44,34 @@ class Cache:
         self.hits = self.misses = self.bytes = 0
         self._file, self._size, self._say, self._lock = file, size, say, threading.Lock()
         self._database: sqlite3.Connection | None = None
+        self._unwritten = deque[tuple[str, Verdict]]()
         if size:
             self._do(self._open)
 
     def get(self, key: str) -> Verdict | None:
+        """For a thread: another process may have the file locked."""
         with self._lock:
+            self._write()
             found = self._do(lambda: self._get(key))
             self.hits += found is not None
             self.misses += found is None and not self.off
             return found
 
     def put(self, key: str, verdict: Verdict) -> None:
-        with self._lock:
-            self._do(lambda: self._put(key, verdict))
+        """Waits for nothing."""
+        if not self.off:
+            self._unwritten.append((key, verdict))
 
     def close(self) -> None:
         with self._lock, contextlib.suppress(sqlite3.Error):
+            self._write()
             if self._database:
                 self._database.close()
             self._database = None
+
+    def _write(self) -> None:
+        while self._unwritten:
+            self._do(partial(self._put, *self._unwritten.popleft()))
 
     def _open(self) -> None:
         if self._file:

@@ -6,13 +6,13 @@ Every label has a bounded number of values: paths and tasks that the server does
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mtrl.config.kinds import INVALID, UNDECIDED
 from mtrl.evaluate.serving.cache import Cache
@@ -28,9 +28,6 @@ HEADERS = [
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-App = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
 
 class Counts:
@@ -88,10 +85,10 @@ class Counting:
     """ASGI middleware around the app: counts requests, and answers 503 to those over AT_ONCE before their body is read.
     The check of health is neither counted nor limited."""
 
-    def __init__(self, app: App, counts: Counts, paths: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, counts: Counts, paths: frozenset[str]) -> None:
         self._app, self._counts, self._paths, self._now = app, counts, paths, 0
 
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] == "/healthz":
             await self._app(scope, receive, send)
             return
@@ -109,7 +106,9 @@ class Counting:
         self._counts.under_way.set(self._now)
         try:
             if self._now > AT_ONCE:
-                await _busy(scope, receive, sent)
+                text = f"{AT_ONCE} requests are under way, and more are not taken"
+                busy = Problem(503, "busy", text, {"Retry-After": "1", "Connection": "close"})
+                await busy.response(scope, receive, sent)
             else:
                 await self._app(scope, receive, sent)
         finally:
@@ -117,10 +116,3 @@ class Counting:
             self._counts.under_way.set(self._now)
             self._counts.requests.labels(path, str(status)).inc()
             self._counts.seconds.labels(path).observe(time.monotonic() - begun)
-
-
-async def _busy(scope: Any, receive: Any, send: Any) -> None:
-    from starlette.responses import JSONResponse
-
-    body = Problem(503, "busy", f"{AT_ONCE} requests are under way, and more are not taken").body
-    await JSONResponse(body, 503, {"Retry-After": "1", "Connection": "close"})(scope, receive, send)

@@ -1,7 +1,7 @@
 """`/v1/decisions`: the judge in the form of OpenAI's Decisions API (public beta), for `client.decisions.create`.
 
 A judge answers its own questions only, in the words that it was trained with. So a question's `instructions` is the
-name of a task, and what the task does not say as well is an error, never left unused:
+name of a task, and choices or levels that are not the task's are an error:
 
     question    task                 answer
     predicate   verdicts yes, no     the probability of yes
@@ -24,7 +24,6 @@ from pydantic import Field
 from mtrl.config.kinds import INVALID, UNDECIDED
 from mtrl.core import schema
 from mtrl.evaluate.image_items import Asked
-from mtrl.evaluate.serving.answering import shares
 from mtrl.evaluate.serving.problem import Problem, quoted, validated
 from mtrl.evaluate.verdict import Verdict
 from mtrl.reward_plugins import judge
@@ -64,7 +63,7 @@ class Question(schema.Model):
     levels: list[Level] | None = None
 
 
-class Wanted(schema.Model):
+class DecisionsRequest(schema.Model):
     """The body of a request."""
 
     model: str
@@ -93,9 +92,9 @@ class Given:
         return {asked.fields[0]: "\n".join(self.texts)}
 
 
-def read(body: Any) -> tuple[Wanted, Given]:
+def read(body: Any) -> tuple[DecisionsRequest, Given]:
     """Raises Problem (400), also for a key that would not be used."""
-    wanted = validated(Wanted, body)
+    wanted = validated(DecisionsRequest, body)
     content = wanted.input[0].content
     parts = [Part(type="input_text", text=content)] if isinstance(content, str) else content
     images, texts, fields = list[str](), list[str](), dict[str, str]()
@@ -117,16 +116,17 @@ def read(body: Any) -> tuple[Wanted, Given]:
 def check(question: Question, asked: Asked) -> None:
     """Raises Problem (400) where the question is another one than the task's."""
     task, said = asked.task, judge.said(asked.task.choices)
-    listed = None
-    if question.type == "predicate" and (task.kind != "pointwise" or question.choices or question.levels):
-        raise Problem(400, "wrong_question", f"task {task.name} answers {said}: ask it as a choice, or score")
+    if question.type == "predicate":
+        if task.kind != "pointwise" or question.choices or question.levels:
+            raise Problem(400, "wrong_question", f"task {task.name} answers {said}: ask it as a choice, or score")
+        return
     if question.type == "choice":
         listed = [one.value for one in question.choices or ()]
         same = set(listed) == set(task.choices) and len(listed) == len(task.choices) and not question.levels
-    elif question.type == "score":
+    else:
         listed = [one.label for one in question.levels or ()]
         same = task.kind == "score" and tuple(listed) == task.choices and not question.choices
-    if listed is not None and not same:
+    if not same:
         raise Problem(
             400, "wrong_question", f"task {task.name} answers {said}, and the {question.type} has {quoted(listed)}"
         )
@@ -135,8 +135,7 @@ def check(question: Question, asked: Asked) -> None:
 def answer(question: Question, asked: Asked, verdict: Verdict) -> dict[str, Any]:
     """One of the reply's answers."""
     name, choices = question.name, asked.task.choices
-    said = verdict.as_said
-    known = shares(choices, said.verdict, said.confidence, said.probabilities)
+    known = verdict.shares(choices)
     contradicts = asked.task.pair and verdict.flipped is not False
     if verdict.verdict in (INVALID, UNDECIDED) or not known or contradicts:
         return {"type": "refusal", "name": name}

@@ -8,21 +8,20 @@ it is for the metrics. Where a reply has begun, its status stays as it was sent.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mtrl.evaluate.serving.counting import App, Message, Scope
 from mtrl.evaluate.serving.problem import Problem
 
 STATUS = 499
 
 
 class EndedByHangUp:
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -66,6 +65,6 @@ class EndedByHangUp:
             await send({"type": "http.response.start", "status": STATUS, "headers": []})
 
 
-async def _ending(scope: Scope, receive: Any, send: Any) -> None:
+async def _ending(scope: Scope, receive: Receive, send: Send) -> None:
     body = Problem(503, "ending", "the server is ending before this request has an answer: send it again").body
     await JSONResponse(body, 503, {"Retry-After": "1", "Connection": "close"})(scope, receive, send)

@@ -25,7 +25,7 @@ class Health:
         return await asyncio.shield(self._check)
 
     async def _ask(self) -> bool:
-        """Not every endpoint lists its models: any answer is one but a failure, and that the key is wrong."""
+        """Any answer counts, but a server's error and a refused key: not every endpoint lists its models."""
         server = self._asking.server
         if server.problem():
             return False

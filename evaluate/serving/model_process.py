@@ -59,13 +59,11 @@ def flags(settings: dict[str, Any]) -> list[str]:
         option = name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{'' if value else 'no-'}{option}")
+        elif isinstance(value, list):
+            words += [f"--{option}", *value]
         else:
-            words += [f"--{option}", *(value if isinstance(value, list) else [_text(value)])]
+            words += [f"--{option}", json.dumps(value) if isinstance(value, dict) else str(value)]
     return words
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 def _end_with_parent(socket: Path) -> None:

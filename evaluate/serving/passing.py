@@ -16,8 +16,7 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from mtrl.evaluate.serving import uploads
-from mtrl.evaluate.serving.asking import SECONDS, Asking, whole
-from mtrl.evaluate.serving.problem import Problem
+from mtrl.evaluate.serving.asking import Asking, whole
 from mtrl.evaluate.serving.uploads import Limits
 
 
@@ -25,19 +24,12 @@ def router(asking: Asking, limits: Limits) -> APIRouter:
     found = APIRouter(tags=["vLLM"])
 
     async def passed(method: str, path: str, body: bytes = b"") -> Response:
-        if problem := asking.server.problem():
-            raise asking.unavailable(problem)
         async with AsyncExitStack() as until_read:
-            try:
-                response = await until_read.enter_async_context(asking.request(method, path, body))
-                kind = response.headers.get("content-type", "application/json")
-                if kind.startswith("text/event-stream"):
-                    return _Stream(response, kind, until_read.pop_all())
-                return Response(await whole(response), response.status, media_type=kind)
-            except TimeoutError:
-                raise Problem(504, "timeout", f"the model gave no answer in {SECONDS:g} s") from None
-            except aiohttp.ClientError as error:
-                raise asking.unavailable(f"the model server does not answer ({type(error).__name__})") from None
+            response = await until_read.enter_async_context(asking.request(method, path, body))
+            kind = response.headers.get("content-type", "application/json")
+            if kind.startswith("text/event-stream"):
+                return _Stream(response, kind, until_read.pop_all())
+            return Response(await whole(response), response.status, media_type=kind)
 
     @found.get("/v1/models", summary="The model's name, as vLLM lists it")
     async def models() -> Response:

@@ -11,7 +11,6 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
@@ -48,6 +47,10 @@ class Problem(Exception):
         }
         return {"error": error | ({} if self.details is None else {"details": self.details})}
 
+    @property
+    def response(self) -> JSONResponse:
+        return JSONResponse(self.body, self.status, self.headers)
+
 
 def quoted(text: object) -> str:
     """What a client sent, as a message shows it: printable, in quotes and cut."""
@@ -64,25 +67,21 @@ def validated(model: type[M], data: Any) -> M:
 
 
 def install(app: FastAPI) -> None:
-    """Every error of `app` in the one form: of Problem, of FastAPI's own, and of a bug."""
+    """Gives every error of `app` the one form: a Problem, an unknown path or method, and a bug.
+
+    FastAPI validates nothing here: every path gets the whole Request."""
 
     async def problem(_: Request, error: Problem) -> JSONResponse:
-        return JSONResponse(error.body, error.status, error.headers)
+        return error.response
 
     async def http(request: Request, error: HTTPException) -> JSONResponse:
         words = HTTPStatus(error.status_code)
         of = f": {request.method} {quoted(request.url.path)}" if error.status_code in (404, 405) else ""
-        found = Problem(error.status_code, words.name.lower(), f"{words.phrase}{of}", error.headers)
-        return await problem(request, found)
+        return Problem(error.status_code, words.name.lower(), f"{words.phrase}{of}", error.headers).response
 
-    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return await problem(request, Problem(422, "invalid_request", f"{where}: {first['msg']}"))
+    async def bug(_: Request, error: Exception) -> JSONResponse:
+        return Problem(500, "internal_error", "this is a bug of mtrl; the server's log has it").response
 
-    async def bug(request: Request, _: Exception) -> JSONResponse:
-        return await problem(request, Problem(500, "internal_error", "this is a bug of mtrl; the server's log has it"))
-
-    handlers: dict[Any, Any] = {Problem: problem, HTTPException: http, RequestValidationError: invalid, Exception: bug}
+    handlers: dict[Any, Any] = {Problem: problem, HTTPException: http, Exception: bug}
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)

@@ -21,7 +21,6 @@ from mtrl.config.kinds import INVALID, OTHER
 from mtrl.config.tasks import Task
 from mtrl.core import schema
 from mtrl.evaluate.image_items import Asked
-from mtrl.evaluate.serving.answering import shares
 from mtrl.evaluate.serving.problem import Problem, quoted, validated
 from mtrl.evaluate.serving.uploads import Body, Upload
 from mtrl.evaluate.verdict import Verdict
@@ -30,7 +29,7 @@ from mtrl.reward_plugins import judge
 STATUS = 422  # not 5xx, which clients retry: the same question has the same answer
 
 
-class Wanted(schema.Model):
+class RewardRequest(schema.Model):
     """The request next to its images."""
 
     task: str
@@ -64,7 +63,7 @@ class Batch:
 def batch(body: Body, load: Callable[[str], Asked]) -> Batch:
     """The items of a request: `task.images` images each, in order. `load` gives the task of a name, or raises Problem.
     Raises Problem (400, 422)."""
-    wanted = validated(Wanted, body.fields)
+    wanted = validated(RewardRequest, body.fields)
     asked = load(wanted.task)
     each = asked.task.images
     count, left = divmod(len(body.images), each)
@@ -97,8 +96,8 @@ def _of(task: Task, given: str | None) -> str | None:
     return "yes"
 
 
-def reply(asked: Batch, verdicts: Sequence[Verdict], about: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer's JSON; `about` is the judge, and its versions. Raises Problem (422) where an item has no reward."""
+def reply(asked: Batch, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """The answer's JSON but the versions. Raises Problem (422) where an item has no reward."""
     items = [_item(verdict, asked) for verdict in verdicts]
     if failed := [n for n, item in enumerate(items) if "error" in item]:
         first = items[failed[0]]["error"]
@@ -109,8 +108,8 @@ def reply(asked: Batch, verdicts: Sequence[Verdict], about: Mapping[str, Any]) -
             details={"items": items},
         )
     of = {"of": asked.of} if asked.of else {}
-    found = {"rewards": [item["reward"] for item in items], "what": asked.what, "task": asked.task.name, **of}
-    return {**found, "items": items, **about}
+    rewards = [item["reward"] for item in items]
+    return {"rewards": rewards, "what": asked.what, "task": asked.task.name, **of, "items": items}
 
 
 def _item(verdict: Verdict, asked: Batch) -> dict[str, Any]:
@@ -125,10 +124,9 @@ def _item(verdict: Verdict, asked: Batch) -> dict[str, Any]:
             "unreadable_answer", f"the answer to the swapped pair is not {words}: {quoted(said.response_turned)}"
         )
     choices = asked.task.choices
-    orders = [shares(choices, said.verdict, said.confidence, said.probabilities)]
+    orders = [said.shares(choices)]
     if asked.task.pair:
-        turned = said.verdict if said.flipped else OTHER[said.verdict]
-        swapped = shares(choices, turned, said.confidence_turned, said.probabilities_turned)
+        swapped = said.shares(choices, "turned")
         orders.append(swapped and {OTHER[choice]: share for choice, share in swapped.items()})
     known = [one for one in orders if one]
     if len(known) < len(orders):

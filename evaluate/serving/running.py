@@ -30,13 +30,13 @@ BACKLOG = 2048  # connections that wait to be taken
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Settings:
     """What is served, and how."""
 
     judge: Subject
     tasks: Mapping[str, Asked]
-    decisions: Mapping[str, Decision] | None
-    """The threshold of each task; None: none is used."""
+    thresholds: Mapping[str, Decision]
+    """As in Answering."""
     endpoint: str | None
     """A vLLM server that runs already; None: one is started."""
     tensor_parallel: int
@@ -47,7 +47,7 @@ class Wanted:
     cache_mb: int
 
 
-def run(wanted: Wanted, say: Callable[[str], None], ready: Callable[[str], None]) -> None:
+def run(wanted: Settings, say: Callable[[str], None], ready: Callable[[str], None]) -> None:
     """Serves until it is interrupted. `ready` gets the address. Raises UserError, also before a model is loaded where
     the port is taken or a key is missing, and MtrlError."""
     key = auth.key_for(wanted.host)
@@ -66,7 +66,7 @@ def run(wanted: Wanted, say: Callable[[str], None], ready: Callable[[str], None]
         if isinstance(server, model_server.ModelServer):
             server.start()
         asking = Asking(server, judge.checkpoint if wanted.endpoint else judge.name, judge.style, not wanted.endpoint)
-        answering = Answering(judge, wanted.tasks, asking, cache, version, wanted.decisions)
+        answering = Answering(judge, wanted.tasks, asking, cache, version, wanted.thresholds)
         shown = f"[{wanted.host}]" if ":" in wanted.host else wanted.host
         address = f"http://{shown}:{listening.getsockname()[1]}"
         serve(app.application(answering, key), listening, lambda: ready(address))
@@ -90,7 +90,7 @@ def serve(of: FastAPI, listening: socket.socket, ready: Callable[[], None]) -> N
     uvicorn.Server(config).run(sockets=[listening])
 
 
-def _own(wanted: Wanted, port: int, say: Callable[[str], None]) -> model_server.ModelServer:
+def _own(wanted: Settings, port: int, say: Callable[[str], None]) -> model_server.ModelServer:
     judge, ranged = wanted.judge, wanted.judge.image
     images = max(asked.task.images for asked in wanted.tasks.values())
     model = VllmModel(

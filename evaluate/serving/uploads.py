@@ -32,9 +32,7 @@ from mtrl.evaluate.serving.problem import quoted
 
 JSON = "application/json"
 T = TypeVar("T")
-Given = tuple[str, bytes]  # an image: its name and its content, as in Upload
 FORMATS = ("JPEG", "PNG", "WEBP")
-SMALL = 1 << 18  # bytes of a body, and pixels of one item: read in milliseconds, so without a thread, which costs 0.5
 _DATA = re.compile(r"data:image/[\w.+-]{1,40};base64,")  # of RFC 2397
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,30}:")  # base64 has no colon
 
@@ -84,7 +82,7 @@ class Body:
 
 
 async def read(request: Request, limits: Limits, use: Callable[[Body], T]) -> T:
-    """What `use` makes of the body, in a thread unless it is small. Raises Problem: 400 not well-formed, 408 too slow,
+    """What `use` makes of the body, in the thread that decodes it. Raises Problem: 400 not well-formed, 408 too slow,
     413 too large, 415 of another type, 422 a bad image; and what `use` raises."""
     given = request.headers.get("content-type", "")
     kind = given.partition(";")[0].strip().lower()
@@ -97,16 +95,7 @@ async def read(request: Request, limits: Limits, use: Callable[[Body], T]) -> T:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Problem(415, "unsupported_encoding", "the body is compressed: send it as it is")
     body, of = await whole(request, limits), _of_json if kind == JSON else _of_form
-
-    def parse() -> tuple[dict[str, Any], list[Given], int]:
-        fields, images = of(body, given, limits)
-        return fields, images, _pixels(images, limits)
-
-    def finish() -> T:
-        return use(Body(fields, _decoded(images)))
-
-    fields, images, pixels = parse() if len(body) <= SMALL else await asyncio.to_thread(parse)
-    return finish() if len(images) <= 2 and pixels <= SMALL else await asyncio.to_thread(finish)
+    return await asyncio.to_thread(lambda: use(of(body, given, limits)))
 
 
 async def whole(request: Request, limits: Limits) -> bytes:
@@ -132,12 +121,12 @@ async def whole(request: Request, limits: Limits) -> bytes:
     return bytes(body)
 
 
-def _of_json(body: bytes, _: str, limits: Limits) -> tuple[dict[str, Any], list[Given]]:
+def _of_json(body: bytes, _: str, limits: Limits) -> Body:
     fields = parsed(body)
     given = fields.pop("images", [])
     if not isinstance(given, list) or not all(isinstance(image, str) for image in given):
         raise Problem(400, "invalid_images", '"images" is not a list of texts, each an image in base64')
-    return fields, _from_base64(given, len(body), limits)
+    return Body(fields, of_base64(given, len(body), limits))
 
 
 def parsed(body: bytes) -> dict[str, Any]:
@@ -155,18 +144,13 @@ def parsed(body: bytes) -> dict[str, Any]:
 
 def of_base64(given: list[str], size: int, limits: Limits) -> list[Upload]:
     """The images of a JSON body of `size` bytes, each in base64 or a data: URL. Raises Problem (400, 413, 422)."""
-    found = _from_base64(given, size, limits)
-    _pixels(found, limits)
-    return _decoded(found)
-
-
-def _from_base64(given: list[str], size: int, limits: Limits) -> list[Given]:
     _check_text(size - sum(map(len, given)), limits)
     _check_count(len(given), limits)
-    return [_image(text, f"image {number}", limits) for number, text in enumerate(given, start=1)]
+    found = [_from_base64(text, f"image {number}", limits) for number, text in enumerate(given, start=1)]
+    return _checked(found, limits)
 
 
-def _image(text: str, name: str, limits: Limits) -> Given:
+def _from_base64(text: str, name: str, limits: Limits) -> tuple[str, bytes]:
     if prefix := _DATA.match(text):
         text = text[prefix.end() :]
     elif _SCHEME.match(text):
@@ -181,7 +165,7 @@ def _image(text: str, name: str, limits: Limits) -> Given:
         raise Problem(400, "invalid_base64", f"{name} is not base64 (no line ends, + and / not - and _)") from None
 
 
-def _of_form(body: bytes, content_type: str, limits: Limits) -> tuple[dict[str, Any], list[Given]]:
+def _of_form(body: bytes, content_type: str, limits: Limits) -> Body:
     fields: dict[str, Any] = {}
     parts = multipart.parse(body, content_type)
     files = [part for part in parts if part.file is not None]
@@ -201,7 +185,9 @@ def _of_form(body: bytes, content_type: str, limits: Limits) -> tuple[dict[str, 
             raise Problem(400, "invalid_part", f"the part {quoted(part.name)} is not UTF-8") from None
         except UserError as error:
             raise Problem(400, "invalid_json", str(error)) from None
-    return fields, [(_name(part.file, n), part.content) for n, part in enumerate(files, start=1)]
+    return Body(
+        fields, _checked([(_name(part.file, n), part.content) for n, part in enumerate(files, start=1)], limits)
+    )
 
 
 def _name(given: str | None, number: int) -> str:
@@ -223,15 +209,21 @@ def _too_large(name: str, limits: Limits) -> Problem:
     return Problem(413, "image_too_large", f"{name} has more than {limits.image_bytes:,} bytes")
 
 
-def _pixels(given: list[Given], limits: Limits) -> int:
-    """Of all images, as their headers say: nothing too large is decoded."""
-    pixels = sum(_size(name, content, limits) for name, content in given)
-    if pixels > limits.pixels:
+def _checked(given: list[tuple[str, bytes]], limits: Limits) -> list[Upload]:
+    """The images by name, once their headers are read, so that nothing too large is decoded, and then all of them."""
+    if sum(_pixels(name, content, limits) for name, content in given) > limits.pixels:
         raise Problem(413, "too_many_pixels", f"the images have more than {limits.pixels:,} pixels together")
-    return pixels
+    found = []
+    for name, content in given:
+        try:
+            found.append(Upload(name, content, sha256_bytes(content), images.check(content)))
+        except Rejected as why:
+            raise _bad(name, why) from None
+    return found
 
 
-def _size(name: str, content: bytes, limits: Limits) -> int:
+def _pixels(name: str, content: bytes, limits: Limits) -> int:
+    """As the image's header says."""
     from PIL import Image
 
     if len(content) > limits.image_bytes:
@@ -248,16 +240,6 @@ def _size(name: str, content: bytes, limits: Limits) -> int:
     if max(width, height) > limits.side_px:
         raise _bad(name, f"{width} x {height} px; a side has at most {limits.side_px} px")
     return width * height
-
-
-def _decoded(given: list[Given]) -> list[Upload]:
-    found = []
-    for name, content in given:
-        try:
-            found.append(Upload(name, content, sha256_bytes(content), images.check(content)))
-        except Rejected as why:
-            raise _bad(name, why) from None
-    return found
 
 
 def _bad(name: str, why: object) -> Problem:

@@ -41,7 +41,7 @@ def command(
 
     Below it, mtrl judge says "undecided"."""
     from mtrl.core import hints
-    from mtrl.core.console import say, table, then
+    from mtrl.core.console import check, say, table, then
     from mtrl.core.errors import MtrlError
     from mtrl.evaluate import certify, decision
     from mtrl.evaluate.identity import read_identity
@@ -55,11 +55,15 @@ def command(
     decided = {one.task: one.decision for one in found if one.decision}
     if not decided:
         raise MtrlError(
-            f"no threshold proves that at most {100 * alpha:g}% of the verdicts above it are wrong",
+            f"no threshold proves that at most {100 * alpha:g}% of the verdicts above it are wrong"
+            + (f", so nothing is written to {write}" if write else ""),
             "label more rows, pass a larger --alpha, or use a better judge",
         )
     if write:
-        say(f"written: {decision.write(write, judge.checkpoint, decided)}")
+        made, file = decision.write(write, judge.checkpoint, decided), write / decision.FILE
+        for task in [one.task for one in found if not one.decision and one.task in made.tasks]:
+            check("warning", f"task {task}: {file} keeps an earlier threshold, which these rows do not prove")
+        say(f"written: {file}")
         then(hints.line("judge", "IMAGES", tasks=next(iter(decided)), ckpt=write))
     else:
         more = {"alpha": alpha, "delta": delta, "tasks": tasks}

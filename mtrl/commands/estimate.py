@@ -80,8 +80,8 @@ def command(
             f"{verdicts} has no task {unknown[0]}.{nearest(unknown[0], found.tasks)}",
             "pass other --tasks, or leave it out for all",
         )
-    if found.skipped:
-        check("warning", f"{found.skipped:,} images of the set were skipped by mtrl judge; no number counts them")
+    if next and found.skipped:
+        check("warning", f"{found.skipped.total():,} images of the set were skipped by mtrl judge: they are not drawn")
     if labels and not labels.exists():
         raise UserError(f"--labels {labels} does not exist", labelling.draw_first(verdicts))
     evaluation = labels is not None and labels.is_dir()
@@ -111,13 +111,10 @@ def _draw(found: JudgedSet, names: list[str], known: Labels, number: int, seed: 
     from mtrl.evaluate import labelling
 
     labels = known.found if known.file or not found.asked else {}  # all of an evaluation have labels
-    seeds = {one.seed for task in labels.values() for one in task.values() if one.seed is not None}
-    if len(seeds) > 1 or (seeds and seed not in (None, *seeds)):
-        raise UserError(
-            f"the labels are of the sample with seed {', '.join(map(str, seeds))}",
-            "leave out --seed, and keep one seed",
-        )
-    chosen = seeds.pop() if seeds else seed or 0
+    begun = labelling.seed_of(one for task in labels.values() for one in task.values())
+    if begun is not None and seed not in (None, begun):
+        raise UserError(f"the labels are of the sample with seed {begun}", "leave out --seed: the sample is continued")
+    chosen = (seed or 0) if begun is None else begun
     rows = [row for name in names for row in labelling.draw(found.tasks[name], labels.get(name, {}), number, chosen)]
     new = sum(row.id not in labels.get(row.task, {}) for row in rows)
     if not new:
@@ -135,16 +132,12 @@ def _show(one: TaskShare) -> None:
     alone = f"; labels alone {_percent(one.labels_alone)}" if one.labels_alone else ""
     start = f"{_percent(best, '95% interval ')} of the {one.images:,} images are {words}{by}; " if best else ""
     say(f"{one.task}: {start}the judge alone says {100 * one.judge_alone:.1f}%{alone}")
-    rates = one.sensitivity is not None and one.specificity is not None
+    rates = ""
+    if one.sensitivity is not None and one.specificity is not None:
+        rates = f"sensitivity {100 * one.sensitivity:.1f}, specificity {100 * one.specificity:.1f}"
     rows = [
         ("PPI++", one.ppi, "" if one.tuning is None else f"lambda {one.tuning:.2f}"),
-        (
-            "Rogan-Gladen",
-            one.rogan_gladen,
-            f"sensitivity {100 * (one.sensitivity or 0):.1f}, specificity {100 * (one.specificity or 0):.1f}"
-            if rates
-            else "",
-        ),
+        ("Rogan-Gladen", one.rogan_gladen, rates),
         ("labels alone", one.labels_alone, f"{one.labels:,} labels, {one.clusters:,} independent"),
     ]
     cells = [[name, *_cells(share), about] for name, share, about in rows]

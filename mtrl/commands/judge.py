@@ -14,16 +14,8 @@ if TYPE_CHECKING:
     from mtrl.evaluate.image_items import Bad
     from mtrl.evaluate.verdict import Verdict
 
-COLUMNS = (
-    "verdict",
-    "raw",
-    "judged by",
-    "flipped",
-    "label",
-    "confidence",
-    "reasoning",
-    "skipped",
-)  # shown if an item has it
+# shown if an item has it
+COLUMNS = ("verdict", "raw", "judged by", "flipped", "label", "confidence", "reasoning", "skipped")
 SHOWN, LETTERS = 50, 300  # rows of the table on the terminal, and characters of a row's reasoning
 
 
@@ -94,8 +86,7 @@ def command(
     judge = judges.named(ckpt, endpoint, served_model, style, prompts)
     given = image_items.read(images, tasks, judge.style, fields, recursive, skip_bad, judge.task)
     asked = {item.task.name: item.task for item in given.items if isinstance(item, image_items.Item)}
-    found = None if raw or not ckpt else decision.read(Path(ckpt))
-    limits = {name: found.of(task, judge.style, Path(ckpt)) for name, task in asked.items()} if found and ckpt else {}
+    limits = {} if raw or not ckpt else decision.thresholds(Path(ckpt), asked.values(), judge.style)
     if (escalate_to or escalate_model) and not (limits and escalate_to and escalate_model):
         raise UserError(
             "--escalate-to URL and --escalate-model NAME go together, with a --ckpt folder that has a decision.json:"

@@ -68,19 +68,18 @@ def command(
     say(f"{judge.checkpoint}: style {judge.style}, by {judge.told_by}; {len(asked)} tasks: {', '.join(asked)}")
     for line in judge.remarks(asked):
         say(line)
-    found = None if raw or not ckpt else decision.read(Path(ckpt))
-    limits = None
-    if found and ckpt:
-        limits = {name: found.of(one.task, judge.style, Path(ckpt)) for name, one in asked.items()}
-        for name, limit in limits.items():
-            say(f"task {name}: undecided below a confidence of {limit.threshold:.6g} ({ckpt}/decision.json)")
-    elif ckpt and Path(ckpt).is_dir() and not raw:
-        say(decision.without(Path(ckpt)))
+    limits = {}
+    if ckpt and not raw:
+        limits = decision.thresholds(Path(ckpt), (one.task for one in asked.values()), judge.style)
+        if not limits and Path(ckpt).is_dir():
+            say(decision.without(Path(ckpt)))
+    for name, limit in limits.items():
+        say(f"task {name}: undecided below a confidence of {limit.threshold:.6g} ({ckpt}/decision.json)")
     if ckpt and endpoint:
         check("warning", f"that {endpoint} has the weights of {ckpt} cannot be checked")
-    wanted = running.Wanted(judge, asked, limits, endpoint, tensor_parallel, host, port, cache, cache_mb)
+    settings = running.Settings(judge, asked, limits, endpoint, tensor_parallel, host, port, cache, cache_mb)
     try:
-        running.run(wanted, say, lambda address: _ready(address, judge, asked))
+        running.run(settings, say, lambda address: _ready(address, judge, asked))
     except Interrupted as signal:
         say(f"ended by {signal}")
         raise typer.Exit(0 if str(signal) == "SIGTERM" else signal.exit_code) from None

@@ -74,8 +74,8 @@ def left_out(one: Scored, name: Measure) -> str:
 def _mmrb2(rows: list[Prediction]) -> Estimate:
     first = [row for row in rows if row.vote == 0]
     cells = [2 if row.verdict is None else int(row.correct) for row in first]
-    clusters = [row.cluster or row.id for row in first]
-    drawn = intervals.of_counts(lambda counts: intervals.ratio(counts[1], counts[0] + counts[1]), [cells], 3, clusters)
+    units = [row.unit for row in first]
+    drawn = intervals.of_counts(lambda counts: intervals.ratio(counts[1], counts[0] + counts[1]), [cells], 3, units)
     return intervals.estimate(mmrb2.official(rows).accuracy, drawn)
 
 

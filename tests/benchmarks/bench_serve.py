@@ -93,7 +93,7 @@ def front(path: str, key: str) -> None:
     judge = judges.subject(str(tiny()))
     asking = Asking(Running(path, key), judge.name, judge.style, own=True)
     cache = Cache(None, 256 << 20, print)
-    made = answering.Answering(judge, answering.loaded(judge, [TASK]), asking, cache, "vLLM")
+    made = answering.Answering(judge, answering.loaded(judge, [TASK]), asking, cache, "vLLM", {})
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"

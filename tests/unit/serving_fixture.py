@@ -90,7 +90,7 @@ def serving(
         standing = Standing(model.url)
         kept = Cache(cache, 1 << 20, (said if said is not None else []).append)
         asking = Asking(standing, "mine", "sft", own=True)
-        made = answering.Answering(JUDGE, answering.loaded(JUDGE, tasks), asking, kept, "vllm 0", decisions)
+        made = answering.Answering(JUDGE, answering.loaded(JUDGE, tasks), asking, kept, "vllm 0", decisions or {})
         config = uvicorn.Config(
             app.application(made, key, limits), port=0, log_level="warning", access_log=False, ws="none",
             timeout_graceful_shutdown=grace,

@@ -150,6 +150,20 @@ def test_a_second_task_is_added_and_a_decision_of_another_judge_replaced(judge: 
     assert set(read(judge).tasks) == {"mine"}
 
 
+def test_an_earlier_threshold_that_new_rows_do_not_prove_is_kept_and_said(judge: Path, cli) -> None:
+    right = [line("pairs", n, "12"[n % 2], "12"[n % 2], 0.9) for n in range(ROWS)]
+    folder = evaluation(judge, right, "pairs")
+    cli("certify", folder, "--write", judge)
+    wrong, pairs = [{**row, "label": "21"[n % 2]} for n, row in enumerate(right)], read_json(folder / "eval.json")
+    about = read_json(evaluation(judge, [*good(), *wrong]) / "eval.json")
+    about["tasks"] |= pairs["tasks"]
+    about["tasks"]["mine"]["requests"] = ROWS
+    write_json(folder / "eval.json", about)
+    done = cli("certify", folder, "--write", judge)
+    assert done.code == 0 and f"pairs: {judge / FILE} keeps an earlier threshold" in done.out + done.err
+    assert set(read(judge).tasks) == {"mine", "pairs"}
+
+
 def wrong(judge: Path, case: str) -> Path:
     rows = good()
     if case == "too few":
@@ -218,6 +232,7 @@ def test_a_judge_that_is_never_sure_gets_no_threshold(judge: Path, cli) -> None:
     rows = [{**row, "verdict": draw.choice(["yes", "no"])} for row in good()]
     done = cli("certify", evaluation(judge, rows), "--write", judge)
     assert done.code == 1 and "no threshold proves that at most 10% of the verdicts above it are wrong" in done.err
+    assert f"nothing is written to {judge}" in done.err
     assert "most confident independent rows" in done.out and not (judge / FILE).exists()
     assert f"│ mine │  {len(rows)} │" in done.out  # how many rows this is of
     many = [row if n % 3 else {**row, "verdict": None, "confidence": None} for n, row in enumerate(good())]

@@ -440,8 +440,11 @@ def test_several_tasks_and_rows_that_were_skipped(cli) -> None:
     table(
         ((row["id"], row["task"], right[row["task"]][row["id"]], 0) for row in drawn), ("id", "task", "label", "seed")
     )
-    both = cli("estimate", "verdicts.jsonl", "--labels", "labels.csv")
+    both = cli("estimate", "verdicts.jsonl", "--labels", "labels.csv", "--out", "share.json")
     assert both.code == 0 and "of the 300 images are yes" in both.out and "of the 200 images are yes" in both.out
+    said = json.loads(Path("share.json").read_text())
+    skipped = "1 images of the set were skipped by mtrl judge; no number counts them"
+    assert said["photo"]["notes"] == [skipped] and said["scene"]["notes"] == [] and skipped in both.out
     one = cli("estimate", "verdicts.jsonl", "--labels", "labels.csv", "--tasks", "scene")
     assert one.code == 0 and "photo:" not in one.out
     table([("new/1.jpg", "yes")])

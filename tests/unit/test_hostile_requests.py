@@ -7,6 +7,8 @@ request is answered after all of them.
 from __future__ import annotations
 
 import base64
+import contextlib
+import functools
 import gzip
 import io
 import json
@@ -14,12 +16,14 @@ import logging
 import os
 import pickle
 import socket
+import sqlite3
 import struct
 import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -459,6 +463,33 @@ def test_clients_that_hang_up(server: Server, cut: int) -> None:
     abrupt.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not an end
     abrupt.close()
     assert server.client.get("/healthz").status_code == 200
+
+
+def beats(server: Server, request: Callable[[], Any]) -> int:
+    """How often /healthz is answered while `request` is."""
+    with ThreadPoolExecutor(1) as pool:
+        server.client.get("/healthz")  # connected
+        under_way, found = pool.submit(request), 0
+        while not under_way.done():
+            found += server.client.get("/healthz").status_code == 200
+        under_way.result()
+    return found
+
+
+def test_nothing_waits_for_a_small_request_that_takes_long() -> None:
+    """180 KB of PNG whose profiles take a second to decompress, and a cache that another process has locked."""
+    profile = chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(1 << 20), 9))
+    slow = png()[:33] + profile * (180_000 // len(profile)) + png()[33:]
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as until:
+        file = Path(folder) / "c.sqlite3"
+        server = until.enter_context(serving(lambda n, asked: says("yes"), cache=file))
+        assert beats(server, lambda: server.judge("seetrue", slow, caption="a dog")) > 20
+        other = until.enter_context(contextlib.closing(sqlite3.connect(file, isolation_level=None, timeout=30)))
+        other.execute("BEGIN EXCLUSIVE")
+        texts = [f"dog {number}" for number in range(16)]
+        pool = until.enter_context(ThreadPoolExecutor(16))
+        ask = functools.partial(pool.map, lambda text: server.judge("seetrue", png(), caption=text).status_code, texts)
+        assert beats(server, lambda: list(ask())) > 40
 
 
 KEY = "a-key-of-24-characters-0"

@@ -19,7 +19,7 @@ from mtrl.commands import judge as judge_command
 from mtrl.core.files import read_jsonl, sha256_file
 from mtrl.evaluate import judged_set
 from mtrl.evaluate.engines import endpoint
-from mtrl.evaluate.verdict import reasoning
+from mtrl.evaluate.verdict import Verdict
 from tests.unit.standin import Reply, asked_text, completion, error, standin
 from tests.unit.test_report import browse, data_of
 
@@ -195,6 +195,10 @@ def test_refused_in_plain_words(cli, arguments: list[str], says: str) -> None:
 
 
 def test_reasoning_is_what_stands_inside_think() -> None:
+    def reasoning(response: str) -> str:
+        said = {"id": "1", "image": "i", "task": "t", "verdict": "yes", "confidence": None, "finish_reason": "stop"}
+        return Verdict(**said, response=response, asked="0" * 64).reasoning
+
     assert reasoning("<think> red <b> </think><answer>yes</answer>") == "red <b>"
     assert reasoning("<think>cut off") == "cut off" and reasoning("yes") == ""
     assert reasoning("<think>" + "x" * 100_000) == "x" * 100_000

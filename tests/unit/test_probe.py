@@ -660,8 +660,8 @@ def test_changes_of_words() -> None:
     assert words.changed_word("of a", ["a b c"], chance) is None
     assert words.changed_word("a  red\nof", ["blue"], chance) == "a  blue\nof"  # nothing but the word
     assert words.changed_word("red", ["red", "Red."], chance) is None
-    for level in range(len(words.AROUND)):
-        assert "{% x %} {y} <image>" in words.around("{% x %} {y} <image>", level)
+    for around in words.AROUND:
+        assert "{% x %} {y} <image>" in around.format(prompt="{% x %} {y} <image>")
 
 
 def test_every_change_of_an_image_keeps_its_size() -> None:

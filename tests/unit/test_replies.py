@@ -91,7 +91,9 @@ def test_log_probabilities_that_can_be_used(picture: Path) -> None:
     assert len(answers) == 8 and len(said) == 1 and "without a confidence" in said[0]
 
 
-@pytest.mark.parametrize("usage", ["many", 7, [], {"completion_tokens": "12"}, {"completion_tokens": -1}, {}, None])
+@pytest.mark.parametrize(
+    "usage", ["many", 7, [], *({"completion_tokens": told} for told in ("12", -1, 2**64, 10**400)), {}, None]
+)
 def test_a_usage_that_is_none_is_no_number_of_tokens(picture: Path, usage: Any) -> None:
     answer = one(picture, with_logprobs(None, usage=usage))
     assert (answer.response, answer.tokens) == ("yes", 0)

@@ -40,8 +40,8 @@ def said(verdict: str = "yes", confidence: float | None = 0.9, **more: Any) -> V
 
 
 def reward(task: Task, verdict: Verdict, **request: Any) -> tuple[str, float]:
-    found = rewarding.reply(asked(task, task.images, **request), [verdict], {"judge": "j"})
-    assert found["judge"] == "j" and found["items"][0]["verdict"] == verdict.as_said.verdict
+    found = rewarding.reply(asked(task, task.images, **request), [verdict])
+    assert found["items"][0]["verdict"] == verdict.as_said.verdict
     return found["what"], pytest.approx(found["rewards"][0])
 
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_read_is_no_reward_of_0(task: Task, verdict: Verdict, cod
     sure = {"flipped": False, "confidence_turned": 0.9} if task.pair else {}
     fine = said(task.choices[0], 0.9, **sure, probabilities=dict.fromkeys(task.choices, 1 / 3) if task.range else None)
     with pytest.raises(Problem) as found:
-        rewarding.reply(asked(task, 3 * task.images), [fine, verdict, fine], {})
+        rewarding.reply(asked(task, 3 * task.images), [fine, verdict, fine])
     error = found.value
     assert (
         error.status == 422
