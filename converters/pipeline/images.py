@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import re
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from mtrl.converters.readers.picture import Rejected, contents
 from mtrl.core import hints
@@ -41,6 +42,8 @@ TURNS = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }  # EXIF orientation -> what makes the image upright
+COPIED = 1 << 26  # bytes that Pillow may copy of an EXIF; cameras write 50 entries and 64 kB: 3 MB
+HEAVY = "its EXIF has too many entries"
 ROTATED = "EXIF rotation, which no loader applies"
 _one_large = threading.Lock()
 
@@ -89,8 +92,10 @@ def check(data: bytes) -> tuple[str, Decoded]:
                 raise Rejected(f"aspect ratio over {MAX_ASPECT}")
             if image.mode.startswith("I") or image.mode == "F":
                 raise Rejected("16-bit or floating-point grey, which every loader shows almost white")
-            notes, size = _notes(image), image.size  # decoding may draft it smaller
             with _one_large if image.width * image.height > LARGE else contextlib.nullcontext():
+                if heavy(_exif(image)):
+                    raise Rejected(HEAVY)
+                notes, size = _notes(image), image.size  # decoding may draft it smaller
                 return extension, Decoded(_fingerprint(image), notes, size)
     except UnidentifiedImageError:
         raise Rejected(_unread(data)) from None
@@ -114,6 +119,27 @@ def _unread(data: bytes) -> str:
     if brand in (b"avif", b"avis"):
         return "AVIF, which needs Pillow 11.3 or later: pip install 'pillow>=11.3'"
     return "not an image"
+
+
+def heavy(exif: bytes) -> bool:
+    """Whether Pillow might copy more than COPIED bytes of an EXIF: the value of each entry may be all of it, so 240 kB
+    become 4 GB. Each prefix costs a copy, too."""
+    begin = re.match(rb"(?:Exif\0\0)*", exif).end()  # type: ignore[union-attr]
+    order: Literal["little", "big"] = "little" if exif[begin : begin + 2] == b"II" else "big"
+    at = begin + int.from_bytes(exif[begin + 4 : begin + 8], order)
+    entries = min(int.from_bytes(exif[at : at + 2], order), len(exif) // 12)
+    return (begin // 6 + entries) * len(exif) > COPIED
+
+
+def _exif(image: Image.Image) -> bytes:
+    """As Pillow parses it, b"" for none."""
+    if image.format == "PNG":
+        image.load()  # it may come after the pixels
+    given = image.info.get("exif")
+    if given is None and (text := image.info.get("Raw profile type exif")):
+        with contextlib.suppress(ValueError):
+            given = bytes.fromhex("".join(text.split("\n")[3:]))
+    return given or b""
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

@@ -26,7 +26,7 @@ from mtrl.converters.readers.picture import Rejected
 from mtrl.core.errors import UserError
 from mtrl.core.files import sha256_bytes
 from mtrl.core.parsing import NODES, parse_json
-from mtrl.evaluate.serving import multipart
+from mtrl.evaluate.serving import jpeg, multipart
 from mtrl.evaluate.serving.problem import Problem as Problem
 from mtrl.evaluate.serving.problem import quoted
 
@@ -52,7 +52,7 @@ class Limits:
     side_px: int = 8192
     """Pixels of an image's longer side."""
     pixels: int = 1 << 28
-    """Pixels of all images together: a few seconds of decoding, whatever the images are."""
+    """Pixels of all images together: a few seconds of decoding, a minute for JPEGs of the most scans."""
     seconds: float = 60.0
     """Seconds until the whole body has come."""
 
@@ -230,6 +230,8 @@ def _pixels(name: str, content: bytes, limits: Limits) -> int:
         raise _too_large(name, limits)
     if not content:
         raise _bad(name, "empty file")
+    if why := jpeg.problem(content):
+        raise _bad(name, why)
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             width, height = image.size
