@@ -7,7 +7,7 @@ PRESETS := $(if $(MODEL),--model $(MODEL)) $(if $(HARDWARE),--hardware $(HARDWAR
 TYPES = rm -rf build/types/mtrl && mkdir -p build/types/mtrl && ln -sfn $(CURDIR)/mtrl/* $(CURDIR)/converters \
 	$(CURDIR)/evaluate $(CURDIR)/reward_plugins $(CURDIR)/recipes $(CURDIR)/prompts build/types/mtrl/ && \
 	cd build/types && ../../.venv/bin/mypy -p mtrl --config-file ../../pyproject.toml
-# Time budgets alone, then two files at once, those of the real tools first: most of the time a test waits for processes.
+# Time budgets alone, then two files at once, those of the real tools first: a test waits for its processes mostly.
 PYTEST = .venv/bin/python -m pytest
 TESTS = $(PYTEST) -m timed && $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
 PYTHON ?= .venv/bin/python

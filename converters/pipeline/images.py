@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import re
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
@@ -124,7 +123,9 @@ def _unread(data: bytes) -> str:
 def heavy(exif: bytes) -> bool:
     """Whether Pillow might copy more than COPIED bytes of an EXIF: the value of each entry may be all of it, so 240 kB
     become 4 GB. Each prefix costs a copy, too."""
-    begin = re.match(rb"(?:Exif\0\0)*", exif).end()  # type: ignore[union-attr]
+    begin = 0
+    while exif.startswith(b"Exif\0\0", begin):
+        begin += 6
     order: Literal["little", "big"] = "little" if exif[begin : begin + 2] == b"II" else "big"
     at = begin + int.from_bytes(exif[begin + 4 : begin + 8], order)
     entries = min(int.from_bytes(exif[at : at + 2], order), len(exif) // 12)
