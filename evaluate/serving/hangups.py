@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mtrl.evaluate.serving.problem import Problem
 
 STATUS = 499
+ENDING = Problem(
+    503, "ending", "the server is ending before this request has an answer: send it again",
+    {"Retry-After": "1", "Connection": "close"},
+)  # fmt: skip
 
 
 class EndedByHangUp:
@@ -57,14 +60,9 @@ class EndedByHangUp:
             await self._app(scope, received, sent)
         except asyncio.CancelledError:
             if not gone.is_set() and not begun:  # the server's end: uvicorn has waited for as long as it was told
-                await _ending(scope, received, send)
+                await ENDING.response(scope, received, send)
         finally:
             if watching:
                 watching.cancel()
         if gone.is_set() and not begun:
             await send({"type": "http.response.start", "status": STATUS, "headers": []})
-
-
-async def _ending(scope: Scope, receive: Receive, send: Send) -> None:
-    body = Problem(503, "ending", "the server is ending before this request has an answer: send it again").body
-    await JSONResponse(body, 503, {"Retry-After": "1", "Connection": "close"})(scope, receive, send)
