@@ -123,8 +123,9 @@ def parse_lenient(response: Any, style: str, choices: tuple[str, ...] = POINTWIS
     2. In either style: the last <answer>, closed or not; else the text after the last </think>; else the whole text.
        Quotes, asterisks and punctuation at its ends are removed, and the rest must be a choice.
     3. On a scale of 1 to 5: "4.0", "4/5" and "4 out of 5" are 4; "4.5" is no verdict.
-    4. Its first word, or "verdict: X" or "answer is X" at its end. Only whole words count: "know" is not "no". The
-       first word counts in up to 400 characters, and but for yes/no and 1/2 if no other verdict or number follows.
+    4. Its first word, or "verdict: X" or "answer is X" at its end. Only whole words count: "know" is no "no", "-1" no
+       "1". The first word counts in up to 400 characters, and but for yes/no and 1/2 if no other verdict or number
+       follows.
     """
     verdict = parse(response, style, choices)
     if verdict or not isinstance(response, str):
@@ -152,7 +153,7 @@ def parse_lenient(response: Any, style: str, choices: tuple[str, ...] = POINTWIS
     if first and choices not in (POINTWISE, PAIRWISE) and re.search(others, text[first.end() :]):
         first = None
     between = r"[\s:='\"`*(\[]" if scale else r"\W"  # "answer: -4" and "answer: >4" are no 4
-    last = re.search(rf"(?:verdict|answer)(?: is)?{between}{{1,4}}({either})$", text)
+    last = re.search(rf"(?:verdict|answer)(?: is)?{between}{{1,4}}(?<!-)({either})$", text)
     found = {match.group(1) for match in (first, last) if match}
     return found.pop() if len(found) == 1 else None
 

@@ -7,7 +7,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mtrl.reward_plugins import judge
@@ -260,6 +260,8 @@ def test_it_is_fast_enough() -> None:
 KINDS = st.sampled_from([("1", "2"), ("1", "2", "tie"), ("sharp", "blurry"), tuple(map(str, range(11)))])
 
 
+@example(("sharp", "blurry"), ["answer: ", "-", "sharp"])
+@example(("1", "2"), ["answer: ", "-", "1"])
 @given(KINDS, st.lists(st.sampled_from(["1", "2", "10", "tie", "sharp", "not ", " ", "-", "/", ".", ",", "answer: "])))
 def test_a_verdict_is_a_whole_word_of_the_answer(choices: tuple[str, ...], pieces: list[str]) -> None:
     text = "".join(pieces)
