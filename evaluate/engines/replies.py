@@ -145,6 +145,7 @@ class _Logprobs(_Part):
 class _Choice(_Part):
     message: _Message
     finish_reason: str | None = None
+    # wrong ones cost the confidence and not the answer: they stay as they came, and `steps` says what is wrong
     logprobs: Annotated[_Logprobs | Any, Field(union_mode="left_to_right")] = None
 
 
